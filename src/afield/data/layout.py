@@ -1,0 +1,98 @@
+"""Recognise how a folder of images is laid out, before any image is read."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from afield.data.decode import SUFFIXES
+from afield.data.images import SPLITS
+from afield.errors import InputError
+
+Layout = Literal["domain/class", "class", "split/class"]
+
+_SPLIT_NAMES = {"train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
+
+
+@dataclass(frozen=True)
+class Listing:
+    """The image files of a folder, with what their place says of them; `domain` or `split` may be empty."""
+
+    root: Path
+    layout: Layout
+    paths: tuple[str, ...]
+    class_names: tuple[str, ...]
+    domain_names: tuple[str, ...]
+    classes: tuple[int, ...]
+    domains: tuple[int, ...]
+    given: tuple[int, ...]
+
+
+def list_folder(root: Path, layout: Layout | None = None) -> Listing:
+    """List the images below `root`: ``domain/class/image``, ``class/image`` or ``train|test/class/image``.
+
+    The depth of the files tells the first from the second, the names of the top folders the third; `layout`
+    overrides. Hidden files and files of other types are passed over.
+
+    Raises:
+        InputError: no folder, no images, mixed depths, an empty class folder, or a single class.
+    """
+    if not root.is_dir():
+        raise InputError(f"no such folder: {root}")
+    layout = layout or _recognise(root)
+    depth = 1 if layout == "class" else 2
+    folders = [root]
+    for _ in range(depth):
+        folders = [child for folder in folders for child in _subfolders(folder)]
+    if not folders:
+        raise InputError(f"{root} has no {layout}/ folders")
+    found: list[tuple[Path, Path]] = []
+    for folder in folders:
+        files = sorted(p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES and not _hidden(p, folder))
+        if not files:
+            raise InputError(f"class folder {folder} holds no images ({', '.join(sorted(SUFFIXES))})")
+        found += [(folder, file) for file in files]
+    classes = tuple(sorted({folder.name for folder in folders}))
+    if len(classes) < 2:
+        raise InputError(f"{root} holds a single class, {classes[0]!r}; a classifier needs at least two")
+    tops = tuple(sorted({folder.parent.name for folder in folders})) if depth == 2 else ()
+    domains = tops if layout == "domain/class" else (root.name,)
+    return Listing(
+        root=root,
+        layout=layout,
+        paths=tuple(file.relative_to(root).as_posix() for _, file in found),
+        class_names=classes,
+        domain_names=domains,
+        classes=tuple(classes.index(folder.name) for folder, _ in found),
+        domains=tuple(tops.index(folder.parent.name) if layout == "domain/class" else 0 for folder, _ in found),
+        given=tuple(_split(folder.parent.name) if layout == "split/class" else -1 for folder, _ in found),
+    )
+
+
+def _recognise(root: Path) -> Layout:
+    tops = _subfolders(root)
+    if not tops:
+        raise InputError(f"{root} has no folders; expected domain/class/image, class/image or train|test/class/image")
+    flat = [top.name for top in tops if not _subfolders(top)]
+    if len(flat) == len(tops):
+        return "class"
+    if flat:
+        raise InputError(
+            f"{root} mixes depths: {flat[0]!r} has no class folders and others have; give --layout domain/class or class"
+        )
+    return "split/class" if all(top.name.lower() in _SPLIT_NAMES for top in tops) else "domain/class"
+
+
+def _subfolders(folder: Path) -> list[Path]:
+    return sorted(child for child in folder.iterdir() if child.is_dir() and not child.name.startswith("."))
+
+
+def _hidden(path: Path, below: Path) -> bool:
+    return any(part.startswith(".") for part in path.relative_to(below).parts)
+
+
+def _split(name: str) -> int:
+    if name.lower() not in _SPLIT_NAMES:
+        raise InputError(f"--layout split/class expects folders named {', '.join(_SPLIT_NAMES)}; found {name!r}")
+    return SPLITS.index(_SPLIT_NAMES[name.lower()])

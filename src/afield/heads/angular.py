@@ -1,0 +1,50 @@
+"""The angle behind a cosine: exact forms that stay finite at +1 and -1, and the straight-through gradient."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+Gradient = Literal["straight_through", "exact"]
+
+SIN_FLOOR = 1e-6
+"""Under the root of ``1 - cos^2``: the exact gradient then stays below 1000 at the poles."""
+
+
+def check_gradient(gradient: str) -> None:
+    """Raise `ValueError` unless this is one of the two forms."""
+    if gradient not in ("straight_through", "exact"):
+        raise ValueError(f'gradient must be "straight_through" or "exact", got {gradient!r}')
+
+
+def sine(cosine: Tensor) -> Tensor:
+    """``sin(theta)`` for ``theta`` in [0, pi], never differentiated through ``acos``."""
+    return (1 - cosine.square()).clamp(min=SIN_FLOOR).sqrt()
+
+
+def apply_gradient(margin: Callable[[Tensor], Tensor], cosine: Tensor, gradient: Gradient) -> Tensor:
+    """`margin(cosine)`, differentiated as it is or, straight through, as if it were `cosine` itself.
+
+    The exact gradient of an angular margin carries the factor ``sin(theta + m) / sin(theta)``, which grows
+    without bound as ``theta -> 0``; straight through the factor is 1, as CosFace has it by nature.
+    """
+    if gradient == "exact":
+        return margin(cosine)
+    with torch.no_grad():
+        shift = margin(cosine) - cosine
+    return cosine + shift
+
+
+def add_angle(cosine: Tensor, margin_rad: float) -> Tensor:
+    """``cos(theta + m)``, continued beyond pi as ``-2 - cos(theta + m)``: continuous and falling on [0, pi].
+
+    For ``m`` in [0, pi]. The usual continuation ``c - m sin m`` jumps where ``theta + m`` passes pi, by 0.117
+    for m = 0.5.
+    """
+    moved = cosine * math.cos(margin_rad) - sine(cosine) * math.sin(margin_rad)
+    beyond = cosine < -math.cos(margin_rad)
+    return torch.where(beyond, -2 - moved, moved)

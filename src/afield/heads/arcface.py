@@ -1,0 +1,74 @@
+"""ArcFace: a margin added to the target's angle."""
+
+from __future__ import annotations
+
+import math
+
+from torch import Tensor
+
+from afield.heads.angular import Gradient, add_angle, apply_gradient, check_gradient
+from afield.heads.cosine import MarginHead
+from afield.heads.registry import HEADS
+
+
+class ArcFaceHead(MarginHead):
+    """``z_y = s cos(theta_y + m)``, the other logits ``s cos(theta_j)``.
+
+    Args:
+        in_features: D.
+        num_classes: K, at least 2.
+        scale: see `CosineHead`. The paper on ordinary classes uses 1, which is too small to train with.
+        margin_rad: ``m`` in radians, in [0, pi]; 0 is the normalised softmax. 0.1 is the paper's best.
+        gradient: ``"straight_through"`` trains from scratch at margins where ``"exact"`` (what the papers
+            use) does not; see `afield.heads.angular.apply_gradient`.
+
+    Raises:
+        ValueError: a bad scale, margin, gradient or number of classes.
+
+    Example:
+        >>> import torch
+        >>> head = ArcFaceHead(8, 3, margin_rad=0.2)
+        >>> head(torch.randn(4, 8), torch.tensor([0, 1, 2, 0])).shape
+        torch.Size([4, 3])
+
+    References:
+        Deng et al., "ArcFace", CVPR 2019, equation 3; angular-margin heads for ordinary object classes (paper C).
+
+    Warning:
+        Beyond ``theta + m = pi`` common code continues with ``cos(theta) - m sin(m)``, which jumps; here the
+        logit is continuous and falls with the angle over all of [0, pi].
+    """
+
+    def __init__(
+        self,
+        in_features: int,
+        num_classes: int,
+        *,
+        scale: float | str = "auto",
+        margin_rad: float = 0.1,
+        gradient: Gradient = "straight_through",
+    ) -> None:
+        super().__init__(in_features, num_classes, scale=scale)
+        if not 0 <= margin_rad <= math.pi:
+            raise ValueError(f"margin_rad must lie in [0, pi], got {margin_rad!r}")
+        check_gradient(gradient)
+        self.margin_rad = margin_rad
+        self.gradient = gradient
+
+    def moved(self, cosine: Tensor) -> Tensor:
+        """``cos(theta)`` -> ``cos(theta + m)``, elementwise."""
+        if self.margin_rad == 0:
+            return cosine
+        return apply_gradient(lambda c: add_angle(c, self.margin_rad), cosine, self.gradient)
+
+    def extra_repr(self) -> str:
+        """Sizes, scale and margin, for ``print(module)``."""
+        return f"{super().extra_repr()}, margin_rad={self.margin_rad:g}, gradient={self.gradient!r}"
+
+
+HEADS.add(
+    "arcface",
+    ArcFaceHead,
+    summary="A margin in radians added to the target's angle.",
+    reference="Deng et al., ArcFace, CVPR 2019 (paper C).",
+)

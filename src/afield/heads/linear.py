@@ -1,0 +1,33 @@
+"""The linear head: a plain affine layer behind the head interface."""
+
+from __future__ import annotations
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from afield.heads.registry import HEADS
+
+
+class LinearHead(nn.Linear):
+    """``z = W x + b``; the targets are ignored.
+
+    Args:
+        in_features: D.
+        num_classes: K.
+    """
+
+    def __init__(self, in_features: int, num_classes: int) -> None:
+        super().__init__(in_features, num_classes)
+        self.num_classes = num_classes
+
+    def forward(self, features: Tensor, targets: Tensor | None = None) -> Tensor:
+        """Features ``[B, D]`` -> logits ``[B, K]``."""
+        return F.linear(features, self.weight, self.bias)
+
+
+HEADS.add(
+    "linear",
+    LinearHead,
+    summary="Affine layer: the usual classifier.",
+    reference="Goodfellow, Bengio, Courville, Deep Learning, 2016, section 6.2.2.",
+)

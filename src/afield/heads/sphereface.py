@@ -1,0 +1,76 @@
+"""SphereFace: the target's angle multiplied."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from afield.heads.angular import Gradient, apply_gradient, check_gradient, sine
+from afield.heads.cosine import MarginHead
+from afield.heads.registry import HEADS
+
+
+def psi(cosine: Tensor, multiplier: float) -> Tensor:
+    """``cos(m theta)`` made monotone: ``(-1)^k cos(m theta) - 2k`` on ``[k pi/m, (k+1) pi/m]``.
+
+    Any real ``m >= 1``, not whole numbers only. The angle comes from ``atan2``, whose gradient is finite at
+    both poles because the sine is held above a floor.
+    """
+    angle = multiplier * torch.atan2(sine(cosine), cosine)
+    turns = (angle / math.pi).floor().detach()
+    sign = 1 - 2 * (turns % 2)
+    return sign * angle.cos() - 2 * turns
+
+
+class SphereFaceHead(MarginHead):
+    """``z_y = s psi(theta_y)``, with psi the monotone form of ``cos(m theta)``; the others ``s cos(theta_j)``.
+
+    Args:
+        in_features: D.
+        num_classes: K, at least 2.
+        scale: see `CosineHead`. (The original leaves the features' length in place of a scale.)
+        margin_multiplier: ``m >= 1``; 1 is the normalised softmax. Faces use 4.
+        gradient: see `ArcFaceHead`.
+
+    Raises:
+        ValueError: a bad scale, margin, gradient or number of classes.
+
+    References:
+        Liu et al., "SphereFace", CVPR 2017, equation 7.
+    """
+
+    def __init__(
+        self,
+        in_features: int,
+        num_classes: int,
+        *,
+        scale: float | str = "auto",
+        margin_multiplier: float = 1.2,
+        gradient: Gradient = "straight_through",
+    ) -> None:
+        super().__init__(in_features, num_classes, scale=scale)
+        if not 1 <= margin_multiplier < math.inf:
+            raise ValueError(f"margin_multiplier must be at least 1, got {margin_multiplier!r}")
+        check_gradient(gradient)
+        self.margin_multiplier = margin_multiplier
+        self.gradient = gradient
+
+    def moved(self, cosine: Tensor) -> Tensor:
+        """``cos(theta)`` -> ``psi(theta)``, elementwise."""
+        if self.margin_multiplier == 1:
+            return cosine
+        return apply_gradient(lambda c: psi(c, self.margin_multiplier), cosine, self.gradient)
+
+    def extra_repr(self) -> str:
+        """Sizes, scale and margin, for ``print(module)``."""
+        return f"{super().extra_repr()}, margin_multiplier={self.margin_multiplier:g}, gradient={self.gradient!r}"
+
+
+HEADS.add(
+    "sphereface",
+    SphereFaceHead,
+    summary="The target's angle multiplied, in the monotone form.",
+    reference="Liu et al., SphereFace, CVPR 2017.",
+)

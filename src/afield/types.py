@@ -1,0 +1,34 @@
+"""The axis legend, and the two interfaces that everything else is built on.
+
+Axes, wherever a shape is written:
+
+* ``B`` examples in a batch, ``K`` classes, ``D`` features, ``N`` examples in a set,
+* ``H``, ``W`` height and width in pixels.
+
+Images are RGB: uint8 ``[N, H, W, 3]`` on disk, float32 ``[B, 3, H, W]`` in channels-last memory in a model.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol, runtime_checkable
+
+from torch import Tensor
+
+
+class Loss(Protocol):
+    """Logits ``[B, K]`` and target indices ``[B]`` to one value an example, ``[B]``; the caller reduces."""
+
+    def __call__(self, logits: Tensor, targets: Tensor) -> Tensor: ...  # noqa: D102
+
+
+@runtime_checkable
+class Head(Protocol):
+    """Features ``[B, D]`` to logits ``[B, K]``.
+
+    With targets, logits to train on (a margin may be applied to the target's); without, logits to predict with.
+    """
+
+    in_features: int
+    num_classes: int
+
+    def __call__(self, features: Tensor, targets: Tensor | None = None) -> Tensor: ...  # noqa: D102
