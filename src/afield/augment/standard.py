@@ -1,0 +1,164 @@
+"""Random resized crop, flip and colour jitter on whole batches, with a draw for each image."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Generator, Tensor
+
+from afield.augment.registry import AUGMENTATIONS
+
+LUMA = (0.2989, 0.587, 0.114)
+
+
+@dataclass(frozen=True)
+class StandardParams:
+    """One draw an image, each ``[B]``: the crop in [-1, 1] coordinates, and factors or shifts of colour."""
+
+    centre_x: Tensor
+    centre_y: Tensor
+    half_width: Tensor
+    half_height: Tensor
+    flip: Tensor
+    brightness: Tensor
+    contrast: Tensor
+    saturation: Tensor
+    hue: Tensor
+
+
+@dataclass(frozen=True)
+class Standard:
+    """The augmentation of JiGen's protocol: crop, flip, then brightness, contrast, saturation and hue.
+
+    The jitter is applied in that fixed order (torchvision shuffles it for each image). Everything zero and
+    ``scale=(1, 1)``, ``ratio=(1, 1)`` is the identity.
+
+    Attributes:
+        scale: range of the crop's area, as a share of the image's.
+        ratio: range of the crop's width over its height, drawn in the logarithm.
+        flip: probability of a mirror image.
+        brightness: factors are drawn from ``[1 - b, 1 + b]``; likewise contrast and saturation.
+        hue: shifts are drawn from ``[-h, h]``, in turns of the colour circle; at most 0.5.
+
+    References:
+        Carlucci et al., "Domain Generalization by Solving Jigsaw Puzzles", CVPR 2019, section 4.
+    """
+
+    scale: tuple[float, float] = (0.8, 1.0)
+    ratio: tuple[float, float] = (3 / 4, 4 / 3)
+    flip: float = 0.0
+    brightness: float = 0.0
+    contrast: float = 0.0
+    saturation: float = 0.0
+    hue: float = 0.0
+
+    def sample(self, images: Tensor, generator: Generator) -> StandardParams:
+        """Draw parameters for a batch ``[B, 3, H, W]``."""
+        count = len(images)
+
+        def uniform(low: float, high: float) -> Tensor:
+            return (torch.rand(count, generator=generator) * (high - low) + low).to(images.device)
+
+        area, aspect = uniform(*self.scale), uniform(math.log(self.ratio[0]), math.log(self.ratio[1])).exp()
+        half_width = (area * aspect).sqrt().clamp(max=1)
+        half_height = (area / aspect).sqrt().clamp(max=1)
+        return StandardParams(
+            centre_x=uniform(-1, 1) * (1 - half_width),
+            centre_y=uniform(-1, 1) * (1 - half_height),
+            half_width=half_width,
+            half_height=half_height,
+            flip=uniform(0, 1) < self.flip,
+            brightness=uniform(1 - self.brightness, 1 + self.brightness),
+            contrast=uniform(1 - self.contrast, 1 + self.contrast),
+            saturation=uniform(1 - self.saturation, 1 + self.saturation),
+            hue=uniform(-self.hue, self.hue),
+        )
+
+    def apply(self, images: Tensor, params: StandardParams) -> Tensor:
+        """The cropped, flipped and coloured batch, ``[B, 3, H, W]`` in [0, 1]."""
+        images = crop_flip(images, params)
+        if self.brightness or self.contrast or self.saturation:
+            images = jitter(images, params)
+        return shift_hue(images, params.hue) if self.hue else images
+
+
+def crop_flip(images: Tensor, params: StandardParams) -> Tensor:
+    """Crop and resize to the original size, mirrored where the draw says so; bilinear."""
+    theta = images.new_zeros(len(images), 2, 3)
+    theta[:, 0, 0] = torch.where(params.flip, -params.half_width, params.half_width)
+    theta[:, 0, 2] = params.centre_x
+    theta[:, 1, 1] = params.half_height
+    theta[:, 1, 2] = params.centre_y
+    grid = F.affine_grid(theta, list(images.shape), align_corners=False)
+    return F.grid_sample(images, grid, mode="bilinear", padding_mode="reflection", align_corners=False)
+
+
+def jitter(images: Tensor, params: StandardParams) -> Tensor:
+    """Brightness, contrast (against the mean grey) and saturation (against the grey image), clamped to [0, 1]."""
+    images = (images * params.brightness.view(-1, 1, 1, 1)).clamp(0, 1)
+    images = _blend(images, _grey(images).mean(dim=(2, 3), keepdim=True), params.contrast)
+    return _blend(images, _grey(images), params.saturation)
+
+
+def shift_hue(images: Tensor, turns: Tensor) -> Tensor:
+    """Turn the colour circle of each image by a share of a turn, through HSV."""
+    red, green, blue = images.unbind(1)
+    high, low = images.amax(1), images.amin(1)
+    spread = high - low
+    safe = torch.where(spread == 0, torch.ones_like(spread), spread)
+    sector = torch.where(
+        high == red,
+        (green - blue) / safe,
+        torch.where(high == green, (blue - red) / safe + 2, (red - green) / safe + 4),
+    )
+    hue = (sector + 6 * turns.view(-1, 1, 1)) % 6
+    # Each channel falls from `high` to `low` with its distance from its own place on the circle: 0, 2 and 4.
+    place = torch.tensor([5.0, 3.0, 1.0], device=images.device).view(1, 3, 1, 1)
+    k = (place + hue[:, None]) % 6
+    return high[:, None] - spread[:, None] * torch.minimum(k, 4 - k).clamp(0, 1)
+
+
+def _blend(images: Tensor, other: Tensor, factor: Tensor) -> Tensor:
+    return torch.lerp(other.expand_as(images), images, factor.view(-1, 1, 1, 1)).clamp(0, 1)
+
+
+def _grey(images: Tensor) -> Tensor:
+    return (images * images.new_tensor(LUMA).view(1, 3, 1, 1)).sum(1, keepdim=True)
+
+
+@dataclass(frozen=True)
+class Identity:
+    """No augmentation."""
+
+    def sample(self, images: Tensor, generator: Generator) -> None:
+        """Nothing to draw."""
+
+    def apply(self, images: Tensor, params: None) -> Tensor:
+        """The images themselves."""
+        return images
+
+
+JIGEN = "Carlucci et al., Domain Generalization by Solving Jigsaw Puzzles, CVPR 2019."
+
+AUGMENTATIONS.add("none", Identity, summary="The images as they are.", reference="-")
+AUGMENTATIONS.add(
+    "crop",
+    Standard,
+    summary="Random resized crop of 80 to 100 % of the area.",
+    reference="Szegedy et al., Going Deeper with Convolutions, CVPR 2015.",
+)
+AUGMENTATIONS.add(
+    "crop_flip",
+    lambda: Standard(flip=0.5),
+    summary="Random resized crop, and a mirror image half of the time.",
+    reference="Szegedy et al., Going Deeper with Convolutions, CVPR 2015.",
+)
+AUGMENTATIONS.add(
+    "crop_flip_jitter",
+    lambda: Standard(flip=0.5, brightness=0.4, contrast=0.4, saturation=0.4, hue=0.4),
+    summary="Crop, flip, and colour jitter of 0.4 each.",
+    reference=JIGEN,
+)

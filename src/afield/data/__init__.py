@@ -1,0 +1,7 @@
+"""Images with classes and domains: where they come from, how they are cached, how they are split."""
+
+from afield.data.catalogue import DATASETS, load
+from afield.data.images import ImageSet
+from afield.data.splits import Fold, Validation, make_fold, parts_of
+
+__all__ = ["DATASETS", "Fold", "ImageSet", "Validation", "load", "make_fold", "parts_of"]

@@ -1,0 +1,88 @@
+"""The embedded default: scikit-learn's handwritten digits seen in four places."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageFilter
+from sklearn.datasets import load_digits
+
+from afield.data.images import ImageSet, pixel_digests
+from afield.records import seed_for
+
+SIZE = 16
+
+
+def _paper(glyph: Image.Image, rng: np.random.Generator) -> Image.Image:
+    """Dark ink on light paper, as scanned."""
+    return glyph.point(lambda v: 255 - v).convert("RGB")
+
+
+def _slanted(glyph: Image.Image, rng: np.random.Generator) -> Image.Image:
+    """The same paper, photographed 20 to 40 degrees askew to either side."""
+    angle = rng.uniform(20, 40) * rng.choice([-1, 1])
+    return _paper(glyph.rotate(angle, Image.Resampling.BILINEAR), rng)
+
+
+def _screen(glyph: Image.Image, rng: np.random.Generator) -> Image.Image:
+    """Light on a dark screen, in a colour of its own, out of focus."""
+    colour = rng.uniform(0.5, 1.0, size=3)
+    soft = np.asarray(glyph.filter(ImageFilter.GaussianBlur(1.2)), dtype=float)
+    return Image.fromarray((soft[..., None] * colour).round().astype(np.uint8))
+
+
+def _wall(glyph: Image.Image, rng: np.random.Generator) -> Image.Image:
+    """Faint dark paint on an uneven, grainy wall."""
+    ramp = np.linspace(-1, 1, SIZE)
+    slope = rng.uniform(-30, 30, size=2)
+    wall = 170 + slope[0] * ramp[:, None] + slope[1] * ramp[None, :] + rng.normal(0, 18, size=(SIZE, SIZE))
+    grey = wall - 0.45 * np.asarray(glyph, dtype=float)
+    tint = np.array([1.0, 0.93, 0.82])
+    return Image.fromarray((grey[..., None] * tint).clip(0, 255).round().astype(np.uint8))
+
+
+PLACES = {"paper": _paper, "screen": _screen, "slanted": _slanted, "wall": _wall}
+
+
+def load() -> ImageSet:
+    """1,797 digits as RGB 16 x 16 in four domains; each original image is in one domain only. Deterministic.
+
+    References:
+        Alpaydin and Kaynak, "Optical Recognition of Handwritten Digits", UCI, 1998, through scikit-learn.
+    """
+    digits = load_digits()
+    glyphs = (digits.images * (255 / 16)).round().astype(np.uint8)
+    names = tuple(PLACES)
+    domains = _deal(digits.target, len(names))
+    images = np.stack(
+        [
+            np.asarray(PLACES[names[domain]](_enlarge(glyph), np.random.default_rng(seed_for("digits", i))))
+            for i, (glyph, domain) in enumerate(zip(glyphs, domains, strict=True))
+        ]
+    )
+    return ImageSet(
+        name="digits",
+        images=images,
+        labels=digits.target.astype(np.int64),
+        domains=domains,
+        digests=pixel_digests(images),
+        class_names=tuple(str(name) for name in digits.target_names),
+        domain_names=names,
+        paths=tuple(f"{names[domain]}/{label}/{i:04d}" for i, (domain, label) in enumerate(zip(domains, digits.target, strict=True))),
+        given=np.full(len(images), -1, dtype=np.int8),
+        flippable=False,
+    )
+
+
+def _enlarge(glyph: NDArray[np.uint8]) -> Image.Image:
+    return Image.fromarray(glyph).resize((SIZE, SIZE), Image.Resampling.BILINEAR)
+
+
+def _deal(labels: NDArray, hands: int) -> NDArray[np.int64]:
+    """Deal the images of each class out in a shuffled order, one hand after the other."""
+    rng = np.random.default_rng(seed_for("digits", "deal"))
+    domains = np.empty(len(labels), dtype=np.int64)
+    for label in np.unique(labels):
+        members = rng.permutation(np.flatnonzero(labels == label))
+        domains[members] = np.arange(len(members)) % hands
+    return domains

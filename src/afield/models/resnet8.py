@@ -1,0 +1,51 @@
+"""A ResNet of eight layers for small images: the default where a CPU has to be enough."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+
+class BasicBlock(nn.Module):
+    """Two 3 x 3 convolutions and a shortcut, each convolution followed by batch normalisation."""
+
+    def __init__(self, in_channels: int, channels: int, stride: int) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(in_channels, channels, 3, stride, 1, bias=False)
+        self.bn1 = nn.BatchNorm2d(channels)
+        self.conv2 = nn.Conv2d(channels, channels, 3, 1, 1, bias=False)
+        self.bn2 = nn.BatchNorm2d(channels)
+        self.act = nn.ReLU(inplace=True)
+        self.shortcut: nn.Module = nn.Identity()
+        if stride != 1 or in_channels != channels:
+            self.shortcut = nn.Conv2d(in_channels, channels, 1, stride, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``[B, C, H, W]`` -> ``[B, channels, H / stride, W / stride]``."""
+        out = self.bn2(self.conv2(self.act(self.bn1(self.conv1(x)))))
+        return self.act(out + self.shortcut(x))
+
+
+class ResNet8(nn.Module):
+    """Stem, one block at each of three widths, average pooling: images ``[B, 3, H, W]`` -> features ``[B, 4w]``.
+
+    Args:
+        width: channels ``w`` of the first stage; the next have ``2w`` and ``4w``.
+
+    References:
+        He et al., "Deep Residual Learning", CVPR 2016, section 4.2, with one block a stage.
+    """
+
+    def __init__(self, width: int = 16) -> None:
+        super().__init__()
+        self.num_features = 4 * width
+        self.stem = nn.Sequential(nn.Conv2d(3, width, 3, 1, 1, bias=False), nn.BatchNorm2d(width), nn.ReLU(inplace=True))
+        self.stages = nn.Sequential(
+            BasicBlock(width, width, 1),
+            BasicBlock(width, 2 * width, 2),
+            BasicBlock(2 * width, 4 * width, 2),
+        )
+        self.pool = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten())
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Images ``[B, 3, H, W]`` -> features ``[B, num_features]``."""
+        return self.pool(self.stages(self.stem(images)))

