@@ -82,15 +82,25 @@ def read_jsonl(path: Path) -> list[dict[str, Any]]:
 
 
 @contextlib.contextmanager
-def exclusive(folder: Path) -> Iterator[None]:
+def exclusive(folder: Path, *, wait: bool = False) -> Iterator[None]:
     """Hold a folder for one process. The lock is the kernel's: it ends with the process, `kill -9` included.
 
+    Args:
+        folder: made if it does not exist.
+        wait: wait for another process that holds it, instead of raising.
+
     Raises:
-        InputError: the folder cannot be written, or another process holds it.
+        InputError: another process holds the folder, or it cannot be written.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with FileLock(folder / ".lock", timeout=0):
-            yield
+        lock = FileLock(folder / ".lock", timeout=-1 if wait else 0)
+        lock.acquire()
     except Timeout:
         raise InputError(f"{folder} is in use by another afield process; wait for it or choose another --out") from None
+    except (PermissionError, FileExistsError, NotADirectoryError) as error:
+        raise InputError(f"cannot write to {folder}: {error.strerror}") from None
+    try:
+        yield
+    finally:
+        lock.release()

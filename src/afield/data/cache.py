@@ -52,7 +52,7 @@ def load_listing(
         InputError: bad files under ``"error"``, or no good file at all.
     """
     root = cache_root() / "images"
-    with exclusive(root / _name(listing)):
+    with exclusive(root / _name(listing), wait=True):
         keys = _content_keys(listing, root / _name(listing) / "stats.json")
         target = root / hashlib.sha256(canonical_json([FORMAT, image_size, keys]).encode()).hexdigest()[:24]
         if not (target / "index.json").exists():

@@ -1,0 +1,16 @@
+"""Metrics, selection rules and statistics. Free of torch."""
+
+from afield.evaluate.metrics import accuracy, confusion, mean_average_precision, non_target_probabilities
+from afield.evaluate.selection import SELECTIONS
+from afield.evaluate.statistics import Estimate, estimate, paired_difference
+
+__all__ = [
+    "SELECTIONS",
+    "Estimate",
+    "accuracy",
+    "confusion",
+    "estimate",
+    "mean_average_precision",
+    "non_target_probabilities",
+    "paired_difference",
+]

@@ -1,0 +1,49 @@
+"""How good predictions are: accuracy, mean average precision, confusion, the shape of the wrong classes. NumPy."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import logsumexp, softmax
+from sklearn.metrics import average_precision_score
+
+Floats = NDArray[np.floating]
+Labels = NDArray[np.int64]
+
+
+def accuracy(logits: Floats, labels: Labels) -> float:
+    """Top-1 accuracy as a fraction: logits ``[N, K]``, labels ``[N]``."""
+    return float((logits.argmax(axis=1) == labels).mean())
+
+
+def mean_average_precision(logits: Floats, labels: Labels) -> float:
+    """The mean over classes of the one-against-rest average precision of the class score, as a fraction.
+
+    The score is the softmax probability: logits of different images are not comparable, probabilities are.
+    Classes without a positive example have no average precision and are left out.
+    """
+    scores = softmax(logits.astype(np.float64), axis=1)
+    return float(np.mean([average_precision_score(labels == k, scores[:, k]) for k in np.unique(labels)]))
+
+
+def confusion(logits: Floats, labels: Labels) -> NDArray[np.int64]:
+    """Counts ``[K, K]``: true class by row, predicted class by column."""
+    classes = logits.shape[1]
+    return np.bincount(labels * classes + logits.argmax(axis=1), minlength=classes**2).reshape(classes, classes)
+
+
+def non_target_probabilities(logits: Floats, labels: Labels, label: int) -> Floats:
+    """Mean softmax probability ``[K]`` of each class over the images of one class; NaN at that class itself.
+
+    References:
+        Complement flattening for domain generalisation, 2020, figure 1.
+    """
+    mean = softmax(logits[labels == label].astype(np.float64), axis=1).mean(axis=0)
+    mean[label] = np.nan
+    return mean
+
+
+def loss(logits: Floats, labels: Labels) -> float:
+    """Mean cross-entropy, in nats."""
+    wide = logits.astype(np.float64)
+    return float((logsumexp(wide, axis=1) - wide[np.arange(len(labels)), labels]).mean())

@@ -1,0 +1,76 @@
+"""Which epoch of a run counts. Pure functions over records; none but the oracle sees the unseen domain."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from afield.registry import Registry
+
+Record = dict[str, Any]
+
+Rule = Callable[[Record, Sequence[Record]], int]
+"""A run's record, and the records of its siblings (same recipe and seed, one more domain left out) -> index."""
+
+SELECTIONS: Registry[Rule] = Registry("selection rule")
+
+GULRAJANI = "Gulrajani and Lopez-Paz, In Search of Lost Domain Generalization, ICLR 2021, section 3."
+
+
+def train_validation(record: Record, siblings: Sequence[Record] = ()) -> int:
+    """The first epoch of best accuracy on validation images of the training domains."""
+    return _first_best([epoch["validation"]["accuracy"] for epoch in record["epochs"]])
+
+
+def last(record: Record, siblings: Sequence[Record] = ()) -> int:
+    """The last epoch."""
+    return len(record["epochs"]) - 1
+
+
+def leave_one_out_validation(record: Record, siblings: Sequence[Record]) -> int:
+    """The first epoch of best mean accuracy on training domains that were left out in turn.
+
+    Each sibling was trained without this run's unseen domain and one training domain more; its accuracy on the
+    latter is a validation figure.
+    """
+    (unseen,) = record["held_out"]
+    curves = [
+        [epoch["test"][other]["accuracy"] for epoch in sibling["epochs"]]
+        for sibling in siblings
+        for other in sibling["held_out"]
+        if unseen in sibling["held_out"] and other != unseen
+    ]
+    if not curves:
+        raise ValueError("leave_one_out_validation needs runs with two domains left out")
+    return _first_best([sum(values) / len(values) for values in zip(*curves, strict=True)])
+
+
+def oracle(record: Record, siblings: Sequence[Record] = ()) -> int:
+    """The first epoch of best accuracy on the unseen domain itself: an upper bound, never a result."""
+    (unseen,) = record["held_out"]
+    return _first_best([epoch["test"][unseen]["accuracy"] for epoch in record["epochs"]])
+
+
+def _first_best(values: Sequence[float]) -> int:
+    return max(range(len(values)), key=lambda i: (values[i], -i))
+
+
+SELECTIONS.add(
+    "train_validation",
+    train_validation,
+    summary="Epoch of best accuracy on held-back images of the training domains.",
+    reference=GULRAJANI,
+)
+SELECTIONS.add("last", last, summary="The last epoch.", reference="-")
+SELECTIONS.add(
+    "leave_one_out_validation",
+    leave_one_out_validation,
+    summary="Epoch of best accuracy on training domains left out in turn (more runs).",
+    reference=GULRAJANI,
+)
+SELECTIONS.add(
+    "oracle",
+    oracle,
+    summary="ORACLE: epoch of best accuracy on the unseen domain; an upper bound, not a result.",
+    reference=GULRAJANI,
+)

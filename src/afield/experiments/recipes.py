@@ -1,0 +1,189 @@
+"""Recipes: what is compared. A recipe changes the objective and the augmentation, never the architecture."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib.metadata
+import json
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from afield.errors import InputError, unknown_name
+from afield.registry import Registry
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A head, weighted losses, an augmentation.
+
+    Attributes:
+        name: how tables call it.
+        head: name in ``afield.heads.HEADS``.
+        head_options: keyword arguments of the head, as ``{"margin_rad": 0.2}``.
+        losses: weight by name in ``afield.losses.LOSSES``.
+        loss_options: keyword arguments by loss name, as ``{"label_smoothing": {"smoothing": 0.2}}``.
+        augment: name in ``afield.augment.AUGMENTATIONS``; None takes the protocol's.
+    """
+
+    name: str
+    head: str = "linear"
+    head_options: Mapping[str, Any] = field(default_factory=dict)
+    losses: Mapping[str, float] = field(default_factory=lambda: {"cross_entropy": 1.0})
+    loss_options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    augment: str | None = None
+
+    def __post_init__(self) -> None:
+        if not self.losses:
+            raise InputError(f"recipe {self.name!r} has no losses")
+        for loss, weight in self.losses.items():
+            if isinstance(weight, bool) or not isinstance(weight, int | float) or not 0 <= weight <= 1000:
+                raise InputError(f"recipe {self.name!r}: the weight of {loss} must lie between 0 and 1000, got {weight!r}")
+
+
+RECIPES: Registry[Recipe] = Registry("recipe")
+
+
+def _add(recipe: Recipe, *, summary: str, reference: str) -> None:
+    RECIPES.add(recipe.name, recipe, summary=summary, reference=reference)
+
+
+_FLATTENING = {"cross_entropy": 1.0, "complement_flattening": 0.5}
+
+_add(
+    Recipe("erm"),
+    summary="Cross-entropy and a linear head on all domains together (DeepAll).",
+    reference="Vapnik, Statistical Learning Theory, 1998.",
+)
+_add(
+    Recipe("label_smoothing", losses={"label_smoothing": 1.0}),
+    summary="Cross-entropy with a tenth of the target spread over all classes.",
+    reference="Szegedy et al., Rethinking the Inception Architecture, CVPR 2016.",
+)
+_add(
+    Recipe("flattening", losses=_FLATTENING),
+    summary="Cross-entropy + 0.5 x complement flattening.",
+    reference="Complement flattening for domain generalisation, 2020 (paper A).",
+)
+_add(
+    Recipe("normalized_softmax", head="cosine"),
+    summary="Scaled cosines in place of the linear head.",
+    reference="Wang et al., NormFace, ACM MM 2017.",
+)
+_add(
+    Recipe("arcface", head="arcface"),
+    summary="Scaled cosines with a margin of 0.1 rad on the target's angle.",
+    reference="Deng et al., ArcFace, CVPR 2019 (paper C).",
+)
+_add(
+    Recipe("cosface", head="cosface"),
+    summary="Scaled cosines with a margin of 0.1 on the target's cosine.",
+    reference="Wang et al., CosFace, CVPR 2018.",
+)
+_add(
+    Recipe("sphereface", head="sphereface"),
+    summary="Scaled cosines with the target's angle times 1.2.",
+    reference="Liu et al., SphereFace, CVPR 2017.",
+)
+_add(
+    Recipe("arcface_flattening", head="arcface", losses=_FLATTENING),
+    summary="The ArcFace head with cross-entropy + 0.5 x complement flattening.",
+    reference="Papers A and C together.",
+)
+
+ENTRY_POINTS = "afield.recipes"
+"""The entry-point group under which a package offers a `Recipe`, or a function that returns one."""
+
+
+def resolve(names: Sequence[str], overrides: Sequence[str] = ()) -> tuple[Recipe, ...]:
+    """Recipes by name, by file (``.toml``, ``.yaml``, ``.json``) or from an installed package, with fields set.
+
+    Args:
+        names: registry names, files, or entry-point names.
+        overrides: ``FIELD=VALUE`` for every recipe or ``RECIPE.FIELD=VALUE`` for one; fields of a mapping are
+            reached by a dot (``flattening.losses.complement_flattening=1.0``), values are JSON or plain text.
+
+    Raises:
+        InputError: unknown or repeated names, fields that do not exist, values that do not fit.
+    """
+    recipes = {}
+    for name in names:
+        recipe = _find(name)
+        if recipe.name in recipes:
+            raise InputError(f"recipe {recipe.name!r} is named twice")
+        recipes[recipe.name] = recipe
+    if not recipes:
+        raise InputError("no recipe to run; allowed: " + ", ".join(RECIPES.names))
+    for override in overrides:
+        path, equals, text = override.partition("=")
+        if not equals:
+            raise InputError(f"--set {override!r}: expected FIELD=VALUE or RECIPE.FIELD=VALUE")
+        first, _, rest = path.partition(".")
+        targets = [first] if first in recipes else list(recipes)
+        steps = (rest if first in recipes else path).split(".")
+        for target in targets:
+            recipes[target] = _replace(recipes[target], steps, _value(text), override)
+    return tuple(recipes.values())
+
+
+def _find(name: str) -> Recipe:
+    if name in RECIPES:
+        return RECIPES[name]
+    if Path(name).suffix in (".toml", ".yaml", ".yml", ".json"):
+        return read_recipe(Path(name))
+    points = importlib.metadata.entry_points(group=ENTRY_POINTS)
+    for point in points:
+        if point.name == name:
+            found = point.load()
+            return found if isinstance(found, Recipe) else found()
+    unknown_name("recipe", name, (*RECIPES.names, *points.names))
+
+
+def read_recipe(path: Path) -> Recipe:
+    """A recipe from a TOML, YAML or JSON file whose keys are the fields of `Recipe`; `name` may be left out.
+
+    Raises:
+        InputError: unreadable file, unknown fields, or values that do not fit.
+    """
+    try:
+        text = path.read_text()
+        content = tomllib.loads(text) if path.suffix == ".toml" else yaml.safe_load(text)
+    except FileNotFoundError:
+        raise InputError(f"no recipe file {path}") from None
+    except (tomllib.TOMLDecodeError, yaml.YAMLError, UnicodeDecodeError) as error:
+        raise InputError(f"{path} cannot be read as a recipe: {str(error).splitlines()[0]}") from None
+    if not isinstance(content, dict):
+        raise InputError(f"{path}: a recipe is a table of fields, got {type(content).__name__}")
+    fields = {f.name for f in dataclasses.fields(Recipe)}
+    for key in content:
+        if key not in fields:
+            unknown_name(f"recipe field in {path}", str(key), fields)
+    return Recipe(**{"name": path.stem, **content})
+
+
+def _value(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
+
+
+def _replace(recipe: Recipe, steps: Sequence[str], value: Any, override: str) -> Recipe:
+    name, *inner = steps
+    fields = {f.name for f in dataclasses.fields(Recipe)} - {"name"}
+    if name not in fields:
+        unknown_name(f"recipe field in --set {override!r}", name, fields)
+    if inner:
+        if not isinstance(getattr(recipe, name), Mapping):
+            raise InputError(f"--set {override!r}: {name} has no fields of its own")
+        value = _nested(getattr(recipe, name), inner, value)
+    return dataclasses.replace(recipe, **{name: value})
+
+
+def _nested(mapping: Mapping[str, Any], steps: Sequence[str], value: Any) -> dict[str, Any]:
+    first, *rest = steps
+    return {**mapping, first: _nested(mapping.get(first, {}), rest, value) if rest else value}

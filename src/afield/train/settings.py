@@ -1,0 +1,104 @@
+"""How training runs: optimiser, schedule, batch, epochs. Shared by all recipes of a comparison."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+from afield.errors import InputError
+from afield.registry import Registry
+
+
+@dataclass(frozen=True)
+class Training:
+    """Everything about training that is not the recipe.
+
+    Attributes:
+        epochs: passes over the training images.
+        batch_size: images a step, over all devices.
+        optimizer: ``sgd`` (with momentum) or ``adamw``.
+        learning_rate: at its peak.
+        momentum: of SGD; the first beta of AdamW.
+        weight_decay: L2 for SGD, decoupled for AdamW.
+        schedule: ``constant``; ``step``, times `step_factor` after `step_at` of the steps; ``cosine`` to 0.
+        warmup: share of the steps in which the rate rises linearly from 0.
+        step_at: share of the steps.
+        step_factor: what the rate is multiplied by.
+        dropout: probability, on the features before the head.
+        augment: name in ``afield.augment.AUGMENTATIONS``, unless a recipe has its own.
+        precision: ``32``, or ``bf16`` for mixed precision.
+    """
+
+    epochs: int = 30
+    batch_size: int = 128
+    optimizer: Literal["sgd", "adamw"] = "sgd"
+    learning_rate: float = 0.02
+    momentum: float = 0.9
+    weight_decay: float = 5e-4
+    schedule: Literal["constant", "step", "cosine"] = "cosine"
+    warmup: float = 0.0
+    step_at: float = 0.8
+    step_factor: float = 0.1
+    dropout: float = 0.0
+    augment: str = "none"
+    precision: Literal["32", "bf16"] = "32"
+
+    def __post_init__(self) -> None:
+        _within("epochs", self.epochs, 1, 100_000)
+        _within("batch_size", self.batch_size, 1, 1_000_000)
+        _within("learning_rate", self.learning_rate, 1e-12, 1e3)
+        _within("momentum", self.momentum, 0, 0.9999)
+        _within("weight_decay", self.weight_decay, 0, 10)
+        _within("warmup", self.warmup, 0, 1)
+        _within("step_at", self.step_at, 0, 1)
+        _within("step_factor", self.step_factor, 0, 1)
+        _within("dropout", self.dropout, 0, 0.99)
+        _one_of("optimizer", self.optimizer, ("sgd", "adamw"))
+        _one_of("schedule", self.schedule, ("constant", "step", "cosine"))
+        _one_of("precision", self.precision, ("32", "bf16"))
+
+    def learning_rate_at(self, step: int, steps: int) -> float:
+        """The rate at step 0 ... steps - 1."""
+        rise = self.warmup * steps
+        if step < rise:
+            return self.learning_rate * (step + 1) / (rise + 1)
+        match self.schedule:
+            case "constant":
+                return self.learning_rate
+            case "step":
+                return self.learning_rate * (self.step_factor if step >= self.step_at * steps else 1)
+            case "cosine":
+                return self.learning_rate * 0.5 * (1 + math.cos(math.pi * (step - rise) / (steps - rise)))
+
+
+def _within(name: str, value: float, low: float, high: float) -> None:
+    if not low <= value <= high:
+        raise InputError(f"{name} must lie between {low:g} and {high:g}, got {value!r}")
+
+
+def _one_of(name: str, value: str, allowed: tuple[str, ...]) -> None:
+    if value not in allowed:
+        raise InputError(f"{name} must be one of {', '.join(allowed)}, got {value!r}")
+
+
+PROTOCOLS: Registry[Training] = Registry("protocol")
+
+PROTOCOLS.add(
+    "scratch",
+    Training(epochs=30, batch_size=64, learning_rate=0.1, warmup=0.1, augment="crop"),
+    summary="Small images, no pretrained weights: SGD at 0.1, cosine, crops.",
+    reference="-",
+)
+PROTOCOLS.add(
+    "frozen",
+    Training(epochs=12, batch_size=128, learning_rate=0.02, dropout=0.2),
+    summary="A head on frozen features: SGD at 0.02, cosine, dropout 0.2.",
+    reference="-",
+)
+PROTOCOLS.add(
+    "flattening_paper",
+    Training(epochs=30, batch_size=128, learning_rate=0.004, schedule="step", augment="crop_flip_jitter"),
+    summary="Fine-tuning as in paper A: SGD at 0.004, a step after 80 %, JiGen's augmentation.",
+    reference="Complement flattening for domain generalisation, 2020, section 4.",
+)
