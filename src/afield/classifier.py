@@ -1,0 +1,49 @@
+"""The model that trains and predicts: normalise, backbone, dropout, objective."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from afield.objective import Objective
+
+
+class Classifier(nn.Module):
+    """Images in [0, 1] to a loss, or to logits.
+
+    Args:
+        backbone: images ``[B, 3, H, W]`` -> features ``[B, D]``; `nn.Identity` where features come ready.
+        objective: head and losses.
+        mean: of each channel, subtracted before the backbone.
+        std: of each channel, divided by.
+        dropout: probability, on the features, while training.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(
+        self, backbone: nn.Module, objective: Objective, *, mean: Sequence[float], std: Sequence[float], dropout: float
+    ) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.dropout = nn.Dropout(dropout)
+        self.objective = objective
+        self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1))
+        self.register_buffer("std", torch.tensor(std).view(1, 3, 1, 1))
+
+    def features(self, inputs: Tensor) -> Tensor:
+        """Images ``[B, 3, H, W]`` in [0, 1], or ready features ``[B, D]``, -> features ``[B, D]``."""
+        if inputs.ndim == 4:
+            inputs = (inputs - self.mean) / self.std
+        return self.backbone(inputs)
+
+    def forward(self, inputs: Tensor, targets: Tensor) -> Tensor:
+        """Inputs, class indices ``[B]`` -> the loss, a scalar."""
+        return self.objective(self.dropout(self.features(inputs)), targets)
+
+    def logits(self, inputs: Tensor) -> Tensor:
+        """Inputs -> logits to predict with, ``[B, K]``."""
+        return self.objective.logits(self.features(inputs))

@@ -1,0 +1,285 @@
+"""The training loop: epochs of steps, evaluation after each, a checkpoint now and then."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from lightning_fabric import Fabric
+from torch import Tensor
+
+from afield.augment import Augmentation
+from afield.classifier import Classifier
+from afield.errors import InputError
+from afield.evaluate import accuracy, mean_average_precision
+from afield.evaluate.metrics import loss as mean_loss
+from afield.records import seed_for
+from afield.train import checkpoint
+from afield.train.settings import Training
+from afield.train.source import Source
+
+CHECKPOINT_SECONDS = 20.0
+
+
+class DivergedError(InputError):
+    """The loss is no longer a finite number. The last good checkpoint stays where it is."""
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What to train on, what to watch, and what is never selected on."""
+
+    train: Source
+    val: Source
+    tests: Mapping[str, Source]
+
+    @property
+    def watched(self) -> dict[str, Source]:
+        """The parts that are evaluated after each epoch; validation by the name ``validation``."""
+        return {"validation": self.val, **{f"test/{name}": source for name, source in self.tests.items()}}
+
+
+@dataclass
+class Progress:
+    """Where training stands: everything that a checkpoint must hold beside model and optimiser.
+
+    `best` is the state dict and `best_logits` the logits of each watched part at the first epoch of best
+    validation accuracy; `logits` those of the last epoch.
+    """
+
+    epoch: int = 0
+    position: int = 0
+    loss_sum: float = 0.0
+    epochs: list[dict[str, Any]] = field(default_factory=list)
+    best: dict[str, Tensor] = field(default_factory=dict)
+    best_logits: dict[str, Tensor] = field(default_factory=dict)
+    logits: dict[str, Tensor] = field(default_factory=dict)
+
+    @property
+    def best_epoch(self) -> int:
+        """Index of the first epoch of best validation accuracy."""
+        values = [epoch["validation"]["accuracy"] for epoch in self.epochs]
+        return values.index(max(values))
+
+
+@dataclass(frozen=True)
+class EpochReport:
+    """What a progress display shows after an epoch."""
+
+    label: str
+    epoch: int
+    epochs: int
+    train_loss: float
+    validation_accuracy: float
+    images_per_second: float
+    seconds_left: float
+
+
+def fit(
+    classifier: Classifier,
+    parts: Parts,
+    training: Training,
+    augmentation: Augmentation,
+    *,
+    seed: int,
+    label: str,
+    checkpoint_file: Path,
+    fabric: Fabric,
+    on_epoch: Callable[[EpochReport], None] = lambda report: None,
+) -> Progress:
+    """Train, resuming from `checkpoint_file` where there is one.
+
+    Every random choice comes from generators named by `seed` and the epoch, and the generators of dropout and
+    augmentation are in the checkpoint: a run that was interrupted anywhere ends, on a CPU, bit for bit as one
+    that was not.
+
+    Args:
+        classifier: built, with its weights; trained in place.
+        parts: the images.
+        training: settings.
+        augmentation: applied to training batches of images.
+        seed: names the generators.
+        label: names the run in messages.
+        checkpoint_file: written every `CHECKPOINT_SECONDS`; the caller removes it.
+        fabric: device, precision and processes.
+        on_epoch: called after each epoch.
+
+    Raises:
+        DivergedError: the loss is not finite.
+    """
+    optimizer = _optimizer(classifier, training)
+    progress, generator = Progress(), torch.Generator()
+    classifier.to(memory_format=torch.channels_last)
+    resumed = checkpoint_file.exists()
+    rng = _restore(checkpoint_file, classifier, optimizer, progress) if resumed else {}
+    model, stepper = fabric.setup(classifier, optimizer)
+    batch = min(training.batch_size, len(parts.train))
+    steps_per_epoch = len(parts.train) // batch
+    steps = training.epochs * steps_per_epoch
+    saved = time.monotonic()
+    while progress.epoch < training.epochs:
+        began, seen = time.monotonic(), 0
+        order = _order(len(parts.train), seed, progress.epoch)
+        generator.manual_seed(seed_for("augment", seed, progress.epoch))
+        torch.manual_seed(seed_for("dropout", seed, progress.epoch, fabric.global_rank))
+        if rng:
+            generator.set_state(rng.pop("augment"))
+            torch.set_rng_state(rng.pop("torch"))
+        loss_sum = torch.tensor(progress.loss_sum, dtype=torch.float64, device=fabric.device)
+        model.train()
+        while progress.position < steps_per_epoch:
+            positions = order[progress.position * batch : (progress.position + 1) * batch]
+            inputs, targets = fabric.to_device(parts.train.take(positions[fabric.global_rank :: fabric.world_size]))
+            if inputs.ndim == 4:
+                inputs = augmentation.apply(inputs, augmentation.sample(inputs, generator))
+            step = progress.epoch * steps_per_epoch + progress.position
+            for group in optimizer.param_groups:
+                group["lr"] = training.learning_rate_at(step, steps)
+            loss = model(inputs, targets)
+            fabric.backward(loss)
+            stepper.step()
+            stepper.zero_grad()
+            loss_sum += loss.detach()
+            progress.position += 1
+            seen += len(positions)
+            if time.monotonic() - saved > CHECKPOINT_SECONDS and progress.position < steps_per_epoch:
+                progress.loss_sum = _finite(loss_sum, label, progress, checkpoint_file)
+                _save(checkpoint_file, classifier, optimizer, progress, generator, fabric)
+                saved = time.monotonic()
+        train_loss = _finite(loss_sum, label, progress, checkpoint_file) / steps_per_epoch
+        trained = time.monotonic()
+        _evaluate(classifier, parts, training, progress, train_loss, fabric)
+        progress.epoch, progress.position, progress.loss_sum = progress.epoch + 1, 0, 0.0
+        now = time.monotonic()
+        on_epoch(
+            EpochReport(
+                label=label,
+                epoch=progress.epoch,
+                epochs=training.epochs,
+                train_loss=train_loss,
+                validation_accuracy=progress.epochs[-1]["validation"]["accuracy"],
+                images_per_second=seen / max(trained - began, 1e-9),
+                seconds_left=(now - began) * (training.epochs - progress.epoch),
+            )
+        )
+        if now - saved > CHECKPOINT_SECONDS or progress.epoch == training.epochs:
+            _save(checkpoint_file, classifier, optimizer, progress, generator, fabric)
+            saved = time.monotonic()
+    return progress
+
+
+def predict(classifier: Classifier, source: Source, *, batch_size: int, fabric: Fabric) -> Tensor:
+    """Logits ``[N, K]`` of a source's examples in order: float32, on the CPU, without dropout or augmentation."""
+    classifier.eval()
+    found = []
+    with torch.inference_mode(), fabric.autocast():
+        for positions in np.array_split(np.arange(len(source)), max(1, math.ceil(len(source) / batch_size))):
+            inputs, _ = source.take(positions)
+            found.append(classifier.logits(fabric.to_device(inputs)).float().cpu())
+    return torch.cat(found)
+
+
+def _evaluate(
+    classifier: Classifier, parts: Parts, training: Training, progress: Progress, train_loss: float, fabric: Fabric
+) -> None:
+    """Predict the watched parts, add the epoch's figures, and keep the state if validation is the best yet."""
+    size = max(training.batch_size, 256)
+    progress.logits = {
+        name: predict(classifier, source, batch_size=size, fabric=fabric) for name, source in parts.watched.items()
+    }
+    arrays = {name: tensor.numpy() for name, tensor in progress.logits.items()}
+    labels = {name: source.labels[source.indices] for name, source in parts.watched.items()}
+    progress.epochs.append(
+        {
+            "train_loss": train_loss,
+            "validation": {
+                "accuracy": accuracy(arrays["validation"], labels["validation"]),
+                "loss": mean_loss(arrays["validation"], labels["validation"]),
+            },
+            "test": {
+                name: {
+                    "accuracy": accuracy(arrays[f"test/{name}"], labels[f"test/{name}"]),
+                    "map": mean_average_precision(arrays[f"test/{name}"], labels[f"test/{name}"]),
+                }
+                for name in parts.tests
+            },
+        }
+    )
+    if progress.best_epoch == len(progress.epochs) - 1:
+        progress.best = {name: tensor.detach().cpu().clone() for name, tensor in classifier.state_dict().items()}
+        progress.best_logits = progress.logits
+
+
+def _optimizer(classifier: Classifier, training: Training) -> torch.optim.Optimizer:
+    parameters = [parameter for parameter in classifier.parameters() if parameter.requires_grad]
+    if training.optimizer == "adamw":
+        return torch.optim.AdamW(
+            parameters, training.learning_rate, betas=(training.momentum, 0.999), weight_decay=training.weight_decay
+        )
+    return torch.optim.SGD(
+        parameters, training.learning_rate, momentum=training.momentum, weight_decay=training.weight_decay
+    )
+
+
+def _order(count: int, seed: int, epoch: int) -> np.ndarray:
+    return np.random.default_rng(seed_for("order", seed, epoch)).permutation(count)
+
+
+def _finite(loss_sum: Tensor, label: str, progress: Progress, checkpoint_file: Path) -> float:
+    value = float(loss_sum)
+    if not math.isfinite(value):
+        kept = f"the last good checkpoint is {checkpoint_file}" if checkpoint_file.exists() else "no checkpoint yet"
+        raise DivergedError(
+            f"the loss of {label} became {value} in epoch {progress.epoch + 1}; "
+            f"a lower --learning-rate often helps ({kept})"
+        )
+    return value
+
+
+def _save(
+    path: Path,
+    classifier: Classifier,
+    optimizer: torch.optim.Optimizer,
+    progress: Progress,
+    generator: torch.Generator,
+    fabric: Fabric,
+) -> None:
+    if not fabric.is_global_zero:
+        return
+    tensors = {
+        **checkpoint.prefixed("model", classifier.state_dict()),
+        **checkpoint.prefixed("optimizer", checkpoint.optimizer_tensors(optimizer)),
+        **checkpoint.prefixed("best", progress.best),
+        **checkpoint.prefixed("best_logits", progress.best_logits),
+        **checkpoint.prefixed("logits", progress.logits),
+        "rng/augment": generator.get_state(),
+        "rng/torch": torch.get_rng_state(),
+    }
+    state = {
+        "epoch": progress.epoch,
+        "position": progress.position,
+        "loss_sum": progress.loss_sum,
+        "epochs": progress.epochs,
+    }
+    checkpoint.save(path, tensors, state)
+
+
+def _restore(
+    path: Path, classifier: Classifier, optimizer: torch.optim.Optimizer, progress: Progress
+) -> dict[str, Tensor]:
+    """Put everything back; the states of the generators are returned where an epoch was under way."""
+    tensors, state = checkpoint.load(path)
+    classifier.load_state_dict(checkpoint.below("model", tensors))
+    checkpoint.load_optimizer(optimizer, classifier, checkpoint.below("optimizer", tensors))
+    progress.epoch, progress.position = state["epoch"], state["position"]
+    progress.loss_sum, progress.epochs = state["loss_sum"], state["epochs"]
+    progress.best = checkpoint.below("best", tensors)
+    progress.best_logits = checkpoint.below("best_logits", tensors)
+    progress.logits = checkpoint.below("logits", tensors)
+    return checkpoint.below("rng", tensors) if progress.position else {}
