@@ -154,7 +154,12 @@ def fit(
                 saved = time.monotonic()
         train_loss = _finite(loss_sum, label, progress, checkpoint_file) / steps_per_epoch
         trained = time.monotonic()
-        _evaluate(classifier, parts, training, progress, train_loss, fabric)
+        progress.logits = {
+            name: predict(classifier, source, batch_size=max(batch, 256), fabric=fabric)
+            for name, source in parts.watched.items()
+        }
+        _finite(sum(logits.sum() for logits in progress.logits.values()), label, progress, checkpoint_file)
+        _evaluate(classifier, parts, progress, train_loss)
         progress.epoch, progress.position, progress.loss_sum = progress.epoch + 1, 0, 0.0
         now = time.monotonic()
         on_epoch(
@@ -185,14 +190,8 @@ def predict(classifier: Classifier, source: Source, *, batch_size: int, fabric: 
     return torch.cat(found)
 
 
-def _evaluate(
-    classifier: Classifier, parts: Parts, training: Training, progress: Progress, train_loss: float, fabric: Fabric
-) -> None:
-    """Predict the watched parts, add the epoch's figures, and keep the state if validation is the best yet."""
-    size = max(training.batch_size, 256)
-    progress.logits = {
-        name: predict(classifier, source, batch_size=size, fabric=fabric) for name, source in parts.watched.items()
-    }
+def _evaluate(classifier: Classifier, parts: Parts, progress: Progress, train_loss: float) -> None:
+    """Add the epoch's figures, and keep the state if validation is the best yet."""
     arrays = {name: tensor.numpy() for name, tensor in progress.logits.items()}
     labels = {name: source.labels[source.indices] for name, source in parts.watched.items()}
     progress.epochs.append(
@@ -231,7 +230,8 @@ def _order(count: int, seed: int, epoch: int) -> np.ndarray:
     return np.random.default_rng(seed_for("order", seed, epoch)).permutation(count)
 
 
-def _finite(loss_sum: Tensor, label: str, progress: Progress, checkpoint_file: Path) -> float:
+def _finite(loss_sum: Tensor | int, label: str, progress: Progress, checkpoint_file: Path) -> float:
+    """The loss so far as a number; NaN or infinity raises `DivergedError`."""
     value = float(loss_sum)
     if not math.isfinite(value):
         kept = f"the last good checkpoint is {checkpoint_file}" if checkpoint_file.exists() else "no checkpoint yet"

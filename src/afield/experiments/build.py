@@ -1,0 +1,71 @@
+"""From names to modules: a recipe's objective, and the classifier around it."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from afield.augment import AUGMENTATIONS, Augmentation
+from afield.classifier import Classifier
+from afield.errors import InputError
+from afield.experiments.recipes import Recipe
+from afield.experiments.setup import Setup
+from afield.heads import HEADS
+from afield.losses import LOSSES
+from afield.models import build_backbone
+from afield.objective import Objective
+from afield.records import seed_for
+
+
+def build_objective(recipe: Recipe, features: int, classes: int) -> Objective:
+    """The recipe's head and losses for D features and K classes, tried on two examples.
+
+    Raises:
+        InputError: unknown names, or options that the head or a loss does not take.
+    """
+    for name in recipe.losses:
+        LOSSES.entry(name)
+    for name in recipe.loss_options:
+        if name not in recipe.losses:
+            raise InputError(f"recipe {recipe.name!r} has loss_options for {name!r}, which is not among its losses")
+    head = HEADS[recipe.head]
+    try:
+        objective = Objective(head(features, classes, **recipe.head_options), recipe.losses, recipe.loss_options)
+        with torch.no_grad():
+            objective(torch.zeros(2, features), torch.tensor([0, 1]))
+    except InputError:
+        raise
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise InputError(f"recipe {recipe.name!r}: {error}") from None
+    return objective
+
+
+def build_classifier(setup: Setup, recipe: Recipe, seed: int) -> Classifier:
+    """Backbone and objective, initialised from the seed. The backbone comes first: it is equal for all recipes."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed_for("init", seed))
+        backbone = build_backbone(setup.backbone)
+        torch.manual_seed(seed_for("init head", seed))
+        objective = build_objective(recipe, backbone.num_features, len(setup.data.class_names))
+    mean, std = setup.backbone.normalisation
+    return Classifier(backbone, objective, mean=mean, std=std, dropout=setup.training.dropout)
+
+
+def build_head_classifier(setup: Setup, recipe: Recipe, seed: int, features: int) -> Classifier:
+    """The same objective for features that come ready: what trains on a frozen backbone."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed_for("init head", seed))
+        objective = build_objective(recipe, features, len(setup.data.class_names))
+    mean, std = setup.backbone.normalisation
+    return Classifier(nn.Identity(), objective, mean=mean, std=std, dropout=setup.training.dropout)
+
+
+def build_augmentation(setup: Setup, recipe: Recipe) -> Augmentation:
+    """The recipe's augmentation, else the setup's.
+
+    Raises:
+        InputError: unknown name, or a recipe that augments images where only features are seen.
+    """
+    if setup.freeze and recipe.augment not in (None, "none"):
+        raise InputError(f"recipe {recipe.name!r} has augment={recipe.augment!r}, which --freeze leaves without images")
+    return AUGMENTATIONS[recipe.augment or setup.training.augment]()

@@ -1,0 +1,63 @@
+"""Features of a frozen backbone, extracted once and kept on disk."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from lightning_fabric import Fabric
+from numpy.typing import NDArray
+
+from afield.data import ImageSet
+from afield.data.cache import cache_root
+from afield.models import BackboneConfig, build_backbone
+from afield.records import canonical_json, exclusive, read_json, write_json
+from afield.train import Source
+
+BATCH = 64
+SAVE_EVERY = 16  # batches
+
+
+def frozen_features(
+    data: ImageSet,
+    backbone: BackboneConfig,
+    fabric: Fabric,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> NDArray[np.float32]:
+    """Features ``[N, D]`` of all images, memory-mapped: keyed by images, weights and transform.
+
+    An extraction that was interrupted goes on where it stopped.
+    """
+    mean, std = backbone.normalisation
+    key = [data.fingerprint, backbone.name, backbone.stem, backbone.weights_key, mean, std]
+    folder = cache_root() / "features" / hashlib.sha256(canonical_json(key).encode()).hexdigest()[:24]
+    with exclusive(folder, wait=True):
+        state = folder / "state.json"
+        done = read_json(state)["done"] if state.exists() else 0
+        if done < len(data):
+            _extract(data, backbone, fabric, folder, done, progress)
+    return np.load(folder / "features.npy", mmap_mode="r")
+
+
+def _extract(data, backbone, fabric, folder, done, progress) -> None:  # type: ignore[no-untyped-def]
+    model = build_backbone(backbone).eval().to(memory_format=torch.channels_last)
+    model = fabric.to_device(model)
+    mean, std = (fabric.to_device(torch.tensor(values).view(1, 3, 1, 1)) for values in backbone.normalisation)
+    source = Source(data.images, data.labels, np.arange(len(data)))
+    path = folder / "features.npy"
+    if done:
+        features = np.lib.format.open_memmap(path, mode="r+")
+    else:
+        shape = (len(data), model.num_features)
+        features = np.lib.format.open_memmap(path, mode="w+", dtype=np.float32, shape=shape)
+    with torch.inference_mode(), fabric.autocast():
+        for count, start in enumerate(range(done, len(data), BATCH), start=1):
+            stop = min(start + BATCH, len(data))
+            images, _ = source.take(np.arange(start, stop))
+            features[start:stop] = model((fabric.to_device(images) - mean) / std).float().cpu().numpy()
+            progress(stop, len(data))
+            if count % SAVE_EVERY == 0 or stop == len(data):
+                features.flush()
+                write_json(folder / "state.json", {"done": stop})

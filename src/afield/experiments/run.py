@@ -1,0 +1,125 @@
+"""One training run: a folder named by the hash of its configuration, a record, a done marker."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from lightning_fabric import Fabric
+from numpy.typing import NDArray
+
+from afield.data import make_fold
+from afield.experiments.build import build_augmentation, build_classifier, build_head_classifier
+from afield.experiments.provenance import provenance
+from afield.experiments.recipes import Recipe
+from afield.experiments.setup import Setup
+from afield.records import SCHEMA, read_json, run_hash, write_json
+from afield.train import EpochReport, Parts, Source, checkpoint, fit
+
+RECORD, DONE, PREDICTIONS, CHECKPOINT = "record.json", "done", "predictions.safetensors", "checkpoint.safetensors"
+
+
+@dataclass(frozen=True)
+class Run:
+    """A recipe trained once: with one seed, without the parts that are held out."""
+
+    setup: Setup
+    recipe: Recipe
+    held_out: tuple[str, ...]
+    seed: int
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """All that decides the result, as JSON can hold it."""
+        return {
+            **self.setup.config(),
+            "recipe": dataclasses.asdict(self.recipe),
+            "held_out": list(self.held_out),
+            "seed": self.seed,
+        }
+
+    @property
+    def hash(self) -> str:
+        """Names the run's folder."""
+        return run_hash(self.config)
+
+    @property
+    def label(self) -> str:
+        """Names the run for people."""
+        return f"{self.recipe.name}, without {' and '.join(self.held_out)}, seed {self.seed}"
+
+
+def execute(
+    run: Run,
+    folder: Path,
+    fabric: Fabric,
+    *,
+    features: NDArray[np.float32] | None = None,
+    on_epoch: Callable[[EpochReport], None] = lambda report: None,
+) -> dict[str, Any]:
+    """The run's record; trained only if `folder` holds no finished one, resumed where a checkpoint lies.
+
+    Args:
+        run: what to train.
+        folder: of this run alone.
+        fabric: device and precision.
+        features: ``[N, D]`` of the whole data set, if the backbone is frozen.
+        on_epoch: called after each epoch.
+    """
+    if (folder / DONE).exists():
+        return read_json(folder / RECORD)
+    began = time.perf_counter()
+    setup, data = run.setup, run.setup.data
+    fold = make_fold(data, run.held_out, setup.validation, run.seed)
+    inputs = data.images if features is None else features
+    parts = Parts(
+        train=Source(inputs, data.labels, fold.train),
+        val=Source(inputs, data.labels, fold.val),
+        tests={name: Source(inputs, data.labels, indices) for name, indices in fold.tests.items()},
+    )
+    if features is None:
+        classifier = build_classifier(setup, run.recipe, run.seed)
+    else:
+        classifier = build_head_classifier(setup, run.recipe, run.seed, features.shape[1])
+    with torch.random.fork_rng(devices=[]):
+        progress = fit(
+            classifier,
+            parts,
+            setup.training,
+            build_augmentation(setup, run.recipe),
+            seed=run.seed,
+            label=run.label,
+            checkpoint_file=folder / CHECKPOINT,
+            fabric=fabric,
+            on_epoch=on_epoch,
+        )
+    record = {
+        "schema": SCHEMA,
+        "run": run.hash,
+        "recipe": run.recipe.name,
+        "held_out": list(run.held_out),
+        "seed": run.seed,
+        "config": run.config,
+        "split_hash": fold.hash(data),
+        "images": {"train": len(fold.train), "validation": len(fold.val), **{f"test/{k}": len(v) for k, v in fold.tests.items()}},
+        "epochs": progress.epochs,
+        "duration_s": round(time.perf_counter() - began, 3),
+        **provenance(),
+    }
+    if fabric.is_global_zero:
+        tensors = {
+            **checkpoint.prefixed("best", progress.best_logits),
+            **checkpoint.prefixed("last", progress.logits),
+            **checkpoint.prefixed("indices", {f"test/{k}": torch.from_numpy(v) for k, v in fold.tests.items()}),
+        }
+        checkpoint.save(folder / PREDICTIONS, tensors, {"best_epoch": progress.best_epoch})
+        write_json(folder / RECORD, record)
+        (folder / DONE).touch()
+        (folder / CHECKPOINT).unlink()
+    return record

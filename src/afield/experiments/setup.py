@@ -1,0 +1,76 @@
+"""What every run of a comparison shares: data, backbone, split, training."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from afield.augment import AUGMENTATIONS
+from afield.data import ImageSet, Validation
+from afield.errors import InputError
+from afield.models import BackboneConfig
+from afield.train import PROTOCOLS, Training
+
+
+@dataclass(frozen=True)
+class Setup:
+    """Everything that decides a run's result, but for recipe, seed and what is held out."""
+
+    data: ImageSet
+    backbone: BackboneConfig
+    freeze: bool
+    validation: Validation
+    training: Training
+
+    def __post_init__(self) -> None:
+        AUGMENTATIONS.entry(self.training.augment)
+        if self.freeze and self.training.augment != "none":
+            raise InputError("--freeze extracts features once, so that --augment has nothing to act on")
+
+    def config(self) -> dict[str, Any]:
+        """What a record and a run's hash say: files are named by their content, not by where they lie."""
+        return {
+            "data": {
+                "name": Path(self.data.name).name,
+                "fingerprint": self.data.fingerprint,
+                "image_size": self.data.images.shape[1],
+            },
+            "backbone": {
+                "name": self.backbone.name,
+                "stem": self.backbone.stem,
+                "weights": self.backbone.weights_key,
+                "freeze": self.freeze,
+            },
+            "validation": {
+                "fraction": self.validation.fraction,
+                "stratified": self.validation.stratified,
+                "lists": _lists_key(self.validation.lists),
+            },
+            "training": dataclasses.asdict(self.training),
+        }
+
+
+def choose_protocol(backbone: BackboneConfig, freeze: bool) -> str:
+    """The protocol where none is named: by whether the backbone is frozen, and whether it is pretrained."""
+    if freeze:
+        return "frozen"
+    return "scratch" if backbone.weights == "none" else "flattening_paper"
+
+
+def choose_training(protocol: str, data: ImageSet, **settings: Any) -> Training:
+    """A protocol with the settings that are not None put in; no mirror images where the data forbids them."""
+    training = PROTOCOLS[protocol]
+    if not data.flippable and "flip" in training.augment:
+        training = dataclasses.replace(training, augment="crop")
+    return dataclasses.replace(training, **{name: value for name, value in settings.items() if value is not None})
+
+
+def _lists_key(folder: str | None) -> str | None:
+    """A hash of the split lists in a folder."""
+    if folder is None:
+        return None
+    texts = [file.name + file.read_text() for file in sorted(Path(folder).glob("*.txt"))]
+    return hashlib.sha256("".join(texts).encode()).hexdigest()[:16]
