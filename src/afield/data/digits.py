@@ -19,29 +19,29 @@ def _paper(glyph: Image.Image, rng: np.random.Generator) -> Image.Image:
 
 
 def _slanted(glyph: Image.Image, rng: np.random.Generator) -> Image.Image:
-    """The same paper, photographed 20 to 40 degrees askew to either side."""
-    angle = rng.uniform(20, 40) * rng.choice([-1, 1])
+    """The same paper, photographed 15 to 35 degrees askew to either side."""
+    angle = rng.uniform(15, 35) * rng.choice([-1, 1])
     return _paper(glyph.rotate(angle, Image.Resampling.BILINEAR), rng)
 
 
-def _screen(glyph: Image.Image, rng: np.random.Generator) -> Image.Image:
-    """Light on a dark screen, in a colour of its own, out of focus."""
-    colour = rng.uniform(0.5, 1.0, size=3)
-    soft = np.asarray(glyph.filter(ImageFilter.GaussianBlur(1.2)), dtype=float)
-    return Image.fromarray((soft[..., None] * colour).round().astype(np.uint8))
+def _faded(glyph: Image.Image, rng: np.random.Generator) -> Image.Image:
+    """Coloured ink that has faded, out of focus."""
+    ink = rng.uniform(0.2, 0.8, size=3)
+    soft = np.asarray(glyph.filter(ImageFilter.GaussianBlur(0.9)), dtype=float)
+    return Image.fromarray((235 - soft[..., None] * ink).round().astype(np.uint8))
 
 
 def _wall(glyph: Image.Image, rng: np.random.Generator) -> Image.Image:
-    """Faint dark paint on an uneven, grainy wall."""
+    """Dark paint on an uneven, grainy wall."""
     ramp = np.linspace(-1, 1, SIZE)
-    slope = rng.uniform(-30, 30, size=2)
-    wall = 170 + slope[0] * ramp[:, None] + slope[1] * ramp[None, :] + rng.normal(0, 18, size=(SIZE, SIZE))
-    grey = wall - 0.45 * np.asarray(glyph, dtype=float)
+    slope = rng.uniform(-50, 50, size=2)
+    wall = 190 + slope[0] * ramp[:, None] + slope[1] * ramp[None, :] + rng.normal(0, 6, size=(SIZE, SIZE))
+    grey = wall - 0.75 * np.asarray(glyph, dtype=float)
     tint = np.array([1.0, 0.93, 0.82])
     return Image.fromarray((grey[..., None] * tint).clip(0, 255).round().astype(np.uint8))
 
 
-PLACES = {"paper": _paper, "screen": _screen, "slanted": _slanted, "wall": _wall}
+PLACES = {"faded": _faded, "paper": _paper, "slanted": _slanted, "wall": _wall}
 
 
 def load() -> ImageSet:

@@ -14,13 +14,14 @@ import torch
 from lightning_fabric import Fabric
 from numpy.typing import NDArray
 
+from afield.classifier import Classifier
 from afield.data import make_fold
 from afield.experiments.build import build_augmentation, build_classifier, build_head_classifier
 from afield.experiments.provenance import provenance
 from afield.experiments.recipes import Recipe
 from afield.experiments.setup import Setup
 from afield.records import SCHEMA, read_json, run_hash, write_json
-from afield.train import EpochReport, Parts, Source, checkpoint, fit
+from afield.train import EpochReport, Parts, Progress, Source, checkpoint, fit
 
 RECORD, DONE, PREDICTIONS, CHECKPOINT = "record.json", "done", "predictions.safetensors", "checkpoint.safetensors"
 
@@ -52,7 +53,8 @@ class Run:
     @property
     def label(self) -> str:
         """Names the run for people."""
-        return f"{self.recipe.name}, without {' and '.join(self.held_out)}, seed {self.seed}"
+        without = f", without {' and '.join(self.held_out)}" if self.held_out else ""
+        return f"{self.recipe.name}{without}, seed {self.seed}"
 
 
 def execute(
@@ -62,6 +64,7 @@ def execute(
     *,
     features: NDArray[np.float32] | None = None,
     on_epoch: Callable[[EpochReport], None] = lambda report: None,
+    on_trained: Callable[[Classifier, Progress], None] = lambda classifier, progress: None,
 ) -> dict[str, Any]:
     """The run's record; trained only if `folder` holds no finished one, resumed where a checkpoint lies.
 
@@ -71,6 +74,7 @@ def execute(
         fabric: device and precision.
         features: ``[N, D]`` of the whole data set, if the backbone is frozen.
         on_epoch: called after each epoch.
+        on_trained: called, on one process, with the trained classifier before the run counts as done.
     """
     if (folder / DONE).exists():
         return read_json(folder / RECORD)
@@ -119,7 +123,9 @@ def execute(
             **checkpoint.prefixed("indices", {f"test/{k}": torch.from_numpy(v) for k, v in fold.tests.items()}),
         }
         checkpoint.save(folder / PREDICTIONS, tensors, {"best_epoch": progress.best_epoch})
+        on_trained(classifier, progress)
         write_json(folder / RECORD, record)
         (folder / DONE).touch()
         (folder / CHECKPOINT).unlink()
+    fabric.barrier()
     return record

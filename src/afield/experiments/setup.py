@@ -53,11 +53,13 @@ class Setup:
         }
 
 
-def choose_protocol(backbone: BackboneConfig, freeze: bool) -> str:
+def choose_protocol(data: ImageSet, backbone: BackboneConfig, freeze: bool) -> str:
     """The protocol where none is named: by whether the backbone is frozen, and whether it is pretrained."""
     if freeze:
         return "frozen"
-    return "scratch" if backbone.weights == "none" else "flattening_paper"
+    if backbone.weights != "none":
+        return "flattening_paper"
+    return "digits" if data.name == "digits" else "scratch"
 
 
 def choose_training(protocol: str, data: ImageSet, **settings: Any) -> Training:

@@ -91,6 +91,12 @@ PROTOCOLS.add(
     reference="-",
 )
 PROTOCOLS.add(
+    "digits",
+    Training(epochs=8, batch_size=64, learning_rate=0.1, warmup=0.1, augment="crop"),
+    summary="`scratch` in 8 epochs: the embedded digits in a minute or two on two cores.",
+    reference="-",
+)
+PROTOCOLS.add(
     "frozen",
     Training(epochs=12, batch_size=128, learning_rate=0.02, dropout=0.2),
     summary="A head on frozen features: SGD at 0.02, cosine, dropout 0.2.",

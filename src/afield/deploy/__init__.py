@@ -1,0 +1,8 @@
+"""Use a recipe: train the winner on everything, measure it elsewhere, predict, export."""
+
+from afield.deploy.evaluate import evaluate
+from afield.deploy.export import export_onnx
+from afield.deploy.model import Model, Prediction, load
+from afield.deploy.train import run_training
+
+__all__ = ["Model", "Prediction", "evaluate", "export_onnx", "load", "run_training"]

@@ -1,0 +1,48 @@
+"""Measure a trained model on labelled data from anywhere."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from afield.data import ImageSet
+from afield.data.images import SPLITS
+from afield.deploy.model import Model
+from afield.errors import InputError, unknown_name
+from afield.evaluate import accuracy, confusion, mean_average_precision
+
+
+def evaluate(model: Model, data: ImageSet) -> dict[str, Any]:
+    """Accuracy and mAP by domain and over all images, and the confusion matrix.
+
+    Classes are matched by name, so that the data may lack some. Of data with a given test split, that split.
+
+    Raises:
+        InputError: a class that the model does not know, or images of another size.
+    """
+    for name in data.class_names:
+        if name not in model.class_names:
+            unknown_name("class of this model", name, model.class_names)
+    if data.images.shape[1:3] != (model.image_size, model.image_size):
+        height, width = data.images.shape[1:3]
+        raise InputError(f"{data.name}: images are {height} x {width}, the model takes {model.image_size} px squares")
+    test = data.given == SPLITS.index("test")
+    chosen = np.flatnonzero(test) if test.any() else np.arange(len(data))
+    labels = np.array([model.class_names.index(name) for name in data.class_names])[data.labels[chosen]]
+    logits = model.logits(data.images[chosen]).numpy()
+    domains = data.domains[chosen]
+
+    def figures(inside: np.ndarray) -> dict[str, Any]:
+        scores = logits[inside], labels[inside]
+        return {"n": int(inside.sum()), "accuracy": accuracy(*scores), "map": mean_average_precision(*scores)}
+
+    return {
+        "data": data.name,
+        "domains": {
+            name: figures(domains == index) for index, name in enumerate(data.domain_names) if (domains == index).any()
+        },
+        "all": figures(np.ones(len(chosen), dtype=bool)),
+        "classes": list(model.class_names),
+        "confusion": confusion(logits, labels).tolist(),
+    }

@@ -1,0 +1,72 @@
+"""A trained model as ONNX, for ONNX Runtime and whatever else reads it."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import logging
+import os
+import warnings
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from afield.classifier import Classifier
+from afield.deploy.model import Model
+from afield.errors import InputError
+
+OPSET = 18
+
+
+class _Logits(nn.Module):
+    """Images to logits, without the loss."""
+
+    def __init__(self, classifier: Classifier) -> None:
+        super().__init__()
+        self.classifier = classifier
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.classifier.logits(images)
+
+
+def export_onnx(model: Model, path: Path) -> Path:
+    """Write ``images`` float32 ``[N, 3, S, S]`` RGB in [0, 1] -> ``logits`` ``[N, K]``, N free.
+
+    Normalisation is part of the graph; class names and image size stand in the file's metadata.
+
+    Raises:
+        InputError: the packages for it are not installed, or the path cannot be written.
+    """
+    for package in ("onnx", "onnxscript"):
+        if importlib.util.find_spec(package) is None:
+            raise InputError(f"export needs the package {package}: pip install 'afield[export]'")
+    import onnx
+
+    example = torch.rand(2, 3, model.image_size, model.image_size)
+    partial = path.with_name(path.name + ".partial")
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        program = torch.onnx.export(
+            _Logits(model.classifier).eval(),
+            (example,),
+            input_names=["images"],
+            output_names=["logits"],
+            dynamic_shapes={"images": {0: torch.export.Dim("N", min=1)}},
+            opset_version=OPSET,
+            dynamo=True,
+            verbose=False,
+        )
+    assert program is not None
+    proto = program.model_proto
+    onnx.helper.set_model_props(
+        proto, {"class_names": json.dumps(list(model.class_names)), "image_size": str(model.image_size)}
+    )
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        onnx.save(proto, str(partial))
+        os.replace(partial, path)
+    except OSError as error:
+        raise InputError(f"cannot write {path}: {error.strerror}") from None
+    return path

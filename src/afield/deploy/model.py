@@ -1,0 +1,150 @@
+"""A trained model in a folder: load it, predict with it."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor
+
+from afield.classifier import Classifier
+from afield.data.decode import BadImageError, decode, squash
+from afield.errors import InputError
+from afield.experiments.build import build_objective
+from afield.experiments.recipes import Recipe
+from afield.models import BackboneConfig, build_backbone
+from afield.records import read_json, write_json
+from afield.train import checkpoint
+
+MODEL, WEIGHTS = "model.json", "model.safetensors"
+
+Picture = str | Path | Image.Image | NDArray[np.uint8]
+BATCH = 64
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What the model says of one image.
+
+    Attributes:
+        path: of the file, else None.
+        label: name of the most probable class.
+        probability: of that class, in [0, 1].
+        probabilities: of every class by name.
+    """
+
+    path: str | None
+    label: str
+    probability: float
+    probabilities: dict[str, float]
+
+
+@dataclass(frozen=True)
+class Model:
+    """A classifier with all that is needed to use it: class names and image size.
+
+    Attributes:
+        classifier: images ``[B, 3, S, S]`` in [0, 1] -> logits, in evaluation mode.
+        class_names: K names.
+        image_size: S, in pixels.
+        config: how it was made.
+    """
+
+    classifier: Classifier
+    class_names: tuple[str, ...]
+    image_size: int
+    config: dict[str, Any]
+
+    def logits(self, images: NDArray[np.uint8]) -> Tensor:
+        """uint8 ``[N, S, S, 3]`` -> logits ``[N, K]``, float32 on the CPU."""
+        found = []
+        with torch.inference_mode():
+            for start in range(0, len(images), BATCH):
+                batch = torch.from_numpy(np.ascontiguousarray(images[start : start + BATCH]))
+                found.append(self.classifier.logits(batch.permute(0, 3, 1, 2).float() / 255).float())
+        return torch.cat(found)
+
+    def predict(self, images: Picture | Iterable[Picture]) -> list[Prediction]:
+        """Predict the classes of files, Pillow images or uint8 arrays ``[H, W, 3]`` of any size.
+
+        Raises:
+            InputError: a file that is missing or no image.
+        """
+        if isinstance(images, str | Path | Image.Image) or (isinstance(images, np.ndarray) and images.ndim == 3):
+            images = [images]
+        pictures = list(images)
+        predictions = []
+        for start in range(0, len(pictures), BATCH):
+            chunk = pictures[start : start + BATCH]
+            probabilities = self.logits(np.stack([self._pixels(picture) for picture in chunk])).softmax(dim=1)
+            predictions += [self._prediction(p, row.tolist()) for p, row in zip(chunk, probabilities, strict=True)]
+        return predictions
+
+    def _pixels(self, picture: Picture) -> NDArray[np.uint8]:
+        if isinstance(picture, np.ndarray):
+            picture = Image.fromarray(picture)
+        elif isinstance(picture, str | Path):
+            try:
+                picture = decode(Path(picture).read_bytes())
+            except OSError as error:
+                raise InputError(f"cannot read {picture}: {error.strerror}") from None
+            except BadImageError as error:
+                raise InputError(f"bad image {picture}: {error}") from None
+        return squash(picture.convert("RGB"), self.image_size)
+
+    def _prediction(self, picture: Picture, probabilities: Sequence[float]) -> Prediction:
+        best = int(np.argmax(probabilities))
+        return Prediction(
+            path=str(picture) if isinstance(picture, str | Path) else None,
+            label=self.class_names[best],
+            probability=probabilities[best],
+            probabilities=dict(zip(self.class_names, probabilities, strict=True)),
+        )
+
+
+def save(folder: Path, model: Model, backbone: BackboneConfig, recipe: Recipe) -> None:
+    """Write a model so that `load` finds it; no pickle."""
+    checkpoint.save(folder / WEIGHTS, model.classifier.state_dict(), {})
+    description = {
+        "class_names": list(model.class_names),
+        "image_size": model.image_size,
+        "backbone": {"name": backbone.name, "stem": backbone.stem},
+        "recipe": dataclasses.asdict(recipe),
+        "config": model.config,
+    }
+    write_json(folder / MODEL, description)
+
+
+def load(run: str | Path) -> Model:
+    """The model that ``afield train`` left in a folder.
+
+    Raises:
+        InputError: no model there, or a damaged one.
+
+    Example:
+        >>> model = load("runs/site-model")  # doctest: +SKIP
+        >>> model.predict("photo.jpg")[0].label  # doctest: +SKIP
+        'dog'
+    """
+    folder = Path(run)
+    if not (folder / MODEL).exists():
+        what = "a comparison, no model" if (folder / "summary.json").exists() else "no model"
+        raise InputError(f"{folder} holds {what}; `afield train --out {folder}` makes one")
+    description = read_json(folder / MODEL)
+    names = tuple(description["class_names"])
+    backbone = build_backbone(BackboneConfig(**description["backbone"]))
+    objective = build_objective(Recipe(**description["recipe"]), backbone.num_features, len(names))
+    classifier = Classifier(backbone, objective, mean=(0.0,) * 3, std=(1.0,) * 3, dropout=0.0)
+    tensors, _ = checkpoint.load(folder / WEIGHTS)
+    try:
+        classifier.load_state_dict(tensors)
+    except RuntimeError as error:
+        raise InputError(f"{folder / WEIGHTS} does not fit {folder / MODEL}: {error}") from None
+    return Model(classifier.eval(), names, description["image_size"], description["config"])

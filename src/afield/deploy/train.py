@@ -1,0 +1,52 @@
+"""Train one recipe on every domain, and keep the model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning_fabric import Fabric
+from torch import nn
+
+from afield.classifier import Classifier
+from afield.data import parts_of
+from afield.deploy import model as saved
+from afield.errors import InputError
+from afield.experiments.compare import Watcher, check
+from afield.experiments.features import frozen_features
+from afield.experiments.recipes import Recipe
+from afield.experiments.run import DONE, RECORD, Run, execute
+from afield.experiments.setup import Setup
+from afield.models import build_backbone
+from afield.records import read_json
+from afield.train import Progress
+
+
+def run_training(
+    setup: Setup, recipe: Recipe, *, seed: int, out: Path, fabric: Fabric, watch: Watcher
+) -> dict[str, Any]:
+    """Train on all domains (a given test set stays out) and keep the epoch of best validation. Returns the record.
+
+    The caller holds `out` for itself (`afield.records.exclusive`).
+
+    Raises:
+        InputError: bad input, a diverged run, or an `out` that holds another model.
+    """
+    parts = parts_of(setup.data)
+    run = Run(setup, recipe, ("test",) if parts == ("test",) else (), seed)
+    if (out / DONE).exists() and read_json(out / RECORD)["run"] != run.hash:
+        raise InputError(f"{out} holds a model trained with other settings; choose another --out")
+    check(setup, [recipe])
+    features = frozen_features(setup.data, setup.backbone, fabric, watch.features) if setup.freeze else None
+    watch.run(0, 1, run)
+
+    def keep(classifier: Classifier, progress: Progress) -> None:
+        classifier.load_state_dict(progress.best)
+        if isinstance(classifier.backbone, nn.Identity):
+            classifier.backbone = build_backbone(setup.backbone)
+        model = saved.Model(classifier, setup.data.class_names, setup.data.images.shape[1], run.config)
+        saved.save(out, model, setup.backbone, recipe)
+
+    with torch.random.fork_rng(devices=[]):
+        return execute(run, out, fabric, features=features, on_epoch=watch.epoch, on_trained=keep)

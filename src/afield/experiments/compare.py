@@ -1,0 +1,79 @@
+"""Compare recipes on places never seen: the whole grid, resumable, and what is written of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lightning_fabric import Fabric
+
+from afield.experiments.analysis import analyse
+from afield.experiments.build import build_augmentation, build_objective
+from afield.experiments.features import frozen_features
+from afield.experiments.grid import comparison
+from afield.experiments.recipes import Recipe
+from afield.experiments.run import Run, execute
+from afield.experiments.setup import Setup
+from afield.experiments.summary import select, summarise
+from afield.models import build_backbone
+from afield.records import write_json, write_jsonl
+from afield.report import render
+from afield.train import EpochReport
+
+RECORDS, SUMMARY, ANALYSIS, REPORT = "records.jsonl", "summary.json", "analysis.json", "report.html"
+
+
+@dataclass(frozen=True)
+class Watcher:
+    """Who is told of progress; the default tells nobody."""
+
+    features: Callable[[int, int], None] = lambda done, total: None
+    run: Callable[[int, int, Run], None] = lambda index, total, run: None
+    epoch: Callable[[EpochReport], None] = lambda report: None
+
+
+def check(setup: Setup, recipes: Sequence[Recipe]) -> None:
+    """Build everything once, so that a mistake shows before any training.
+
+    Raises:
+        InputError: a backbone, weights, head, loss or augmentation that cannot be built.
+    """
+    backbone = build_backbone(setup.backbone)
+    for recipe in recipes:
+        build_objective(recipe, backbone.num_features, len(setup.data.class_names))
+        build_augmentation(setup, recipe)
+
+
+def run_comparison(
+    setup: Setup, recipes: Sequence[Recipe], *, seeds: int, selection: str, out: Path, fabric: Fabric, watch: Watcher
+) -> dict[str, Any]:
+    """Run what is not done yet of the grid, then write records, summary, analysis and report into `out`.
+
+    Finished runs are kept whatever happens to later ones. Returns the summary.
+
+    The caller holds `out` for itself (`afield.records.exclusive`).
+
+    Raises:
+        InputError: bad input, `out` not writable, or a run that diverged.
+    """
+    runs = comparison(setup, recipes, seeds, selection)
+    check(setup, recipes)
+    features = frozen_features(setup.data, setup.backbone, fabric, watch.features) if setup.freeze else None
+    records: list[dict[str, Any]] = []
+    try:
+        for index, run in enumerate(runs):
+            watch.run(index, len(runs), run)
+            records.append(execute(run, out / "runs" / run.hash, fabric, features=features, on_epoch=watch.epoch))
+    finally:
+        if len(records) < len(runs):
+            write_jsonl(out / RECORDS, records)
+    selected = select(records, selection)
+    summary = summarise(selected, Path(setup.data.name).name, selection)
+    if fabric.is_global_zero:
+        write_jsonl(out / RECORDS, selected)
+        write_json(out / ANALYSIS, analyse(setup.data, runs, out / "runs", selection))
+        write_json(out / SUMMARY, summary)
+        render(out)
+    return summary
