@@ -1,0 +1,5 @@
+"""``python -m afield``."""
+
+from afield.cli import main
+
+main()

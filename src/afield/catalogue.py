@@ -1,0 +1,24 @@
+"""Every registry by the name that ``afield list`` knows it by."""
+
+from __future__ import annotations
+
+from afield.augment import AUGMENTATIONS
+from afield.data import DATASETS
+from afield.evaluate import SELECTIONS
+from afield.experiments.recipes import RECIPES
+from afield.heads import HEADS
+from afield.losses import LOSSES
+from afield.models import BACKBONES
+from afield.registry import Registry
+from afield.train import PROTOCOLS
+
+REGISTRIES: dict[str, Registry] = {
+    "recipes": RECIPES,
+    "losses": LOSSES,
+    "heads": HEADS,
+    "augmentations": AUGMENTATIONS,
+    "backbones": BACKBONES,
+    "datasets": DATASETS,
+    "protocols": PROTOCOLS,
+    "selections": SELECTIONS,
+}

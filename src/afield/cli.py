@@ -1,0 +1,76 @@
+"""The command line: parse a verb, run it, print what it returns."""
+
+from __future__ import annotations
+
+import dataclasses
+import errno
+import json
+import sys
+from typing import Annotated, Any
+
+import tyro
+
+from afield import commands
+from afield.errors import InputError
+
+Verb = (
+    Annotated[commands.Compare, tyro.conf.subcommand("compare", prefix_name=False)]
+    | Annotated[commands.Train, tyro.conf.subcommand("train", prefix_name=False)]
+    | Annotated[commands.Evaluate, tyro.conf.subcommand("evaluate", prefix_name=False)]
+    | Annotated[commands.Predict, tyro.conf.subcommand("predict", prefix_name=False)]
+    | Annotated[commands.Export, tyro.conf.subcommand("export", prefix_name=False)]
+    | Annotated[commands.Report, tyro.conf.subcommand("report", prefix_name=False)]
+    | Annotated[commands.List, tyro.conf.subcommand("list", prefix_name=False)]
+)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run a verb. Wrong input ends with one line and exit code 2, an interrupt with 130."""
+    verb = tyro.cli(Verb, prog="afield", description=_DESCRIPTION, args=arguments, config=(tyro.conf.OmitSubcommandPrefixes,))
+    try:
+        _show(verb, verb.run())
+    except InputError as error:
+        _fail(str(error))
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS, errno.EFBIG):
+            raise
+        where = f" {error.filename}" if error.filename else ""
+        _fail(f"cannot write{where}: {error.strerror}; what is finished is kept, and the same command goes on from it")
+    except KeyboardInterrupt:
+        print("interrupted; the same command goes on from here", file=sys.stderr)
+        sys.exit(130)
+
+
+_DESCRIPTION = "Image classifiers that hold up far afield: compare recipes on domains never seen, train the winner, use it."
+
+
+def _fail(message: str) -> None:
+    print(f"afield: {message}", file=sys.stderr)
+    sys.exit(2)
+
+
+def _show(verb: Any, result: Any) -> None:
+    from afield import console
+
+    out = console.output()
+    match verb:
+        case commands.Compare():
+            folder = verb.folder("compare")
+            out.print(console.comparison_table(result))
+            out.print(f"recommended: {result['recommended'] or 'none'}; {result['reason']}", soft_wrap=True)
+            out.print(f"report: {folder / 'report.html'}", soft_wrap=True)
+        case commands.Train():
+            folder = verb.folder("train")
+            best = max(epoch["validation"]["accuracy"] for epoch in result["epochs"])
+            out.print(f"{verb.recipe}: validation accuracy {100 * best:.1f} %; model in {folder}", soft_wrap=True)
+        case commands.Evaluate():
+            print(json.dumps(result)) if verb.json else out.print(console.evaluation_table(result))
+        case commands.Predict():
+            for prediction in result:
+                line = f"{prediction.path}\t{prediction.label}\t{prediction.probability:.4f}"
+                print(json.dumps(dataclasses.asdict(prediction)) if verb.json else line)
+        case commands.List():
+            for kind, entries in result.items():
+                out.print(console.entries_table(kind, entries))
+        case _:
+            print(result)

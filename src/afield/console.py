@@ -1,0 +1,126 @@
+"""What a person sees while afield works, and the tables at the end. Quiet progress where nobody watches."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from afield.data import parts_of
+from afield.experiments.compare import Watcher
+from afield.experiments.run import Run
+from afield.experiments.setup import Setup
+from afield.train import EpochReport
+
+
+class ConsoleWatcher(Watcher):
+    """Shows what was recognised, and a line for each of: decoding, features, runs, the epoch under way."""
+
+    def __init__(self, console: Console, progress: Progress) -> None:
+        self.console = console
+        self.progress = progress
+        self.tasks: dict[str, Any] = {}
+
+    def start(self, setup: Setup) -> None:
+        """Say what was recognised and how it is split; name leaks."""
+        data, parts = setup.data, parts_of(setup.data)
+        self.console.print(data.describe(), highlight=False)
+        how = "each domain" if data.has_domains else "the given test set" if parts == ("test",) else "each of 5 folds"
+        self.console.print(f"  left out: {how}; backbone {setup.backbone.name}, weights {setup.backbone.weights}")
+        for line in data.leaks():
+            self.console.print(f"[yellow]warning:[/] {line}")
+
+    def decode(self, done: int, total: int) -> None:
+        """Images decoded so far."""
+        self._show("decoding images", done, total)
+
+    def features(self, done: int, total: int) -> None:
+        """Images whose features are extracted so far."""
+        self._show("extracting features", done, total)
+
+    def run(self, index: int, total: int, run: Run) -> None:
+        """A run begins."""
+        self._show("runs", index, total, run.label)
+
+    def epoch(self, report: EpochReport) -> None:
+        """An epoch ended."""
+        detail = (
+            f"loss {report.train_loss:.3f}, validation {100 * report.validation_accuracy:.1f} %, "
+            f"{report.images_per_second:,.0f} images/s"
+        )
+        self._show("epochs", report.epoch, report.epochs, detail)
+
+    def _show(self, name: str, done: int, total: int, detail: str = "") -> None:
+        if name not in self.tasks:
+            self.tasks[name] = self.progress.add_task(name, total=total, detail="")
+        self.progress.update(self.tasks[name], completed=done, total=total, detail=detail)
+
+
+@contextmanager
+def watching() -> Iterator[ConsoleWatcher]:
+    """Progress on standard error, for as long as the block runs; bars only on a terminal."""
+    console = Console(stderr=True)
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=20),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[detail]}"),
+    )
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
+        yield ConsoleWatcher(console, progress)
+
+
+def comparison_table(summary: dict[str, Any]) -> Table:
+    """The table of a summary: recipes by row; unseen domains, their average and the difference to erm by column."""
+    recipes = summary["recipes"]
+    first = next(iter(recipes.values()))
+    rule = "ORACLE, an upper bound" if summary["selection"] == "oracle" else f"selection: {summary['selection']}"
+    count = len(summary["seeds"])
+    title = f"{summary['data']}: accuracy on unseen domains, %, mean [95 % interval], n = {count} ({rule})"
+    table = Table(title=title)
+    table.add_column("recipe")
+    for name in (*first["domains"], "average", "vs erm, paired"):
+        table.add_column(name, justify="right")
+    for name, row in recipes.items():
+        mark = "[bold]" if name == summary["recommended"] else ""
+        cells = [interval(value) for value in (*row["domains"].values(), row["average"])]
+        table.add_row(f"{mark}{name}", *cells, interval(row["vs_erm"], sign="+") if row["vs_erm"] else "")
+    return table
+
+
+def evaluation_table(result: dict[str, Any]) -> Table:
+    """Accuracy and mAP of a model by domain."""
+    table = Table(title=result["data"])
+    for name in ("domain", "images", "accuracy, %", "mAP, %"):
+        table.add_column(name, justify="left" if name == "domain" else "right")
+    for name, row in (*result["domains"].items(), ("all", result["all"])):
+        table.add_row(name, f"{row['n']:,}", f"{100 * row['accuracy']:.2f}", f"{100 * row['map']:.2f}")
+    return table
+
+
+def entries_table(kind: str, entries: list[tuple[str, str, str]]) -> Table:
+    """The entries of a registry."""
+    table = Table(title=kind, title_justify="left", show_header=False, box=None)
+    for name, summary, reference in entries:
+        table.add_row(f"[bold]{name}", summary, f"[dim]{reference}")
+    return table
+
+
+def interval(value: dict[str, Any], sign: str = "") -> str:
+    """A mean with its interval, both as percentages: ``71.9 [70.2, 73.6]``."""
+    mean = f"{100 * value['mean']:{sign}.1f}"
+    if value["ci95"] is None:
+        return mean
+    low, high = value["ci95"]
+    return f"{mean} [{100 * low:{sign}.1f}, {100 * high:{sign}.1f}]"
+
+
+def output() -> Console:
+    """Standard output: as wide as the terminal, and as wide as the tables where there is none."""
+    return Console(width=None if sys.stdout.isatty() else 160, highlight=False)

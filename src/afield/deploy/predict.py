@@ -1,0 +1,52 @@
+"""Predict files and whole folders."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+from afield.data.decode import SUFFIXES
+from afield.deploy.model import BATCH, Model, Prediction
+from afield.errors import InputError
+
+
+def predict_files(model: Model, paths: Sequence[Path], on_bad_image: Literal["error", "skip"]) -> list[Prediction]:
+    """Predict image files, and the images below folders in order of their paths.
+
+    Raises:
+        InputError: a path that does not exist, a folder without images, or (unless they are skipped) bad images.
+    """
+    files = [file for path in paths for file in _files(Path(path))]
+    predictions: list[Prediction] = []
+    for start in range(0, len(files), BATCH):
+        batch = files[start : start + BATCH]
+        try:
+            predictions += model.predict(batch)
+        except InputError:
+            if on_bad_image == "error":
+                raise
+            predictions += _one_by_one(model, batch)
+    return predictions
+
+
+def _one_by_one(model: Model, files: Sequence[Path]) -> list[Prediction]:
+    found = []
+    for file in files:
+        try:
+            found += model.predict(file)
+        except InputError as error:
+            print(f"passed over: {error}", file=sys.stderr)
+    return found
+
+
+def _files(path: Path) -> list[Path]:
+    if not path.exists():
+        raise InputError(f"no such file or folder: {path}")
+    if path.is_file():
+        return [path]
+    files = sorted(file for file in path.rglob("*") if file.suffix.lower() in SUFFIXES)
+    if not files:
+        raise InputError(f"folder {path} holds no images ({', '.join(sorted(SUFFIXES))})")
+    return files

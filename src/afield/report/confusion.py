@@ -1,0 +1,57 @@
+"""What is confused with what: a heat table for few classes, a list of pairs for many."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Counts = NDArray[np.int64]
+
+LARGEST_TABLE = 20
+PAIRS = 15
+
+
+@dataclass(frozen=True)
+class Cell:
+    """Images of one true class with one prediction: how many, of how many of that class, and their share."""
+
+    count: int
+    total: int
+
+    @property
+    def share(self) -> float:
+        """As a fraction; 0 for a class without images."""
+        return self.count / self.total if self.total else 0.0
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A true class and the wrong class it is taken for."""
+
+    true: str
+    predicted: str
+    cell: Cell
+
+
+def pooled(by_part: Mapping[str, Sequence[Sequence[int]]]) -> Counts:
+    """Counts ``[K, K]`` over all parts: true class by row, predicted class by column."""
+    return np.sum([np.asarray(counts, dtype=np.int64) for counts in by_part.values()], axis=0)
+
+
+def heat_rows(counts: Counts) -> list[list[Cell]]:
+    """A cell for each pair of classes, by true class."""
+    return [[Cell(int(count), int(row.sum())) for count in row] for row in counts]
+
+
+def confused_pairs(counts: Counts, classes: Sequence[str]) -> list[Pair]:
+    """The most frequent confusions, most frequent first."""
+    wrong = counts - np.diag(np.diag(counts))
+    largest = np.argsort(-wrong, axis=None, kind="stable")[:PAIRS]
+    return [
+        Pair(classes[true], classes[predicted], Cell(int(wrong[true, predicted]), int(counts[true].sum())))
+        for true, predicted in zip(*np.unravel_index(largest, wrong.shape), strict=True)
+        if wrong[true, predicted]
+    ]
