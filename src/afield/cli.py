@@ -26,7 +26,8 @@ Verb = (
 
 def main(arguments: list[str] | None = None) -> None:
     """Run a verb. Wrong input ends with one line and exit code 2, an interrupt with 130."""
-    verb = tyro.cli(Verb, prog="afield", description=_DESCRIPTION, args=arguments, config=(tyro.conf.OmitSubcommandPrefixes,))
+    config = (tyro.conf.OmitSubcommandPrefixes,)
+    verb = tyro.cli(Verb, prog="afield", description=_DESCRIPTION, args=arguments, config=config)
     try:
         _show(verb, verb.run())
     except InputError as error:
@@ -41,7 +42,8 @@ def main(arguments: list[str] | None = None) -> None:
         sys.exit(130)
 
 
-_DESCRIPTION = "Image classifiers that hold up far afield: compare recipes on domains never seen, train the winner, use it."
+_DESCRIPTION = """Image classifiers that hold up far afield:
+compare recipes on domains never seen, train the winner, use it."""
 
 
 def _fail(message: str) -> None:

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
     from afield.data import ImageSet
     from afield.deploy import Prediction
-    from afield.experiments.compare import Watcher
     from afield.experiments.setup import Setup
+    from afield.experiments.watcher import Watcher
 
 P = ParamSpec("P")
 R = TypeVar("R", covariant=True)

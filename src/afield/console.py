@@ -12,9 +12,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from afield.data import parts_of
-from afield.experiments.compare import Watcher
 from afield.experiments.run import Run
 from afield.experiments.setup import Setup
+from afield.experiments.watcher import Watcher
 from afield.train import EpochReport
 
 

@@ -24,4 +24,6 @@ def unknown_name(kind: str, name: str, allowed: Iterable[str]) -> NoReturn:
 
 def _some(names: list[str], limit: int = 12) -> str:
     rest = len(names) - limit
+    if not names:
+        return "none"
     return ", ".join(names[:limit]) + (f" and {rest} more" if rest > 0 else "")

@@ -98,7 +98,7 @@ def exclusive(folder: Path, *, wait: bool = False) -> Iterator[None]:
         lock.acquire()
     except Timeout:
         raise InputError(f"{folder} is in use by another afield process; wait for it or choose another --out") from None
-    except (PermissionError, FileExistsError, NotADirectoryError) as error:
+    except OSError as error:
         raise InputError(f"cannot write to {folder}: {error.strerror}") from None
     try:
         yield

@@ -32,8 +32,11 @@ def load_npz(path: Path) -> ImageSet:
         raise InputError(f"{path} lacks {', '.join(missing)}; it holds {', '.join(arrays)}")
     present = [split for split in SPLITS if f"{split}_images" in arrays and f"{split}_labels" in arrays]
     images = [_images(path, f"{split}_images", arrays[f"{split}_images"]) for split in present]
-    labels = [_labels(path, f"{split}_labels", arrays[f"{split}_labels"], len(images[i])) for i, split in enumerate(present)]
-    names = _class_names(path, arrays["class_names"] if "class_names" in arrays else None, labels)
+    labels = [
+        _labels(path, f"{split}_labels", arrays[f"{split}_labels"], len(part))
+        for split, part in zip(present, images, strict=True)
+    ]
+    names = _class_names(path, arrays.get("class_names"), labels)
     if len({array.shape[1:] for array in images}) > 1:
         raise InputError(f"{path}: images of the splits differ in size")
     pixels = np.concatenate(images)
@@ -46,7 +49,7 @@ def load_npz(path: Path) -> ImageSet:
         class_names=names,
         domain_names=(path.stem,),
         paths=tuple(f"{split}/{i}" for split, array in zip(present, images, strict=True) for i in range(len(array))),
-        given=np.concatenate([np.full(len(array), SPLITS.index(split), np.int8) for split, array in zip(present, images, strict=True)]),
+        given=np.repeat(np.array([SPLITS.index(split) for split in present], np.int8), [len(part) for part in images]),
     )
 
 

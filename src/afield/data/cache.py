@@ -8,7 +8,7 @@ import shutil
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -85,9 +85,9 @@ def _name(listing: Listing) -> str:
 
 def _content_keys(listing: Listing, stats_file: Path) -> list[str]:
     """A hash of each file's bytes, taken anew only where the file's size or time of change differ."""
-    known = read_json(stats_file) if stats_file.exists() else {}
+    known: dict[str, list[Any]] = read_json(stats_file) if stats_file.exists() else {}
     stats = {path: os.stat(listing.root / path) for path in listing.paths}
-    fresh = {
+    fresh: dict[str, list[Any]] = {
         path: known[path]
         if path in known and known[path][:2] == [stat.st_size, stat.st_mtime_ns]
         else [stat.st_size, stat.st_mtime_ns, _file_digest(listing.root / path)]
@@ -110,7 +110,8 @@ def _decode_all(listing: Listing, size: int, target: Path, progress: Callable[[i
     partial.mkdir(parents=True)
     try:
         count = len(listing.paths)
-        images = np.lib.format.open_memmap(partial / "images.npy", mode="w+", dtype=np.uint8, shape=(count, size, size, 3))
+        shape = (count, size, size, 3)
+        images = np.lib.format.open_memmap(partial / "images.npy", mode="w+", dtype=np.uint8, shape=shape)
         digests = np.zeros(count, dtype=np.uint64)
 
         def one(i: int) -> tuple[int, str] | None:
@@ -137,6 +138,7 @@ def _decode_all(listing: Listing, size: int, target: Path, progress: Callable[[i
 
 
 def _bad_message(root: Path, bad: dict[str, str]) -> str:
-    shown = "; ".join(f"{path}: {reason}" for path, reason in list(sorted(bad.items()))[:5])
+    shown = "; ".join(f"{path}: {reason}" for path, reason in sorted(bad.items())[:5])
     more = f" and {len(bad) - 5} more" if len(bad) > 5 else ""
-    return f"{len(bad)} bad image{'s' if len(bad) > 1 else ''} in {root} ({shown}{more}); --on-bad-image skip passes over them"
+    count = f"{len(bad)} bad image{'s' if len(bad) > 1 else ''}"
+    return f"{count} in {root} ({shown}{more}); --on-bad-image skip passes over them"

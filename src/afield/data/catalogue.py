@@ -64,6 +64,7 @@ def _cifar(kind: str, name: str) -> ImageSet:
     images = np.concatenate([part.data for part in parts])
     labels = np.concatenate([np.array(part.targets) for part in parts]).astype(np.int64)
     counts = [len(part.data) for part in parts]
+    named = zip(("train", "test"), counts, strict=True)
     return ImageSet(
         name=name,
         images=images,
@@ -72,7 +73,7 @@ def _cifar(kind: str, name: str) -> ImageSet:
         digests=pixel_digests(images),
         class_names=tuple(parts[0].classes),
         domain_names=(name,),
-        paths=tuple(f"{split}/{i}" for split, count in zip(("train", "test"), counts, strict=True) for i in range(count)),
+        paths=tuple(f"{split}/{i}" for split, count in named for i in range(count)),
         given=np.repeat(np.array([0, 2], dtype=np.int8), counts),
     )
 

@@ -7,7 +7,7 @@ import warnings
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"})
 """The file types that are read, in lower case. Other files in a data folder are passed over."""
@@ -41,7 +41,7 @@ def decode(content: bytes) -> Image.Image:
         return _rgb(ImageOps.exif_transpose(image))
     except Image.DecompressionBombError as error:
         raise BadImageError(f"more pixels than the allowed {MAX_PIXELS:,}") from error
-    except Image.UnidentifiedImageError as error:
+    except UnidentifiedImageError as error:
         raise BadImageError("not an image") from error
     except (OSError, SyntaxError, ValueError, EOFError, IndexError) as error:
         if isinstance(error, BadImageError):

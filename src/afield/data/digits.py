@@ -68,7 +68,7 @@ def load() -> ImageSet:
         digests=pixel_digests(images),
         class_names=tuple(str(name) for name in digits.target_names),
         domain_names=names,
-        paths=tuple(f"{names[domain]}/{label}/{i:04d}" for i, (domain, label) in enumerate(zip(domains, digits.target, strict=True))),
+        paths=tuple(f"{names[domain]}/{digits.target[i]}/{i:04d}" for i, domain in enumerate(domains)),
         given=np.full(len(images), -1, dtype=np.int8),
         flippable=False,
     )

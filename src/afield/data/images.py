@@ -83,10 +83,9 @@ class ImageSet:
     def leaks(self) -> list[str]:
         """A line for each pair of domains, or of given splits, that share images with the same pixels."""
         places: dict[int, set[str]] = {}
-        for digest, domain, given in zip(self.digests.tolist(), self.domains.tolist(), self.given.tolist(), strict=True):
-            split = "test" if given == SPLITS.index("test") else "train"
-            place = split if not self.has_domains else self.domain_names[domain]
-            places.setdefault(digest, set()).add(place)
+        for i, digest in enumerate(self.digests.tolist()):
+            split = "test" if self.given[i] == SPLITS.index("test") else "train"
+            places.setdefault(digest, set()).add(self.domain_names[self.domains[i]] if self.has_domains else split)
         pairs = Counter(
             (first, second)
             for shared in places.values()

@@ -12,7 +12,14 @@ from afield.errors import InputError
 
 Layout = Literal["domain/class", "class", "split/class"]
 
-_SPLIT_NAMES = {"train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
+_SPLIT_NAMES = {
+    "train": "train",
+    "training": "train",
+    "val": "val",
+    "valid": "val",
+    "validation": "val",
+    "test": "test",
+}
 
 
 @dataclass(frozen=True)
@@ -79,7 +86,8 @@ def _recognise(root: Path) -> Layout:
         return "class"
     if flat:
         raise InputError(
-            f"{root} mixes depths: {flat[0]!r} has no class folders and others have; give --layout domain/class or class"
+            f"{root} mixes depths: {flat[0]!r} has no class folders and others have; "
+            "give --layout domain/class or class"
         )
     return "split/class" if all(top.name.lower() in _SPLIT_NAMES for top in tops) else "domain/class"
 

@@ -139,8 +139,8 @@ def load(run: str | Path) -> Model:
         raise InputError(f"{folder} holds {what}; `afield train --out {folder}` makes one")
     description = read_json(folder / MODEL)
     names = tuple(description["class_names"])
-    backbone = build_backbone(BackboneConfig(**description["backbone"]))
-    objective = build_objective(Recipe(**description["recipe"]), backbone.num_features, len(names))
+    backbone, features = build_backbone(BackboneConfig(**description["backbone"]))
+    objective = build_objective(Recipe(**description["recipe"]), features, len(names))
     classifier = Classifier(backbone, objective, mean=(0.0,) * 3, std=(1.0,) * 3, dropout=0.0)
     tensors, _ = checkpoint.load(folder / WEIGHTS)
     try:

@@ -13,11 +13,12 @@ from afield.classifier import Classifier
 from afield.data import parts_of
 from afield.deploy import model as saved
 from afield.errors import InputError
-from afield.experiments.compare import Watcher, check
+from afield.experiments.compare import check
 from afield.experiments.features import frozen_features
 from afield.experiments.recipes import Recipe
 from afield.experiments.run import DONE, RECORD, Run, execute
 from afield.experiments.setup import Setup
+from afield.experiments.watcher import Watcher
 from afield.models import build_backbone
 from afield.records import read_json
 from afield.train import Progress
@@ -44,7 +45,7 @@ def run_training(
     def keep(classifier: Classifier, progress: Progress) -> None:
         classifier.load_state_dict(progress.best)
         if isinstance(classifier.backbone, nn.Identity):
-            classifier.backbone = build_backbone(setup.backbone)
+            classifier.backbone, _ = build_backbone(setup.backbone)
         model = saved.Model(classifier, setup.data.class_names, setup.data.images.shape[1], run.config)
         saved.save(out, model, setup.backbone, recipe)
 

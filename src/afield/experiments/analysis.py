@@ -39,10 +39,13 @@ def analyse(data: ImageSet, runs: Sequence[Run], runs_folder: Path, rule: str) -
         "recipes": {
             recipe: {
                 "confusion": {
-                    part: sum(
-                        confusion(logits, data.labels[indices])
-                        for run, logits, indices in found
-                        if run.recipe.name == recipe and run.held_out == (part,)
+                    part: np.sum(
+                        [
+                            confusion(logits, data.labels[indices])
+                            for run, logits, indices in found
+                            if run.recipe.name == recipe and run.held_out == (part,)
+                        ],
+                        axis=0,
                     ).tolist()
                     for part in parts
                 },

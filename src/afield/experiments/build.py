@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Callable, Mapping
+
 import torch
 from torch import nn
 
 from afield.augment import AUGMENTATIONS, Augmentation
 from afield.classifier import Classifier
-from afield.errors import InputError
+from afield.errors import InputError, unknown_name
 from afield.experiments.recipes import Recipe
 from afield.experiments.setup import Setup
 from afield.heads import HEADS
@@ -23,12 +26,13 @@ def build_objective(recipe: Recipe, features: int, classes: int) -> Objective:
     Raises:
         InputError: unknown names, or options that the head or a loss does not take.
     """
-    for name in recipe.losses:
-        LOSSES.entry(name)
+    head = HEADS[recipe.head]
+    _check_options(recipe, f"option of head {recipe.head}", head, recipe.head_options)
     for name in recipe.loss_options:
         if name not in recipe.losses:
-            raise InputError(f"recipe {recipe.name!r} has loss_options for {name!r}, which is not among its losses")
-    head = HEADS[recipe.head]
+            unknown_name(f"loss in the loss_options of recipe {recipe.name}:", name, recipe.losses)
+    for name in recipe.losses:
+        _check_options(recipe, f"option of loss {name}", LOSSES[name], recipe.loss_options.get(name, {}))
     try:
         objective = Objective(head(features, classes, **recipe.head_options), recipe.losses, recipe.loss_options)
         with torch.no_grad():
@@ -40,13 +44,21 @@ def build_objective(recipe: Recipe, features: int, classes: int) -> Objective:
     return objective
 
 
+def _check_options(recipe: Recipe, kind: str, takes: Callable[..., object], options: Mapping[str, object]) -> None:
+    parameters = inspect.signature(takes).parameters.values()
+    allowed = [parameter.name for parameter in parameters if parameter.kind is parameter.KEYWORD_ONLY]
+    for option in options:
+        if option not in allowed:
+            unknown_name(f"{kind} in recipe {recipe.name}:", option, allowed)
+
+
 def build_classifier(setup: Setup, recipe: Recipe, seed: int) -> Classifier:
     """Backbone and objective, initialised from the seed. The backbone comes first: it is equal for all recipes."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed_for("init", seed))
-        backbone = build_backbone(setup.backbone)
+        backbone, features = build_backbone(setup.backbone)
         torch.manual_seed(seed_for("init head", seed))
-        objective = build_objective(recipe, backbone.num_features, len(setup.data.class_names))
+        objective = build_objective(recipe, features, len(setup.data.class_names))
     mean, std = setup.backbone.normalisation
     return Classifier(backbone, objective, mean=mean, std=std, dropout=setup.training.dropout)
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,24 +13,15 @@ from afield.experiments.build import build_augmentation, build_objective
 from afield.experiments.features import frozen_features
 from afield.experiments.grid import comparison
 from afield.experiments.recipes import Recipe
-from afield.experiments.run import Run, execute
+from afield.experiments.run import execute
 from afield.experiments.setup import Setup
 from afield.experiments.summary import select, summarise
+from afield.experiments.watcher import Watcher
 from afield.models import build_backbone
 from afield.records import write_json, write_jsonl
 from afield.report import render
-from afield.train import EpochReport
 
 RECORDS, SUMMARY, ANALYSIS, REPORT = "records.jsonl", "summary.json", "analysis.json", "report.html"
-
-
-@dataclass(frozen=True)
-class Watcher:
-    """Who is told of progress; the default tells nobody."""
-
-    features: Callable[[int, int], None] = lambda done, total: None
-    run: Callable[[int, int, Run], None] = lambda index, total, run: None
-    epoch: Callable[[EpochReport], None] = lambda report: None
 
 
 def check(setup: Setup, recipes: Sequence[Recipe]) -> None:
@@ -40,9 +30,9 @@ def check(setup: Setup, recipes: Sequence[Recipe]) -> None:
     Raises:
         InputError: a backbone, weights, head, loss or augmentation that cannot be built.
     """
-    backbone = build_backbone(setup.backbone)
+    _, features = build_backbone(setup.backbone)
     for recipe in recipes:
-        build_objective(recipe, backbone.num_features, len(setup.data.class_names))
+        build_objective(recipe, features, len(setup.data.class_names))
         build_augmentation(setup, recipe)
 
 

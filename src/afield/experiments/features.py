@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -41,23 +42,30 @@ def frozen_features(
     return np.load(folder / "features.npy", mmap_mode="r")
 
 
-def _extract(data, backbone, fabric, folder, done, progress) -> None:  # type: ignore[no-untyped-def]
-    model = build_backbone(backbone).eval().to(memory_format=torch.channels_last)
-    model = fabric.to_device(model)
+def _extract(
+    data: ImageSet,
+    backbone: BackboneConfig,
+    fabric: Fabric,
+    folder: Path,
+    done: int,
+    progress: Callable[[int, int], None],
+) -> None:
+    model, count = build_backbone(backbone)
+    model = model.eval().to(memory_format=torch.channels_last).to(fabric.device)
     mean, std = (fabric.to_device(torch.tensor(values).view(1, 3, 1, 1)) for values in backbone.normalisation)
     source = Source(data.images, data.labels, np.arange(len(data)))
     path = folder / "features.npy"
     if done:
         features = np.lib.format.open_memmap(path, mode="r+")
     else:
-        shape = (len(data), model.num_features)
+        shape = (len(data), count)
         features = np.lib.format.open_memmap(path, mode="w+", dtype=np.float32, shape=shape)
     with torch.inference_mode(), fabric.autocast():
-        for count, start in enumerate(range(done, len(data), BATCH), start=1):
+        for batch, start in enumerate(range(done, len(data), BATCH), start=1):
             stop = min(start + BATCH, len(data))
             images, _ = source.take(np.arange(start, stop))
             features[start:stop] = model((fabric.to_device(images) - mean) / std).float().cpu().numpy()
             progress(stop, len(data))
-            if count % SAVE_EVERY == 0 or stop == len(data):
+            if batch % SAVE_EVERY == 0 or stop == len(data):
                 features.flush()
                 write_json(folder / "state.json", {"done": stop})

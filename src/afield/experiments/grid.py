@@ -26,6 +26,6 @@ def comparison(setup: Setup, recipes: Sequence[Recipe], seeds: int, selection: s
     held_out: list[tuple[str, ...]] = [(part,) for part in parts]
     if selection == "leave_one_out_validation":
         if len(parts) < 3:
-            raise InputError(f"--selection {selection} needs at least three domains, {setup.data.name} has {len(parts)}")
+            raise InputError(f"--selection {selection} needs at least three domains; there are {len(parts)}")
         held_out += combinations(parts, 2)
     return [Run(setup, recipe, names, seed) for seed in range(seeds) for names in held_out for recipe in recipes]

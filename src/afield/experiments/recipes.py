@@ -42,7 +42,8 @@ class Recipe:
             raise InputError(f"recipe {self.name!r} has no losses")
         for loss, weight in self.losses.items():
             if isinstance(weight, bool) or not isinstance(weight, int | float) or not 0 <= weight <= 1000:
-                raise InputError(f"recipe {self.name!r}: the weight of {loss} must lie between 0 and 1000, got {weight!r}")
+                where = f"recipe {self.name!r}: the weight of {loss}"
+                raise InputError(f"{where} must lie between 0 and 1000, got {weight!r}")
 
 
 RECIPES: Registry[Recipe] = Registry("recipe")

@@ -111,7 +111,7 @@ def execute(
         "seed": run.seed,
         "config": run.config,
         "split_hash": fold.hash(data),
-        "images": {"train": len(fold.train), "validation": len(fold.val), **{f"test/{k}": len(v) for k, v in fold.tests.items()}},
+        "images": {"train": len(parts.train), **{name: len(source) for name, source in parts.watched.items()}},
         "epochs": progress.epochs,
         "duration_s": round(time.perf_counter() - began, 3),
         **provenance(),

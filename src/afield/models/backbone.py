@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import timm
 from torch import nn
@@ -15,7 +15,7 @@ from afield.models.stem import use_small_stem
 from afield.models.weights import PACKAGE, load_weights, weights_digest
 from afield.registry import Registry
 
-BACKBONES: Registry[Callable[[], nn.Module]] = Registry("backbone")
+BACKBONES: Registry[Callable[[], Any]] = Registry("backbone")
 """Our own networks; every timm model is a backbone too."""
 
 BACKBONES.add(
@@ -64,8 +64,8 @@ class BackboneConfig:
         return (0.5, 0.5, 0.5), (0.5, 0.5, 0.5)
 
 
-def build_backbone(config: BackboneConfig, *, load: bool = True) -> nn.Module:
-    """The network without a classifier; ``.num_features`` is D.
+def build_backbone(config: BackboneConfig, *, load: bool = True) -> tuple[nn.Module, int]:
+    """The network without a classifier, and D, the number of its features.
 
     Args:
         config: which one.
@@ -76,18 +76,18 @@ def build_backbone(config: BackboneConfig, *, load: bool = True) -> nn.Module:
     """
     fetch = load and config.weights == "pretrained"
     if config.name in BACKBONES:
-        model = BACKBONES[config.name]()
+        model: Any = BACKBONES[config.name]()
     else:
         try:
             model = timm.create_model(config.name, pretrained=fetch, num_classes=0)
         except (OSError, RuntimeError) as error:
-            hint = f"--weights FILE or {PACKAGE} work without a network"
-            raise InputError(f"--backbone {config.name} --weights {config.weights}: {_first_line(error)}; {hint}") from error
+            what = f"--backbone {config.name} --weights {config.weights}: {_first_line(error)}"
+            raise InputError(f"{what}; --weights FILE or {PACKAGE} work without a network") from error
     if load and config.weights not in ("none", "pretrained"):
         load_weights(model, config.weights, config.name)
     if config.stem == "small":
         use_small_stem(model, config.name)
-    return model
+    return model, model.num_features
 
 
 def _first_line(error: BaseException) -> str:

@@ -38,7 +38,8 @@ class ResNet8(nn.Module):
     def __init__(self, width: int = 16) -> None:
         super().__init__()
         self.num_features = 4 * width
-        self.stem = nn.Sequential(nn.Conv2d(3, width, 3, 1, 1, bias=False), nn.BatchNorm2d(width), nn.ReLU(inplace=True))
+        conv = nn.Conv2d(3, width, 3, 1, 1, bias=False)
+        self.stem = nn.Sequential(conv, nn.BatchNorm2d(width), nn.ReLU(inplace=True))
         self.stages = nn.Sequential(
             BasicBlock(width, width, 1),
             BasicBlock(width, 2 * width, 2),

@@ -1,7 +1,7 @@
 """The figures of the report: SVG to be inlined in a page, readable on a light and on a dark one.
 
-Every panel is small, so that its text keeps its size on a phone. What names a panel, its title and the key of the
-colours, is left to the page.
+Every panel is small, so that its text keeps its size on a phone. Titles and the key of the colours are the
+page's.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from itertools import cycle
 from typing import Any
 from xml.etree import ElementTree
 
-import matplotlib
 import numpy as np
+from matplotlib import style
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
@@ -23,13 +23,24 @@ from numpy.typing import ArrayLike, NDArray
 WIDTH = 3.5
 """Inches; shown about as wide as a phone, where 8 points are some 11 pixels."""
 
-PALETTE = ("#2f7fd1", "#e0701a", "#3ca989", "#93496e", "#9891c8", "#58690e", "#a56c57", "#6653af", "#678092", "#8183f8")
-"""Each has a contrast near 3 or more to white and to near-black; chosen far apart for the colour-blind too."""
+PALETTE = (
+    "#2f7fd1",
+    "#e0701a",
+    "#3ca989",
+    "#93496e",
+    "#9891c8",
+    "#58690e",
+    "#a56c57",
+    "#6653af",
+    "#678092",
+    "#8183f8",
+)
+"""Contrast near 3 or more to white and to near-black; far apart to the colour-blind too."""
 
 INK = "#010203"
 """Stands for the page's text colour until `_svg` replaces it."""
 
-STYLE: dict[str, Any] = {
+STYLE: Any = {
     "axes.edgecolor": INK,
     "axes.labelcolor": INK,
     "axes.labelsize": 8,
@@ -84,17 +95,17 @@ def interval_plot(
         colour: by recipe.
         baseline: name of a recipe.
     """
-    with matplotlib.rc_context(STYLE):
+    with style.context(["default", STYLE]):
         figure, axes = _panel(0.5 + 0.24 * len(estimates))
         if baseline is not None:
-            axes.axvline(100 * estimates[baseline]["mean"], color=INK, alpha=0.45, linewidth=0.8, linestyle=(0, (2, 2)))
+            axes.axvline(100 * estimates[baseline]["mean"], color=INK, alpha=0.5, linewidth=1, linestyle=":")
         for row, (recipe, estimate) in enumerate(estimates.items()):
             mean = 100 * estimate["mean"]
             if estimate["ci95"] is not None:
                 low, high = (100 * bound for bound in estimate["ci95"])
                 axes.plot([low, high], [row, row], color=colour[recipe], linewidth=2, solid_capstyle="round")
             axes.plot(mean, row, "o", color=colour[recipe], markersize=5.5, clip_on=False)
-            axes.text(1.03, row, f"{mean:.1f}", transform=axes.get_yaxis_transform(), va="center")
+            axes.text(1.03, row, f"{mean:.1f}", transform=axes.get_yaxis_transform(), va="center_baseline")
         axes.set_yticks(range(len(estimates)), [_short(recipe) for recipe in estimates])
         axes.set_ylim(len(estimates) - 0.4, -0.6)
         axes.spines.left.set_visible(False)
@@ -112,7 +123,7 @@ def learning_curves(
     limits: tuple[float, float],
     colour: Mapping[str, str],
 ) -> str:
-    """Accuracy by epoch: validation as a line of means with a band from least to most, the unseen domain dashed.
+    """Accuracy by epoch: validation as means in a band from least to most, the unseen domain dashed.
 
     Args:
         key: makes the ids of this figure unique in the page.
@@ -121,8 +132,8 @@ def learning_curves(
         limits: of the shared axis, in per cent.
         colour: by recipe.
     """
-    with matplotlib.rc_context(STYLE):
-        figure, axes = _panel(2.3)
+    with style.context(["default", STYLE]):
+        figure, axes = _panel(2.5)
         for recipe, (validation, unseen) in curves.items():
             epochs = np.arange(1, validation.shape[1] + 1)
             dot = "o" if len(epochs) == 1 else None
@@ -160,7 +171,7 @@ def wrong_class_bars(
     """
     thickness = min(0.8, 0.32 * len(probabilities)) / len(probabilities)
     groups = np.arange(len(classes))
-    with matplotlib.rc_context(STYLE):
+    with style.context(["default", STYLE]):
         figure, axes = _panel(0.5 + len(classes) * max(0.24, 0.055 * len(probabilities)))
         for place, (recipe, values) in enumerate(probabilities.items()):
             offset = (place - (len(probabilities) - 1) / 2) * thickness
@@ -168,7 +179,7 @@ def wrong_class_bars(
         axes.set_yticks(groups, [_short(name) for name in classes])
         axes.set_ylim(len(classes) - 0.4, -0.6)
         axes.set_xlim(0, longest)
-        axes.xaxis.set_major_locator(MaxNLocator(5))
+        axes.xaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
         axes.set_xlabel("mean probability")
         axes.grid(axis="x")
         axes.set_axisbelow(True)
@@ -180,13 +191,13 @@ def _panel(height: float) -> tuple[Figure, Axes]:
     return figure, figure.add_subplot()
 
 
-def _short(name: str, longest: int = 18) -> str:
+def _short(name: str, longest: int = 22) -> str:
     """Both ends of a name that is too long for an axis."""
     return name if len(name) <= longest else f"{name[: longest // 2]}…{name[-longest // 2 + 1 :]}"
 
 
 def _svg(figure: Figure, key: str, label: str) -> str:
-    """The figure as an ``svg`` element for HTML: no size or namespaces of its own, and ids no other figure has."""
+    """The figure as an ``svg`` element for HTML: without size and namespaces, its ids those of no other."""
     buffer = io.BytesIO()
     with warnings.catch_warnings():
         # Matplotlib's own font lacks the glyphs of some scripts; the browser, which draws the text, does not.

@@ -6,11 +6,15 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from afield.report import charts
 
+Record = dict[str, Any]
+Curves = NDArray[np.float64]
+
 WRONG_CLASSES = 12
-"""At most so many classes have a panel of their wrong classes, and at most so many wrong classes are in one."""
+"""At most so many classes have a panel of their wrong classes, of which it shows at most so many."""
 
 
 def intervals(summary: dict[str, Any], colour: Mapping[str, str], baseline: str | None) -> dict[str, str]:
@@ -20,30 +24,33 @@ def intervals(summary: dict[str, Any], colour: Mapping[str, str], baseline: str 
     panels = [(part, {name: row["domains"][part] for name, row in recipes.items()}) for part in domains]
     panels.append(("average of the domains", {name: row["average"] for name, row in recipes.items()}))
     estimates = [estimate for _, panel in panels for estimate in panel.values()]
-    limits = charts.percent_limits([value for each in estimates for value in (each["mean"], *(each["ci95"] or ()))])
+    ends = [value for estimate in estimates for value in (estimate["mean"], *(estimate["ci95"] or ()))]
+    limits = charts.percent_limits(ends)
     return {
-        title: charts.interval_plot(f"interval{i}", f"{title}: mean by recipe", panel, limits, colour, baseline)
+        title: charts.interval_plot(f"interval{i}", f"{title}: means", panel, limits, colour, baseline)
         for i, (title, panel) in enumerate(panels)
     }
 
 
-def curves(records: Sequence[dict[str, Any]], colour: Mapping[str, str]) -> dict[str, str]:
+def curves(records: Sequence[Record], colour: Mapping[str, str]) -> dict[str, str]:
     """Learning curves for each unseen domain, by its name."""
-    panels = {}
-    for part in dict.fromkeys(record["held_out"][0] for record in records):
-        runs = [record for record in records if record["held_out"] == [part]]
-        panels[part] = {
-            recipe: (
-                np.array([[e["validation"]["accuracy"] for e in r["epochs"]] for r in runs if r["recipe"] == recipe]),
-                np.array([[e["test"][part]["accuracy"] for e in r["epochs"]] for r in runs if r["recipe"] == recipe]),
-            )
-            for recipe in colour
-        }
+    panels = {
+        part: {recipe: _curves(records, recipe, part) for recipe in colour}
+        for part in dict.fromkeys(record["held_out"][0] for record in records)
+    }
     limits = charts.percent_limits([curve for panel in panels.values() for curve in panel.values()])
     return {
         part: charts.learning_curves(f"curves{i}", f"{part} unseen: accuracy by epoch", panel, limits, colour)
         for i, (part, panel) in enumerate(panels.items())
     }
+
+
+def _curves(records: Sequence[Record], recipe: str, part: str) -> tuple[Curves, Curves]:
+    """Validation and unseen accuracy ``[seeds, epochs]``."""
+    runs = [record for record in records if (record["recipe"], record["held_out"]) == (recipe, [part])]
+    validation = [[epoch["validation"]["accuracy"] for epoch in run["epochs"]] for run in runs]
+    unseen = [[epoch["test"][part]["accuracy"] for epoch in run["epochs"]] for run in runs]
+    return np.array(validation), np.array(unseen)
 
 
 def wrong_classes(analysis: dict[str, Any], colour: Mapping[str, str]) -> dict[str, str]:

@@ -56,7 +56,8 @@ def render(folder: Path) -> Path:
             intervals=figures.intervals(summary, colour, baseline),
             curves=figures.curves(records, colour),
             wrong_classes=figures.wrong_classes(analysis, colour),
-            confusions=_confusions(analysis, sorted(recipes, key=lambda recipe: recipe != leader)),
+            most_wrong=figures.WRONG_CLASSES,
+            confusions=_confusions(analysis),
             provenance=_provenance(records),
         )
     )
@@ -81,12 +82,14 @@ def _environment() -> Environment:
 def _facts(config: Mapping[str, Any], summary: dict[str, Any], analysis: dict[str, Any]) -> dict[str, str]:
     """What was compared, by name."""
     backbone, training, size = config["backbone"], config["training"], config["data"]["image_size"]
+    trained = "frozen" if backbone["freeze"] else "trained throughout"
+    augmentation = f"augmentation: {training['augment']}"
     domains = next(iter(summary["recipes"].values()))["domains"]
     return {
-        "Data": f"{summary['data']}: {len(domains)} unseen domains in turn, {len(analysis['classes'])} classes",
-        "Backbone": f"{backbone['name']}, {'frozen' if backbone['freeze'] else 'trained'}, weights: {backbone['weights']}",
+        "Data": f"{summary['data']}: {len(domains)} domains, {len(analysis['classes'])} classes",
+        "Backbone": f"{backbone['name']}, {trained}, weights: {backbone['weights']}",
         "Image size": f"{size} × {size} pixels",
-        "Training": f"{training['epochs']} epochs in batches of {training['batch_size']}, {training['augment']} augmentation",
+        "Training": f"{training['epochs']} epochs, batches of {training['batch_size']}, {augmentation}",
         "Seeds": ", ".join(map(str, summary["seeds"])),
     }
 
@@ -95,13 +98,13 @@ def _unseen_images(record: Record) -> list[tuple[str, int]]:
     return [(part, record["images"][f"test/{part}"]) for part in record["held_out"]]
 
 
-def _confusions(analysis: dict[str, Any], recipes: Sequence[str]) -> dict[str, dict[str, Any]]:
-    """For each recipe, in this order, the rows of a table if the classes are few, else the most confused pairs."""
+def _confusions(analysis: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """For each recipe the rows of a table if the classes are few, else the most confused pairs."""
     classes = analysis["classes"]
-    counts = {recipe: pooled(analysis["recipes"][recipe]["confusion"]) for recipe in recipes}
+    counts = {recipe: pooled(found["confusion"]) for recipe, found in analysis["recipes"].items()}
     if len(classes) <= LARGEST_TABLE:
-        return {recipe: {"rows": heat_rows(counts[recipe])} for recipe in recipes}
-    return {recipe: {"pairs": confused_pairs(counts[recipe], classes)} for recipe in recipes}
+        return {recipe: {"rows": heat_rows(table)} for recipe, table in counts.items()}
+    return {recipe: {"pairs": confused_pairs(table, classes)} for recipe, table in counts.items()}
 
 
 def _provenance(records: Sequence[Record]) -> dict[str, str]:

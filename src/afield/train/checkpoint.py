@@ -18,7 +18,9 @@ from afield.records import write_atomic
 
 def save(path: Path, tensors: Mapping[str, Tensor], state: Mapping[str, Any]) -> None:
     """Write tensors, and a state that JSON can hold, atomically."""
-    ready = {name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format) for name, tensor in tensors.items()}
+    ready = {
+        name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format) for name, tensor in tensors.items()
+    }
     write_atomic(path, safetensors.torch.save(ready, metadata={"state": json.dumps(state)}))
 
 

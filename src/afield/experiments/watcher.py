@@ -1,0 +1,26 @@
+"""Who is told of progress. This one tells nobody; the console's shows it."""
+
+from __future__ import annotations
+
+from afield.experiments.run import Run
+from afield.experiments.setup import Setup
+from afield.train import EpochReport
+
+
+class Watcher:
+    """Each method is called when something has happened."""
+
+    def start(self, setup: Setup) -> None:
+        """The data are loaded and the settings checked."""
+
+    def decode(self, done: int, total: int) -> None:
+        """So many images are decoded."""
+
+    def features(self, done: int, total: int) -> None:
+        """Of so many images the features are extracted."""
+
+    def run(self, index: int, total: int, run: Run) -> None:
+        """The run of this index begins."""
+
+    def epoch(self, report: EpochReport) -> None:
+        """An epoch has ended."""

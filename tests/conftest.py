@@ -1,0 +1,66 @@
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from afield.records import seed_for
+
+torch.set_num_threads(min(2, torch.get_num_threads()))
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No test reads or writes the user's cache."""
+    monkeypatch.setenv("AFIELD_CACHE", str(tmp_path_factory.mktemp("cache")))
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Path:
+    """The folder with unpacked research data."""
+    folder = os.environ.get("AFIELD_DATA")
+    if not folder:
+        pytest.skip("AFIELD_DATA names no folder with unpacked research data")
+    return Path(folder)
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    """A folder of domain/class/image: two domains, three classes, twelve images each, told apart by colour."""
+    return write_photos(tmp_path / "photos")
+
+
+def write_photos(root: Path, domains: tuple[str, ...] = ("day", "night"), size: int = 20) -> Path:
+    colours = {"cat": (200, 60, 40), "dog": (40, 180, 60), "owl": (50, 70, 210)}
+    for domain in domains:
+        for name, colour in colours.items():
+            folder = root / domain / name
+            folder.mkdir(parents=True)
+            for i in range(12):
+                rng = np.random.default_rng(seed_for(domain, name, i))
+                noise = rng.normal(0, 25, size=(size, size, 3))
+                pixels = (np.array(colour) + (60 if domain == domains[0] else -20) + noise).clip(0, 255)
+                Image.fromarray(pixels.astype(np.uint8)).save(folder / f"{i:02d}.png")
+    return root
+
+
+@pytest.fixture
+def afield(capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str]]:
+    """Run the command line in this process: exit code, standard output, standard error."""
+    from afield.cli import main
+
+    def run(*arguments: object) -> tuple[int, str, str]:
+        code = 0
+        try:
+            main([str(argument) for argument in arguments])
+        except SystemExit as end:
+            code = int(end.code or 0)
+        captured = capsys.readouterr()
+        return code, captured.out, captured.err
+
+    return run

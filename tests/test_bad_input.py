@@ -1,0 +1,194 @@
+"""Each mistake: one clear line, exit code 2, before training starts or without losing what is done."""
+
+from __future__ import annotations
+
+import shutil
+import struct
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from test_resume import FAST
+
+SMALL = ("--image-size", 16, "--epochs", 1, "--seeds", 1)
+
+
+def refused(afield, *arguments: object) -> str:
+    """The single line that a refused command prints; nothing was trained."""
+    code, out, err = afield(*arguments)
+    lines = [line for line in err.splitlines() if line.startswith("afield: ")]
+    assert code == 2, (code, out, err)
+    assert len(lines) == 1, err
+    assert "Traceback" not in err
+    return lines[0]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (("--recipes", "arcfase"), "unknown recipe 'arcfase'; did you mean 'arcface'"),
+        (("--recipes", "erm", "erm"), "recipe 'erm' is named twice"),
+        (("--backbone", "resnet19"), "unknown backbone 'resnet19'; did you mean 'resnet18'"),
+        (("--data", "digitz"), "did you mean 'digits'?"),
+        (("--data", "./nowhere"), "--data ./nowhere: no such folder or file"),
+        (("--epochs", -3), "epochs must lie between 1 and 100000, got -3"),
+        (("--seeds", 0), "--seeds must lie between 1 and 1000, got 0"),
+        (("--batch-size", 0), "batch_size must lie between 1 and"),
+        (("--learning-rate", "nan"), "learning_rate must lie between"),
+        (("--learning-rate", "1e9"), "learning_rate must lie between"),
+        (("--dropout", 1.5), "dropout must lie between 0 and 0.99, got 1.5"),
+        (("--validation-fraction", 0), "validation fraction must lie between 0 and 1"),
+        (("--image-size", 100000), "--image-size must lie between 4 and 4096"),
+        (("--devices", 0), "--devices must be at least 1"),
+        (("--protocol", "frozn"), "unknown protocol 'frozn'; did you mean 'frozen'?"),
+        (("--augment", "crop_flop"), "unknown augmentation 'crop_flop'; did you mean 'crop_flip'"),
+        (("--weights", "missing.pth"), "--weights missing.pth: no such file"),
+        (("--weights", "pretrained"), "backbone 'resnet8' has none"),
+        (("--splits", "nolists"), "--splits nolists: no *train*.txt and *crossval*.txt lists there"),
+        (("--freeze", "--augment", "crop"), "--freeze extracts features once"),
+        (("--set", "arcface.margin=3"), "unknown recipe field"),
+        (("--set", "arcface.head_options.margin=3"), "did you mean 'margin_rad'"),
+        (("--set", "arcface.head_options.margin_rad=9"), "margin_rad must lie in [0, pi], got 9"),
+        (("--set", "flattening.losses.complement_flattening=-1"), "must lie between 0 and 1000, got -1"),
+        (("--set", "losses.cross_entrpy=1"), "did you mean 'cross_entropy'"),
+    ],
+)
+def test_a_wrong_option_is_named_with_what_is_allowed(afield, tmp_path, arguments, expected):
+    out = tmp_path / "out"
+    assert expected in refused(afield, "compare", *arguments, "--out", out)
+    assert not (out / "runs").exists()
+
+
+def test_an_unknown_choice_ends_with_code_2(afield):
+    code, out, err = afield("compare", "--selection", "best")
+    assert code == 2
+    assert "oracle" in out + err
+
+
+def _write(kind: str, path: Path) -> None:
+    if kind == "text":
+        path.write_text("not an image")
+    elif kind == "empty":
+        path.write_bytes(b"")
+    elif kind == "truncated":
+        Image.fromarray(np.random.default_rng(0).integers(0, 255, (64, 64, 3), dtype=np.uint8)).save(path)
+        path.write_bytes(path.read_bytes()[:900])
+    else:
+        header = struct.pack(">IIBBBBB", 60000, 60000, 8, 2, 0, 0, 0)
+        chunk = b"IHDR" + header
+        path.write_bytes(b"\x89PNG\r\n\x1a\n" + struct.pack(">I", 13) + chunk + struct.pack(">I", zlib.crc32(chunk)))
+
+
+@pytest.mark.parametrize(
+    ("kind", "reason"),
+    [("text", "not an image"), ("empty", "the file is empty"), ("truncated", "damaged"), ("bomb", "more pixels than")],
+)
+def test_a_bad_image_stops_or_is_counted_and_listed(afield, photos, tmp_path, kind, reason):
+    _write(kind, photos / "day" / "cat" / "broken.jpg")
+    line = refused(afield, "compare", "--data", photos, *SMALL, "--out", tmp_path / "out")
+    assert "1 bad image in" in line
+    assert "day/cat/broken.jpg" in line
+    assert reason in line
+    skip = ("--on-bad-image", "skip", "--recipes", "erm")
+    code, _, err = afield("compare", "--data", photos, *SMALL, *skip, "--out", tmp_path / "out")
+    assert code == 0
+    assert "passed over 1 bad images" in err
+    assert "day/cat/broken.jpg" in err
+
+
+def test_an_empty_class_folder_is_named(afield, photos, tmp_path):
+    (photos / "day" / "newt").mkdir()
+    line = refused(afield, "compare", "--data", photos, *SMALL, "--out", tmp_path / "out")
+    assert f"class folder {photos / 'day' / 'newt'} holds no images" in line
+
+
+def test_a_class_that_one_domain_lacks_is_named_and_allowed(afield, photos, tmp_path):
+    shutil.rmtree(photos / "night" / "owl")
+    code, _, err = afield("compare", "--data", photos, *SMALL, "--recipes", "erm", "--out", tmp_path / "out")
+    assert code == 0
+    assert "night: 24 (no owl)" in err
+
+
+def test_a_single_domain_is_cross_validated_and_leave_one_out_validation_refused(afield, photos, tmp_path):
+    shutil.rmtree(photos / "night")
+    shared = ("compare", "--data", photos, *SMALL, "--recipes", "erm", "--out", tmp_path / "out")
+    code, out, err = afield(*shared)
+    assert code == 0
+    assert "each of 5 folds" in err
+    assert "fold 5" in out
+
+
+def test_leave_one_out_validation_needs_three_domains(afield, photos, tmp_path):
+    arguments = ("--selection", "leave_one_out_validation", "--out", tmp_path / "out")
+    line = refused(afield, "compare", "--data", photos, *SMALL, *arguments)
+    assert "needs at least three domains" in line
+
+
+def test_a_single_class_is_refused(afield, photos, tmp_path):
+    for domain in ("day", "night"):
+        shutil.rmtree(photos / domain / "dog")
+        shutil.rmtree(photos / domain / "owl")
+    line = refused(afield, "compare", "--data", photos, *SMALL, "--out", tmp_path / "out")
+    assert "holds a single class, 'cat'" in line
+
+
+def test_the_same_image_in_two_domains_is_reported(afield, photos, tmp_path):
+    shutil.copy(photos / "day" / "cat" / "00.png", photos / "night" / "cat" / "copy.png")
+    code, _, err = afield("compare", "--data", photos, *SMALL, "--recipes", "erm", "--out", tmp_path / "out")
+    assert code == 0
+    assert "leakage: 1 image with the same pixels in day and night" in err
+
+
+def test_the_same_image_in_train_and_test_is_reported(afield, tmp_path):
+    images = np.random.default_rng(0).integers(0, 255, (40, 12, 12, 3), dtype=np.uint8)
+    labels = np.arange(40) % 2
+    np.savez(
+        tmp_path / "set.npz",
+        train_images=images[:30], train_labels=labels[:30], test_images=images[28:], test_labels=labels[28:],
+    )  # fmt: skip
+    shared = ("--epochs", 1, "--seeds", 1, "--recipes", "erm", "--out", tmp_path / "out")
+    code, _, err = afield("compare", "--data", tmp_path / "set.npz", *shared)
+    assert code == 0
+    assert "leakage: 2 images with the same pixels in test and train" in err
+
+
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="/proc, where nobody can make a folder, is Linux's")
+def test_an_output_that_cannot_be_written_is_refused_before_training(afield):
+    assert "/proc/afield" in refused(afield, "compare", "--out", "/proc/afield")
+
+
+def test_an_output_that_is_a_file_is_refused(afield, tmp_path):
+    (tmp_path / "file").write_text("")
+    assert "cannot write to" in refused(afield, "compare", "--out", tmp_path / "file")
+
+
+def test_a_diverging_run_names_recipe_and_epoch(afield, tmp_path):
+    line = refused(afield, "compare", *FAST, "--learning-rate", 900, "--out", tmp_path / "out")
+    assert "the loss of erm, without faded, seed 0 became" in line
+    assert "in epoch 1" in line
+
+
+def test_a_full_disk_ends_with_one_line_and_what_is_done_stays(afield, tmp_path, monkeypatch):
+    from afield.records import write_atomic
+
+    out = tmp_path / "out"
+    shared = ("compare", *FAST, "--out", out)
+    finished = []
+
+    def full_after_two(path: Path, content: str | bytes) -> None:
+        if path.name == "record.json":
+            if len(finished) == 2:
+                raise OSError(28, "No space left on device", str(path))
+            finished.append(path)
+        write_atomic(path, content)
+
+    monkeypatch.setattr("afield.records.write_atomic", full_after_two)
+    line = refused(afield, *shared)
+    assert "No space left on device" in line
+    monkeypatch.undo()
+    assert len(list(out.glob("runs/*/done"))) == 2
+    code, _, _ = afield(*shared)
+    assert code == 0

@@ -1,0 +1,127 @@
+"""Train, load, predict, evaluate, export: the same numbers everywhere."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import afield as package
+from afield.errors import InputError
+
+LITE0 = ("--backbone", "tf_efficientnet_lite0", "--freeze", "--image-size", "64")
+
+
+@pytest.fixture(scope="module")
+def model_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("model") / "digits"
+    package.train(data="digits", recipe="arcface", epochs=2, out=out)
+    return out
+
+
+def test_the_loaded_model_reads_files_arrays_and_pictures_alike(model_folder, tmp_path):
+    model = package.load(model_folder)
+    pixels = package.data.load("digits").images[0]
+    Image.fromarray(pixels).save(tmp_path / "digit.png")
+    by_file, by_picture, by_array = model.predict([tmp_path / "digit.png", Image.fromarray(pixels), pixels])
+    assert by_file.probabilities == by_picture.probabilities == by_array.probabilities
+    assert by_file.path == str(tmp_path / "digit.png")
+    assert sum(by_file.probabilities.values()) == pytest.approx(1, abs=1e-5)
+    assert by_file.probability == max(by_file.probabilities.values()) == by_file.probabilities[by_file.label]
+
+
+def test_training_again_is_a_lookup_and_other_settings_are_refused(afield, model_folder):
+    before = (model_folder / "model.safetensors").stat().st_mtime_ns
+    code, out, _ = afield("train", "--recipe", "arcface", "--epochs", 2, "--out", model_folder)
+    assert code == 0
+    assert "validation accuracy" in out
+    assert (model_folder / "model.safetensors").stat().st_mtime_ns == before
+    code, _, err = afield("train", "--recipe", "erm", "--epochs", 2, "--out", model_folder)
+    assert code == 2
+    assert "trained with other settings" in err
+
+
+def test_evaluate_agrees_with_the_predictions(afield, model_folder):
+    data = package.data.load("digits")
+    code, out, _ = afield("evaluate", model_folder, "--data", "digits", "--json")
+    assert code == 0
+    result = json.loads(out)
+    labels = package.load(model_folder).logits(data.images).argmax(dim=1).numpy()
+    assert result["all"]["accuracy"] == pytest.approx((labels == data.labels).mean())
+    assert sum(map(sum, result["confusion"])) == result["all"]["n"] == 1797
+    assert set(result["domains"]) == set(data.domain_names)
+
+
+def test_evaluate_matches_classes_by_name_and_refuses_unknown_ones(afield, photos, model_folder):
+    code, _, err = afield("evaluate", model_folder, "--data", photos)
+    assert code == 2
+    assert "unknown class of this model 'cat'" in err
+
+
+def test_predict_writes_a_line_an_image_and_json_on_request(afield, model_folder, photos):
+    code, out, _ = afield("predict", model_folder, photos / "day")
+    lines = out.splitlines()
+    assert code == 0
+    assert len(lines) == 36
+    assert lines[0].startswith(str(photos / "day" / "cat" / "00.png"))
+    code, out, _ = afield("predict", model_folder, photos / "day" / "cat" / "00.png", "--json")
+    assert set(json.loads(out)) == {"path", "label", "probability", "probabilities"}
+
+
+def test_predict_stops_at_a_bad_image_or_passes_over_it(afield, model_folder, photos):
+    bad = photos / "day" / "cat" / "bad.png"
+    bad.write_text("no image")
+    code, _, err = afield("predict", model_folder, photos / "day")
+    assert code == 2
+    assert f"bad image {bad}: not an image" in err
+    code, out, err = afield("predict", model_folder, photos / "day", "--on-bad-image", "skip")
+    assert code == 0
+    assert len(out.splitlines()) == 36
+    assert f"passed over: bad image {bad}" in err
+
+
+def test_a_folder_without_a_model_says_how_to_make_one(tmp_path):
+    with pytest.raises(InputError, match="holds no model; `afield train"):
+        package.load(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "size"),
+    [
+        (("--data", "digits", "--recipe", "erm", "--epochs", 1), 16),
+        (("--data", "digits", "--recipe", "arcface", "--epochs", 1), 16),
+        (("--data", "PHOTOS", "--recipe", "flattening", "--epochs", 1, *LITE0), 64),
+    ],
+    ids=["linear", "arcface", "frozen backbone"],
+)
+def test_onnx_gives_the_same_logits(afield, photos, tmp_path, arguments, size):
+    runtime = pytest.importorskip("onnxruntime")
+    given = [photos if argument == "PHOTOS" else argument for argument in arguments]
+    out = tmp_path / "model"
+    assert afield("train", *given, "--out", out)[0] == 0
+    code, printed, err = afield("export", out, "--out", tmp_path / "model.onnx")
+    assert code == 0, err
+    assert str(tmp_path / "model.onnx") in printed
+    images = np.random.default_rng(0).integers(0, 256, (5, size, size, 3), dtype=np.uint8)
+    session = runtime.InferenceSession(tmp_path / "model.onnx", providers=["CPUExecutionProvider"])
+    (logits,) = session.run(["logits"], {"images": images.transpose(0, 3, 1, 2).astype(np.float32) / 255})
+    model = package.load(out)
+    assert np.abs(logits - model.logits(images).numpy()).max() < 1e-4
+    assert logits.std() > 0.01
+    assert json.loads(session.get_modelmeta().custom_metadata_map["class_names"]) == list(model.class_names)
+
+
+def test_two_processes_train_one_model(tmp_path):
+    """Data-parallel on the CPU: the command launches its second process itself."""
+    import subprocess
+    import sys
+
+    command = [sys.executable, "-m", "afield", "train", "--device", "cpu", "--devices", "2", "--epochs", "1"]
+    done = subprocess.run([*command, "--out", tmp_path / "two"], capture_output=True, text=True, timeout=240)
+    assert done.returncode == 0, done.stderr
+    assert json.loads((tmp_path / "two" / "record.json").read_text())["epochs"][0]["train_loss"] < 3
+    assert torch.isfinite(package.load(tmp_path / "two").logits(package.data.load("digits").images[:4])).all()

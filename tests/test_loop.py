@@ -1,0 +1,172 @@
+"""The training loop on features and images small enough to reason about."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+from lightning_fabric import Fabric
+from torch import nn
+
+from afield.augment import Identity, Standard
+from afield.classifier import Classifier
+from afield.heads import ArcFaceHead, LinearHead
+from afield.objective import Objective
+from afield.train import DivergedError, Parts, Source, Training, checkpoint, fit, loop
+
+SETTINGS = Training(epochs=4, batch_size=16, learning_rate=0.05, dropout=0.3)
+
+
+@pytest.fixture
+def parts() -> Parts:
+    rng = np.random.default_rng(0)
+    labels = np.arange(120) % 3
+    features = (rng.normal(size=(120, 6)) + 2 * np.eye(3, 6)[labels]).astype(np.float32)
+    order = rng.permutation(120)
+    return Parts(
+        train=Source(features, labels, order[:80]),
+        val=Source(features, labels, order[80:100]),
+        tests={"new": Source(features, labels, order[100:])},
+    )
+
+
+def train(parts, folder, training=SETTINGS, augmentation=None, backbone=None, features=6):
+    torch.manual_seed(0)
+    objective = Objective(LinearHead(features, 3), {"cross_entropy": 1.0})
+    classifier = Classifier(
+        backbone or nn.Identity(), objective, mean=(0.5,) * 3, std=(0.5,) * 3, dropout=training.dropout
+    )
+    progress = fit(
+        classifier,
+        parts,
+        training,
+        augmentation or Identity(),
+        seed=1,
+        label="test",
+        checkpoint_file=folder / "checkpoint.safetensors",
+        fabric=Fabric(accelerator="cpu", devices=1),
+    )
+    return classifier, progress
+
+
+def test_it_learns_and_keeps_the_first_epoch_of_best_validation(parts, tmp_path):
+    classifier, progress = train(parts, tmp_path)
+    accuracies = [epoch["validation"]["accuracy"] for epoch in progress.epochs]
+    assert progress.epochs[-1]["train_loss"] < 0.7 * progress.epochs[0]["train_loss"]
+    assert accuracies[progress.best_epoch] == max(accuracies)
+    assert accuracies.index(max(accuracies)) == progress.best_epoch
+    classifier.load_state_dict(progress.best)
+    inputs, labels = parts.tests["new"].take(np.arange(20))
+    logits = classifier.eval().logits(inputs)
+    assert torch.allclose(logits, progress.best_logits["test/new"], atol=1e-6)
+    accuracy = (logits.argmax(1) == labels).float().mean().item()
+    assert accuracy == pytest.approx(progress.epochs[progress.best_epoch]["test"]["new"]["accuracy"])
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
+@pytest.mark.parametrize("stop", [1, 3, 8, 13])
+def test_resumed_from_any_step_it_ends_bit_for_bit_the_same(parts, tmp_path, monkeypatch, optimizer, stop):
+    training = dataclasses.replace(SETTINGS, optimizer=optimizer)
+    whole, expected = train(parts, tmp_path / "whole", training)
+    monkeypatch.setattr(loop, "CHECKPOINT_SECONDS", -1.0)
+    saved = []
+
+    def die(path, tensors, state):
+        save(path, tensors, state)
+        saved.append(state)
+        if len(saved) == stop:
+            raise KeyboardInterrupt
+
+    save = checkpoint.save
+    monkeypatch.setattr(checkpoint, "save", die)
+    with pytest.raises(KeyboardInterrupt):
+        train(parts, tmp_path / "killed", training)
+    monkeypatch.setattr(checkpoint, "save", save)
+    resumed, progress = train(parts, tmp_path / "killed", training)
+    assert progress.epochs == expected.epochs
+    for name, tensor in whole.state_dict().items():
+        assert torch.equal(tensor, resumed.state_dict()[name]), name
+    for name, logits in expected.best_logits.items():
+        assert torch.equal(logits, progress.best_logits[name])
+
+
+def test_a_loss_that_is_not_finite_stops_and_keeps_the_last_good_checkpoint(parts, tmp_path, monkeypatch):
+    monkeypatch.setattr(loop, "CHECKPOINT_SECONDS", -1.0)
+    rate = Training.learning_rate_at
+    monkeypatch.setattr(
+        Training, "learning_rate_at", lambda self, step, steps: 1e38 if step == 11 else rate(self, step, steps)
+    )
+    with pytest.raises(
+        DivergedError, match=r"the loss of test became (nan|inf) in epoch 3.*the last good checkpoint is"
+    ):
+        train(parts, tmp_path)
+    tensors, state = checkpoint.load(tmp_path / "checkpoint.safetensors")
+    assert state["epoch"] == 2
+    assert all(torch.isfinite(tensor).all() for tensor in tensors.values() if tensor.is_floating_point())
+
+
+def test_images_reach_the_model_normalised_and_augmented_only_while_training(tmp_path):
+    seen = []
+
+    class Watch(nn.Module):
+        def forward(self, images):
+            seen.append((self.training, images.detach().clone()))
+            return images.mean(dim=(2, 3))
+
+    images = np.zeros((24, 8, 8, 3), dtype=np.uint8)
+    images[:, 4:] = 255
+    source = Source(images, np.arange(24) % 3, np.arange(24))
+    training = dataclasses.replace(SETTINGS, epochs=1, dropout=0.0)
+    upside_left = Standard(scale=(1, 1), ratio=(1, 1), brightness=0.5)
+    train(Parts(source, source, {}), tmp_path, training, upside_left, Watch(), features=3)
+    for is_training, batch in seen:
+        assert batch.shape[1:] == (3, 8, 8)
+        assert torch.equal(batch[:, :, :4], torch.full_like(batch[:, :, :4], -1))
+        assert torch.equal(batch[:, :, 4:], torch.ones_like(batch[:, :, 4:])) != is_training
+
+
+def test_bf16_trains_and_predicts_in_float32(parts, tmp_path):
+    classifier = Classifier(
+        nn.Linear(6, 8),
+        Objective(ArcFaceHead(8, 3), {"cross_entropy": 1.0, "complement_flattening": 0.5}),
+        mean=(0,) * 3,
+        std=(1,) * 3,
+        dropout=0.0,
+    )
+    progress = fit(
+        classifier,
+        parts,
+        dataclasses.replace(SETTINGS, precision="bf16"),
+        Identity(),
+        seed=0,
+        label="bf16",
+        checkpoint_file=tmp_path / "checkpoint.safetensors",
+        fabric=Fabric(accelerator="cpu", devices=1, precision="bf16-mixed"),
+    )
+    assert progress.epochs[-1]["train_loss"] < progress.epochs[0]["train_loss"]
+    assert progress.logits["validation"].dtype == torch.float32
+
+
+@pytest.mark.parametrize(
+    ("schedule", "step", "expected"),
+    [
+        ("constant", 50, 0.1),
+        ("step", 79, 0.1),
+        ("step", 80, 0.01),
+        ("cosine", 0, 0.1),
+        ("cosine", 50, 0.05),
+        ("cosine", 99, 0.1 * 0.5 * (1 + np.cos(np.pi * 0.99))),
+    ],
+)
+def test_the_schedule_by_hand(schedule, step, expected):
+    training = Training(learning_rate=0.1, schedule=schedule)
+    assert training.learning_rate_at(step, 100) == pytest.approx(expected)
+
+
+def test_warm_up_rises_linearly_to_the_peak():
+    training = Training(learning_rate=0.1, warmup=0.1)
+    rates = [training.learning_rate_at(step, 100) for step in range(11)]
+    assert rates[:3] == pytest.approx([0.1 / 11, 0.2 / 11, 0.3 / 11])
+    assert rates[10] == pytest.approx(0.1)
