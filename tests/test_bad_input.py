@@ -78,8 +78,11 @@ def _write(kind: str, path: Path) -> None:
         path.write_bytes(path.read_bytes()[:900])
     else:
         header = struct.pack(">IIBBBBB", 60000, 60000, 8, 2, 0, 0, 0)
-        chunk = b"IHDR" + header
-        path.write_bytes(b"\x89PNG\r\n\x1a\n" + struct.pack(">I", 13) + chunk + struct.pack(">I", zlib.crc32(chunk)))
+        path.write_bytes(b"\x89PNG\r\n\x1a\n" + _chunk(b"IHDR", header) + _chunk(b"IDAT", zlib.compress(bytes(9))))
+
+
+def _chunk(kind: bytes, content: bytes) -> bytes:
+    return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from afield.augment import Identity, Standard
 from afield.classifier import Classifier
 from afield.heads import ArcFaceHead, LinearHead
 from afield.objective import Objective
-from afield.train import DivergedError, Parts, Source, Training, checkpoint, fit, loop
+from afield.training import DivergedError, Parts, Source, Training, checkpoint, fit, loop
 
 SETTINGS = Training(epochs=4, batch_size=16, learning_rate=0.05, dropout=0.3)
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from afield.train import checkpoint
+from afield.training import checkpoint
 
 FAST = ("--epochs", 2, "--seeds", 1, "--recipes", "erm", "arcface")
 
@@ -23,7 +23,7 @@ def start(out: Path, *arguments: object, checkpoint_seconds: float | None = None
     """``afield compare`` in a process of its own."""
     program = "import sys; from afield.cli import main; main(sys.argv[1:])"
     if checkpoint_seconds is not None:
-        program = f"import afield.train.loop as loop; loop.CHECKPOINT_SECONDS = {checkpoint_seconds}; {program}"
+        program = f"import afield.training.loop as loop; loop.CHECKPOINT_SECONDS = {checkpoint_seconds}; {program}"
     command = [sys.executable, "-c", program, "compare", "--out", out, *arguments]
     return subprocess.Popen([str(part) for part in command], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
 

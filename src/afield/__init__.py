@@ -1,3 +1,57 @@
-"""afield."""
+"""afield: image classifiers that hold up far afield.
+
+Verbs, with the options of the command line: `compare`, `train`, `evaluate`, `predict`, `export`, `report`; and
+`load` for a trained model. Parts for anyone's own loop: `afield.losses`, `afield.heads`, `afield.Objective`.
+
+Whatever needs torch is imported when it is first used, so that ``import afield`` and ``afield --help`` are quick.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from afield.commands import compare, evaluate, export, predict, report, train
+from afield.errors import InputError
+
+if TYPE_CHECKING:
+    from afield import augment, data, heads, losses, models
+    from afield.deploy import Model, Prediction, load
+    from afield.objective import Objective
 
 __version__ = "0.1.0"
+
+__all__ = [
+    "InputError",
+    "Model",
+    "Objective",
+    "Prediction",
+    "augment",
+    "compare",
+    "data",
+    "evaluate",
+    "export",
+    "heads",
+    "load",
+    "losses",
+    "models",
+    "predict",
+    "report",
+    "train",
+]
+
+_HOMES = {
+    "Model": "afield.deploy",
+    "Objective": "afield.objective",
+    "Prediction": "afield.deploy",
+    "load": "afield.deploy",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import a part when it is first asked for."""
+    if name in _HOMES:
+        return getattr(importlib.import_module(_HOMES[name]), name)
+    if name in __all__:
+        return importlib.import_module(f"afield.{name}")
+    raise AttributeError(f"module 'afield' has no attribute {name!r}")

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from afield.augment import AUGMENTATIONS
 from afield.data import DATASETS
-from afield.evaluate import SELECTIONS
+from afield.evaluation import SELECTIONS
 from afield.experiments.recipes import RECIPES
 from afield.heads import HEADS
 from afield.losses import LOSSES
 from afield.models import BACKBONES
 from afield.registry import Registry
-from afield.train import PROTOCOLS
+from afield.training import PROTOCOLS
 
 REGISTRIES: dict[str, Registry] = {
     "recipes": RECIPES,

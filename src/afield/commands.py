@@ -302,7 +302,7 @@ class Report:
 
     def run(self) -> Path:
         """The path of ``report.html``."""
-        from afield.report import render
+        from afield.reporting import render
 
         return render(Path(self.run_folder))
 
@@ -335,3 +335,11 @@ def _held(out: Path, fabric: Fabric) -> AbstractContextManager[None]:
     from afield.records import exclusive
 
     return exclusive(out) if fabric.is_global_zero else nullcontext()
+
+
+compare = as_function(Compare)
+train = as_function(Train)
+evaluate = as_function(Evaluate)
+predict = as_function(Predict)
+export = as_function(Export)
+report = as_function(Report)

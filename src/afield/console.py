@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,7 +16,7 @@ from afield.data import parts_of
 from afield.experiments.run import Run
 from afield.experiments.setup import Setup
 from afield.experiments.watcher import Watcher
-from afield.train import EpochReport
+from afield.training import EpochReport
 
 
 class ConsoleWatcher(Watcher):
@@ -64,7 +65,7 @@ class ConsoleWatcher(Watcher):
 @contextmanager
 def watching() -> Iterator[ConsoleWatcher]:
     """Progress on standard error, for as long as the block runs; bars only on a terminal."""
-    console = Console(stderr=True)
+    console = Console(stderr=True, quiet=_follows())
     columns = (
         TextColumn("{task.description}"),
         BarColumn(bar_width=20),
@@ -123,4 +124,9 @@ def interval(value: dict[str, Any], sign: str = "") -> str:
 
 def output() -> Console:
     """Standard output: as wide as the terminal, and as wide as the tables where there is none."""
-    return Console(width=None if sys.stdout.isatty() else 160, highlight=False)
+    return Console(width=None if sys.stdout.isatty() else 160, highlight=False, quiet=_follows())
+
+
+def _follows() -> bool:
+    """Whether this is not the first of several processes; the launcher says so."""
+    return os.environ.get("LOCAL_RANK", "0") != "0" or os.environ.get("NODE_RANK", "0") != "0"

@@ -10,7 +10,7 @@ from afield.data import ImageSet
 from afield.data.images import SPLITS
 from afield.deploy.model import Model
 from afield.errors import InputError, unknown_name
-from afield.evaluate import accuracy, confusion, mean_average_precision
+from afield.evaluation import accuracy, confusion, mean_average_precision
 
 
 def evaluate(model: Model, data: ImageSet) -> dict[str, Any]:

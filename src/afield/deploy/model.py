@@ -21,7 +21,7 @@ from afield.experiments.build import build_objective
 from afield.experiments.recipes import Recipe
 from afield.models import BackboneConfig, build_backbone
 from afield.records import read_json, write_json
-from afield.train import checkpoint
+from afield.training import checkpoint
 
 MODEL, WEIGHTS = "model.json", "model.safetensors"
 

@@ -21,7 +21,7 @@ from afield.experiments.setup import Setup
 from afield.experiments.watcher import Watcher
 from afield.models import build_backbone
 from afield.records import read_json
-from afield.train import Progress
+from afield.training import Progress
 
 
 def run_training(

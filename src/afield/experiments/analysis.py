@@ -14,10 +14,10 @@ from PIL import Image
 from scipy.special import softmax
 
 from afield.data import ImageSet, parts_of
-from afield.evaluate import confusion, non_target_probabilities
+from afield.evaluation import confusion, non_target_probabilities
 from afield.experiments.run import PREDICTIONS, Run
 from afield.records import seed_for
-from afield.train import checkpoint
+from afield.training import checkpoint
 
 SAMPLES, ERRORS, THUMBNAIL = 8, 8, 96
 

@@ -19,7 +19,7 @@ from afield.experiments.summary import select, summarise
 from afield.experiments.watcher import Watcher
 from afield.models import build_backbone
 from afield.records import write_json, write_jsonl
-from afield.report import render
+from afield.reporting import render
 
 RECORDS, SUMMARY, ANALYSIS, REPORT = "records.jsonl", "summary.json", "analysis.json", "report.html"
 

@@ -15,7 +15,7 @@ from afield.data import ImageSet
 from afield.data.cache import cache_root
 from afield.models import BackboneConfig, build_backbone
 from afield.records import canonical_json, exclusive, read_json, write_json
-from afield.train import Source
+from afield.training import Source
 
 BATCH = 64
 SAVE_EVERY = 16  # batches

@@ -21,7 +21,7 @@ from afield.experiments.provenance import provenance
 from afield.experiments.recipes import Recipe
 from afield.experiments.setup import Setup
 from afield.records import SCHEMA, read_json, run_hash, write_json
-from afield.train import EpochReport, Parts, Progress, Source, checkpoint, fit
+from afield.training import EpochReport, Parts, Progress, Source, checkpoint, fit
 
 RECORD, DONE, PREDICTIONS, CHECKPOINT = "record.json", "done", "predictions.safetensors", "checkpoint.safetensors"
 

@@ -12,7 +12,7 @@ from afield.augment import AUGMENTATIONS
 from afield.data import ImageSet, Validation
 from afield.errors import InputError
 from afield.models import BackboneConfig
-from afield.train import PROTOCOLS, Training
+from afield.training import PROTOCOLS, Training
 
 
 @dataclass(frozen=True)

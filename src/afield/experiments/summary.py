@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from afield.evaluate import SELECTIONS, Estimate, estimate, paired_difference
+from afield.evaluation import SELECTIONS, Estimate, estimate, paired_difference
 
 Record = dict[str, Any]
 

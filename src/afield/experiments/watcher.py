@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from afield.experiments.run import Run
 from afield.experiments.setup import Setup
-from afield.train import EpochReport
+from afield.training import EpochReport
 
 
 class Watcher:

@@ -45,7 +45,10 @@ def weights_file(weights: str) -> Path | None:
 def weights_digest(weights: str) -> str:
     """What a run's hash says of the weights: the name, or the SHA-256 of the file."""
     path = weights_file(weights)
-    return weights if path is None else "sha256:" + hashlib.sha256(path.read_bytes()).hexdigest()[:16]
+    if path is None:
+        return weights
+    digest = "sha256:" + hashlib.sha256(path.read_bytes()).hexdigest()[:16]
+    return f"{PACKAGE} {digest}" if weights == PACKAGE else digest
 
 
 def load_weights(model: nn.Module, weights: str, backbone: str) -> None:

@@ -1,5 +1,5 @@
 """The HTML report of a comparison. Free of torch."""
 
-from afield.report.page import render
+from afield.reporting.page import render
 
 __all__ = ["render"]

@@ -8,21 +8,16 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from afield.evaluation import SELECTIONS
 from afield.records import read_json, read_jsonl, write_atomic
-from afield.report import figures
-from afield.report.charts import colours
-from afield.report.confusion import LARGEST_TABLE, confused_pairs, heat_rows, pooled
+from afield.reporting import figures
+from afield.reporting.charts import colours
+from afield.reporting.confusion import LARGEST_TABLE, confused_pairs, heat_rows, pooled
 
 Record = dict[str, Any]
 
 BASELINE = "erm"
 
-RULES = {
-    "train_validation": "the epoch of best accuracy on held-back images of the training domains",
-    "last": "the last epoch",
-    "leave_one_out_validation": "the epoch of best mean accuracy on training domains left out in turn",
-    "oracle": "the epoch of best accuracy on the unseen domain itself",
-}
 METRICS = {"accuracy": "accuracy", "map": "mean average precision"}
 
 
@@ -50,7 +45,7 @@ def render(folder: Path) -> Path:
             baseline=baseline,
             leader=leader,
             metric=METRICS.get(summary["metric"], summary["metric"]),
-            rule=RULES.get(summary["selection"]),
+            rule=SELECTIONS.entry(summary["selection"]).summary,
             facts=_facts(records[0]["config"], summary, analysis),
             unseen_images={part: n for record in records for part, n in _unseen_images(record)},
             intervals=figures.intervals(summary, colour, baseline),
@@ -68,7 +63,7 @@ def render(folder: Path) -> Path:
 
 def _environment() -> Environment:
     environment = Environment(
-        loader=PackageLoader("afield.report", ""),
+        loader=PackageLoader("afield.reporting", ""),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from afield.report import charts
+from afield.reporting import charts
 
 Record = dict[str, Any]
 Curves = NDArray[np.float64]

@@ -17,12 +17,12 @@ from torch import Tensor
 from afield.augment import Augmentation
 from afield.classifier import Classifier
 from afield.errors import InputError
-from afield.evaluate import accuracy, mean_average_precision
-from afield.evaluate.metrics import loss as mean_loss
+from afield.evaluation import accuracy, mean_average_precision
+from afield.evaluation.metrics import loss as mean_loss
 from afield.records import seed_for
-from afield.train import checkpoint
-from afield.train.settings import Training
-from afield.train.source import Source
+from afield.training import checkpoint
+from afield.training.settings import Training
+from afield.training.source import Source
 
 CHECKPOINT_SECONDS = 20.0
 

@@ -1,8 +1,8 @@
 """Metrics, selection rules and statistics. Free of torch."""
 
-from afield.evaluate.metrics import accuracy, confusion, mean_average_precision, non_target_probabilities
-from afield.evaluate.selection import SELECTIONS
-from afield.evaluate.statistics import Estimate, estimate, paired_difference
+from afield.evaluation.metrics import accuracy, confusion, mean_average_precision, non_target_probabilities
+from afield.evaluation.selection import SELECTIONS
+from afield.evaluation.statistics import Estimate, estimate, paired_difference
 
 __all__ = [
     "SELECTIONS",

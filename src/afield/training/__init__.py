@@ -1,0 +1,7 @@
+"""Training: settings, batches, the loop, checkpoints."""
+
+from afield.training.loop import DivergedError, EpochReport, Parts, Progress, fit, predict
+from afield.training.settings import PROTOCOLS, Training
+from afield.training.source import Source
+
+__all__ = ["PROTOCOLS", "DivergedError", "EpochReport", "Parts", "Progress", "Source", "Training", "fit", "predict"]

@@ -1,0 +1,272 @@
+"""Real image files of every kind, written by Pillow or byte by byte, to upright RGB."""
+
+import io
+import struct
+import zlib
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from afield.data.decode import MAX_PIXELS, SUFFIXES, BadImageError, decode, squash
+
+RED, GREEN, BLUE, YELLOW = (220, 30, 20), (20, 180, 60), (30, 40, 200), (230, 220, 40)
+CORNERS = (RED, GREEN, BLUE, YELLOW)
+"""Top left, top right, bottom left, bottom right."""
+
+WHITE, BLACK = (255, 255, 255), (0, 0, 0)
+
+
+def quadrants(corners, width=48, height=32):
+    """Pixels ``[height, width, C]`` of four colours, or ``[height, width]`` of four numbers."""
+    top_left, top_right, bottom_left, bottom_right = np.array(corners)
+    found = np.empty((height, width, *np.shape(top_left)), dtype=np.array(corners).dtype)
+    found[: height // 2, : width // 2], found[: height // 2, width // 2 :] = top_left, top_right
+    found[height // 2 :, : width // 2], found[height // 2 :, width // 2 :] = bottom_left, bottom_right
+    return found
+
+
+def picture(corners=CORNERS, dtype=np.uint8):
+    return Image.fromarray(quadrants(corners).astype(dtype))
+
+
+def encoded(image, kind, **options):
+    buffer = io.BytesIO()
+    image.save(buffer, kind, **options)
+    return buffer.getvalue()
+
+
+def assert_shows(content, corners, tolerance=0, size=(48, 32)):
+    """Upright 8-bit RGB of this size, with these colours at points inside each quadrant."""
+    image = decode(content)
+    assert (image.mode, image.size) == ("RGB", size)
+    width, height = size
+    points = [(5, 5), (width - 6, 5), (5, height - 6), (width - 6, height - 6)]
+    found = np.array([image.getpixel(point) for point in points])
+    assert np.abs(found - np.array(corners)).max() <= tolerance, f"expected {corners}, found {found.tolist()}"
+
+
+@pytest.mark.parametrize(
+    ("kind", "options", "tolerance"),
+    [
+        ("PNG", {}, 0),
+        ("BMP", {}, 0),
+        ("TIFF", {}, 0),
+        ("TIFF", {"compression": "tiff_lzw"}, 0),
+        ("WEBP", {"lossless": True}, 0),
+        ("WEBP", {"quality": 95}, 6),
+        ("JPEG", {"quality": 95}, 6),
+        ("JPEG", {"quality": 95, "progressive": True}, 6),
+    ],
+)
+def test_every_format_gives_its_colours_at_the_corners(kind, options, tolerance):
+    assert_shows(encoded(picture(), kind, **options), CORNERS, tolerance)
+
+
+def test_the_suffixes_are_those_of_the_five_formats():
+    assert {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"} == SUFFIXES
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "BMP", "TIFF", "WEBP"])
+def test_grey_becomes_three_equal_channels(kind):
+    greys = (10, 90, 170, 250)
+    assert_shows(encoded(picture(greys), kind), [(g, g, g) for g in greys], 0 if kind not in ("JPEG", "WEBP") else 4)
+
+
+@pytest.mark.parametrize("kind", ["PNG", "BMP", "TIFF"])
+def test_black_and_white_bitmaps_become_rgb(kind):
+    bitmap = picture((0, 255, 255, 0)).convert("1", dither=Image.Dither.NONE)
+    assert bitmap.mode == "1"
+    assert_shows(encoded(bitmap, kind), [BLACK, WHITE, WHITE, BLACK])
+
+
+@pytest.mark.parametrize("kind", ["PNG", "BMP", "TIFF"])
+def test_palette_images_give_their_palette_colours(kind):
+    image = picture((0, 1, 2, 3)).convert("L")
+    image.putpalette([channel for colour in CORNERS for channel in colour])
+    assert image.mode == "P"
+    assert_shows(encoded(image, kind), CORNERS)
+
+
+def test_the_transparent_palette_entry_becomes_white():
+    image = picture((0, 1, 2, 3)).convert("L")
+    image.putpalette([channel for colour in CORNERS for channel in colour])
+    assert_shows(encoded(image, "PNG", transparency=1), [RED, WHITE, BLUE, YELLOW])
+
+
+def test_a_transparent_colour_of_an_rgb_png_becomes_white():
+    assert_shows(encoded(picture(), "PNG", transparency=BLUE), [RED, GREEN, WHITE, YELLOW])
+
+
+@pytest.mark.parametrize(("kind", "options"), [("PNG", {}), ("TIFF", {}), ("WEBP", {"lossless": True, "exact": True})])
+def test_transparency_is_laid_over_white(kind, options):
+    corners = [(*RED, 255), (*GREEN, 0), (*BLUE, 128), (*YELLOW, 255)]
+    # 128/255 of blue, and the rest white.
+    half = tuple(round(c * 128 / 255 + 255 * 127 / 255) for c in BLUE)
+    assert_shows(encoded(picture(corners), kind, **options), [RED, WHITE, half, YELLOW], tolerance=1)
+
+
+@pytest.mark.parametrize("kind", ["PNG", "TIFF"])
+def test_grey_with_transparency_is_laid_over_white(kind):
+    image = picture([(0, 255), (0, 0), (100, 255), (0, 128)])
+    assert image.mode == "LA"
+    assert_shows(encoded(image, kind), [BLACK, WHITE, (100, 100, 100), (127, 127, 127)], tolerance=1)
+
+
+@pytest.mark.parametrize(("kind", "tolerance"), [("JPEG", 8), ("TIFF", 2)])
+def test_cmyk_is_converted(kind, tolerance):
+    # Cyan, magenta, yellow and a black of 60 %: what is left of white light.
+    image = Image.fromarray(quadrants([(255, 0, 0, 0), (0, 255, 0, 0), (0, 0, 255, 0), (0, 0, 0, 153)]).astype(np.uint8), "CMYK")
+    options = {"quality": 100, "subsampling": 0} if kind == "JPEG" else {}
+    colours = [(0, 255, 255), (255, 0, 255), (255, 255, 0), (102, 102, 102)]
+    assert_shows(encoded(image, kind, **options), colours, tolerance)
+
+
+@pytest.mark.parametrize("kind", ["PNG", "TIFF"])
+def test_sixteen_bits_keep_their_high_byte(kind):
+    image = picture((0x0000, 0x12FF, 0x8000, 0xFFFF), dtype=np.uint16)
+    assert image.mode == "I;16"
+    assert_shows(encoded(image, kind), [(0, 0, 0), (0x12,) * 3, (0x80,) * 3, (0xFF,) * 3])
+
+
+def test_big_endian_sixteen_bits_keep_their_high_byte():
+    pixels = quadrants((0x0000, 0x12FF, 0x8000, 0xFFFF)).astype(">u2")
+    image = Image.frombytes("I;16B", (48, 32), pixels.tobytes())
+    assert_shows(encoded(image, "TIFF"), [(0, 0, 0), (0x12,) * 3, (0x80,) * 3, (0xFF,) * 3])
+
+
+def test_thirty_two_bit_integers_are_read_as_sixteen_bits():
+    image = picture((-5, 0x12FF, 0x8000, 70000), dtype=np.int32)
+    assert image.mode == "I"
+    assert_shows(encoded(image, "TIFF"), [(0, 0, 0), (0x12,) * 3, (0x80,) * 3, (0xFF,) * 3])
+
+
+@pytest.mark.parametrize(("low", "high"), [(0.0, 1.0), (-2.5, 7.5), (100.0, 4000.0)])
+def test_floating_point_is_stretched_over_its_range(low, high):
+    image = picture((low, low + 0.2 * (high - low), low + 0.6 * (high - low), high), dtype=np.float32)
+    assert image.mode == "F"
+    assert_shows(encoded(image, "TIFF"), [(0,) * 3, (51,) * 3, (153,) * 3, (255,) * 3], tolerance=1)
+
+
+def test_constant_floating_point_is_black_rather_than_a_division_by_zero():
+    assert_shows(encoded(picture((3.0,) * 4, dtype=np.float32), "TIFF"), [BLACK] * 4)
+
+
+STORED = {
+    1: lambda upright: upright,
+    2: lambda upright: upright[:, ::-1],
+    3: lambda upright: upright[::-1, ::-1],
+    4: lambda upright: upright[::-1],
+    5: lambda upright: upright.transpose(1, 0, 2),
+    6: lambda upright: np.rot90(upright, 1),
+    7: lambda upright: upright[::-1, ::-1].transpose(1, 0, 2),
+    8: lambda upright: np.rot90(upright, -1),
+}
+"""How a camera stores an upright picture under each orientation tag; 6 is shown by a quarter turn clockwise."""
+
+
+@pytest.mark.parametrize("orientation", STORED)
+@pytest.mark.parametrize(("kind", "tolerance"), [("JPEG", 6), ("PNG", 0), ("TIFF", 0)])
+def test_the_exif_orientation_is_applied(kind, tolerance, orientation):
+    stored = STORED[orientation](quadrants(CORNERS).astype(np.uint8))
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    options = {"quality": 95} if kind == "JPEG" else {}
+    content = encoded(Image.fromarray(np.ascontiguousarray(stored)), kind, exif=exif, **options)
+    assert_shows(content, CORNERS, tolerance)
+
+
+def test_the_exif_orientation_is_applied_to_sixteen_bits_too():
+    stored = np.ascontiguousarray(np.rot90(quadrants((0x0000, 0x1200, 0x8000, 0xFF00)).astype(np.uint16)))
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    content = encoded(Image.fromarray(stored), "PNG", exif=exif)
+    assert_shows(content, [(0, 0, 0), (0x12,) * 3, (0x80,) * 3, (0xFF,) * 3])
+
+
+@pytest.mark.parametrize(
+    ("tag", "kind"), [(0x0128, 2), (0x011A, 2), (0x010E, 11)], ids=["unit-as-text", "resolution-as-text", "title-as-float"]
+)
+def test_other_exif_entries_of_a_wrong_type_do_not_stop_the_orientation(tag, kind):
+    """Cameras and editors write such entries; the pixels and the orientation are whole."""
+    entries = sorted([(0x0112, 3, 1, struct.pack("<HH", 6, 0)), (tag, kind, 1, b"a\0\0\0")])
+    table = b"".join(struct.pack("<HHI", *entry[:3]) + entry[3] for entry in entries)
+    exif = b"Exif\0\0II*\0" + struct.pack("<IH", 8, len(entries)) + table + struct.pack("<I", 0)
+    stored = Image.fromarray(np.ascontiguousarray(np.rot90(quadrants(CORNERS).astype(np.uint8))))
+    assert_shows(encoded(stored, "JPEG", exif=exif, quality=95), CORNERS, tolerance=6)
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "BMP", "TIFF"])
+@pytest.mark.parametrize("share", [0.1, 0.6, 0.95])
+def test_a_truncated_file_is_bad_and_the_reason_is_given(kind, share):
+    noise = np.random.default_rng(0).integers(0, 255, (32, 48, 3), dtype=np.uint8)
+    content = encoded(Image.fromarray(noise), kind)
+    with pytest.raises(BadImageError, match="damaged|not an image"):
+        decode(content[: int(share * len(content))])
+
+
+def test_an_empty_file_is_bad():
+    with pytest.raises(BadImageError, match="the file is empty"):
+        decode(b"")
+
+
+def test_text_named_as_an_image_is_bad(tmp_path):
+    (tmp_path / "notes.jpg").write_text("<html>404 not found</html>")
+    with pytest.raises(BadImageError, match="not an image"):
+        decode((tmp_path / "notes.jpg").read_bytes())
+
+
+def png_claiming(width, height):
+    """A PNG of a few dozen bytes whose header claims any size."""
+
+    def chunk(kind, data):
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"\0")) + chunk(b"IEND", b"")
+
+
+@pytest.mark.parametrize("side", [13_400, 60_000])
+def test_a_decompression_bomb_is_refused_by_its_header(side):
+    content = png_claiming(side, side)
+    assert len(content) < 100
+    assert side**2 > MAX_PIXELS
+    with pytest.raises(BadImageError, match="more"):
+        decode(content)
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    kind=st.sampled_from(["JPEG", "PNG", "WEBP", "BMP"]),
+    places=st.lists(st.tuples(st.integers(0, 400), st.integers(0, 255)), min_size=1, max_size=4),
+)
+def test_whatever_is_flipped_in_a_file_it_decodes_or_is_bad(kind, places):
+    content = bytearray(encoded(picture(), kind))
+    for place, value in places:
+        content[place % len(content)] = value
+    try:
+        image = decode(bytes(content))
+    except BadImageError as error:
+        assert str(error)  # noqa: PT017
+    else:
+        assert image.mode == "RGB"
+
+
+def test_squashing_fills_the_square_and_keeps_each_corner():
+    found = squash(picture(), 16)
+    assert (found.shape, found.dtype) == ((16, 16, 3), np.uint8)
+    assert [tuple(found[y, x].tolist()) for y, x in ((1, 1), (1, 14), (14, 1), (14, 14))] == list(CORNERS)
+
+
+def test_squashing_averages_what_it_shrinks():
+    stripes = np.zeros((64, 64, 3), dtype=np.uint8)
+    stripes[:, ::2] = 200
+    found = squash(Image.fromarray(stripes), 8)
+    assert np.abs(found.astype(int) - 100).max() <= 15  # without antialiasing: 0 or 200
+
+
+def test_an_image_of_the_right_size_is_not_resampled():
+    noise = np.random.default_rng(0).integers(0, 255, (16, 16, 3), dtype=np.uint8)
+    assert (squash(Image.fromarray(noise), 16) == noise).all()

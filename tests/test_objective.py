@@ -1,0 +1,87 @@
+"""The weighted sum of losses over a head, and its use as a drop-in part."""
+
+import pytest
+import torch
+from torch import nn
+
+from afield.errors import InputError
+from afield.heads import ArcFaceHead, CosineHead, LinearHead
+from afield.losses import complement_flattening, cross_entropy, label_smoothing
+from afield.objective import Objective
+
+
+@pytest.fixture
+def batch():
+    """Features of 6 examples in 8 dimensions, and targets among 4 classes."""
+    return torch.randn(6, 8, generator=torch.Generator().manual_seed(0)), torch.tensor([0, 1, 2, 3, 1, 0])
+
+
+def test_the_loss_is_the_weighted_sum_of_the_means_on_the_heads_training_logits(batch):
+    head = ArcFaceHead(8, 4, margin_rad=0.4)
+    objective = Objective(head, {"cross_entropy": 1.5, "complement_flattening": 0.5})
+    logits = head(*batch)
+    expected = 1.5 * cross_entropy(logits, batch[1]).mean() + 0.5 * complement_flattening(logits, batch[1]).mean()
+    found = objective(*batch)
+    assert found.shape == ()
+    assert found.item() == pytest.approx(expected.item(), rel=1e-6)
+
+
+def test_terms_are_the_losses_before_their_weights(batch):
+    head = LinearHead(8, 4)
+    terms = Objective(head, {"cross_entropy": 7.0, "complement_flattening": 0.0}).terms(*batch)
+    assert list(terms) == ["cross_entropy", "complement_flattening"]
+    assert terms["cross_entropy"].item() == pytest.approx(cross_entropy(head(batch[0]), batch[1]).mean().item())
+
+
+def test_options_reach_the_loss_they_are_for(batch):
+    head = LinearHead(8, 4)
+    objective = Objective(head, {"label_smoothing": 1.0}, {"label_smoothing": {"smoothing": 0.4}})
+    expected = label_smoothing(head(batch[0]), batch[1], smoothing=0.4).mean()
+    assert objective(*batch).item() == pytest.approx(expected.item(), rel=1e-6)
+    assert objective(*batch).item() != pytest.approx(Objective(head, {"label_smoothing": 1.0})(*batch).item())
+
+
+def test_the_logits_to_predict_with_have_no_margin(batch):
+    head = ArcFaceHead(8, 4, margin_rad=1.0)
+    plain = CosineHead(8, 4)
+    plain.load_state_dict(head.state_dict())
+    logits = Objective(head, {"cross_entropy": 1.0}).logits(batch[0])
+    assert torch.equal(logits, plain(batch[0]))
+    assert not torch.equal(logits, head(*batch))
+
+
+def test_an_unknown_loss_is_an_input_error_that_names_the_nearest():
+    with pytest.raises(InputError, match=r"unknown loss 'cross_entrpy'; did you mean 'cross_entropy'"):
+        Objective(LinearHead(8, 4), {"cross_entrpy": 1.0})
+
+
+def test_an_objective_without_losses_is_refused():
+    with pytest.raises(ValueError, match="at least one loss"):
+        Objective(LinearHead(8, 4), {})
+
+
+def test_the_heads_parameters_are_the_objectives_parameters():
+    objective = Objective(CosineHead(8, 4), {"cross_entropy": 1.0})
+    assert {name: p.shape for name, p in objective.named_parameters()} == {"head.weight": (4, 8)}
+    assert "1 cross_entropy" in repr(objective)
+
+
+@pytest.mark.parametrize("head", [LinearHead, ArcFaceHead])
+def test_dropped_into_a_plain_loop_it_trains_backbone_and_head(head):
+    torch.manual_seed(0)
+    centres = torch.randn(4, 8)
+    targets = torch.arange(4).repeat(16)
+    inputs = centres[targets] + 0.3 * torch.randn(64, 8)
+    backbone = nn.Sequential(nn.Linear(8, 16), nn.ReLU())
+    objective = Objective(head(16, 4), {"cross_entropy": 1.0, "complement_flattening": 0.5})
+    optimizer = torch.optim.SGD([*backbone.parameters(), *objective.parameters()], lr=0.1, momentum=0.9)
+    losses = []
+    for _ in range(40):
+        loss = objective(backbone(inputs), targets)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    assert losses[-1] < 0.7 * losses[0]
+    with torch.no_grad():
+        assert (objective.logits(backbone(inputs)).argmax(1) == targets).float().mean() > 0.95

@@ -1,0 +1,321 @@
+"""The report: right numbers, nothing fetched, readable in a browser."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from afield.errors import InputError
+from afield.reporting import render
+
+PAPER, INK = "paper", "<b>ink</b> & wash"
+CLASSES = ["cat", "dog", "a $5 _bird_ 鳥"]
+PIXEL = (
+    "data:image/png;base64,"
+    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNkYPhfDwAChwGA60e6kgAAAABJRU5ErkJggg=="
+)
+
+
+def record(recipe: str, part: str, seed: int, rule: str) -> dict[str, Any]:
+    return {
+        "recipe": recipe,
+        "held_out": [part],
+        "seed": seed,
+        "selection": {"rule": rule, "epoch": 2},
+        "test": {"accuracy": 0.625, "map": 0.7},
+        "epochs": [
+            {
+                "train_loss": 1.5,
+                "validation": {"accuracy": 0.5 + 0.1 * seed, "loss": 1.1},
+                "test": {part: {"accuracy": 0.4, "map": 0.5}},
+            },
+            {
+                "train_loss": 0.5,
+                "validation": {"accuracy": 0.9, "loss": 0.4},
+                "test": {part: {"accuracy": 0.625, "map": 0.7}},
+            },
+        ],
+        "images": {"train": 60, "validation": 6, f"test/{part}": 48},
+        "duration_s": 40.25,
+        "versions": {"python": "3.11.7", "afield": None},
+        "hardware": {"cpu": "A & B", "gpu": None},
+        "commit": "0123456789ab",
+        "config": {
+            "data": {"name": "pets", "image_size": 32},
+            "backbone": {"name": "resnet8", "weights": "none", "freeze": False},
+            "training": {"epochs": 2, "batch_size": 16, "augment": "crop"},
+        },
+        "split_hash": f"{part}{seed}",
+    }
+
+
+def table(n: int) -> dict[str, Any]:
+    def of(mean: float, low: float, high: float) -> dict[str, Any]:
+        interval = [low, high] if n > 1 else None
+        return {"mean": mean, "sd": 0.01 if n > 1 else None, "n": n, "ci95": interval}
+
+    return {
+        "erm": {
+            "domains": {PAPER: of(0.625, 0.561, 0.689), INK: of(0.4, 0.35, 0.45)},
+            "average": of(0.5125, 0.49, 0.535),
+            "vs_erm": {"mean": 0.0, "ci95": [0.0, 0.0] if n > 1 else None},
+        },
+        "flattening": {
+            "domains": {PAPER: of(0.71, 0.701, 0.7185), INK: of(0.5, 0.395, 1.05)},
+            "average": of(0.605, 0.59, 0.62),
+            "vs_erm": {"mean": 0.0925, "ci95": [-0.0111, 0.1961] if n > 1 else None},
+        },
+    }
+
+
+def non_target(top: float) -> dict[str, list[float | None]]:
+    return {"cat": [None, top, 0.02], "dog": [0.1, None, 0.1], CLASSES[2]: [0.05, 0.01, None]}
+
+
+def compared(folder: Path, *, seeds: int = 2, rule: str = "train_validation", best: bool = True) -> Path:
+    """A comparison's folder, as `run_comparison` leaves it."""
+    records = [record(*run, rule) for run in runs(seeds)]
+    summary = {
+        "data": "pets",
+        "selection": rule,
+        "metric": "accuracy",
+        "seeds": list(range(seeds)),
+        "recipes": table(seeds),
+        "recommended": "flattening" if best else None,
+        "reason": "flattening is <far> from erm",
+    }
+    confusion = {PAPER: [[30, 10, 0], [0, 20, 0], [1, 1, 2]], INK: [[10, 10, 0], [0, 20, 0], [0, 0, 0]]}
+    analysis = {
+        "classes": CLASSES,
+        "epoch": "best",
+        "recipes": {
+            "erm": {"confusion": confusion, "non_target": non_target(0.3)},
+            "flattening": {"confusion": confusion, "non_target": non_target(0.2)},
+        },
+        "samples": {part: [{"image": PIXEL, "class": "cat"}] * 8 for part in (PAPER, INK)},
+        "errors": {
+            PAPER: [
+                {
+                    "image": PIXEL,
+                    "path": "cat/<i>.png",
+                    "class": "cat",
+                    "predicted": "dog",
+                    "probability": 0.987,
+                }
+            ],
+            INK: [],
+        },
+    }
+    (folder / "records.jsonl").write_text("".join(json.dumps(each) + "\n" for each in records))
+    (folder / "summary.json").write_text(json.dumps(summary))
+    (folder / "analysis.json").write_text(json.dumps(analysis))
+    return folder
+
+
+def runs(seeds: int) -> list[tuple[str, str, int]]:
+    return [(recipe, part, seed) for seed in range(seeds) for part in (PAPER, INK) for recipe in ("erm", "flattening")]
+
+
+def change(path: Path, **values: Any) -> None:
+    path.write_text(json.dumps({**json.loads(path.read_text()), **values}))
+
+
+def page(folder: Path) -> str:
+    """The rendered page with white space as a browser reads it."""
+    return re.sub(r"\s+", " ", render(folder).read_text())
+
+
+def test_table_holds_means_intervals_and_differences(tmp_path: Path) -> None:
+    html = page(compared(tmp_path))
+    assert "<td>62.5<small>[56.1, 68.9]</small></td>" in html
+    assert "<td>50.0<small>[39.5, 105.0]</small></td>" in html
+    assert '<td class="whole">60.5<small>[59.0, 62.0]</small></td>' in html
+    assert "<td>+9.2 <small>[−1.1, +19.6]</small></td>" in html
+    assert "n = 2 seeds" in html
+    assert "48 images" in html
+
+
+def test_recommended_row_is_the_only_one_marked(tmp_path: Path) -> None:
+    html = page(compared(tmp_path))
+    rows = re.findall(r'<tr class="recommended">.*?</tr>', html)
+    assert len(rows) == 1
+    assert "flattening" in rows[0]
+    assert "★ recommended" in rows[0]
+    assert "Recommended: flattening" in html
+
+
+def test_no_recommendation_is_said(tmp_path: Path) -> None:
+    html = page(compared(tmp_path, best=False))
+    assert "No recipe is recommended" in html
+    assert "★" not in html
+    assert "flattening (best average)" in html
+
+
+def test_one_seed_has_no_interval(tmp_path: Path) -> None:
+    html = page(compared(tmp_path, seeds=1, best=False))
+    assert "<td>62.5<small>n = 1, no interval</small></td>" in html
+    assert "<td>+9.2 <small>n = 1, no interval</small></td>" in html
+
+
+def test_without_erm_there_is_no_difference(tmp_path: Path) -> None:
+    compared(tmp_path)
+    recipes = table(2)
+    del recipes["erm"]
+    recipes["flattening"]["vs_erm"] = None
+    change(tmp_path / "summary.json", recipes=recipes)
+    html = page(tmp_path)
+    assert "against erm" not in html
+    assert "<code>erm</code> was not run" in html
+
+
+@pytest.mark.parametrize(
+    ("rule", "label"), [("train_validation", "never selected on"), ("oracle", "the oracle selects on it")]
+)
+def test_oracle_is_labelled_and_no_other_rule(tmp_path: Path, rule: str, label: str) -> None:
+    html = page(compared(tmp_path, rule=rule))
+    assert ("Oracle: an upper bound, not a result" in html) == (rule == "oracle")
+    assert f"unseen domain ({label})" in html
+
+
+def test_names_are_escaped(tmp_path: Path) -> None:
+    html = page(compared(tmp_path))
+    assert "&lt;b&gt;ink&lt;/b&gt; &amp; wash" in html
+    assert "cat/&lt;i&gt;.png" in html
+    assert "&lt;far&gt;" in html
+    assert not re.search(r"<b>ink|<i>\.png|<far>", html)
+
+
+def test_confusion_is_pooled_over_domains(tmp_path: Path) -> None:
+    html = page(compared(tmp_path))
+    assert 'title="20 of 60">33</td>' in html
+    assert 'class="right" style="--share: 0.500" title="2 of 4">50</td>' in html
+
+
+def test_many_classes_are_listed_as_pairs(tmp_path: Path) -> None:
+    compared(tmp_path)
+    names = [f"class {i}" for i in range(100)]
+    counts = [[9 if i == j else 0 for j in range(100)] for i in range(100)]
+    counts[4][7] = 3
+    wrong = {name: [None if name == other else 0.001 for other in names] for name in names}
+    recipe = {"confusion": {PAPER: counts}, "non_target": wrong}
+    change(tmp_path / "analysis.json", classes=names, recipes={"erm": recipe, "flattening": recipe})
+    html = page(tmp_path)
+    assert "class 4 → class 7 <small>25.0 % (3 of 12)</small>" in html
+    assert 'class="heat"' not in html
+    assert "11 more of 100 classes" in html
+
+
+def test_the_class_of_the_likeliest_wrong_class_comes_first(tmp_path: Path) -> None:
+    captions = re.findall(r"<figcaption>images of (.*?)</figcaption>", page(compared(tmp_path)))
+    assert captions == ["cat", "dog", "a $5 _<wbr>bird_<wbr> 鳥"]
+
+
+def test_worst_errors_and_provenance(tmp_path: Path) -> None:
+    html = page(compared(tmp_path))
+    assert "cat → dog, 98.7 %<small>cat/" in html
+    assert "No error." in html
+    for fact in ("<dd>8</dd>", "5 min 22 s", "4 distinct", "0123456789ab", "cpu A &amp; B", "python 3.11.7"):
+        assert fact in html
+
+
+def test_nothing_is_fetched_and_no_id_clashes(tmp_path: Path) -> None:
+    html = page(compared(tmp_path))
+    assert not re.search(r"https?://|@import|<script|<link", html)
+    assert all(target.startswith(("data:", "#")) for target in re.findall(r'(?:src|href)="([^"]*)', html))
+    ids = re.findall(r'\bid="([^"]*)"', html)
+    assert len(ids) == len(set(ids))
+    assert set(re.findall(r'(?:href="|url\()#([^")]*)', html)) <= set(ids)
+
+
+def test_same_files_give_the_same_bytes(tmp_path: Path) -> None:
+    first = render(compared(tmp_path)).read_bytes()
+    assert render(tmp_path).read_bytes() == first
+
+
+@pytest.mark.parametrize("name", ["records.jsonl", "summary.json", "analysis.json"])
+def test_missing_file_is_named(tmp_path: Path, name: str) -> None:
+    (compared(tmp_path) / name).unlink()
+    with pytest.raises(InputError, match=re.escape(name)):
+        render(tmp_path)
+
+
+def test_torch_is_not_imported() -> None:
+    code = "import sys, afield.reporting; sys.exit('torch' in sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+FLAGS = (
+    "--headless=new",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+)
+
+CONTRASTS = """
+const channels = colour => colour.match(/[\\d.]+/g).map(Number);
+const luminance = colour => {
+  const [r, g, b] = channels(colour).slice(0, 3).map(v => v / 255).map(
+    v => v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4);
+  return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+};
+const page = luminance(getComputedStyle(document.body).backgroundColor);
+return ["body", ".note", "svg text", ".tag"].map(selector => {
+  const element = document.querySelector(selector), style = getComputedStyle(element);
+  const text = luminance(element.closest("svg") ? style.fill : style.color);
+  return (Math.max(text, page) + 0.05) / (Math.min(text, page) + 0.05);
+});
+"""
+
+
+@pytest.fixture
+def browser(tmp_path: Path) -> Iterator[Any]:
+    webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not installed")
+    chromium = shutil.which("chromium") or shutil.which("google-chrome")
+    driver = shutil.which("chromedriver")
+    if chromium is None or driver is None:
+        pytest.skip("chromium or chromedriver is not installed")
+    options = webdriver.ChromeOptions()
+    options.binary_location = chromium
+    for flag in (*FLAGS, f"--user-data-dir={tmp_path / 'profile'}"):
+        options.add_argument(flag)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    chrome = webdriver.Chrome(options=options, service=webdriver.ChromeService(driver))
+    yield chrome
+    chrome.quit()
+
+
+def test_browser_shows_the_page(tmp_path: Path, browser: Any) -> None:
+    address = render(compared(tmp_path)).as_uri()
+    phone = {"width": 390, "height": 844, "deviceScaleFactor": 1, "mobile": True}
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", phone)
+    backgrounds = set()
+    for scheme in ("light", "dark"):
+        feature = {"name": "prefers-color-scheme", "value": scheme}
+        browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [feature]})
+        browser.get(address)
+        assert browser.execute_script("return matchMedia('(prefers-color-scheme: dark)').matches") == (scheme == "dark")
+        assert browser.execute_script(
+            "document.querySelectorAll('details').forEach(each => each.open = true);"
+            "const root = document.documentElement; return root.scrollWidth <= root.clientWidth"
+        )
+        assert min(browser.execute_script(CONTRASTS)) >= 4.5
+        backgrounds.add(browser.execute_script("return getComputedStyle(document.body).backgroundColor"))
+        heights = browser.execute_script(
+            "return [...document.querySelectorAll('svg')].map(svg => svg.getBoundingClientRect().height)"
+        )
+        assert len(heights) == 3 + 2 + 3
+        assert min(heights) > 50
+    assert len(backgrounds) == 2
+    assert browser.get_log("browser") == []

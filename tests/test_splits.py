@@ -1,0 +1,232 @@
+"""Folds: nothing of the unseen in training, fair shares for validation, equal splits from equal seeds."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from afield.data import ImageSet, Validation, load, make_fold, parts_of
+from afield.errors import InputError
+
+
+def image_set(labels, domains=None, given=None, paths=None):
+    """Images of one pixel, each with a digest of its own, and as many domains as `domains` names."""
+    count = len(labels)
+    names = sorted(set(domains)) if domains is not None else ["all"]
+    return ImageSet(
+        name="made",
+        images=np.zeros((count, 1, 1, 3), dtype=np.uint8),
+        labels=np.array(labels, dtype=np.int64),
+        domains=np.array([names.index(d) for d in domains] if domains is not None else [0] * count, dtype=np.int64),
+        digests=np.arange(1, count + 1, dtype=np.uint64) * np.uint64(7919),
+        class_names=tuple(str(k) for k in range(max(labels) + 1)),
+        domain_names=tuple(names),
+        paths=tuple(paths) if paths is not None else tuple(str(i) for i in range(count)),
+        given=np.array(given if given is not None else [-1] * count, dtype=np.int8),
+    )
+
+
+@st.composite
+def domain_sets(draw):
+    """20 to 80 images of 2 to 4 classes in 3 or 4 domains, each domain with at least 4 of them."""
+    names = "abcd"[: draw(st.integers(3, 4))]
+    domains = [name for name in names for _ in range(draw(st.integers(4, 20)))]
+    labels = draw(st.lists(st.integers(0, 3), min_size=len(domains), max_size=len(domains)))
+    return image_set(labels, domains)
+
+
+def merged(fold):
+    return np.concatenate([fold.train, fold.val, *fold.tests.values()])
+
+
+@settings(deadline=None, max_examples=40)
+@given(domain_sets(), st.integers(0, 1000), st.floats(0.05, 0.6), st.booleans(), st.integers(1, 2))
+def test_a_fold_parts_all_images_and_keeps_the_unseen_out(data, seed, fraction, stratified, unseen):
+    held_out = data.domain_names[:unseen]
+    fold = make_fold(data, held_out, Validation(fraction, stratified), seed)
+    assert sorted(merged(fold).tolist()) == list(range(len(data)))
+    assert tuple(fold.tests) == fold.held_out == held_out
+    for index, name in enumerate(held_out):
+        assert fold.tests[name].tolist() == np.flatnonzero(data.domains == index).tolist()
+    assert (data.domains[fold.train] >= unseen).all()
+    assert (data.domains[fold.val] >= unseen).all()
+
+
+@settings(deadline=None, max_examples=40)
+@given(domain_sets(), st.integers(0, 1000), st.floats(0.05, 0.6), st.booleans())
+def test_validation_has_its_share_of_each_domain_to_within_one_image(data, seed, fraction, stratified):
+    fold = make_fold(data, data.domain_names[:1], Validation(fraction, stratified), seed)
+    for domain in range(1, len(data.domain_names)):
+        size = (data.domains == domain).sum()
+        assert abs((data.domains[fold.val] == domain).sum() - fraction * size) <= 1
+
+
+@pytest.mark.parametrize("fraction", [0.1, 0.25, 0.5])
+def test_stratified_validation_has_its_share_of_each_class_in_each_domain(fraction):
+    sizes = {"a": (40, 30, 10), "b": (20, 60, 5), "c": (1, 1, 1)}
+    domains = [d for d, counts in sizes.items() for n in counts for _ in range(n)]
+    labels = [k for counts in sizes.values() for k, n in enumerate(counts) for _ in range(n)]
+    data = image_set(labels, domains)
+    for seed in range(10):
+        fold = make_fold(data, ["c"], Validation(fraction), seed)
+        for domain in (0, 1):
+            for label in range(3):
+                size = sizes["ab"[domain]][label]
+                found = ((data.domains[fold.val] == domain) & (data.labels[fold.val] == label)).sum()
+                assert abs(found - fraction * size) <= 1.5
+
+
+def test_unstratified_validation_does_not_look_at_the_classes():
+    data = image_set([0] * 50 + [1] * 50 + [0], ["a"] * 100 + ["b"])
+    counts = {
+        int((data.labels[make_fold(data, ["b"], Validation(0.2, stratified=False), seed).val] == 0).sum())
+        for seed in range(20)
+    }
+    assert len(counts) > 3
+    stratified = {
+        int((data.labels[make_fold(data, ["b"], Validation(0.2), seed).val] == 0).sum()) for seed in range(20)
+    }
+    assert stratified <= {9, 10, 11}
+
+
+def test_equal_seeds_give_equal_splits_and_other_seeds_give_others():
+    data = image_set([0, 1] * 40, ["a"] * 30 + ["b"] * 30 + ["c"] * 20)
+    folds = [make_fold(data, ["a"], Validation(0.2), seed) for seed in (0, 0, 1)]
+    assert folds[0].train.tolist() == folds[1].train.tolist()
+    assert folds[0].val.tolist() == folds[1].val.tolist()
+    assert folds[0].val.tolist() != folds[2].val.tolist()
+
+
+def test_a_domain_keeps_its_validation_images_whichever_other_domain_is_left_out():
+    data = image_set([0, 1] * 40, ["a"] * 30 + ["b"] * 30 + ["c"] * 20)
+    without_a, without_b = (make_fold(data, [d], Validation(0.2), 5).val for d in "ab")
+    in_c = [val[data.domains[val] == 2].tolist() for val in (without_a, without_b)]
+    assert in_c[0] == in_c[1]
+    assert len(in_c[0]) == 4
+
+
+def test_the_hash_changes_with_seed_validation_and_what_is_left_out_and_with_nothing_else():
+    data = image_set([0, 1] * 40, ["a"] * 30 + ["b"] * 30 + ["c"] * 20)
+
+    def split_hash(held_out=("a",), fraction=0.2, seed=0):
+        return make_fold(data, held_out, Validation(fraction), seed).hash(data)
+
+    assert split_hash() == split_hash()
+    others = [split_hash(seed=1), split_hash(fraction=0.3), split_hash(held_out=("b",)), split_hash(held_out=("a", "b"))]
+    assert len({split_hash(), *others}) == 5
+
+
+def test_the_hash_names_images_by_their_pixels_in_any_order():
+    data = image_set([0, 1] * 10, ["a"] * 10 + ["b"] * 10)
+    fold = make_fold(data, ["a"], Validation(0.2), 0)
+    expected = fold.hash(data)
+    shuffled = type(fold)(fold.held_out, fold.train[::-1], fold.val[::-1], {"a": fold.tests["a"][::-1]})
+    assert shuffled.hash(data) == expected
+    swapped = type(fold)(fold.held_out, fold.val, fold.train, fold.tests)
+    assert swapped.hash(data) != expected
+
+
+def test_leaving_everything_out_is_an_error():
+    data = image_set([0, 1] * 4, ["a"] * 4 + ["b"] * 4)
+    with pytest.raises(InputError, match="leaving out a, b leaves no images"):
+        make_fold(data, ["a", "b"], Validation(), 0)
+
+
+def test_one_image_cannot_both_train_and_validate():
+    data = image_set([0, 1, 1], ["a", "a", "b"])
+    with pytest.raises(InputError, match="1 images are too few"):
+        make_fold(data, ["a"], Validation(), 0)
+
+
+@pytest.mark.parametrize("fraction", [0.0, 1.0, -0.1, float("nan")])
+def test_a_validation_fraction_outside_zero_and_one_is_an_error_that_names_it(fraction):
+    with pytest.raises(InputError, match=f"between 0 and 1, got {fraction}"):
+        Validation(fraction)
+
+
+@pytest.fixture
+def listed(tmp_path):
+    """Two domains whose official lists put one image in four aside, and a folder for the lists."""
+    paths = [f"{d}/{c}/pic {i}.jpg" for d in ("art", "sketch") for c in ("cat", "dog") for i in range(4)]
+    data = image_set([0] * 4 + [1] * 4 + [0] * 4 + [1] * 4, [p.split("/")[0] for p in paths], paths=paths)
+    for domain in ("art", "sketch"):
+        inside = [(p, 1 + ("dog" in p)) for p in paths if p.startswith(domain)]
+        for name, wanted in (("train", "0123"), ("crossval", "3")):
+            lines = [f"{p} {label}" for p, label in inside if p[-5] in wanted and (name == "crossval" or p[-5] != "3")]
+            (tmp_path / f"{domain}_{name}_kfold.txt").write_text("\n".join(lines) + "\n")
+        (tmp_path / f"{domain}_test_kfold.txt").write_text("".join(f"{p} {label}\n" for p, label in inside))
+    return data, tmp_path
+
+
+def test_official_lists_say_what_trains_and_what_validates(listed):
+    data, folder = listed
+    fold = make_fold(data, ["art"], Validation(lists=str(folder)), seed=0)
+    assert [data.paths[i] for i in fold.val] == ["sketch/cat/pic 3.jpg", "sketch/dog/pic 3.jpg"]
+    assert fold.train.tolist() == [8, 9, 10, 12, 13, 14]
+    assert fold.tests["art"].tolist() == list(range(8))
+    assert fold.hash(data) == make_fold(data, ["art"], Validation(lists=str(folder)), seed=9).hash(data)
+
+
+def test_an_image_that_no_list_names_neither_trains_nor_validates(listed):
+    data, folder = listed
+    file = folder / "sketch_train_kfold.txt"
+    file.write_text(file.read_text().replace("sketch/cat/pic 0.jpg 1\n", ""))
+    fold = make_fold(data, ["art"], Validation(lists=str(folder)), seed=0)
+    assert fold.train.tolist() == [9, 10, 12, 13, 14]
+    assert len(fold.val) == 2
+
+
+def test_lists_that_name_no_image_of_a_domain_are_an_error_that_names_it(listed):
+    data, folder = listed
+    for name in ("train", "crossval"):
+        (folder / f"sketch_{name}_kfold.txt").write_text("elsewhere/cat/a.jpg 1\n")
+    with pytest.raises(InputError, match="no list names an image of domain 'sketch'"):
+        make_fold(data, ["art"], Validation(lists=str(folder)), 0)
+
+
+@pytest.mark.parametrize("folder", ["empty", "missing"])
+def test_a_folder_without_lists_is_an_error(listed, folder):
+    data, parent = listed
+    (parent / "empty").mkdir()
+    with pytest.raises(InputError, match="no .* lists there"):
+        make_fold(data, ["art"], Validation(lists=str(parent / folder)), 0)
+
+
+@settings(deadline=None, max_examples=40)
+@given(st.lists(st.integers(0, 3), min_size=15, max_size=60).filter(lambda x: len(set(x)) > 1), st.integers(0, 1000))
+def test_without_domains_five_folds_test_every_image_once_and_share_out_each_class(labels, seed):
+    data = image_set(labels)
+    assert parts_of(data) == ("fold 1", "fold 2", "fold 3", "fold 4", "fold 5")
+    folds = [make_fold(data, [name], Validation(0.2), seed) for name in parts_of(data)]
+    tested = [fold.tests[name] for fold, name in zip(folds, parts_of(data), strict=True)]
+    assert sorted(np.concatenate(tested).tolist()) == list(range(len(labels)))
+    assert max(map(len, tested)) - min(map(len, tested)) <= 1
+    for label in set(labels):
+        counts = [int((data.labels[test] == label).sum()) for test in tested]
+        assert max(counts) - min(counts) <= 1
+    for fold in folds:
+        assert sorted(merged(fold).tolist()) == list(range(len(labels)))
+
+
+def test_cross_validation_folds_are_drawn_anew_for_each_seed():
+    data = image_set([0, 1] * 20)
+    tests = {tuple(make_fold(data, ["fold 1"], Validation(0.2), seed).tests["fold 1"].tolist()) for seed in range(5)}
+    assert len(tests) == 5
+
+
+def test_a_given_test_set_is_the_only_part_to_leave_out_and_never_trains():
+    data = image_set([0, 1] * 10, given=[0] * 12 + [2] * 8)
+    assert parts_of(data) == ("test",)
+    for seed in range(5):
+        fold = make_fold(data, ["test"], Validation(0.25), seed)
+        assert fold.tests["test"].tolist() == list(range(12, 20))
+        assert sorted([*fold.train, *fold.val]) == list(range(12))
+        assert len(fold.val) == 3
+
+
+def test_the_digits_are_split_by_their_four_places():
+    data = load("digits")
+    assert parts_of(data) == data.domain_names
+    fold = make_fold(data, ["wall"], Validation(0.1), 0)
+    assert set(data.domains[fold.tests["wall"]]) == {data.domain_names.index("wall")}
+    assert len(fold.val) == pytest.approx(0.1 * (len(fold.val) + len(fold.train)), abs=3)
