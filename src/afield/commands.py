@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, ParamSpec, Protocol, TypeVar
@@ -136,16 +135,19 @@ class TrainingOptions(DataOptions):
     def load_setup(self, watch: Watcher) -> Setup:
         """Data, backbone, split and training together, checked."""
         from afield.data import Validation
-        from afield.experiments.setup import Setup, choose_protocol, choose_training
+        from afield.experiments.setup import Setup, choose_protocol, choose_training, keep_class
         from afield.models import BackboneConfig
 
         backbone = BackboneConfig(self.backbone, self.stem, self.weights)
         validation = Validation(self.validation_fraction, self.validation == "stratified", self.splits)
         names = ("epochs", "batch_size", "optimizer", "learning_rate", "schedule", "warmup", "weight_decay")
         settings = {name: getattr(self, name) for name in (*names, "dropout", "augment", "precision")}
+        protocol = self.protocol or choose_protocol(self.data, backbone, self.freeze)
+        training = choose_training(protocol, **settings)
         data = self.load_data(watch.decode)
-        protocol = self.protocol or choose_protocol(data, backbone, self.freeze)
-        return Setup(data, backbone, self.freeze, validation, choose_training(protocol, data, **settings))
+        if self.augment is None:
+            training = keep_class(training, data)
+        return Setup(data, backbone, self.freeze, validation, training)
 
     def make_fabric(self, precision: str) -> Fabric:
         """Device, precision and processes."""
@@ -181,20 +183,22 @@ class Compare(TrainingOptions):
 
     def run(self) -> dict[str, Any]:
         """Run what is not done yet; returns the summary that is written to ``summary.json``."""
-        from afield.console import watching
+        from afield.console import held, watching
+        from afield.errors import InputError
         from afield.experiments.compare import run_comparison
         from afield.experiments.recipes import resolve
 
+        if not 1 <= self.seeds <= 1000:
+            raise InputError(f"--seeds must lie between 1 and 1000, got {self.seeds}")
         recipes = resolve(self.recipes, self.set)
         out = self.folder("compare")
-        with watching() as watch:
+        with held(out), watching() as watch:
             setup = self.load_setup(watch)
             fabric = self.make_fabric(setup.training.precision)
-            with _held(out, fabric):
-                watch.start(setup)
-                return run_comparison(
-                    setup, recipes, seeds=self.seeds, selection=self.selection, out=out, fabric=fabric, watch=watch
-                )
+            watch.start(setup)
+            return run_comparison(
+                setup, recipes, seeds=self.seeds, selection=self.selection, out=out, fabric=fabric, watch=watch
+            )
 
 
 @dataclass(frozen=True)
@@ -211,18 +215,17 @@ class Train(TrainingOptions):
 
     def run(self) -> dict[str, Any]:
         """Train unless it is done; returns the record that is written to ``record.json``."""
-        from afield.console import watching
+        from afield.console import held, watching
         from afield.deploy import run_training
         from afield.experiments.recipes import resolve
 
         (recipe,) = resolve([self.recipe], self.set)
         out = self.folder("train")
-        with watching() as watch:
+        with held(out), watching() as watch:
             setup = self.load_setup(watch)
             fabric = self.make_fabric(setup.training.precision)
-            with _held(out, fabric):
-                watch.start(setup)
-                return run_training(setup, recipe, seed=self.seed, out=out, fabric=fabric, watch=watch)
+            watch.start(setup)
+            return run_training(setup, recipe, seed=self.seed, out=out, fabric=fabric, watch=watch)
 
 
 @dataclass(frozen=True)
@@ -328,13 +331,6 @@ class List:
 
         chosen = REGISTRIES if self.kind == "all" else {self.kind: REGISTRIES[self.kind]}
         return {kind: [(e.name, e.summary, e.reference) for e in registry] for kind, registry in chosen.items()}
-
-
-def _held(out: Path, fabric: Fabric) -> AbstractContextManager[None]:
-    """The run folder, held by the first of the processes."""
-    from afield.records import exclusive
-
-    return exclusive(out) if fabric.is_global_zero else nullcontext()
 
 
 compare = as_function(Compare)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
@@ -16,6 +17,7 @@ from afield.data import parts_of
 from afield.experiments.run import Run
 from afield.experiments.setup import Setup
 from afield.experiments.watcher import Watcher
+from afield.records import exclusive
 from afield.training import EpochReport
 
 
@@ -75,6 +77,11 @@ def watching() -> Iterator[ConsoleWatcher]:
     )
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
         yield ConsoleWatcher(console, progress)
+
+
+def held(out: Path) -> AbstractContextManager[None]:
+    """The run folder, held by the first of the processes for as long as the block runs."""
+    return nullcontext() if _follows() else exclusive(out)
 
 
 def comparison_table(summary: dict[str, Any]) -> Table:

@@ -62,7 +62,10 @@ class ImageSet:
     def describe(self) -> str:
         """What was recognised, in a few lines: domains, classes, counts and size."""
         height, width = self.images.shape[1:3]
-        lines = [f"{self.name}: {len(self):,} images, {len(self.class_names)} classes, {height} x {width} pixels"]
+        lines = [
+            f"{self.name}: {len(self):,} images, {height} x {width} pixels",
+            f"  {len(self.class_names)} classes: {self._named_classes()}",
+        ]
         if self.has_domains:
             for index, domain in enumerate(self.domain_names):
                 inside = self.labels[self.domains == index]
@@ -74,6 +77,10 @@ class ImageSet:
             lines.append(f"  passed over {len(self.skipped)} bad images:")
             lines += [f"    {path}: {reason}" for path, reason in self.skipped]
         return "\n".join(lines)
+
+    def _named_classes(self, limit: int = 10) -> str:
+        rest = len(self.class_names) - limit
+        return ", ".join(self.class_names[:limit]) + (f" and {rest} more" if rest > 0 else "")
 
     def _lacking(self, labels: NDArray[np.int64]) -> str:
         present = set(np.unique(labels).tolist())

@@ -53,21 +53,26 @@ class Setup:
         }
 
 
-def choose_protocol(data: ImageSet, backbone: BackboneConfig, freeze: bool) -> str:
+def choose_protocol(data: str, backbone: BackboneConfig, freeze: bool) -> str:
     """The protocol where none is named: by whether the backbone is frozen, and whether it is pretrained."""
     if freeze:
         return "frozen"
     if backbone.weights != "none":
         return "flattening_paper"
-    return "digits" if data.name == "digits" else "scratch"
+    return "digits" if data == "digits" else "scratch"
 
 
-def choose_training(protocol: str, data: ImageSet, **settings: Any) -> Training:
-    """A protocol with the settings that are not None put in; no mirror images where the data forbids them."""
-    training = PROTOCOLS[protocol]
-    if not data.flippable and "flip" in training.augment:
-        training = dataclasses.replace(training, augment="crop")
-    return dataclasses.replace(training, **{name: value for name, value in settings.items() if value is not None})
+def choose_training(protocol: str, **settings: Any) -> Training:
+    """A protocol with the settings that are not None put in."""
+    given = {name: value for name, value in settings.items() if value is not None}
+    return dataclasses.replace(PROTOCOLS[protocol], **given)
+
+
+def keep_class(training: Training, data: ImageSet) -> Training:
+    """The same training without mirror images, where a mirrored image is of another class."""
+    if data.flippable or "flip" not in training.augment:
+        return training
+    return dataclasses.replace(training, augment="crop")
 
 
 def _lists_key(folder: str | None) -> str | None:

@@ -1,6 +1,7 @@
 """Training: settings, batches, the loop, checkpoints."""
 
-from afield.training.loop import DivergedError, EpochReport, Parts, Progress, fit, predict
+from afield.training.loop import DivergedError, EpochReport, Parts, fit, predict
+from afield.training.progress import Progress
 from afield.training.settings import PROTOCOLS, Training
 from afield.training.source import Source
 

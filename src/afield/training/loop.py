@@ -5,9 +5,8 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -20,7 +19,7 @@ from afield.errors import InputError
 from afield.evaluation import accuracy, mean_average_precision
 from afield.evaluation.metrics import loss as mean_loss
 from afield.records import seed_for
-from afield.training import checkpoint
+from afield.training.progress import Progress, restore, save
 from afield.training.settings import Training
 from afield.training.source import Source
 
@@ -43,29 +42,6 @@ class Parts:
     def watched(self) -> dict[str, Source]:
         """The parts that are evaluated after each epoch; validation by the name ``validation``."""
         return {"validation": self.val, **{f"test/{name}": source for name, source in self.tests.items()}}
-
-
-@dataclass
-class Progress:
-    """Where training stands: everything that a checkpoint must hold beside model and optimiser.
-
-    `best` is the state dict and `best_logits` the logits of each watched part at the first epoch of best
-    validation accuracy; `logits` those of the last epoch.
-    """
-
-    epoch: int = 0
-    position: int = 0
-    loss_sum: float = 0.0
-    epochs: list[dict[str, Any]] = field(default_factory=list)
-    best: dict[str, Tensor] = field(default_factory=dict)
-    best_logits: dict[str, Tensor] = field(default_factory=dict)
-    logits: dict[str, Tensor] = field(default_factory=dict)
-
-    @property
-    def best_epoch(self) -> int:
-        """Index of the first epoch of best validation accuracy."""
-        values = [epoch["validation"]["accuracy"] for epoch in self.epochs]
-        return values.index(max(values))
 
 
 @dataclass(frozen=True)
@@ -113,11 +89,11 @@ def fit(
     Raises:
         DivergedError: the loss is not finite.
     """
-    optimizer = _optimizer(classifier, training)
-    progress, generator = Progress(), torch.Generator()
     classifier.to(memory_format=torch.channels_last)
-    resumed = checkpoint_file.exists()
-    rng = _restore(checkpoint_file, classifier, optimizer, progress) if resumed else {}
+    optimizer, generator = _optimizer(classifier, training), torch.Generator()
+    progress, rng = Progress(), dict[str, Tensor]()
+    if checkpoint_file.exists():
+        progress, rng = restore(checkpoint_file, classifier, optimizer)
     model, stepper = fabric.setup(classifier, optimizer)
     batch = min(training.batch_size, len(parts.train))
     steps_per_epoch = len(parts.train) // batch
@@ -150,7 +126,8 @@ def fit(
             seen += len(positions)
             if time.monotonic() - saved > CHECKPOINT_SECONDS and progress.position < steps_per_epoch:
                 progress.loss_sum = _finite(loss_sum, label, progress, checkpoint_file)
-                _save(checkpoint_file, classifier, optimizer, progress, generator, fabric)
+                if fabric.is_global_zero:
+                    save(checkpoint_file, progress, classifier, optimizer, generator)
                 saved = time.monotonic()
         train_loss = _finite(loss_sum, label, progress, checkpoint_file) / steps_per_epoch
         trained = time.monotonic()
@@ -174,7 +151,8 @@ def fit(
             )
         )
         if now - saved > CHECKPOINT_SECONDS or progress.epoch == training.epochs:
-            _save(checkpoint_file, classifier, optimizer, progress, generator, fabric)
+            if fabric.is_global_zero:
+                save(checkpoint_file, progress, classifier, optimizer, generator)
             saved = time.monotonic()
     return progress
 
@@ -240,46 +218,3 @@ def _finite(loss_sum: Tensor | int, label: str, progress: Progress, checkpoint_f
             f"a lower --learning-rate often helps ({kept})"
         )
     return value
-
-
-def _save(
-    path: Path,
-    classifier: Classifier,
-    optimizer: torch.optim.Optimizer,
-    progress: Progress,
-    generator: torch.Generator,
-    fabric: Fabric,
-) -> None:
-    if not fabric.is_global_zero:
-        return
-    tensors = {
-        **checkpoint.prefixed("model", classifier.state_dict()),
-        **checkpoint.prefixed("optimizer", checkpoint.optimizer_tensors(optimizer)),
-        **checkpoint.prefixed("best", progress.best),
-        **checkpoint.prefixed("best_logits", progress.best_logits),
-        **checkpoint.prefixed("logits", progress.logits),
-        "rng/augment": generator.get_state(),
-        "rng/torch": torch.get_rng_state(),
-    }
-    state = {
-        "epoch": progress.epoch,
-        "position": progress.position,
-        "loss_sum": progress.loss_sum,
-        "epochs": progress.epochs,
-    }
-    checkpoint.save(path, tensors, state)
-
-
-def _restore(
-    path: Path, classifier: Classifier, optimizer: torch.optim.Optimizer, progress: Progress
-) -> dict[str, Tensor]:
-    """Put everything back; the states of the generators are returned where an epoch was under way."""
-    tensors, state = checkpoint.load(path)
-    classifier.load_state_dict(checkpoint.below("model", tensors))
-    checkpoint.load_optimizer(optimizer, classifier, checkpoint.below("optimizer", tensors))
-    progress.epoch, progress.position = state["epoch"], state["position"]
-    progress.loss_sum, progress.epochs = state["loss_sum"], state["epochs"]
-    progress.best = checkpoint.below("best", tensors)
-    progress.best_logits = checkpoint.below("best_logits", tensors)
-    progress.logits = checkpoint.below("logits", tensors)
-    return checkpoint.below("rng", tensors) if progress.position else {}

@@ -1,0 +1,76 @@
+"""Where training stands, and how it is written down and taken up again."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from afield.classifier import Classifier
+from afield.training import checkpoint
+
+
+@dataclass
+class Progress:
+    """Where training stands: everything that a checkpoint must hold beside model and optimiser.
+
+    `best` is the state dict and `best_logits` the logits of each watched part at the first epoch of best
+    validation accuracy; `logits` those of the last epoch.
+    """
+
+    epoch: int = 0
+    position: int = 0
+    loss_sum: float = 0.0
+    epochs: list[dict[str, Any]] = field(default_factory=list)
+    best: dict[str, Tensor] = field(default_factory=dict)
+    best_logits: dict[str, Tensor] = field(default_factory=dict)
+    logits: dict[str, Tensor] = field(default_factory=dict)
+
+    @property
+    def best_epoch(self) -> int:
+        """Index of the first epoch of best validation accuracy."""
+        values = [epoch["validation"]["accuracy"] for epoch in self.epochs]
+        return values.index(max(values))
+
+
+def save(
+    path: Path,
+    progress: Progress,
+    classifier: Classifier,
+    optimizer: torch.optim.Optimizer,
+    generator: torch.Generator,
+) -> None:
+    """Write a checkpoint: progress, model, optimiser, and the generators of augmentation and dropout."""
+    tensors = {
+        **checkpoint.prefixed("model", classifier.state_dict()),
+        **checkpoint.prefixed("optimizer", checkpoint.optimizer_tensors(optimizer)),
+        **checkpoint.prefixed("best", progress.best),
+        **checkpoint.prefixed("best_logits", progress.best_logits),
+        **checkpoint.prefixed("logits", progress.logits),
+        "rng/augment": generator.get_state(),
+        "rng/torch": torch.get_rng_state(),
+    }
+    state = {
+        "epoch": progress.epoch,
+        "position": progress.position,
+        "loss_sum": progress.loss_sum,
+        "epochs": progress.epochs,
+    }
+    checkpoint.save(path, tensors, state)
+
+
+def restore(path: Path, classifier: Classifier, optimizer: torch.optim.Optimizer) -> tuple[Progress, dict[str, Tensor]]:
+    """Put model and optimiser back; returns the progress, and the generators' states if an epoch was under way."""
+    tensors, state = checkpoint.load(path)
+    classifier.load_state_dict(checkpoint.below("model", tensors))
+    checkpoint.load_optimizer(optimizer, classifier, checkpoint.below("optimizer", tensors))
+    progress = Progress(
+        **state,
+        best=checkpoint.below("best", tensors),
+        best_logits=checkpoint.below("best_logits", tensors),
+        logits=checkpoint.below("logits", tensors),
+    )
+    return progress, checkpoint.below("rng", tensors) if progress.position else {}
