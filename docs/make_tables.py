@@ -79,7 +79,8 @@ def result_section(folder: Path) -> str:
             f"{'frozen' if config['backbone']['freeze'] else 'trained'}; {training['epochs']} epochs of "
             f"{training['optimizer']} at {training['learning_rate']:g} ({training['schedule']}), batch "
             f"{training['batch_size']}; torch {versions['torch']}, timm {versions['timm']}, "
-            f"Python {versions['python']}; commit {commits}. Records: `results/{folder.name}/`.",
+            f"Python {versions['python']}; commit {commits}. "
+            f"Records: `results/{folder.name}/`; [the whole page](../results/{folder.name}/report.html).",
             "",
         ]
     )

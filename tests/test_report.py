@@ -100,6 +100,8 @@ def compared(folder: Path, *, seeds: int = 2, rule: str = "train_validation", be
             "erm": {"confusion": confusion, "non_target": non_target(0.3)},
             "flattening": {"confusion": confusion, "non_target": non_target(0.2)},
         },
+    }
+    gallery = {
         "samples": {part: [{"image": PIXEL, "class": "cat"}] * 8 for part in (PAPER, INK)},
         "errors": {
             PAPER: [
@@ -117,6 +119,7 @@ def compared(folder: Path, *, seeds: int = 2, rule: str = "train_validation", be
     (folder / "records.jsonl").write_text("".join(json.dumps(each) + "\n" for each in records))
     (folder / "summary.json").write_text(json.dumps(summary))
     (folder / "analysis.json").write_text(json.dumps(analysis))
+    (folder / "gallery.json").write_text(json.dumps(gallery))
     return folder
 
 
@@ -216,6 +219,16 @@ def test_many_classes_are_listed_as_pairs(tmp_path: Path) -> None:
 def test_the_class_of_the_likeliest_wrong_class_comes_first(tmp_path: Path) -> None:
     captions = re.findall(r"<figcaption>images of (.*?)</figcaption>", page(compared(tmp_path)))
     assert captions == ["cat", "dog", "a $5 _<wbr>bird_<wbr> 鳥"]
+
+
+def test_without_a_gallery_the_page_shows_no_images(tmp_path: Path) -> None:
+    folder = compared(tmp_path)
+    assert "<img" in page(folder)
+    (folder / "gallery.json").unlink()
+    html = page(folder)
+    assert "<img" not in html
+    assert "Worst errors" not in html
+    assert "62.5" in html
 
 
 def test_worst_errors_and_provenance(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""What the report shows beside the table: confusion, wrong-class probabilities, sample images, worst errors."""
+"""What the report shows beside the table: confusion and wrong-class probabilities; sample images and worst errors."""
 
 from __future__ import annotations
 
@@ -22,20 +22,30 @@ from afield.training import checkpoint
 SAMPLES, ERRORS, THUMBNAIL = 8, 8, 96
 
 
-def analyse(data: ImageSet, runs: Sequence[Run], runs_folder: Path, rule: str) -> dict[str, Any]:
-    """Everything as JSON can hold it, images as data URLs.
+Found = Sequence[tuple[Run, NDArray[np.float32], NDArray[np.int64]]]
+"""Runs, their logits ``[N, K]`` on the part they leave out, and the indices ``[N]`` of its images."""
 
-    Predictions are those of the last epoch under the rule ``last``, else of the epoch of best training-domain
-    validation; both are kept with every run.
+
+def read_predictions(runs: Sequence[Run], runs_folder: Path, rule: str) -> Found:
+    """What each run predicted for the one part it left out.
+
+    Of the last epoch under the rule ``last``, else of the epoch of best training-domain validation: these two
+    are kept with every run.
     """
-    epoch = "last" if rule == "last" else "best"
-    single = [run for run in runs if len(run.held_out) == 1]
-    found = [(run, *_predictions(runs_folder / run.hash, run.held_out[0], epoch)) for run in single]
-    recipes = list(dict.fromkeys(run.recipe.name for run in single))
+    return [
+        (run, *_predictions(runs_folder / run.hash, run.held_out[0], _epoch(rule)))
+        for run in runs
+        if len(run.held_out) == 1
+    ]
+
+
+def analyse(data: ImageSet, found: Found, rule: str) -> dict[str, Any]:
+    """Confusion by recipe and part, and wrong-class probabilities by recipe and class, as JSON can hold them."""
+    recipes = list(dict.fromkeys(run.recipe.name for run, _, _ in found))
     parts = parts_of(data)
     return {
         "classes": list(data.class_names),
-        "epoch": epoch,
+        "epoch": _epoch(rule),
         "recipes": {
             recipe: {
                 "confusion": {
@@ -55,12 +65,20 @@ def analyse(data: ImageSet, runs: Sequence[Run], runs_folder: Path, rule: str) -
             }
             for recipe in recipes
         },
+    }
+
+
+def gallery(data: ImageSet, found: Found) -> dict[str, Any]:
+    """Images of each part, and those that all recipes together get most wrong; as data URLs."""
+    parts = parts_of(data)
+    return {
         "samples": {part: _samples(data, part, found) for part in parts},
         "errors": {part: _worst(data, part, found) for part in parts},
     }
 
 
-Found = Sequence[tuple[Run, NDArray[np.float32], NDArray[np.int64]]]
+def _epoch(rule: str) -> str:
+    return "last" if rule == "last" else "best"
 
 
 def _predictions(folder: Path, part: str, epoch: str) -> tuple[NDArray[np.float32], NDArray[np.int64]]:

@@ -8,7 +8,7 @@ from typing import Any
 
 from lightning_fabric import Fabric
 
-from afield.experiments.analysis import analyse
+from afield.experiments.analysis import analyse, gallery, read_predictions
 from afield.experiments.build import build_augmentation, build_objective
 from afield.experiments.features import frozen_features
 from afield.experiments.grid import comparison
@@ -21,7 +21,7 @@ from afield.models import build_backbone
 from afield.records import write_json, write_jsonl
 from afield.reporting import render
 
-RECORDS, SUMMARY, ANALYSIS, REPORT = "records.jsonl", "summary.json", "analysis.json", "report.html"
+RECORDS, SUMMARY, ANALYSIS, GALLERY = "records.jsonl", "summary.json", "analysis.json", "gallery.json"
 
 
 def check(setup: Setup, recipes: Sequence[Recipe]) -> None:
@@ -63,7 +63,9 @@ def run_comparison(
     summary = summarise(selected, Path(setup.data.name).name, selection)
     if fabric.is_global_zero:
         write_jsonl(out / RECORDS, selected)
-        write_json(out / ANALYSIS, analyse(setup.data, runs, out / "runs", selection))
+        found = read_predictions(runs, out / "runs", selection)
+        write_json(out / ANALYSIS, analyse(setup.data, found, selection))
+        write_json(out / GALLERY, gallery(setup.data, found))
         write_json(out / SUMMARY, summary)
         render(out)
     return summary

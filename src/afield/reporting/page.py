@@ -24,12 +24,15 @@ METRICS = {"accuracy": "accuracy", "map": "mean average precision"}
 def render(folder: Path) -> Path:
     """Make ``report.html`` in a run folder from its records, summary and analysis; returns its path.
 
+    Images are shown where the folder has a ``gallery.json``: results can be published without their data.
+
     Raises:
-        InputError: one of the three files is missing or damaged.
+        InputError: one of the first three files is missing, or any is damaged.
     """
     records = read_jsonl(folder / "records.jsonl")
     summary = read_json(folder / "summary.json")
     analysis = read_json(folder / "analysis.json")
+    gallery = read_json(folder / "gallery.json") if (folder / "gallery.json").exists() else None
     recipes = summary["recipes"]
     colour = colours(list(recipes))
     baseline = BASELINE if BASELINE in recipes else None
@@ -40,6 +43,7 @@ def render(folder: Path) -> Path:
         .render(
             summary=summary,
             analysis=analysis,
+            gallery=gallery,
             domains=list(recipes[leader]["domains"]),
             colour=colour,
             baseline=baseline,
