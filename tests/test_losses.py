@@ -67,9 +67,7 @@ def test_flattening_of_one_class_is_an_error_that_names_the_shape():
 @given(rows(), st.floats(-100, 100))
 def test_flattening_does_not_change_when_a_constant_is_added_to_all_logits(row, constant):
     z, y = torch.tensor([row[0]], dtype=torch.float64), torch.tensor([row[1]])
-    torch.testing.assert_close(
-        complement_flattening(z + constant, y), complement_flattening(z, y), atol=1e-10, rtol=0
-    )
+    torch.testing.assert_close(complement_flattening(z + constant, y), complement_flattening(z, y), atol=1e-10, rtol=0)
 
 
 @settings(deadline=None, max_examples=30)

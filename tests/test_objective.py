@@ -85,3 +85,8 @@ def test_dropped_into_a_plain_loop_it_trains_backbone_and_head(head):
     assert losses[-1] < 0.7 * losses[0]
     with torch.no_grad():
         assert (objective.logits(backbone(inputs)).argmax(1) == targets).float().mean() > 0.95
+
+
+def test_options_of_a_loss_that_is_not_there_are_an_error():
+    with pytest.raises(InputError, match="unknown loss in loss_options: 'label_smoothing'"):
+        Objective(LinearHead(4, 3), {"cross_entropy": 1.0}, {"label_smoothing": {"smoothing": 0.2}})

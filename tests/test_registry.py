@@ -51,7 +51,7 @@ def test_a_long_list_of_allowed_names_is_cut():
     registry = Registry("number")
     for i in range(20):
         registry.add(f"{i:02d}", i, summary="-", reference="-")
-    with pytest.raises(InputError, match="allowed: 00, 01, .*, 11 and 8 more$"):
+    with pytest.raises(InputError, match=r"allowed: 00, 01, .*, 11 and 8 more$"):
         registry["xyzzy"]
 
 

@@ -78,9 +78,7 @@ def test_the_oracle_alone_looks_at_the_unseen_domain(unseen, unseen_of_siblings)
         after["epochs"][i]["test"]["photo"]["accuracy"] = value
         for sibling, others in zip(around_after, (unseen_of_siblings[:4], unseen_of_siblings[4:]), strict=True):
             sibling["epochs"][i]["test"]["photo"]["accuracy"] = others[i]
-    changed = {
-        entry.name for entry in SELECTIONS if entry.value(before, around) != entry.value(after, around_after)
-    }
+    changed = {entry.name for entry in SELECTIONS if entry.value(before, around) != entry.value(after, around_after)}
     assert changed == ({"oracle"} if unseen.index(max(unseen)) != 2 else set())
 
 

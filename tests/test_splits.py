@@ -76,6 +76,13 @@ def test_stratified_validation_has_its_share_of_each_class_in_each_domain(fracti
                 assert abs(found - fraction * size) <= 1.5
 
 
+def test_what_does_not_divide_evenly_goes_to_another_class_at_each_seed():
+    data = image_set([0, 1, 2, 3] * 3 + [0], ["a"] * 12 + ["b"])  # 3 of 12, one each of 3 of the 4 classes
+    seen = [sorted(data.labels[make_fold(data, ["b"], Validation(0.25), seed).val].tolist()) for seed in range(30)]
+    assert all(len(set(labels)) == 3 for labels in seen)
+    assert len({tuple(labels) for labels in seen}) == 4
+
+
 def test_unstratified_validation_does_not_look_at_the_classes():
     data = image_set([0] * 50 + [1] * 50 + [0], ["a"] * 100 + ["b"])
     counts = {
@@ -112,7 +119,12 @@ def test_the_hash_changes_with_seed_validation_and_what_is_left_out_and_with_not
         return make_fold(data, held_out, Validation(fraction), seed).hash(data)
 
     assert split_hash() == split_hash()
-    others = [split_hash(seed=1), split_hash(fraction=0.3), split_hash(held_out=("b",)), split_hash(held_out=("a", "b"))]
+    others = [
+        split_hash(seed=1),
+        split_hash(fraction=0.3),
+        split_hash(held_out=("b",)),
+        split_hash(held_out=("a", "b")),
+    ]
     assert len({split_hash(), *others}) == 5
 
 
@@ -188,7 +200,7 @@ def test_lists_that_name_no_image_of_a_domain_are_an_error_that_names_it(listed)
 def test_a_folder_without_lists_is_an_error(listed, folder):
     data, parent = listed
     (parent / "empty").mkdir()
-    with pytest.raises(InputError, match="no .* lists there"):
+    with pytest.raises(InputError, match=r"no .* lists there"):
         make_fold(data, ["art"], Validation(lists=str(parent / folder)), 0)
 
 

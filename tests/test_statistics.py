@@ -60,7 +60,7 @@ def test_the_paired_difference_takes_what_the_seeds_share_out_of_the_interval():
 
 
 def test_a_paired_difference_of_unequal_numbers_is_an_error():
-    with pytest.raises(ValueError, match="longer|shorter"):
+    with pytest.raises(ValueError, match=r"longer|shorter"):
         paired_difference([1.0, 2.0], [1.0])
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from afield.errors import unknown_name
 from afield.losses import LOSSES
 from afield.types import Head
 
@@ -20,7 +21,7 @@ class Objective(nn.Module):
         loss_options: hyper-parameters by loss name, as ``{"label_smoothing": {"smoothing": 0.2}}``.
 
     Raises:
-        InputError: an unknown loss (the nearest names are given).
+        InputError: an unknown loss, or options of a loss that is not there (the nearest names are given).
         ValueError: no loss at all.
 
     Example:
@@ -42,6 +43,9 @@ class Objective(nn.Module):
         super().__init__()
         if not losses:
             raise ValueError("an objective needs at least one loss")
+        for name in loss_options or {}:
+            if name not in losses:
+                unknown_name("loss in loss_options:", name, losses)
         self.head: Head | nn.Module = head
         self.weights = dict(losses)
         options = loss_options or {}

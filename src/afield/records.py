@@ -74,11 +74,13 @@ def write_jsonl(path: Path, records: Iterable[dict[str, Any]]) -> None:
 
 
 def read_jsonl(path: Path) -> list[dict[str, Any]]:
-    """Read the records that `write_jsonl` wrote."""
+    """Read the records that `write_jsonl` wrote; a file that is missing or damaged raises `InputError`."""
     try:
         return [json.loads(line) for line in path.read_text().splitlines() if line]
     except FileNotFoundError:
         raise InputError(f"no file {path}") from None
+    except ValueError as error:
+        raise InputError(f"{path} is not valid JSON lines: {error}") from None
 
 
 @contextlib.contextmanager

@@ -62,9 +62,12 @@ class Standard:
         def uniform(low: float, high: float) -> Tensor:
             return (torch.rand(count, generator=generator) * (high - low) + low).to(images.device)
 
-        area, aspect = uniform(*self.scale), uniform(math.log(self.ratio[0]), math.log(self.ratio[1])).exp()
-        half_width = (area * aspect).sqrt().clamp(max=1)
-        half_height = (area / aspect).sqrt().clamp(max=1)
+        area = uniform(*self.scale)
+        # Only ratios between the area and its inverse fit into the image: the draw is from those.
+        low = area.log().clamp(min=math.log(self.ratio[0]))
+        high = (-area.log()).clamp(max=math.log(self.ratio[1]))
+        aspect = torch.lerp(low, high, uniform(0, 1)).exp()
+        half_width, half_height = (area * aspect).sqrt(), (area / aspect).sqrt()
         return StandardParams(
             centre_x=uniform(-1, 1) * (1 - half_width),
             centre_y=uniform(-1, 1) * (1 - half_height),

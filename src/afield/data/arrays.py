@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zipfile
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -21,16 +22,12 @@ def load_npz(path: Path) -> ImageSet:
     Raises:
         InputError: no such file, not an ``.npz``, missing keys, wrong types or shapes, or a single class.
     """
-    try:
-        arrays = np.load(path, allow_pickle=False)
-    except FileNotFoundError:
-        raise InputError(f"no such file: {path}") from None
-    except (ValueError, OSError, zipfile.BadZipFile):
-        raise InputError(f"{path} is not an .npz file") from None
-    needed = ("train_images", "train_labels", "test_images", "test_labels")
+    arrays = _read(path)
+    val = ("val_images", "val_labels")
+    needed = ("train_images", "train_labels", "test_images", "test_labels", *(val if set(val) & set(arrays) else ()))
     if missing := [key for key in needed if key not in arrays]:
         raise InputError(f"{path} lacks {', '.join(missing)}; it holds {', '.join(arrays)}")
-    present = [split for split in SPLITS if f"{split}_images" in arrays and f"{split}_labels" in arrays]
+    present = [split for split in SPLITS if f"{split}_images" in arrays]
     images = [_images(path, f"{split}_images", arrays[f"{split}_images"]) for split in present]
     labels = [
         _labels(path, f"{split}_labels", arrays[f"{split}_labels"], len(part))
@@ -51,6 +48,21 @@ def load_npz(path: Path) -> ImageSet:
         paths=tuple(f"{split}/{i}" for split, array in zip(present, images, strict=True) for i in range(len(array))),
         given=np.repeat(np.array([SPLITS.index(split) for split in present], np.int8), [len(part) for part in images]),
     )
+
+
+def _read(path: Path) -> dict[str, NDArray]:
+    try:
+        file = np.load(path, allow_pickle=False)
+        if not isinstance(file, np.lib.npyio.NpzFile):
+            raise InputError(f"{path} is not an .npz file but a single array")
+        with file:
+            return {name: file[name] for name in file}
+    except FileNotFoundError:
+        raise InputError(f"no such file: {path}") from None
+    except InputError:
+        raise
+    except (ValueError, OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        raise InputError(f"cannot read {path} as an .npz file: {error}") from None
 
 
 def _images(path: Path, key: str, array: NDArray) -> NDArray[np.uint8]:

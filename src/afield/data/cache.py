@@ -52,8 +52,8 @@ def load_listing(
         InputError: bad files under ``"error"``, or no good file at all.
     """
     root = cache_root() / "images"
-    with exclusive(root / _name(listing), wait=True):
-        keys = _content_keys(listing, root / _name(listing) / "stats.json")
+    with exclusive(root, wait=True):
+        keys = _content_keys(listing, root / f"{_name(listing)}.json")
         target = root / hashlib.sha256(canonical_json([FORMAT, image_size, keys]).encode()).hexdigest()[:24]
         if not (target / "index.json").exists():
             _decode_all(listing, image_size, target, progress)
@@ -106,7 +106,8 @@ def _file_digest(path: Path) -> str:
 
 
 def _decode_all(listing: Listing, size: int, target: Path, progress: Callable[[int, int], None]) -> None:
-    partial = target.with_name(f"{target.name}.{os.getpid()}.partial")
+    partial = target.with_name(f"{target.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
     try:
         count = len(listing.paths)

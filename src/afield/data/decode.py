@@ -3,17 +3,29 @@
 from __future__ import annotations
 
 import io
-import warnings
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"})
 """The file types that are read, in lower case. Other files in a data folder are passed over."""
 
 MAX_PIXELS = 178_956_970
 """Larger images are refused: a small file can unpack to more memory than there is (Pillow's own limit)."""
+
+
+_ORIENTATION = 0x0112
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+"""What puts an image of this EXIF orientation upright."""
 
 
 class BadImageError(ValueError):
@@ -32,20 +44,19 @@ def decode(content: bytes) -> Image.Image:
     if not content:
         raise BadImageError("the file is empty")
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            image = Image.open(io.BytesIO(content))
+        image = Image.open(io.BytesIO(content))
         if image.width * image.height > MAX_PIXELS:
             raise BadImageError(f"{image.width} x {image.height} pixels, more than the allowed {MAX_PIXELS:,}")
         image.load()
-        return _rgb(ImageOps.exif_transpose(image))
+        turn = _TURNS.get(image.getexif().get(_ORIENTATION, 1))
+        return _rgb(image if turn is None else image.transpose(turn))
+    except BadImageError:
+        raise
     except Image.DecompressionBombError as error:
         raise BadImageError(f"more pixels than the allowed {MAX_PIXELS:,}") from error
     except UnidentifiedImageError as error:
         raise BadImageError("not an image") from error
-    except (OSError, SyntaxError, ValueError, EOFError, IndexError) as error:
-        if isinstance(error, BadImageError):
-            raise
+    except Exception as error:  # on damaged files the decoders raise almost anything
         raise BadImageError(f"damaged: {error}") from error
 
 

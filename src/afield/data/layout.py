@@ -52,11 +52,14 @@ def list_folder(root: Path, layout: Layout | None = None) -> Listing:
     folders = [root]
     for _ in range(depth):
         folders = [child for folder in folders for child in _subfolders(folder)]
+    for top in _subfolders(root) if depth == 2 else ():
+        if stray := next((file for file in sorted(top.iterdir()) if _is_image(file)), None):
+            raise InputError(f"{stray} lies beside class folders; move it into one, or give --layout class")
     if not folders:
         raise InputError(f"{root} has no {layout}/ folders")
     found: list[tuple[Path, Path]] = []
     for folder in folders:
-        files = sorted(p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES and not _hidden(p, folder))
+        files = sorted(p for p in folder.rglob("*") if _is_image(p) and not _hidden(p, folder))
         if not files:
             raise InputError(f"class folder {folder} holds no images ({', '.join(sorted(SUFFIXES))})")
         found += [(folder, file) for file in files]
@@ -94,6 +97,10 @@ def _recognise(root: Path) -> Layout:
 
 def _subfolders(folder: Path) -> list[Path]:
     return sorted(child for child in folder.iterdir() if child.is_dir() and not child.name.startswith("."))
+
+
+def _is_image(path: Path) -> bool:
+    return path.suffix.lower() in SUFFIXES and path.is_file()
 
 
 def _hidden(path: Path, below: Path) -> bool:

@@ -46,7 +46,7 @@ def _files(path: Path) -> list[Path]:
         raise InputError(f"no such file or folder: {path}")
     if path.is_file():
         return [path]
-    files = sorted(file for file in path.rglob("*") if file.suffix.lower() in SUFFIXES)
+    files = sorted(file for file in path.rglob("*") if file.suffix.lower() in SUFFIXES and file.is_file())
     if not files:
         raise InputError(f"folder {path} holds no images ({', '.join(sorted(SUFFIXES))})")
     return files

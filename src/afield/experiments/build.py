@@ -28,9 +28,6 @@ def build_objective(recipe: Recipe, features: int, classes: int) -> Objective:
     """
     head = HEADS[recipe.head]
     _check_options(recipe, f"option of head {recipe.head}", head, recipe.head_options)
-    for name in recipe.loss_options:
-        if name not in recipe.losses:
-            unknown_name(f"loss in the loss_options of recipe {recipe.name}:", name, recipe.losses)
     for name in recipe.losses:
         _check_options(recipe, f"option of loss {name}", LOSSES[name], recipe.loss_options.get(name, {}))
     try:

@@ -38,13 +38,29 @@ class Recipe:
     augment: str | None = None
 
     def __post_init__(self) -> None:
+        for field_name, kinds in _KINDS.items():
+            if not isinstance(getattr(self, field_name), kinds):
+                raise InputError(f"recipe {self.name!r}: {field_name} cannot be {getattr(self, field_name)!r}")
         if not self.losses:
             raise InputError(f"recipe {self.name!r} has no losses")
         for loss, weight in self.losses.items():
+            where = f"recipe {self.name!r}: the weight of {loss}"
             if isinstance(weight, bool) or not isinstance(weight, int | float) or not 0 <= weight <= 1000:
-                where = f"recipe {self.name!r}: the weight of {loss}"
                 raise InputError(f"{where} must lie between 0 and 1000, got {weight!r}")
+        for loss, options in self.loss_options.items():
+            if not isinstance(options, Mapping):
+                raise InputError(f"recipe {self.name!r}: the options of {loss} cannot be {options!r}")
 
+
+_KINDS = {
+    "name": str,
+    "head": str,
+    "head_options": Mapping,
+    "losses": Mapping,
+    "loss_options": Mapping,
+    "augment": str | None,
+}
+"""What a file or ``--set`` may put into each field."""
 
 RECIPES: Registry[Recipe] = Registry("recipe")
 
@@ -181,10 +197,15 @@ def _replace(recipe: Recipe, steps: Sequence[str], value: Any, override: str) ->
     if inner:
         if not isinstance(getattr(recipe, name), Mapping):
             raise InputError(f"--set {override!r}: {name} has no fields of its own")
-        value = _nested(getattr(recipe, name), inner, value)
+        value = _nested(getattr(recipe, name), inner, value, override)
     return dataclasses.replace(recipe, **{name: value})
 
 
-def _nested(mapping: Mapping[str, Any], steps: Sequence[str], value: Any) -> dict[str, Any]:
+def _nested(mapping: Mapping[str, Any], steps: Sequence[str], value: Any, override: str) -> dict[str, Any]:
     first, *rest = steps
-    return {**mapping, first: _nested(mapping.get(first, {}), rest, value) if rest else value}
+    if not rest:
+        return {**mapping, first: value}
+    inner = mapping.get(first, {})
+    if not isinstance(inner, Mapping):
+        raise InputError(f"--set {override!r}: {first} has no fields of its own")
+    return {**mapping, first: _nested(inner, rest, value, override)}

@@ -56,8 +56,8 @@ class BackboneConfig:
 
     @property
     def normalisation(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
-        """Mean and standard deviation, of channel values in [0, 1], that the weights were trained with."""
-        if self.weights == "pretrained":
+        """Mean and standard deviation, of channel values in [0, 1]: the backbone's usual ones, 0.5 from scratch."""
+        if self.weights != "none" and self.name not in BACKBONES:
             config = timm.get_pretrained_cfg(self.name)
             if config is not None:
                 return tuple(config.mean), tuple(config.std)

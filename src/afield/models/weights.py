@@ -81,8 +81,10 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except (SafetensorError, OSError, RuntimeError, EOFError, ValueError, KeyError) as error:
         raise InputError(f"cannot read weights from {path}: {_first_line(error)}") from None
-    except Exception as error:  # torch raises pickle.UnpicklingError for what weights_only refuses
-        raise InputError(f"{path} holds more than tensors and is not loaded: {_first_line(error)}") from None
+    except Exception:  # torch raises pickle.UnpicklingError for what weights_only refuses
+        raise InputError(
+            f"{path} is not loaded: it is no file of tensors alone, and pickled code is never run"
+        ) from None
     if isinstance(content, Mapping) and isinstance(content.get("state_dict"), Mapping):
         content = content["state_dict"]
     if not isinstance(content, Mapping) or not all(isinstance(value, Tensor) for value in content.values()):

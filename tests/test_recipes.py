@@ -1,0 +1,186 @@
+"""Recipes by name, from files, and with fields set; and what is said of those that do not fit."""
+
+import pytest
+import torch
+
+from afield.augment import AUGMENTATIONS
+from afield.errors import InputError
+from afield.experiments.build import build_objective
+from afield.experiments.recipes import RECIPES, Recipe, read_recipe, resolve
+from afield.heads import ArcFaceHead, LinearHead
+
+
+def test_every_recipe_resolves_by_its_name_in_the_order_given():
+    names = RECIPES.names[::-1]
+    assert tuple(recipe.name for recipe in resolve(names)) == names
+
+
+@pytest.mark.parametrize("name", RECIPES.names)
+def test_every_recipe_builds_an_objective_that_can_be_minimised(name):
+    (recipe,) = resolve([name])
+    objective = build_objective(recipe, 8, 5)
+    loss = objective(torch.randn(6, 8), torch.tensor([0, 1, 2, 3, 4, 0]))
+    loss.backward()
+    assert loss.isfinite()
+    assert all(p.grad.isfinite().all() and p.grad.abs().sum() > 0 for p in objective.head.parameters())
+    assert recipe.augment is None or recipe.augment in AUGMENTATIONS
+
+
+def test_the_recipes_of_the_papers_are_what_they_say():
+    erm, flattening, arcface = resolve(["erm", "flattening", "arcface"])
+    assert (erm.head, erm.losses) == ("linear", {"cross_entropy": 1.0})
+    assert (flattening.head, flattening.losses) == ("linear", {"cross_entropy": 1.0, "complement_flattening": 0.5})
+    assert (arcface.head, arcface.losses) == ("arcface", {"cross_entropy": 1.0})
+    assert isinstance(build_objective(erm, 8, 5).head, LinearHead)
+    head = build_objective(arcface, 8, 5).head
+    assert isinstance(head, ArcFaceHead)
+    assert head.margin_rad == 0.1
+
+
+def test_an_unknown_recipe_is_an_error_that_names_the_nearest():
+    with pytest.raises(InputError, match="unknown recipe 'flatening'; did you mean 'flattening'"):
+        resolve(["flatening"])
+
+
+def test_a_recipe_named_twice_or_none_at_all_is_an_error():
+    with pytest.raises(InputError, match="'erm' is named twice"):
+        resolve(["erm", "flattening", "erm"])
+    with pytest.raises(InputError, match="no recipe to run; allowed: erm"):
+        resolve([])
+
+
+def test_a_field_is_set_for_every_recipe():
+    recipes = resolve(["erm", "arcface"], ["augment=crop_flip"])
+    assert [recipe.augment for recipe in recipes] == ["crop_flip", "crop_flip"]
+    assert RECIPES["erm"].augment is None
+
+
+def test_a_field_is_set_for_one_recipe():
+    recipes = resolve(["erm", "arcface"], ["arcface.head_options.margin_rad=0.3", "erm.augment=null"])
+    assert [recipe.head_options for recipe in recipes] == [{}, {"margin_rad": 0.3}]
+    assert build_objective(recipes[1], 8, 5).head.margin_rad == 0.3
+
+
+def test_a_nested_field_is_set_beside_what_is_there():
+    flattening, smoothing = resolve(
+        ["flattening", "label_smoothing"],
+        ["flattening.losses.complement_flattening=1.0", "label_smoothing.loss_options.label_smoothing.smoothing=0.2"],
+    )
+    assert flattening.losses == {"cross_entropy": 1.0, "complement_flattening": 1.0}
+    assert smoothing.loss_options == {"label_smoothing": {"smoothing": 0.2}}
+    assert RECIPES["flattening"].losses["complement_flattening"] == 0.5
+
+
+def test_later_settings_go_before_earlier_ones_and_values_are_json_or_text():
+    (recipe,) = resolve(
+        ["arcface"], ["head_options.scale=16", "head_options.scale=auto", 'losses={"label_smoothing": 2}']
+    )
+    assert recipe.head_options == {"scale": "auto"}
+    assert recipe.losses == {"label_smoothing": 2}
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("augment", "expected FIELD=VALUE or RECIPE.FIELD=VALUE"),
+        ("augmnt=crop", "unknown recipe field in --set 'augmnt=crop' 'augmnt'; did you mean 'augment'"),
+        ("erm.lossess.cross_entropy=1", "'lossess'; did you mean .*'losses'"),
+        ("name=other", "unknown recipe field .* 'name'"),
+        ("head.scale=3", "head has no fields of its own"),
+        ("losses={}", "recipe 'erm' has no losses"),
+        ("losses.cross_entropy=-1", "the weight of cross_entropy must lie between 0 and 1000, got -1"),
+        ("losses.cross_entropy=true", "the weight of cross_entropy must lie .* got True"),
+        ("losses.cross_entropy=NaN", "the weight of cross_entropy must lie .* got nan"),
+        ("losses.cross_entropy=much", "the weight of cross_entropy must lie .* got 'much'"),
+    ],
+)
+def test_a_setting_that_does_not_fit_is_an_error_that_says_why(override, message):
+    with pytest.raises(InputError, match=message):
+        resolve(["erm"], [override])
+
+
+@pytest.mark.parametrize(
+    "override",
+    [
+        "losses=3",
+        "losses.cross_entropy.weight=1",
+        "head=3",
+        "augment=3",
+        "head_options=5",
+        "loss_options=5",
+        "loss_options.cross_entropy=5",
+        "head=null",
+    ],
+)
+def test_a_value_of_the_wrong_kind_is_an_input_error_before_anything_is_built(override):
+    with pytest.raises(InputError, match=r"erm|--set"):
+        resolve(["erm"], [override])
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("head=arcfac", "unknown head 'arcfac'; did you mean 'arcface'"),
+        ("losses.flattening=0.5", "unknown loss 'flattening'; did you mean 'complement_flattening'"),
+        ("head_options.margin_rad=0.1", "option of head linear in recipe erm: 'margin_rad'; allowed: none"),
+        ("loss_options.label_smoothing.smoothing=0.3", "loss_options: 'label_smoothing'; allowed: cross_entropy"),
+        ("loss_options.cross_entropy.smoothing=0.3", "option of loss cross_entropy in recipe erm: 'smoothing'"),
+    ],
+)
+def test_names_and_options_that_do_not_exist_show_when_the_objective_is_built(override, message):
+    (recipe,) = resolve(["erm"], [override])
+    with pytest.raises(InputError, match=message):
+        build_objective(recipe, 8, 5)
+
+
+FILES = {
+    "mine.toml": 'head = "cosface"\naugment = "crop"\n[head_options]\nmargin_cos = 0.2\n[losses]\ncross_entropy = 1\n',
+    "mine.yaml": "head: cosface\naugment: crop\nhead_options: {margin_cos: 0.2}\nlosses: {cross_entropy: 1}\n",
+    "mine.json": '{"head": "cosface", "augment": "crop", "head_options": {"margin_cos": 0.2}, '
+    '"losses": {"cross_entropy": 1}}',
+}
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_recipe_is_read_from_a_file_and_takes_its_name(tmp_path, name):
+    (tmp_path / name).write_text(FILES[name])
+    expected = Recipe("mine", "cosface", {"margin_cos": 0.2}, {"cross_entropy": 1}, augment="crop")
+    assert resolve(["erm", str(tmp_path / name)]) == (RECIPES["erm"], expected)
+
+
+def test_a_recipe_file_may_name_itself_and_leave_fields_out(tmp_path):
+    (tmp_path / "r.yml").write_text("name: plain\n")
+    assert read_recipe(tmp_path / "r.yml") == Recipe("plain")
+    (recipe,) = resolve([str(tmp_path / "r.yml")], ["plain.losses.complement_flattening=2"])
+    assert recipe.losses == {"cross_entropy": 1.0, "complement_flattening": 2}
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        ("r.toml", 'hed = "linear"', "unknown recipe field in .*r.toml 'hed'; did you mean 'head'"),
+        ("r.toml", "head = ", "r.toml cannot be read as a recipe"),
+        ("r.yaml", "head: [", "r.yaml cannot be read as a recipe"),
+        ("r.yaml", "- erm", "a recipe is a table of fields, got list"),
+        ("r.json", "", "a recipe is a table of fields, got NoneType"),
+        ("r.toml", "losses = {cross_entropy = 2000}", "recipe 'r': the weight of cross_entropy"),
+        ("r.toml", "losses = 3", "recipe 'r'"),
+        ("r.toml", "head = 3", "recipe 'r'"),
+        ("r.toml", "name = 3", "name"),
+    ],
+)
+def test_a_recipe_file_that_does_not_fit_is_an_error_that_says_why(tmp_path, name, text, message):
+    (tmp_path / name).write_text(text)
+    with pytest.raises(InputError, match=message):
+        resolve([str(tmp_path / name)])
+
+
+def test_a_misspelt_option_of_a_head_names_the_nearest():
+    (recipe,) = resolve(["arcface"], ["head_options.margin_rd=0.2"])
+    with pytest.raises(InputError, match="'margin_rd'; did you mean 'margin_rad'"):
+        build_objective(recipe, 8, 5)
+
+
+def test_a_missing_recipe_file_is_an_error():
+    with pytest.raises(InputError, match=r"no recipe file nowhere\.toml"):
+        resolve(["nowhere.toml"])
