@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from test_resume import FAST
@@ -194,4 +195,24 @@ def test_a_full_disk_ends_with_one_line_and_what_is_done_stays(afield, tmp_path,
     monkeypatch.undo()
     assert len(list(out.glob("runs/*/done"))) == 2
     code, _, _ = afield(*shared)
+    assert code == 0
+
+
+def test_images_of_a_size_that_the_backbone_does_not_take_are_refused_before_training(afield, photos, tmp_path):
+    arguments = ("--backbone", "vit_tiny_patch16_224", "--image-size", 32, "--out", tmp_path / "out")
+    line = refused(afield, "compare", "--data", photos, *arguments)
+    assert "backbone vit_tiny_patch16_224 does not take images of 32 x 32" in line
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_a_device_that_is_not_there_is_refused(afield, tmp_path):
+    assert "--device cuda --devices 1: " in refused(afield, "compare", "--device", "cuda", "--out", tmp_path / "out")
+
+
+def test_two_classes_warn_that_there_is_nothing_to_flatten(afield, photos, tmp_path):
+    for domain in ("day", "night"):
+        shutil.rmtree(photos / domain / "owl")
+    arguments = ("compare", "--data", photos, *SMALL, "--recipes", "erm", "flattening", "--out", tmp_path / "out")
+    with pytest.warns(UserWarning, match="complement_flattening with two classes is 0"):
+        code, _, _ = afield(*arguments)
     assert code == 0

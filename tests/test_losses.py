@@ -9,7 +9,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.autograd import gradcheck
 
-from afield.losses import ComplementFlattening, complement_flattening, cross_entropy, label_smoothing
+from afield.losses import (
+    ComplementFlattening,
+    complement_entropy,
+    complement_flattening,
+    confidence_penalty,
+    cross_entropy,
+    focal,
+    label_smoothing,
+)
 
 
 def softmax(z):
@@ -136,7 +144,9 @@ def test_flattening_and_its_gradient_are_finite_at_a_gap_of_120(dtype, row):
         assert z.grad[0].tolist() == pytest.approx([0, 2 / 3, -1 / 3, -1 / 3], abs=4e-3)
 
 
-@pytest.mark.parametrize("loss", [complement_flattening, cross_entropy, label_smoothing])
+@pytest.mark.parametrize(
+    "loss", [complement_flattening, cross_entropy, label_smoothing, focal, confidence_penalty, complement_entropy]
+)
 def test_gradient_matches_finite_differences_in_float64(loss):
     z = torch.randn(4, 5, dtype=torch.float64, generator=torch.Generator().manual_seed(0)) * 3
     targets = torch.tensor([0, 4, 2, 2])
@@ -176,3 +186,65 @@ def test_label_smoothing_mixes_cross_entropy_with_the_mean_over_classes(smoothin
 def test_label_smoothing_spreads_a_tenth_unless_told():
     z, y = torch.tensor([[1.0, 2.0, 0.0]]), torch.tensor([1])
     assert label_smoothing(z, y).item() == label_smoothing(z, y, smoothing=0.1).item()
+
+
+def test_focal_of_a_hand_computed_example():
+    # Probabilities 1/4 and 3/4 of the target: (3/4)^2 log 4 and (1/4)^2 log 4/3.
+    z = torch.tensor([[0.0, math.log(3)], [math.log(3), 0.0]], dtype=torch.float64)
+    expected = [9 / 16 * math.log(4), 1 / 16 * math.log(4 / 3)]
+    assert focal(z, torch.tensor([0, 0])).tolist() == pytest.approx(expected, rel=1e-12)
+
+
+def test_focal_with_gamma_zero_is_cross_entropy_and_a_negative_gamma_an_error():
+    z, y = torch.randn(6, 4, generator=torch.Generator().manual_seed(0)), torch.tensor([0, 1, 2, 3, 0, 1])
+    torch.testing.assert_close(focal(z, y, gamma=0), cross_entropy(z, y))
+    with pytest.raises(ValueError, match="gamma must be at least 0, got -1"):
+        focal(z, y, gamma=-1)
+
+
+def test_focal_keeps_its_digits_where_the_target_is_nearly_certain():
+    # 1 - p = e^-12 to first order, below what 1 - p in float32 resolves to three digits.
+    found = focal(torch.tensor([[12.0, 0.0]]), torch.tensor([0]), gamma=1.0).item()
+    p = 1 / (1 + math.exp(-12))
+    assert found == pytest.approx(math.exp(-12) * p * -math.log(p), rel=1e-3)
+
+
+@given(rows())
+@settings(deadline=None, max_examples=50)
+def test_confidence_penalty_is_minus_the_entropy(row):
+    z, y = row
+    expected = math.fsum(p * math.log(p) for p in softmax(z) if p > 0)
+    found = confidence_penalty(torch.tensor([z], dtype=torch.float64), torch.tensor([y])).item()
+    assert found == pytest.approx(expected, abs=1e-9)
+
+
+@given(rows())
+@settings(deadline=None, max_examples=50)
+def test_complement_entropy_is_minus_the_entropy_of_the_wrong_classes_over_their_number(row):
+    z, y = row
+    q = softmax([v for j, v in enumerate(z) if j != y])
+    expected = math.fsum(p * math.log(p) for p in q if p > 0) / len(q)
+    logits = torch.tensor([z], dtype=torch.float64, requires_grad=True)
+    found = complement_entropy(logits, torch.tensor([y]))
+    found.sum().backward()
+    assert found.item() == pytest.approx(expected, abs=1e-9)
+    assert logits.grad[0, y] == 0
+    assert torch.isfinite(logits.grad).all()
+
+
+def test_complement_entropy_is_flattest_at_equal_wrong_logits_and_needs_two_classes():
+    z = torch.tensor([[7.0, 1.0, 1.0, 1.0]])
+    assert complement_entropy(z, torch.tensor([0])).item() == pytest.approx(-math.log(3) / 3)
+    with pytest.raises(ValueError, match=r"K >= 2, got \(4, 1\)"):
+        complement_entropy(torch.zeros(4, 1), torch.zeros(4, dtype=torch.long))
+
+
+@pytest.mark.parametrize("loss", [focal, confidence_penalty, complement_entropy])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_the_kin_are_finite_with_their_gradients_at_a_gap_of_120(loss, dtype):
+    for row in ([120.0, 0.0, 0.0], [-120.0, 0.0, 0.0], [0.0, 120.0, -120.0]):
+        logits = torch.tensor([row], dtype=dtype, requires_grad=True)
+        value = loss(logits, torch.tensor([0]))
+        value.sum().backward()
+        assert torch.isfinite(value).all()
+        assert torch.isfinite(logits.grad).all()

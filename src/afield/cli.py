@@ -6,6 +6,7 @@ import dataclasses
 import errno
 import json
 import sys
+import warnings
 from typing import Annotated, Any
 
 import tyro
@@ -26,6 +27,7 @@ Verb = (
 
 def main(arguments: list[str] | None = None) -> None:
     """Run a verb. Wrong input ends with one line and exit code 2, an interrupt with 130."""
+    warnings.formatwarning = lambda message, *_: f"afield: warning: {message}\n"
     config = (tyro.conf.OmitSubcommandPrefixes,)
     verb = tyro.cli(Verb, prog="afield", description=_DESCRIPTION, args=arguments, config=config)
     try:

@@ -51,7 +51,7 @@ class DataOptions:
         data: a folder (domain/class/image, class/image or train|test/class/image), an .npz, or a name from
             `afield list datasets`.
         layout: how the folder is laid out, where it is not recognised.
-        image_size: side in pixels to which a folder's images are squashed; 224 unless given.
+        image_size: side in pixels to which a folder's images are squashed; the backbone's usual one unless given.
         on_bad_image: stop at files that are no images, or pass over and list them.
     """
 
@@ -60,7 +60,7 @@ class DataOptions:
     image_size: int | None = None
     on_bad_image: Literal["error", "skip"] = "error"
 
-    def load_data(self, progress: Callable[[int, int], None] = lambda done, total: None) -> ImageSet:
+    def load_data(self, usual_size: int, progress: Callable[[int, int], None] = lambda done, total: None) -> ImageSet:
         """The images, decoded."""
         from afield.data import load
         from afield.errors import InputError
@@ -69,7 +69,7 @@ class DataOptions:
             raise InputError(f"--image-size must lie between 4 and 4096, got {self.image_size}")
         return load(
             self.data,
-            image_size=self.image_size,
+            image_size=self.image_size or usual_size,
             layout=self.layout,
             on_bad_image=self.on_bad_image,
             progress=progress,
@@ -144,7 +144,7 @@ class TrainingOptions(DataOptions):
         settings = {name: getattr(self, name) for name in (*names, "dropout", "augment", "precision")}
         protocol = self.protocol or choose_protocol(self.data, backbone, self.freeze)
         training = choose_training(protocol, **settings)
-        data = self.load_data(watch.decode)
+        data = self.load_data(backbone.image_size, watch.decode)
         if self.augment is None:
             training = keep_class(training, data)
         return Setup(data, backbone, self.freeze, validation, training)
@@ -157,12 +157,15 @@ class TrainingOptions(DataOptions):
 
         if self.devices < 1:
             raise InputError(f"--devices must be at least 1, got {self.devices}")
-        fabric = Fabric(
-            accelerator=self.device,
-            devices=self.devices,
-            strategy="ddp" if self.devices > 1 else "auto",
-            precision="bf16-mixed" if precision == "bf16" else "32-true",
-        )
+        try:
+            fabric = Fabric(
+                accelerator=self.device,
+                devices=self.devices,
+                strategy="ddp" if self.devices > 1 else "auto",
+                precision="bf16-mixed" if precision == "bf16" else "32-true",
+            )
+        except (RuntimeError, ValueError) as error:
+            raise InputError(f"--device {self.device} --devices {self.devices}: {error}") from None
         fabric.launch()
         return fabric
 
@@ -242,12 +245,13 @@ class Evaluate(DataOptions):
 
     def run(self) -> dict[str, Any]:
         """Accuracy and mAP by domain and over all, and the confusion matrix."""
-        import dataclasses
-
         from afield.deploy import evaluate, load
+        from afield.errors import InputError
 
         model = load(self.model)
-        return evaluate(model, dataclasses.replace(self, image_size=model.image_size).load_data())
+        if self.image_size not in (None, model.image_size):
+            raise InputError(f"--image-size {self.image_size}: this model takes images of {model.image_size} pixels")
+        return evaluate(model, self.load_data(model.image_size))
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+from numpy.typing import DTypeLike
 
 from afield.data.decode import BadImageError, decode, squash
 from afield.data.images import ImageSet, pixel_digest
@@ -79,6 +80,15 @@ def load_listing(
     )
 
 
+def allocate(path: Path, dtype: DTypeLike, shape: tuple[int, ...]) -> np.memmap:
+    """A new memory-mapped ``.npy`` with its disk space reserved: a full disk is an error here, not a crash later."""
+    array = np.lib.format.open_memmap(path, mode="w+", dtype=dtype, shape=shape)
+    if hasattr(os, "posix_fallocate"):
+        with open(path, "r+b") as file:
+            os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
+    return array
+
+
 def _name(listing: Listing) -> str:
     return "folder-" + hashlib.sha256(str(listing.root.resolve()).encode()).hexdigest()[:16]
 
@@ -111,8 +121,7 @@ def _decode_all(listing: Listing, size: int, target: Path, progress: Callable[[i
     partial.mkdir(parents=True)
     try:
         count = len(listing.paths)
-        shape = (count, size, size, 3)
-        images = np.lib.format.open_memmap(partial / "images.npy", mode="w+", dtype=np.uint8, shape=shape)
+        images = allocate(partial / "images.npy", np.uint8, (count, size, size, 3))
         digests = np.zeros(count, dtype=np.uint64)
 
         def one(i: int) -> tuple[int, str] | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -50,7 +51,7 @@ class ImageSet:
         """Whether one domain can be left out."""
         return len(self.domain_names) > 1
 
-    @property
+    @cached_property
     def fingerprint(self) -> str:
         """A hash of pixels, labels, domains, names and given split: equal data has equal fingerprints."""
         digest = hashlib.sha256()

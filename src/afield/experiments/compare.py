@@ -6,8 +6,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
 from lightning_fabric import Fabric
 
+from afield.errors import InputError
 from afield.experiments.analysis import analyse, gallery, read_predictions
 from afield.experiments.build import build_augmentation, build_objective
 from afield.experiments.features import frozen_features
@@ -25,12 +27,20 @@ RECORDS, SUMMARY, ANALYSIS, GALLERY = "records.jsonl", "summary.json", "analysis
 
 
 def check(setup: Setup, recipes: Sequence[Recipe]) -> None:
-    """Build everything once, so that a mistake shows before any training.
+    """Build everything once and look at one blank image, so that a mistake shows before any training.
 
     Raises:
-        InputError: a backbone, weights, head, loss or augmentation that cannot be built.
+        InputError: a backbone, weights, head, loss or augmentation that cannot be built, or images of a size
+            that the backbone does not take.
     """
-    _, features = build_backbone(setup.backbone)
+    backbone, features = build_backbone(setup.backbone)
+    size = setup.data.images.shape[1:3]
+    try:
+        with torch.no_grad():
+            backbone.eval()(torch.zeros(1, 3, *size))
+    except (AssertionError, RuntimeError, ValueError) as error:
+        what = f"backbone {setup.backbone.name} does not take images of {size[0]} x {size[1]}"
+        raise InputError(f"{what}: {str(error).splitlines()[0]}") from None
     for recipe in recipes:
         build_objective(recipe, features, len(setup.data.class_names))
         build_augmentation(setup, recipe)

@@ -12,7 +12,7 @@ from lightning_fabric import Fabric
 from numpy.typing import NDArray
 
 from afield.data import ImageSet
-from afield.data.cache import cache_root
+from afield.data.cache import allocate, cache_root
 from afield.models import BackboneConfig, build_backbone
 from afield.records import canonical_json, exclusive, read_json, write_json
 from afield.training import Source
@@ -55,11 +55,8 @@ def _extract(
     mean, std = (fabric.to_device(torch.tensor(values).view(1, 3, 1, 1)) for values in backbone.normalisation)
     source = Source(data.images, data.labels, np.arange(len(data)))
     path = folder / "features.npy"
-    if done:
-        features = np.lib.format.open_memmap(path, mode="r+")
-    else:
-        shape = (len(data), count)
-        features = np.lib.format.open_memmap(path, mode="w+", dtype=np.float32, shape=shape)
+    shape = (len(data), count)
+    features = np.lib.format.open_memmap(path, mode="r+") if done else allocate(path, np.float32, shape)
     with torch.inference_mode(), fabric.autocast():
         for batch, start in enumerate(range(done, len(data), BATCH), start=1):
             stop = min(start + BATCH, len(data))

@@ -87,6 +87,21 @@ _add(
     reference="Complement flattening for domain generalisation, 2020 (paper A).",
 )
 _add(
+    Recipe("focal", losses={"focal": 1.0}),
+    summary="Cross-entropy with less weight on what is already right (gamma 2).",
+    reference="Lin et al., Focal Loss, ICCV 2017.",
+)
+_add(
+    Recipe("confidence_penalty", losses={"cross_entropy": 1.0, "confidence_penalty": 0.1}),
+    summary="Cross-entropy - 0.1 x the entropy of the prediction.",
+    reference="Pereyra et al., Penalizing Confident Output Distributions, 2017.",
+)
+_add(
+    Recipe("complement_entropy", losses={"cross_entropy": 1.0, "complement_entropy": 1.0}),
+    summary="Cross-entropy - the normalised entropy of the wrong classes.",
+    reference="Chen et al., Complement Objective Training, ICLR 2019.",
+)
+_add(
     Recipe("normalized_softmax", head="cosine"),
     summary="Scaled cosines in place of the linear head.",
     reference="Wang et al., NormFace, ACM MM 2017.",

@@ -77,6 +77,7 @@ def execute(
         on_trained: called, on one process, with the trained classifier before the run counts as done.
     """
     if (folder / DONE).exists():
+        (folder / CHECKPOINT).unlink(missing_ok=True)
         return read_json(folder / RECORD)
     began = time.perf_counter()
     setup, data = run.setup, run.setup.data

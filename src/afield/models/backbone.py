@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Literal
 
 import timm
@@ -24,6 +25,8 @@ BACKBONES.add(
     summary="Eight layers, 64 features: trains on a CPU at 16 to 64 px.",
     reference="He et al., Deep Residual Learning, CVPR 2016, section 4.2.",
 )
+
+OWN_IMAGE_SIZE = 64
 
 Stem = Literal["standard", "small"]
 
@@ -49,10 +52,16 @@ class BackboneConfig:
         if self.weights == "pretrained" and self.name in BACKBONES:
             raise InputError(f"--weights pretrained: backbone {self.name!r} has none; choose a timm model")
 
-    @property
+    @cached_property
     def weights_key(self) -> str:
         """Names the weights by what they are: a file by its content."""
         return weights_digest(self.weights)
+
+    @property
+    def image_size(self) -> int:
+        """The usual side of this backbone's images, in pixels: 64 for our own."""
+        config = None if self.name in BACKBONES else timm.get_pretrained_cfg(self.name)
+        return OWN_IMAGE_SIZE if config is None else int(config.input_size[-1])
 
     @property
     def normalisation(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
