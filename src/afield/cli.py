@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import errno
 import json
+import os
 import sys
 import warnings
 from typing import Annotated, Any
@@ -27,6 +28,8 @@ Verb = (
 
 def main(arguments: list[str] | None = None) -> None:
     """Run a verb. Wrong input ends with one line and exit code 2, an interrupt with 130."""
+    # Threads of small nets wait for each other often: wait briefly, so that another job on the same cores can go on.
+    os.environ.setdefault("GOMP_SPINCOUNT", "30000")
     warnings.formatwarning = lambda message, *_: f"afield: warning: {message}\n"
     config = (tyro.conf.OmitSubcommandPrefixes,)
     verb = tyro.cli(Verb, prog="afield", description=_DESCRIPTION, args=arguments, config=config)
