@@ -184,3 +184,24 @@ def test_a_misspelt_option_of_a_head_names_the_nearest():
 def test_a_missing_recipe_file_is_an_error():
     with pytest.raises(InputError, match=r"no recipe file nowhere\.toml"):
         resolve(["nowhere.toml"])
+
+
+def test_an_installed_package_offers_recipes_by_entry_point(tmp_path, monkeypatch):
+    """Two entries of a package: a recipe, and a function that returns one."""
+    (tmp_path / "lab_recipes.py").write_text(
+        "from afield.experiments.recipes import Recipe\n"
+        "STRONG = Recipe('strong', losses={'cross_entropy': 1.0, 'complement_flattening': 2.0})\n"
+        "def round_head():\n    return Recipe('round_head', head='cosine')\n"
+    )
+    information = tmp_path / "lab-1.0.dist-info"
+    information.mkdir()
+    (information / "METADATA").write_text("Metadata-Version: 2.1\nName: lab\nVersion: 1.0\n")
+    (information / "entry_points.txt").write_text(
+        "[afield.recipes]\nstrong = lab_recipes:STRONG\nround_head = lab_recipes:round_head\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    strong, round_head = resolve(["strong", "round_head"])
+    assert strong.losses["complement_flattening"] == 2.0
+    assert round_head == Recipe("round_head", head="cosine")
+    with pytest.raises(InputError, match="unknown recipe 'stronk'; did you mean 'strong'"):
+        resolve(["stronk"])
