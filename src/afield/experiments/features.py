@@ -10,15 +10,23 @@ import numpy as np
 import torch
 from lightning_fabric import Fabric
 from numpy.typing import NDArray
+from torch import nn
 
 from afield.data import ImageSet
 from afield.data.cache import allocate, cache_root
 from afield.models import BackboneConfig, build_backbone
-from afield.records import canonical_json, exclusive, read_json, write_json
+from afield.records import canonical_json, exclusive, read_json, seed_for, write_json
 from afield.training import Source
 
 BATCH = 64
 SAVE_EVERY = 16  # batches
+
+
+def frozen_backbone(config: BackboneConfig) -> tuple[nn.Module, int]:
+    """The backbone whose features are kept; without weights it is the same random one each time."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed_for("init frozen"))
+        return build_backbone(config)
 
 
 def frozen_features(
@@ -50,7 +58,7 @@ def _extract(
     done: int,
     progress: Callable[[int, int], None],
 ) -> None:
-    model, count = build_backbone(backbone)
+    model, count = frozen_backbone(backbone)
     model = model.eval().to(memory_format=torch.channels_last).to(fabric.device)
     mean, std = (fabric.to_device(torch.tensor(values).view(1, 3, 1, 1)) for values in backbone.normalisation)
     source = Source(data.images, data.labels, np.arange(len(data)))

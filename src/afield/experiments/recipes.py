@@ -13,7 +13,7 @@ from typing import Any
 
 import yaml
 
-from afield.errors import InputError, unknown_name
+from afield.errors import InputError, first_line, unknown_name
 from afield.registry import Registry
 
 
@@ -187,7 +187,7 @@ def read_recipe(path: Path) -> Recipe:
     except FileNotFoundError:
         raise InputError(f"no recipe file {path}") from None
     except (tomllib.TOMLDecodeError, yaml.YAMLError, UnicodeDecodeError) as error:
-        raise InputError(f"{path} cannot be read as a recipe: {str(error).splitlines()[0]}") from None
+        raise InputError(f"{path} cannot be read as a recipe: {first_line(error)}") from None
     if not isinstance(content, dict):
         raise InputError(f"{path}: a recipe is a table of fields, got {type(content).__name__}")
     fields = {f.name for f in dataclasses.fields(Recipe)}

@@ -10,7 +10,7 @@ from typing import Any, Literal
 import timm
 from torch import nn
 
-from afield.errors import InputError, unknown_name
+from afield.errors import InputError, first_line, unknown_name
 from afield.models.resnet8 import ResNet8
 from afield.models.stem import use_small_stem
 from afield.models.weights import PACKAGE, load_weights, weights_digest
@@ -90,14 +90,10 @@ def build_backbone(config: BackboneConfig, *, load: bool = True) -> tuple[nn.Mod
         try:
             model = timm.create_model(config.name, pretrained=fetch, num_classes=0)
         except (OSError, RuntimeError) as error:
-            what = f"--backbone {config.name} --weights {config.weights}: {_first_line(error)}"
+            what = f"--backbone {config.name} --weights {config.weights}: {first_line(error)}"
             raise InputError(f"{what}; --weights FILE or {PACKAGE} work without a network") from error
     if load and config.weights not in ("none", "pretrained"):
         load_weights(model, config.weights, config.name)
     if config.stem == "small":
         use_small_stem(model, config.name)
     return model, model.num_features
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]

