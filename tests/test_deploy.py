@@ -137,7 +137,8 @@ def test_the_saved_backbone_is_the_one_whose_features_were_trained_on(afield, ph
     assert code == 0, err
     (features,) = cache_root().glob("features/*/features.npy")
     model = package.load(tmp_path / "model")
-    images = torch.from_numpy(package.data.load(str(photos), image_size=64).images[:]).permute(0, 3, 1, 2).float() / 255
+    pixels = np.array(package.data.load(str(photos), image_size=64).images)
+    images = torch.from_numpy(pixels).permute(0, 3, 1, 2).float() / 255
     with torch.inference_mode():
         found = model.classifier.features(images).numpy()
     np.testing.assert_allclose(found, np.load(features), atol=1e-4)
