@@ -13,7 +13,7 @@ from afield.classifier import Classifier
 from afield.errors import InputError, unknown_name
 from afield.experiments.recipes import Recipe
 from afield.experiments.setup import Setup
-from afield.heads import HEADS
+from afield.heads import HEADS, Neck
 from afield.losses import LOSSES
 from afield.models import build_backbone
 from afield.objective import Objective
@@ -28,17 +28,23 @@ def build_objective(recipe: Recipe, features: int, classes: int) -> Objective:
     """
     head = HEADS[recipe.head]
     _check_options(recipe, f"option of head {recipe.head}", head, recipe.head_options)
-    for name in recipe.losses:
+    for name in (*recipe.losses, *recipe.linear_losses):
         _check_options(recipe, f"option of loss {name}", LOSSES[name], recipe.loss_options.get(name, {}))
     try:
-        objective = Objective(head(features, classes, **recipe.head_options), recipe.losses, recipe.loss_options)
+        objective = Objective(
+            head(features, classes, **recipe.head_options),
+            recipe.losses,
+            recipe.loss_options,
+            linear_losses=recipe.linear_losses,
+            neck=Neck(features) if recipe.neck else None,
+        ).eval()
         with torch.no_grad():
             objective(torch.zeros(2, features), torch.tensor([0, 1]))
     except InputError:
         raise
     except (TypeError, ValueError, RuntimeError) as error:
         raise InputError(f"recipe {recipe.name!r}: {error}") from None
-    return objective
+    return objective.train()
 
 
 def _check_options(recipe: Recipe, kind: str, takes: Callable[..., object], options: Mapping[str, object]) -> None:

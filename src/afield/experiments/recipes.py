@@ -27,6 +27,8 @@ class Recipe:
         head_options: keyword arguments of the head, as ``{"margin_rad": 0.2}``.
         losses: weight by name in ``afield.losses.LOSSES``.
         loss_options: keyword arguments by loss name, as ``{"label_smoothing": {"smoothing": 0.2}}``.
+        linear_losses: weight by name, of losses on the head's class vectors as a linear layer; see `Objective`.
+        neck: a linear layer with batch normalisation before the head.
         augment: name in ``afield.augment.AUGMENTATIONS``; None takes the protocol's.
     """
 
@@ -35,6 +37,8 @@ class Recipe:
     head_options: Mapping[str, Any] = field(default_factory=dict)
     losses: Mapping[str, float] = field(default_factory=lambda: {"cross_entropy": 1.0})
     loss_options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    linear_losses: Mapping[str, float] = field(default_factory=dict)
+    neck: bool = False
     augment: str | None = None
 
     def __post_init__(self) -> None:
@@ -43,7 +47,7 @@ class Recipe:
                 raise InputError(f"recipe {self.name!r}: {field_name} cannot be {getattr(self, field_name)!r}")
         if not self.losses:
             raise InputError(f"recipe {self.name!r} has no losses")
-        for loss, weight in self.losses.items():
+        for loss, weight in (*self.losses.items(), *self.linear_losses.items()):
             where = f"recipe {self.name!r}: the weight of {loss}"
             if isinstance(weight, bool) or not isinstance(weight, int | float) or not 0 <= weight <= 1000:
                 raise InputError(f"{where} must lie between 0 and 1000, got {weight!r}")
@@ -58,6 +62,8 @@ _KINDS = {
     "head_options": Mapping,
     "losses": Mapping,
     "loss_options": Mapping,
+    "linear_losses": Mapping,
+    "neck": bool,
     "augment": str | None,
 }
 """What a file or ``--set`` may put into each field."""

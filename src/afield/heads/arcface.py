@@ -21,9 +21,10 @@ class ArcFaceHead(MarginHead):
         margin_rad: ``m`` in radians, in [0, pi]; 0 is the normalised softmax. 0.1 is the paper's best.
         gradient: ``"straight_through"`` trains from scratch at margins where ``"exact"`` (what the papers
             use) does not; see `afield.heads.angular.apply_gradient`.
+        margin_warmup: steps, see `MarginHead`.
 
     Raises:
-        ValueError: a bad scale, margin, gradient or number of classes.
+        ValueError: a bad scale, margin, warm-up, gradient or number of classes.
 
     Example:
         >>> import torch
@@ -47,8 +48,9 @@ class ArcFaceHead(MarginHead):
         scale: float | str = "auto",
         margin_rad: float = 0.1,
         gradient: Gradient = "straight_through",
+        margin_warmup: int = 0,
     ) -> None:
-        super().__init__(in_features, num_classes, scale=scale)
+        super().__init__(in_features, num_classes, scale=scale, margin_warmup=margin_warmup)
         if not 0 <= margin_rad <= math.pi:
             raise ValueError(f"margin_rad must lie in [0, pi], got {margin_rad!r}")
         check_gradient(gradient)

@@ -31,8 +31,9 @@ class CosFaceHead(MarginHead):
         *,
         scale: float | str = "auto",
         margin_cos: float = 0.1,
+        margin_warmup: int = 0,
     ) -> None:
-        super().__init__(in_features, num_classes, scale=scale)
+        super().__init__(in_features, num_classes, scale=scale, margin_warmup=margin_warmup)
         if not 0 <= margin_cos <= 2:
             raise ValueError(f"margin_cos must lie in [0, 2], got {margin_cos!r}")
         self.margin_cos = margin_cos

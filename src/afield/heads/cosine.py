@@ -51,6 +51,10 @@ class CosineHead(nn.Module):
         with torch.autocast(features.device.type, enabled=False):
             return F.linear(unit(features), unit(self.weight))
 
+    def products(self, features: Tensor) -> Tensor:
+        """Features ``[B, D]`` -> ``W x`` ``[B, K]``: the same class vectors as a linear layer."""
+        return F.linear(features, self.weight)
+
     def forward(self, features: Tensor, targets: Tensor | None = None) -> Tensor:
         """Features ``[B, D]`` -> scaled cosines ``[B, K]``, float32; the targets are ignored."""
         return self.scale * self.cosines(features)
@@ -65,11 +69,42 @@ class MarginHead(CosineHead):
 
     A subclass says where the cosine moves to. Only the target column changes, and without targets the logits
     are the plain scaled cosines.
+
+    Args:
+        in_features: D.
+        num_classes: K, at least 2.
+        scale: see `CosineHead`.
+        margin_warmup: training steps over which the move grows from nothing to the whole. A step is a call with
+            targets in training mode; the count is part of the state.
+
+    Raises:
+        ValueError: a bad scale or warm-up, or fewer than two classes.
     """
+
+    steps: Tensor
+
+    def __init__(
+        self, in_features: int, num_classes: int, *, scale: float | str = "auto", margin_warmup: int = 0
+    ) -> None:
+        super().__init__(in_features, num_classes, scale=scale)
+        if margin_warmup < 0:
+            raise ValueError(f"margin_warmup must be at least 0 steps, got {margin_warmup!r}")
+        self.margin_warmup = margin_warmup
+        if margin_warmup:
+            self.register_buffer("steps", torch.zeros((), dtype=torch.int64))
 
     @abstractmethod
     def moved(self, cosine: Tensor) -> Tensor:
-        """The target's cosine ``[B]`` after the margin, ``[B]``."""
+        """The target's cosine ``[B]`` after the whole margin, ``[B]``."""
+
+    def warmed(self, cosine: Tensor) -> Tensor:
+        """The target's cosine ``[B]`` after as much of the margin as the warm-up has reached, ``[B]``."""
+        if not self.margin_warmup:
+            return self.moved(cosine)
+        share = (self.steps / self.margin_warmup).clamp(max=1)
+        if self.training:
+            self.steps += 1
+        return cosine + share * (self.moved(cosine) - cosine)
 
     def forward(self, features: Tensor, targets: Tensor | None = None) -> Tensor:
         """Features ``[B, D]``, class indices ``[B]`` or None -> logits ``[B, K]``, float32."""
@@ -78,7 +113,7 @@ class MarginHead(CosineHead):
             return self.scale * cosines
         index = targets[:, None]
         target = cosines.gather(1, index)
-        return self.scale * cosines.scatter(1, index, self.moved(target.squeeze(1))[:, None])
+        return self.scale * cosines.scatter(1, index, self.warmed(target.squeeze(1))[:, None])
 
 
 HEADS.add(

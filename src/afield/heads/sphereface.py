@@ -33,9 +33,10 @@ class SphereFaceHead(MarginHead):
         scale: see `CosineHead`. (The original leaves the features' length in place of a scale.)
         margin_multiplier: ``m >= 1``; 1 is the normalised softmax. Faces use 4.
         gradient: see `ArcFaceHead`.
+        margin_warmup: steps, see `MarginHead`.
 
     Raises:
-        ValueError: a bad scale, margin, gradient or number of classes.
+        ValueError: a bad scale, margin, warm-up, gradient or number of classes.
 
     References:
         Liu et al., "SphereFace", CVPR 2017, equation 7.
@@ -49,8 +50,9 @@ class SphereFaceHead(MarginHead):
         scale: float | str = "auto",
         margin_multiplier: float = 1.2,
         gradient: Gradient = "straight_through",
+        margin_warmup: int = 0,
     ) -> None:
-        super().__init__(in_features, num_classes, scale=scale)
+        super().__init__(in_features, num_classes, scale=scale, margin_warmup=margin_warmup)
         if not 1 <= margin_multiplier < math.inf:
             raise ValueError(f"margin_multiplier must be at least 1, got {margin_multiplier!r}")
         check_gradient(gradient)
