@@ -1,28 +1,32 @@
-"""A head and losses of afield in a bare PyTorch loop: ArcFace with complement flattening on handwritten digits."""
+"""A head and losses of afield in a bare PyTorch loop: a timm backbone, ArcFace and complement flattening."""
 
+import timm
 import torch
+import torch.nn.functional as F
 from sklearn.datasets import load_digits
-from torch import nn
 
 from afield import Objective
 from afield.heads import ArcFaceHead
 
 digits = load_digits()
-images = torch.tensor(digits.data, dtype=torch.float32) / 16
+images = torch.tensor(digits.images, dtype=torch.float32)[:, None] / 16
+images = F.interpolate(images, size=32).expand(-1, 3, -1, -1)
 targets = torch.tensor(digits.target)
 
 torch.manual_seed(0)
-backbone = nn.Sequential(nn.Linear(64, 128), nn.ReLU(), nn.Linear(128, 32))
-objective = Objective(ArcFaceHead(32, 10), losses={"cross_entropy": 1.0, "complement_flattening": 0.5})
+backbone = timm.create_model("test_resnet", num_classes=0)
+head = ArcFaceHead(backbone.num_features, 10)
+objective = Objective(head, losses={"cross_entropy": 1.0, "complement_flattening": 0.5})
 optimizer = torch.optim.AdamW([*backbone.parameters(), *objective.parameters()], lr=3e-3)
 
-for _ in range(10):
-    for batch in torch.randperm(1500).split(100):
-        loss = objective(backbone(images[batch]), targets[batch])
-        loss.backward()
+for _ in range(4):
+    for batch in torch.randperm(1500).split(50):
+        objective(backbone(images[batch]), targets[batch]).backward()
         optimizer.step()
         optimizer.zero_grad()
 
+backbone.eval()
 with torch.no_grad():
-    accuracy = (objective.logits(backbone(images[1500:])).argmax(dim=1) == targets[1500:]).float().mean()
-print(f"accuracy on the last 297 digits: {accuracy:.3f}")
+    predicted = objective.logits(backbone(images[1500:])).argmax(dim=1)
+
+print(f"accuracy on the last 297 digits: {(predicted == targets[1500:]).float().mean():.3f}")
