@@ -38,10 +38,9 @@ from afield.training.loop import DivergedError
 MARGINS = (0.0, 0.1, 0.3, 0.5)
 CLASSES = {"cifar10": 10, "cifar100": 100}
 STUDIES = {
-    "grid": {"images": 3000, "test": 2000, "side": 16, "epochs": 8, "seeds": 3},
-    "confirm": {"images": 6000, "test": 5000, "side": 32, "epochs": 12, "seeds": 5},
+    "grid": {"images": 3000, "test": 2000, "side": 16, "epochs": 8, "batch": 64, "seeds": 3},
+    "confirm": {"images": 6000, "test": 5000, "side": 32, "epochs": 12, "batch": 128, "seeds": 5},
 }
-BATCH = 64
 
 
 def subset(file: Path, images: int, test: int, side: int, folder: Path) -> ImageSet:
@@ -94,40 +93,37 @@ def confirm(classes: int, steps: int) -> Iterator[tuple[dict[str, Any], Recipe]]
         yield {"head": "arcface", "margin": margin}, margin_recipe(f"arcface-{margin}", {"margin_rad": margin})
 
 
-def run_study(study: str, args: argparse.Namespace, until: float) -> list[dict[str, Any]]:
+def run_study(study: str, data: str, args: argparse.Namespace, until: float) -> list[dict[str, Any]]:
     """All runs of a study that time allows: setting, seed, top-1 and mAP of the last epoch, or what went wrong."""
     size = STUDIES[study] | ({"images": 500, "test": 500, "epochs": 1, "seeds": 1} if args.quick else {})
-    fabric = Fabric(accelerator="cpu", precision="bf16-mixed" if study == "grid" else "32-true")
+    images = subset(args.data / f"{data}.npz", size["images"], size["test"], size["side"], args.work)
+    training = choose_training(
+        "scratch",
+        epochs=size["epochs"],
+        batch_size=size["batch"],
+        warmup=0.3,
+        augment="crop_flip",
+        precision="bf16",
+    )
+    setup = Setup(images, BackboneConfig("resnet8"), False, Validation(), training)
+    steps = size["epochs"] * int(size["images"] * 0.9 // size["batch"])
+    settings = list({"grid": grid, "confirm": confirm}[study](CLASSES[data], steps))
+    fabric = Fabric(accelerator="cpu", precision="bf16-mixed")
     found = []
-    sets = {
-        name: subset(args.data / f"{name}.npz", size["images"], size["test"], size["side"], args.work)
-        for name in CLASSES
-    }
-    for seed, (data, images) in product(range(size["seeds"]), sets.items()):
-        training = choose_training(
-            "scratch",
-            epochs=size["epochs"],
-            batch_size=BATCH,
-            augment="crop_flip",
-            precision="bf16" if study == "grid" else "32",
-        )
-        setup = Setup(images, BackboneConfig("resnet8"), False, Validation(), training)
-        steps = size["epochs"] * int(size["images"] * 0.9 // BATCH)
-        settings = {"grid": grid, "confirm": confirm}[study](CLASSES[data], steps)
-        for setting, recipe in list(settings)[: 8 if args.quick else None]:
-            if time.monotonic() > until:
-                return found
-            run = Run(setup, recipe, tuple(parts_of(images)), seed)
-            line = {"study": study, "data": data, "seed": seed, "recipe": recipe.name, **setting, "run": run.hash}
-            try:
-                record = execute(run, args.work / "runs" / run.hash, fabric)
-                last = record["epochs"][-1]
-                line |= {"train_loss": last["train_loss"], **next(iter(last["test"].values()))}
-                line |= {key: record[key] for key in ("duration_s", "commit", "versions", "hardware")}
-            except DivergedError:
-                line |= {"diverged": True, "accuracy": 1 / CLASSES[data], "map": 1 / CLASSES[data]}
-            found.append(line)
-            print(f"{study} {data} seed {seed} {recipe.name}: {line['accuracy']:.3f} {line['map']:.3f}", flush=True)
+    for seed, (setting, recipe) in product(range(size["seeds"]), settings[: 8 if args.quick else None]):
+        if time.monotonic() > until:
+            break
+        run = Run(setup, recipe, tuple(parts_of(images)), seed)
+        line = {"study": study, "data": data, "seed": seed, "recipe": recipe.name, **setting, "run": run.hash}
+        try:
+            record = execute(run, args.work / "runs" / run.hash, fabric)
+            last = record["epochs"][-1]
+            line |= {"train_loss": last["train_loss"], **next(iter(last["test"].values()))}
+            line |= {key: record[key] for key in ("split_hash", "duration_s", "commit", "versions", "hardware")}
+        except DivergedError:
+            line |= {"diverged": True, "accuracy": 1 / CLASSES[data], "map": 1 / CLASSES[data]}
+        found.append(line)
+        print(f"{study} {data} seed {seed} {recipe.name}: {line['accuracy']:.3f} {line['map']:.3f}", flush=True)
     return found
 
 
@@ -167,14 +163,15 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--work", type=Path, default=Path("runs/reliability"), help="runs and subsets")
-    parser.add_argument("--study", choices=[*STUDIES, "all"], default="all")
+    parser.add_argument("--study", nargs="+", choices=STUDIES, default=list(STUDIES))
+    parser.add_argument("--sets", nargs="+", choices=CLASSES, default=list(CLASSES))
     parser.add_argument("--time-budget", type=float, default=float("inf"))
     parser.add_argument("--quick", action="store_true")
     args = parser.parse_args()
     torch.set_num_threads(1)
     until = time.monotonic() + args.time_budget
-    for study in STUDIES if args.study == "all" else [args.study]:
-        write_jsonl(args.out / f"{study}.jsonl", run_study(study, args, until))
+    for study, data in product(args.study, args.sets):
+        write_jsonl(args.out / f"{study}-{data}.jsonl", run_study(study, data, args, until))
     lines = [line for file in sorted(args.out.glob("*.jsonl")) for line in read_jsonl(file)]
     rows = summarise(lines)
     write_json(args.out / "summary.json", {"rows": rows})
@@ -186,13 +183,11 @@ def main() -> None:
             f"{row['study']:8}{row['data']:10}{row['recipe']:44}{100 * row['accuracy']['mean']:7.1f}"
             f"{100 * row['map']['mean']:7.1f}{100 * gain:+8.1f}  {interval}{'  FAILS' if row['fails'] else ''}"
         )
-    ratio = {
-        f"{row['data']}/{row['recipe']}": row["accuracy"]["mean"]
-        / (row["accuracy"]["mean"] - row["accuracy_vs_ce"]["mean"])
-        for row in rows
-        if row["study"] == "confirm"
-    }
-    print(json.dumps({"benchmark": "reliability", "top1_over_cross_entropy": ratio}))
+    ratios = {}
+    for row in (row for row in rows if row["study"] == "confirm"):
+        cross_entropy = row["accuracy"]["mean"] - row["accuracy_vs_ce"]["mean"]
+        ratios[f"{row['data']}/{row['recipe']}"] = round(row["accuracy"]["mean"] / cross_entropy, 3)
+    print(json.dumps({"benchmark": "reliability", "top1_over_cross_entropy": ratios}))
 
 
 if __name__ == "__main__":
