@@ -12,7 +12,7 @@ targets = torch.tensor(digits.target)
 
 torch.manual_seed(0)
 model = nn.Sequential(nn.Linear(64, 128), nn.ReLU(), nn.Linear(128, 10))
-criterion = ComplementFlattening(weight=0.5)
+criterion = ComplementFlattening(strength=0.5)
 optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
 
 for _ in range(10):

@@ -17,7 +17,7 @@ from afield.heads import (
     scale_floor,
 )
 from afield.heads.angular import add_angle
-from afield.heads.sphereface import psi
+from afield.heads.angular import multiply_angle as psi
 
 MARGINS = [
     (ArcFaceHead, {"margin_rad": 0.3}),

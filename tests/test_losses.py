@@ -8,16 +8,32 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.autograd import gradcheck
+from torch.nn.functional import one_hot
 
 from afield.losses import (
-    ComplementFlattening,
+    LOSSES,
     complement_entropy,
     complement_flattening,
     confidence_penalty,
     cross_entropy,
     focal,
+    guided_complement_entropy,
     label_smoothing,
+    max_entropy,
 )
+
+SOFT = [name for name in LOSSES.names if name != "guided_complement_entropy"]
+EVERY = [
+    *((name, {}) for name in LOSSES.names),
+    ("cross_entropy", {"temperature": 0.5}),
+    ("label_smoothing", {"smoothing": 0.3, "temperature": 2.0}),
+    ("focal", {"gamma": 0.5}),
+    ("guided_complement_entropy", {"alpha": 0.0}),
+    ("max_entropy", {"sign": "printed"}),
+    ("max_entropy", {"form": "gap"}),
+]
+every_loss = pytest.mark.parametrize(("name", "options"), EVERY, ids=lambda value: str(value))
+every_dtype = pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
 
 
 def softmax(z):
@@ -37,6 +53,21 @@ def rows(draw, largest=30.0):
     classes = draw(st.integers(3, 8))
     values = st.floats(-largest, largest, allow_nan=False, width=32)
     return draw(st.lists(values, min_size=classes, max_size=classes)), draw(st.integers(0, classes - 1))
+
+
+def random_logits(rows=6, classes=5, scale=3.0):
+    generator = torch.Generator().manual_seed(0)
+    return scale * torch.randn(rows, classes, dtype=torch.float64, generator=generator)
+
+
+def mixed(targets, others, share, classes=5):
+    """Soft targets as mixup makes them: `share` of the one, the rest of the other."""
+    return share * one_hot(targets, classes).double() + (1 - share) * one_hot(others, classes).double()
+
+
+TARGETS = torch.tensor([0, 4, 2, 2, 1, 3])
+OTHERS = torch.tensor([1, 4, 0, 3, 2, 0])
+WEIGHT = torch.tensor([0.5, 2.0, 1.0, 3.0, 0.25], dtype=torch.float64)
 
 
 def test_flattening_of_a_hand_computed_example():
@@ -131,7 +162,7 @@ def test_dividing_by_one_minus_the_target_probability_is_right_at_8_and_wrong_fr
     assert low <= abs(naive - flattening_longhand(z.tolist(), 1)) <= high
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@every_dtype
 @pytest.mark.parametrize("row", [[120.0, 0.0, 0.0, 0.0], [-120.0, 0.0, 0.0, 0.0], [0.0, 120.0, 0.0, 0.0]])
 def test_flattening_and_its_gradient_are_finite_at_a_gap_of_120(dtype, row):
     z = torch.tensor([row], dtype=dtype, requires_grad=True)
@@ -142,30 +173,6 @@ def test_flattening_and_its_gradient_are_finite_at_a_gap_of_120(dtype, row):
     assert z.grad.isfinite().all()
     if row[1] == 120:
         assert z.grad[0].tolist() == pytest.approx([0, 2 / 3, -1 / 3, -1 / 3], abs=4e-3)
-
-
-@pytest.mark.parametrize(
-    "loss", [complement_flattening, cross_entropy, label_smoothing, focal, confidence_penalty, complement_entropy]
-)
-def test_gradient_matches_finite_differences_in_float64(loss):
-    z = torch.randn(4, 5, dtype=torch.float64, generator=torch.Generator().manual_seed(0)) * 3
-    targets = torch.tensor([0, 4, 2, 2])
-    assert gradcheck(lambda x: loss(x, targets), (z.requires_grad_(),))
-
-
-@pytest.mark.parametrize("weight", [0.0, 0.5, 1.0])
-def test_the_module_is_cross_entropy_plus_weight_times_the_mean_flattening(weight):
-    z, targets = [[1.0, 2.0, 0.0, -1.0], [0.0, 0.0, 3.0, 1.0]], [1, 0]
-    ce = [-math.log(softmax(row)[y]) for row, y in zip(z, targets, strict=True)]
-    flat = [flattening_longhand(row, y) for row, y in zip(z, targets, strict=True)]
-    found = ComplementFlattening(weight=weight)(torch.tensor(z), torch.tensor(targets))
-    assert found.shape == ()
-    assert found.item() == pytest.approx(sum(ce) / 2 + weight * sum(flat) / 2, abs=1e-6)
-
-
-def test_the_module_weighs_flattening_by_a_half_unless_told():
-    assert ComplementFlattening().weight == 0.5
-    assert repr(ComplementFlattening(2.0)) == "ComplementFlattening(weight=2.0)"
 
 
 def test_cross_entropy_is_minus_the_log_probability_of_each_target():
@@ -181,6 +188,27 @@ def test_label_smoothing_mixes_cross_entropy_with_the_mean_over_classes(smoothin
     expected = (1 - smoothing) * logs[1] + smoothing * sum(logs) / 4
     found = label_smoothing(torch.tensor([z]), torch.tensor([1]), smoothing=smoothing)
     assert found.tolist() == pytest.approx([expected], abs=1e-6)
+
+
+@pytest.mark.parametrize("loss", [cross_entropy, label_smoothing])
+@pytest.mark.parametrize("temperature", [0.1, 0.5, 3.0])
+def test_the_temperature_divides_the_logits(loss, temperature):
+    z = random_logits()
+    torch.testing.assert_close(loss(z, TARGETS, temperature=temperature), loss(z / temperature, TARGETS))
+
+
+def test_cross_entropy_at_a_temperature_of_a_hand_computed_example():
+    # Logits 0 and log 2 at T = 1/2 are 0 and log 4: the target has probability 1/5.
+    z = torch.tensor([[0.0, math.log(2)]])
+    assert cross_entropy(z, torch.tensor([0]), temperature=0.5).item() == pytest.approx(math.log(5), abs=1e-6)
+
+
+@pytest.mark.parametrize("loss", [cross_entropy, label_smoothing])
+@pytest.mark.parametrize("share", [0.0, 0.3, 1.0])
+def test_cross_entropy_is_linear_in_the_targets_as_mixup_has_it(loss, share):
+    z = random_logits()
+    expected = share * loss(z, TARGETS, weight=WEIGHT) + (1 - share) * loss(z, OTHERS, weight=WEIGHT)
+    torch.testing.assert_close(loss(z, mixed(TARGETS, OTHERS, share), weight=WEIGHT), expected)
 
 
 def test_label_smoothing_spreads_a_tenth_unless_told():
@@ -200,6 +228,12 @@ def test_focal_with_gamma_zero_is_cross_entropy_and_a_negative_gamma_an_error():
     torch.testing.assert_close(focal(z, y, gamma=0), cross_entropy(z, y))
     with pytest.raises(ValueError, match="gamma must be at least 0, got -1"):
         focal(z, y, gamma=-1)
+
+
+def test_focal_of_a_mixed_target_of_a_hand_computed_example():
+    # Half of each class at probabilities 1/4 and 3/4: ((3/4)^2 log 4 + (1/4)^2 log 4/3) / 2.
+    found = focal(torch.tensor([[0.0, math.log(3)]]), torch.tensor([[0.5, 0.5]]))
+    assert found.item() == pytest.approx((9 / 16 * math.log(4) + 1 / 16 * math.log(4 / 3)) / 2, abs=1e-6)
 
 
 def test_focal_keeps_its_digits_where_the_target_is_nearly_certain():
@@ -239,12 +273,267 @@ def test_complement_entropy_is_flattest_at_equal_wrong_logits_and_needs_two_clas
         complement_entropy(torch.zeros(4, 1), torch.zeros(4, dtype=torch.long))
 
 
-@pytest.mark.parametrize("loss", [focal, confidence_penalty, complement_entropy])
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_the_kin_are_finite_with_their_gradients_at_a_gap_of_120(loss, dtype):
-    for row in ([120.0, 0.0, 0.0], [-120.0, 0.0, 0.0], [0.0, 120.0, -120.0]):
-        logits = torch.tensor([row], dtype=dtype, requires_grad=True)
-        value = loss(logits, torch.tensor([0]))
-        value.sum().backward()
-        assert torch.isfinite(value).all()
-        assert torch.isfinite(logits.grad).all()
+def test_flattening_of_a_mixed_target_is_over_the_classes_in_neither():
+    # Wrong classes 2 and 3 with logits 0 and log 3: as in the hand-computed example of index targets.
+    z = torch.tensor([[9.0, -4.0, 0.0, math.log(3)]])
+    found = complement_flattening(z, torch.tensor([[0.7, 0.3, 0.0, 0.0]]))
+    assert found.item() == pytest.approx((math.log(16) - math.log(3)) / 2, abs=1e-6)
+
+
+def test_complement_entropy_of_a_mixed_target_is_over_the_classes_in_neither():
+    # q = (1/4, 3/4): sum q log q = 3/4 log 3 - log 4, over two wrong classes.
+    z = torch.tensor([[9.0, -4.0, 0.0, math.log(3)]])
+    found = complement_entropy(z, torch.tensor([[0.7, 0.3, 0.0, 0.0]]))
+    assert found.item() == pytest.approx((0.75 * math.log(3) - math.log(4)) / 2, abs=1e-6)
+
+
+@pytest.mark.parametrize("loss", [complement_flattening, complement_entropy])
+def test_a_mixed_target_teaches_nothing_about_the_classes_it_mixes(loss):
+    z = random_logits().requires_grad_()
+    targets = mixed(TARGETS, OTHERS, 0.6)
+    loss(z, targets).sum().backward()
+    assert (z.grad[targets > 0] == 0).all()
+    assert (z.grad[targets == 0] != 0).all()
+
+
+@pytest.mark.parametrize("name", ["complement_flattening", "complement_entropy"])
+def test_a_row_without_a_wrong_class_is_an_error_that_names_the_row(name):
+    targets = mixed(TARGETS, OTHERS, 0.6)
+    targets[3] = 0.2
+    with pytest.raises(ValueError, match=f"{name} needs a wrong class in every row.*row 3 has none"):
+        LOSSES[name](random_logits(), targets)
+
+
+def test_guided_complement_entropy_of_a_hand_computed_example():
+    # p_y = 1/2 and wrong classes with q = (1/4, 3/4): (1/2)^(1/3) (3/4 log 3 - log 4) / log 2.
+    z = torch.tensor([[math.log(4), 0.0, math.log(3)]])
+    expected = 0.5 ** (1 / 3) * (0.75 * math.log(3) - math.log(4)) / math.log(2)
+    assert guided_complement_entropy(z, torch.tensor([0])).item() == pytest.approx(expected, abs=1e-6)
+    expected = 0.5**0.2 * (0.75 * math.log(3) - math.log(4)) / math.log(2)
+    assert guided_complement_entropy(z, torch.tensor([0]), alpha=0.2).item() == pytest.approx(expected, abs=1e-6)
+
+
+def test_guided_complement_entropy_with_alpha_zero_is_the_normalised_complement_entropy():
+    z = random_logits()
+    expected = complement_entropy(z, TARGETS) * 4 / math.log(4)
+    torch.testing.assert_close(guided_complement_entropy(z, TARGETS, alpha=0.0), expected)
+
+
+def test_guided_complement_entropy_lies_between_minus_one_and_zero_and_reaches_minus_one():
+    values = guided_complement_entropy(random_logits(scale=10), TARGETS)
+    assert ((values >= -1) & (values <= 0)).all()
+    learned = torch.tensor([[60.0, 1.0, 1.0, 1.0]])
+    assert guided_complement_entropy(learned, torch.tensor([0])).item() == pytest.approx(-1, abs=1e-6)
+
+
+def test_guided_complement_entropy_of_an_example_far_from_learned_is_the_power_of_its_small_probability():
+    # p_y = e^-120 / 2, far below what float32 holds; p_y^(1/3) is about 3e-18.
+    z = torch.tensor([[0.0, 120.0, 120.0]], requires_grad=True)
+    value = guided_complement_entropy(z, torch.tensor([0]))
+    assert value.item() == pytest.approx(-math.exp(-(120 + math.log(2)) / 3), rel=1e-4)
+    value.sum().backward()
+    assert z.grad[0, 0].item() == pytest.approx(value.item() / 3, rel=1e-4)
+
+
+def test_guided_complement_entropy_needs_three_classes_an_index_and_an_alpha_of_at_least_0():
+    with pytest.raises(ValueError, match=r"guided_complement_entropy needs logits \[B, K\] with K >= 3, got \(6, 2\)"):
+        guided_complement_entropy(random_logits(classes=2), TARGETS)
+    with pytest.raises(ValueError, match="one target class; probabilities name none"):
+        guided_complement_entropy(random_logits(), mixed(TARGETS, OTHERS, 0.5))
+    with pytest.raises(ValueError, match="alpha must be at least 0, got -1"):
+        guided_complement_entropy(random_logits(), TARGETS, alpha=-1)
+
+
+def test_max_entropy_of_a_hand_computed_example():
+    # p = (1/2, 1/4, 1/4) has 1.5 bits of log2 3.
+    z = torch.tensor([[math.log(2), 0.0, 0.0]])
+    gap = math.log2(3) - 1.5
+    assert max_entropy(z, torch.tensor([0]), form="gap").item() == pytest.approx(gap, abs=1e-6)
+    assert max_entropy(z, torch.tensor([0])).item() == pytest.approx(math.log(gap + 1e-3), abs=1e-5)
+    assert max_entropy(z, torch.tensor([0]), eps=0.5).item() == pytest.approx(math.log(gap + 0.5), abs=1e-6)
+
+
+@pytest.mark.parametrize("eps", [1e-3, 1e-1])
+@pytest.mark.parametrize("classes", [2, 5, 1000])
+def test_max_entropy_of_the_uniform_prediction_is_log_eps(eps, classes):
+    z = torch.full((1, classes), 7.0, dtype=torch.float64)
+    assert max_entropy(z, torch.tensor([0]), eps=eps).item() == pytest.approx(math.log(eps), abs=1e-9)
+
+
+def test_max_entropy_stays_finite_where_rounding_takes_the_gap_below_zero():
+    z = (1e-3 * torch.randn(500, 7, generator=torch.Generator().manual_seed(0))).requires_grad_()
+    values = max_entropy(z, torch.zeros(500, dtype=torch.long), eps=1e-12)
+    values.sum().backward()
+    assert values.isfinite().all()
+    assert z.grad.isfinite().all()
+
+
+def test_the_printed_sign_is_minus_the_corrected_loss_and_a_step_along_it_lowers_the_entropy():
+    z = random_logits(scale=1.0).requires_grad_()
+    torch.testing.assert_close(max_entropy(z, TARGETS, sign="printed"), -max_entropy(z, TARGETS))
+    entropy = -confidence_penalty(z, TARGETS)
+    for sign, direction in (("corrected", 1), ("printed", -1)):
+        (gradient,) = torch.autograd.grad(max_entropy(z, TARGETS, sign=sign).sum(), z)
+        moved = -confidence_penalty(z - 1e-3 * gradient, TARGETS)
+        assert (direction * (moved - entropy) > 0).all()
+
+
+def test_the_gap_is_the_confidence_penalty_in_bits_above_its_minimum():
+    z = random_logits()
+    expected = math.log2(5) + confidence_penalty(z, TARGETS) / math.log(2)
+    torch.testing.assert_close(max_entropy(z, TARGETS, form="gap"), expected)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"sign": "minus"}, "sign must be"),
+        ({"form": "square"}, "form must be"),
+        ({"form": "gap", "sign": "printed"}, "corrected sign only"),
+        ({"eps": 0.0}, r"eps must be above 0, got 0\.0"),
+    ],
+)
+def test_max_entropy_refuses_unknown_forms(options, message):
+    with pytest.raises(ValueError, match=message):
+        max_entropy(random_logits(), TARGETS, **options)
+
+
+@pytest.mark.parametrize("loss", [confidence_penalty, max_entropy])
+def test_the_entropy_of_the_prediction_does_not_look_at_the_targets(loss):
+    z = random_logits()
+    assert torch.equal(loss(z, TARGETS), loss(z, OTHERS))
+    assert torch.equal(loss(z, TARGETS), loss(z, mixed(TARGETS, OTHERS, 0.5)))
+
+
+@every_loss
+@pytest.mark.parametrize("weight", [None, WEIGHT], ids=["plain", "weighted"])
+def test_gradient_matches_finite_differences_in_float64(name, options, weight):
+    loss, ignored = LOSSES[name], TARGETS.clone()
+    ignored[2] = -100
+    targets = [TARGETS, ignored] + ([mixed(TARGETS, OTHERS, 0.6)] if name in SOFT else [])
+    for target in targets:
+        assert gradcheck(lambda x, t=target: loss(x, t, weight=weight, **options), (random_logits().requires_grad_(),))
+
+
+@pytest.mark.parametrize("name", SOFT)
+@pytest.mark.parametrize("weight", [None, WEIGHT], ids=["plain", "weighted"])
+def test_a_one_hot_target_is_its_index(name, weight):
+    z, loss = random_logits(), LOSSES[name]
+    found = loss(z, one_hot(TARGETS, 5).double(), weight=weight)
+    torch.testing.assert_close(found, loss(z, TARGETS, weight=weight))
+
+
+@every_loss
+@pytest.mark.parametrize("ignore_index", [-100, -1, 2])
+@pytest.mark.parametrize("weight", [None, WEIGHT], ids=["plain", "weighted"])
+def test_an_ignored_row_has_the_value_0_and_the_gradient_0_and_leaves_the_others_alone(
+    name, options, ignore_index, weight
+):
+    z = random_logits().requires_grad_()
+    targets = TARGETS.clone()
+    targets[2:4] = ignore_index
+    found = LOSSES[name](z, targets, weight=weight, ignore_index=ignore_index, **options)
+    found.sum().backward()
+    assert found[2:4].tolist() == [0.0, 0.0]
+    assert (z.grad[2:4] == 0).all()
+    kept = torch.tensor([0, 1, 4, 5])
+    torch.testing.assert_close(found[kept], LOSSES[name](z, TARGETS, weight=weight, **options)[kept])
+    assert (z.grad[kept].abs().sum(dim=1) > 0).all()
+
+
+# In label smoothing class weights act inside the sum, as in F.cross_entropy.
+@pytest.mark.parametrize(("name", "options"), [pair for pair in EVERY if pair[0] != "label_smoothing"])
+def test_a_class_weight_multiplies_the_value_of_its_examples(name, options):
+    z, loss = random_logits(), LOSSES[name]
+    torch.testing.assert_close(
+        loss(z, TARGETS, weight=WEIGHT, **options), loss(z, TARGETS, **options) * WEIGHT[TARGETS]
+    )
+
+
+@pytest.mark.parametrize("name", [name for name in SOFT if name not in ("cross_entropy", "label_smoothing")])
+def test_a_mixed_target_counts_by_its_expected_class_weight(name):
+    z, targets, loss = random_logits(), mixed(TARGETS, OTHERS, 0.6), LOSSES[name]
+    expected = loss(z, targets) * (0.6 * WEIGHT[TARGETS] + 0.4 * WEIGHT[OTHERS])
+    torch.testing.assert_close(loss(z, targets, weight=WEIGHT), expected)
+
+
+@every_loss
+@every_dtype
+def test_values_and_gradients_are_finite_at_a_gap_of_120_and_of_the_dtype_of_the_logits(name, options, dtype):
+    soft = torch.tensor([[0.5, 0.5, 0.0, 0.0]])
+    for row in ([120.0, 0.0, 0.0, 0.0], [-120.0, 0.0, 0.0, 0.0], [0.0, 120.0, -120.0, 60.0]):
+        for target in [torch.tensor([0]), torch.tensor([2])] + ([soft] if name in SOFT else []):
+            logits = torch.tensor([row], dtype=dtype, requires_grad=True)
+            value = LOSSES[name](logits, target, **options)
+            value.sum().backward()
+            assert value.dtype == logits.grad.dtype == dtype
+            assert value.isfinite().all()
+            assert logits.grad.isfinite().all()
+
+
+@every_loss
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_half_precision_is_computed_in_float32_and_rounded_once(name, options, dtype):
+    z = random_logits(scale=30).to(dtype)
+    expected = LOSSES[name](z.float(), TARGETS, weight=WEIGHT, **options).to(dtype)
+    assert torch.equal(LOSSES[name](z, TARGETS, weight=WEIGHT.to(dtype), **options), expected)
+
+
+@every_loss
+def test_under_autocast_values_stay_in_float32(name, options):
+    with torch.autocast("cpu", torch.bfloat16):
+        assert LOSSES[name](random_logits().bfloat16(), TARGETS, **options).dtype == torch.float32
+
+
+@pytest.mark.parametrize("dtype", [torch.int32, torch.int8, torch.uint8])
+def test_indices_of_any_integer_dtype_are_taken(dtype):
+    for name in LOSSES.names:
+        z = random_logits()
+        assert torch.equal(LOSSES[name](z, TARGETS.to(dtype), weight=WEIGHT), LOSSES[name](z, TARGETS, weight=WEIGHT))
+
+
+WRONG_ARGUMENTS = [
+    (torch.zeros(4, 5, 2), torch.zeros(4, 2).long(), {}, r"needs logits \[B, K\] with K >= .*\(4, 5, 2\) of float32"),
+    (torch.zeros(5), torch.tensor(0), {}, r"needs logits .* got \(5,\) of float32"),
+    (torch.zeros(4, 5).long(), torch.zeros(4).long(), {}, r"needs logits .* got \(4, 5\) of int64"),
+    (torch.zeros(4, 5), torch.zeros(4), {}, r"needs class indices \[B\].* for logits \(4, 5\), got \(4,\) of float32"),
+    (torch.zeros(4, 5), torch.zeros(4).bool(), {}, r"needs class indices \[B\].* got \(4,\) of bool"),
+    (torch.zeros(4, 5), torch.zeros(3).long(), {}, r"needs class indices \[B\].* got \(3,\) of int64"),
+    (torch.zeros(4, 5), torch.zeros(4, 6), {}, r"needs class indices \[B\].* got \(4, 6\) of float32"),
+    (torch.zeros(4, 5), torch.zeros(4, 5).long(), {}, r"needs class indices \[B\].* got \(4, 5\) of int64"),
+    (
+        torch.zeros(4, 5),
+        torch.zeros(4).long(),
+        {"weight": torch.ones(4)},
+        r"needs weight \[K\] .* got \(4,\) of float32",
+    ),
+    (torch.zeros(4, 5), torch.zeros(4).long(), {"weight": torch.ones(5).long()}, r"needs weight .* \(5,\) of int64"),
+]
+WRONG_IDS = ["pixels", "1-d", "integer", "real", "bool", "short", "wide", "one-hot", "weight-short", "weight-integer"]
+
+
+@pytest.mark.parametrize("name", LOSSES.names)
+@pytest.mark.parametrize(("logits", "targets", "options", "message"), WRONG_ARGUMENTS, ids=WRONG_IDS)
+def test_wrong_shapes_and_dtypes_are_errors_that_name_the_loss_and_what_it_got(name, logits, targets, options, message):
+    with pytest.raises(ValueError, match=f"^{name} {message}"):
+        LOSSES[name](logits, targets, **options)
+
+
+@pytest.mark.parametrize("name", SOFT)
+def test_probabilities_have_no_rows_to_ignore_by_index(name):
+    with pytest.raises(ValueError, match=f"{name} ignores rows by their index; .* ignore_index=2"):
+        LOSSES[name](random_logits(), mixed(TARGETS, OTHERS, 0.5), ignore_index=2)
+
+
+@pytest.mark.parametrize(
+    ("loss", "options", "message"),
+    [
+        (cross_entropy, {"temperature": 0.0}, "temperature must be above 0, got 0"),
+        (label_smoothing, {"temperature": -1.0}, "temperature must be above 0, got -1"),
+        (label_smoothing, {"smoothing": 1.5}, r"smoothing must lie in \[0, 1\], got 1\.5"),
+        (label_smoothing, {"smoothing": -0.1}, r"smoothing must lie in \[0, 1\], got -0\.1"),
+    ],
+)
+def test_hyper_parameters_out_of_range_are_refused(loss, options, message):
+    with pytest.raises(ValueError, match=message):
+        loss(random_logits(), TARGETS, **options)

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from torch import Tensor, nn
 
 from afield.errors import unknown_name
 from afield.losses import LOSSES
+from afield.losses.separated import SEPARATED_LOSSES
+from afield.losses.targets import counted, is_soft
+from afield.separate import separate
+from afield.types import IGNORE_INDEX, SeparatingHead
 
 
 class Objective(nn.Module):
@@ -54,24 +58,40 @@ class Objective(nn.Module):
         if linear_losses and not hasattr(head, "products"):
             raise ValueError(f"linear_losses need a head with class vectors on the unit sphere, got {head}")
         self.neck = neck
-        self.head = head
+        self.head: Any = head
         self.weights = {**losses, **{f"linear/{name}": weight for name, weight in (linear_losses or {}).items()}}
-        options = loss_options or {}
-        self._losses = {name: (LOSSES[name], dict(options.get(name, {}))) for name in losses}
-        self._linear_losses = {name: LOSSES[name] for name in linear_losses or {}}
+        self._losses = _with_options(losses, loss_options or {})
+        self._linear_losses = _with_options(linear_losses or {}, {})
+        self._separable = losses.keys() <= SEPARATED_LOSSES.keys() and not any((loss_options or {}).values())
 
     def terms(self, features: Tensor, targets: Tensor) -> dict[str, Tensor]:
         """Each loss before its weight, averaged over the batch: name -> scalar; ``linear/name`` for linear ones."""
         features = features if self.neck is None else self.neck(features)
-        logits = self.head(features, targets)
-        terms = {name: loss(logits, targets, **options).mean() for name, (loss, options) in self._losses.items()}
+        values = self._values(features, targets)
         if self._linear_losses:
-            products = self.head.products(features)
-            terms |= {f"linear/{name}": loss(products, targets).mean() for name, loss in self._linear_losses.items()}
-        return terms
+            logits = self.head.products(features)
+            for name, (loss, options) in self._linear_losses.items():
+                values[f"linear/{name}"] = loss(logits, targets, **options)
+        return {name: _mean(value, targets) for name, value in values.items()}
+
+    def _values(self, features: Tensor, targets: Tensor) -> dict[str, Tensor]:
+        """Each loss of each example, ``[B]``; with target and others apart where that is all the losses need."""
+        if self._separable and not is_soft(targets):
+            if isinstance(self.head, SeparatingHead):
+                separated = self.head.separated(features, targets)
+                return {name: SEPARATED_LOSSES[name](separated) for name in self._losses}
+            if len(self._losses) > 1:
+                separated = separate(self.head(features, targets), counted(targets, IGNORE_INDEX))
+                return {name: SEPARATED_LOSSES[name](separated) for name in self._losses}
+        logits = self.head(features, targets)
+        return {name: loss(logits, targets, **options) for name, (loss, options) in self._losses.items()}
 
     def forward(self, features: Tensor, targets: Tensor) -> Tensor:
-        """Features ``[B, D]``, class indices ``[B]`` -> the weighted sum of the losses, a scalar."""
+        """Features ``[B, D]``, targets -> the weighted sum of the losses, a scalar.
+
+        Targets are class indices ``[B]``, -100 in rows that do not count; or probabilities ``[B, K]`` (mixup,
+        CutMix), where head and losses take them.
+        """
         terms = self.terms(features, targets)
         return sum((self.weights[name] * term for name, term in terms.items()), start=features.new_zeros(()))
 
@@ -82,3 +102,17 @@ class Objective(nn.Module):
     def extra_repr(self) -> str:
         """The weighted sum, for ``print(module)``."""
         return " + ".join(f"{weight:g} {name}" for name, weight in self.weights.items())
+
+
+def _with_options(
+    losses: Mapping[str, float], options: Mapping[str, Mapping[str, Any]]
+) -> dict[str, tuple[Callable[..., Tensor], dict[str, Any]]]:
+    return {name: (LOSSES[name], dict(options.get(name, {}))) for name in losses}
+
+
+def _mean(values: Tensor, targets: Tensor) -> Tensor:
+    """The mean over the rows that count."""
+    if is_soft(targets):
+        return values.mean()
+    counts = targets != IGNORE_INDEX
+    return values.where(counts, 0).sum() / counts.sum()

@@ -14,6 +14,11 @@ from typing import Protocol, runtime_checkable
 
 from torch import Tensor
 
+from afield.separate import Separated
+
+IGNORE_INDEX = -100
+"""The target of a row that does not count, as in PyTorch."""
+
 
 class Loss(Protocol):
     """Logits ``[B, K]`` and target indices ``[B]`` to one value an example, ``[B]``; the caller reduces."""
@@ -32,3 +37,10 @@ class Head(Protocol):
     num_classes: int
 
     def __call__(self, features: Tensor, targets: Tensor | None = None) -> Tensor: ...  # noqa: D102
+
+
+@runtime_checkable
+class SeparatingHead(Protocol):
+    """A head that can keep the target's logit apart from the others, at less cost than all logits have."""
+
+    def separated(self, features: Tensor, targets: Tensor) -> Separated: ...  # noqa: D102

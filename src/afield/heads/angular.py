@@ -48,3 +48,15 @@ def add_angle(cosine: Tensor, margin_rad: float) -> Tensor:
     moved = cosine * math.cos(margin_rad) - sine(cosine) * math.sin(margin_rad)
     beyond = cosine < -math.cos(margin_rad)
     return torch.where(beyond, -2 - moved, moved)
+
+
+def multiply_angle(cosine: Tensor, multiplier: float, margin_rad: float = 0.0) -> Tensor:
+    """``psi``: ``cos(a)`` with ``a = m1 theta + m2``, made monotone: ``(-1)^k cos(a) - 2k`` from ``a = k pi`` on.
+
+    Any real ``m1 >= 1``, not whole numbers only. The angle comes from ``atan2``, whose gradient is finite at
+    both poles because the sine is held above a floor.
+    """
+    angle = multiplier * torch.atan2(sine(cosine), cosine) + margin_rad
+    turns = (angle / math.pi).floor().detach()
+    sign = 1 - 2 * (turns % 2)
+    return sign * angle.cos() - 2 * turns

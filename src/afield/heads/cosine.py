@@ -2,23 +2,31 @@
 
 from __future__ import annotations
 
+import math
 from abc import abstractmethod
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from afield.heads.kernel import NORM_EPS, separate_cosines
 from afield.heads.registry import HEADS
-from afield.heads.scale import resolve_scale
+from afield.heads.scale import adapted_scale, resolve_scale
+from afield.separate import Separated, separate
+from afield.types import IGNORE_INDEX
 
-NORM_EPS = 1e-6
-"""Added under the root of a squared norm, in float32: a zero vector has cosine 0 and finite gradients."""
+SOFT_TARGETS = "soft targets (mixup, CutMix) go with a linear or a cosine head and losses on logits"
 
 
 def unit(x: Tensor) -> Tensor:
     """Rows of unit length, in float32: ``x / sqrt(|x|^2 + eps^2)``."""
     x = x.float()
     return x * (x.square().sum(dim=-1, keepdim=True) + NORM_EPS**2).rsqrt()
+
+
+def class_vectors(count: int, features: int, generator: torch.Generator | None = None) -> nn.Parameter:
+    """``[count, D]``, of length 1 or so, in random directions."""
+    return nn.Parameter(torch.empty(count, features).normal_(std=features**-0.5, generator=generator))
 
 
 class CosineHead(nn.Module):
@@ -29,7 +37,9 @@ class CosineHead(nn.Module):
     Args:
         in_features: D.
         num_classes: K, at least 2.
-        scale: ``s``, or ``"auto"``: four times `afield.heads.scale_floor`. A number below the floor warns.
+        scale: ``s``, the inverse of what contrastive losses call temperature. A number, of which one below the
+            floor warns; ``"auto"``, four times `afield.heads.scale_floor`; ``"learned"``, which starts there; or
+            ``"adaptive"``, which follows the batch as in AdaCos, see `afield.heads.scale.adapted_scale`.
 
     Raises:
         ValueError: a bad scale, or fewer than two classes.
@@ -38,30 +48,82 @@ class CosineHead(nn.Module):
         Wang et al., "NormFace", ACM MM 2017.
     """
 
+    adapting: Tensor
+
     def __init__(self, in_features: int, num_classes: int, *, scale: float | str = "auto") -> None:
         super().__init__()
         self.in_features = in_features
         self.num_classes = num_classes
-        self.scale = resolve_scale(scale, num_classes)
-        self.weight = nn.Parameter(torch.empty(num_classes, in_features))
-        nn.init.normal_(self.weight, std=in_features**-0.5)
+        self.kind_of_scale = scale if isinstance(scale, str) else "fixed"
+        self._scale = resolve_scale(scale, num_classes)
+        if scale == "learned":
+            self.log_scale = nn.Parameter(torch.tensor(math.log(self._scale)))
+        elif scale == "adaptive":
+            self.register_buffer("adapting", torch.tensor(self._scale))
+        self.weight = self.make_weight()
 
-    def cosines(self, features: Tensor) -> Tensor:
-        """Features ``[B, D]`` -> cosines ``[B, K]``, float32."""
+    def make_weight(self) -> nn.Parameter:
+        """The class vectors to start with, ``[K, D]``."""
+        return class_vectors(self.num_classes, self.in_features)
+
+    @property
+    def scale(self) -> float | Tensor:
+        """``s``: a number, or a tensor ``[]`` where it is learned or adapts."""
+        match self.kind_of_scale:
+            case "learned":
+                return self.log_scale.exp()
+            case "adaptive":
+                return self.adapting
+            case _:
+                return self._scale
+
+    def cosines(self, features: Tensor, targets: Tensor | None = None) -> Tensor:
+        """Features ``[B, D]`` -> cosines ``[B, K]``, float32. An adaptive scale adapts where targets are given."""
         with torch.autocast(features.device.type, enabled=False):
-            return F.linear(unit(features), unit(self.weight))
+            cosines = self.per_class(F.linear(unit(features), unit(self.weight)))
+        if self.kind_of_scale == "adaptive" and self.training and targets is not None:
+            self.adapting.copy_(adapted_scale(self.adapting, cosines.detach(), self.indices(targets)))
+        return cosines
 
     def products(self, features: Tensor) -> Tensor:
         """Features ``[B, D]`` -> ``W x`` ``[B, K]``: the same class vectors as a linear layer."""
-        return F.linear(features, self.weight)
+        return self.per_class(F.linear(features, self.weight))
+
+    def per_class(self, similarities: Tensor) -> Tensor:
+        """One value a class vector, ``[B, rows of the weight]`` -> one a class, ``[B, K]``: here they are the same."""
+        return similarities
 
     def forward(self, features: Tensor, targets: Tensor | None = None) -> Tensor:
-        """Features ``[B, D]`` -> scaled cosines ``[B, K]``, float32; the targets are ignored."""
-        return self.scale * self.cosines(features)
+        """Features ``[B, D]`` -> scaled cosines ``[B, K]``, float32; the targets change none of them."""
+        return self.scale * self.cosines(features, targets)
+
+    def separated(self, features: Tensor, targets: Tensor) -> Separated:
+        """``separate(head(features, targets), targets)``, by the kernel where the scale does not need the cosines."""
+        index = self.indices(targets)
+        if self.kind_of_scale == "adaptive":
+            return separate(self(features, targets), index)
+        cosine, log_sum, total = separate_cosines(features, self.weight, index, self.scale)
+        return Separated(self.scale * self.trained(cosine), log_sum, total / (self.num_classes - 1))
+
+    def trained(self, cosine: Tensor) -> Tensor:
+        """The target's cosine ``[B]`` as training sees it, ``[B]``: here as it is."""
+        return cosine
+
+    def indices(self, targets: Tensor) -> Tensor:
+        """Class indices ``[B]``, with class 0 in the rows that do not count.
+
+        Raises:
+            ValueError: soft targets (mixup, CutMix), which have no one column to set apart.
+        """
+        if targets.ndim != 1 or targets.is_floating_point():
+            found = f"{str(targets.dtype).removeprefix('torch.')} {list(targets.shape)}"
+            raise ValueError(f"{type(self).__name__} needs class indices [B], got {found}; {SOFT_TARGETS}")
+        return targets.masked_fill(targets == IGNORE_INDEX, 0)
 
     def extra_repr(self) -> str:
         """Sizes and scale, for ``print(module)``."""
-        return f"{self.in_features}, {self.num_classes}, scale={self.scale:g}"
+        kind = "" if self.kind_of_scale in ("fixed", "auto") else f" ({self.kind_of_scale})"
+        return f"{self.in_features}, {self.num_classes}, scale={self.scale:g}{kind}"
 
 
 class MarginHead(CosineHead):
@@ -97,7 +159,7 @@ class MarginHead(CosineHead):
     def moved(self, cosine: Tensor) -> Tensor:
         """The target's cosine ``[B]`` after the whole margin, ``[B]``."""
 
-    def warmed(self, cosine: Tensor) -> Tensor:
+    def trained(self, cosine: Tensor) -> Tensor:
         """The target's cosine ``[B]`` after as much of the margin as the warm-up has reached, ``[B]``."""
         if not self.margin_warmup:
             return self.moved(cosine)
@@ -107,13 +169,17 @@ class MarginHead(CosineHead):
         return cosine + share * (self.moved(cosine) - cosine)
 
     def forward(self, features: Tensor, targets: Tensor | None = None) -> Tensor:
-        """Features ``[B, D]``, class indices ``[B]`` or None -> logits ``[B, K]``, float32."""
-        cosines = self.cosines(features)
+        """Features ``[B, D]``, class indices ``[B]`` or None -> logits ``[B, K]``, float32.
+
+        Raises:
+            ValueError: soft targets, see `indices`.
+        """
         if targets is None:
-            return self.scale * cosines
-        index = targets[:, None]
-        target = cosines.gather(1, index)
-        return self.scale * cosines.scatter(1, index, self.warmed(target.squeeze(1))[:, None])
+            return self.scale * self.cosines(features)
+        index = self.indices(targets)[:, None]
+        cosines = self.cosines(features, targets)
+        target = cosines.gather(1, index).squeeze(1)
+        return self.scale * cosines.scatter(1, index, self.trained(target)[:, None])
 
 
 HEADS.add(

@@ -5,6 +5,9 @@ from __future__ import annotations
 import math
 import warnings
 
+import torch
+from torch import Tensor
+
 AUTO_FACTOR = 4.0
 
 
@@ -34,18 +37,24 @@ def resolve_scale(scale: float | str, num_classes: int) -> float:
     """The scale as a number; ``"auto"`` is four times the floor: 16, 27 and 36 for 10, 100 and 1000 classes.
 
     The floor only makes the target reachable; a head that starts there has flat gradients on what it has
-    nearly learned. A number below the floor warns with the probability that it can reach.
+    nearly learned. A number below the floor warns with the probability that it can reach. ``"learned"`` starts as
+    ``"auto"``, ``"adaptive"`` at ``sqrt(2) log(K-1)``.
 
     Raises:
-        ValueError: the scale is neither ``"auto"`` nor a positive number, or there are fewer than 2 classes.
+        ValueError: the scale is neither one of the three names nor a positive number, there are fewer than 2
+            classes, or fewer than 3 for an adaptive scale.
     """
     if num_classes < 2:
         raise ValueError(f"a head needs at least 2 classes, got num_classes={num_classes}")
     floor = scale_floor(num_classes)
-    if scale == "auto":
+    if scale in ("auto", "learned"):
         return AUTO_FACTOR * floor
+    if scale == "adaptive":
+        if num_classes < 3:
+            raise ValueError(f"an adaptive scale needs at least 3 classes, got num_classes={num_classes}")
+        return math.sqrt(2) * math.log(num_classes - 1)
     if isinstance(scale, str) or not scale > 0 or not math.isfinite(scale):
-        raise ValueError(f'scale must be "auto" or a positive number, got {scale!r}')
+        raise ValueError(f'scale must be "auto", "learned", "adaptive" or a positive number, got {scale!r}')
     if scale < floor:
         warnings.warn(
             f"scale={scale:g} is below the floor of {floor:.1f} for {num_classes} classes: no class can reach a "
@@ -54,3 +63,26 @@ def resolve_scale(scale: float | str, num_classes: int) -> float:
             stacklevel=3,
         )
     return float(scale)
+
+
+def adapted_scale(scale: Tensor, cosines: Tensor, targets: Tensor) -> Tensor:
+    """The scale that AdaCos takes after seeing a batch: ``log(B_avg) / cos(min(pi/4, theta_med))``.
+
+    ``B_avg`` is the batch's mean of ``sum_{j != y} exp(s cos(theta_j))`` at the scale before, ``theta_med`` the
+    median of the target angles.
+
+    Args:
+        scale: ``[]``, before.
+        cosines: ``[B, K]``.
+        targets: class indices ``[B]``.
+
+    Returns:
+        ``[]``.
+
+    References:
+        Zhang et al., "AdaCos", CVPR 2019, equations 15 and 16.
+    """
+    index = targets[:, None]
+    others = (scale * cosines).scatter(1, index, -torch.inf)
+    log_average = others.flatten().logsumexp(dim=0) - math.log(len(targets))
+    return log_average / cosines.gather(1, index).median().clamp(min=math.cos(math.pi / 4))

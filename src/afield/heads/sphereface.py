@@ -4,24 +4,11 @@ from __future__ import annotations
 
 import math
 
-import torch
 from torch import Tensor
 
-from afield.heads.angular import Gradient, apply_gradient, check_gradient, sine
+from afield.heads.angular import Gradient, apply_gradient, check_gradient, multiply_angle
 from afield.heads.cosine import MarginHead
 from afield.heads.registry import HEADS
-
-
-def psi(cosine: Tensor, multiplier: float) -> Tensor:
-    """``cos(m theta)`` made monotone: ``(-1)^k cos(m theta) - 2k`` on ``[k pi/m, (k+1) pi/m]``.
-
-    Any real ``m >= 1``, not whole numbers only. The angle comes from ``atan2``, whose gradient is finite at
-    both poles because the sine is held above a floor.
-    """
-    angle = multiplier * torch.atan2(sine(cosine), cosine)
-    turns = (angle / math.pi).floor().detach()
-    sign = 1 - 2 * (turns % 2)
-    return sign * angle.cos() - 2 * turns
 
 
 class SphereFaceHead(MarginHead):
@@ -63,7 +50,7 @@ class SphereFaceHead(MarginHead):
         """``cos(theta)`` -> ``psi(theta)``, elementwise."""
         if self.margin_multiplier == 1:
             return cosine
-        return apply_gradient(lambda c: psi(c, self.margin_multiplier), cosine, self.gradient)
+        return apply_gradient(lambda c: multiply_angle(c, self.margin_multiplier), cosine, self.gradient)
 
     def extra_repr(self) -> str:
         """Sizes, scale and margin, for ``print(module)``."""

@@ -6,43 +6,95 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from afield.losses.registry import LOSSES
+from afield.losses.targets import narrow, prepare
 
 
-def cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
-    """Cross-entropy: ``-log softmax(z)_y``.
+def cross_entropy(
+    logits: Tensor,
+    targets: Tensor,
+    *,
+    temperature: float = 1.0,
+    weight: Tensor | None = None,
+    ignore_index: int = -100,
+) -> Tensor:
+    """Cross-entropy: ``-log softmax(z / T)_y``, or ``-sum_j t_j log softmax(z / T)_j`` for probabilities ``t``.
 
     Args:
         logits: ``[B, K]``.
-        targets: class indices ``[B]``.
+        targets: class indices ``[B]`` or probabilities ``[B, K]``.
+        temperature: ``T``, above 0; 1 is plain cross-entropy. NT-Xent is this loss on scaled similarities.
+        weight: see `afield.losses.targets`.
+        ignore_index: see `afield.losses.targets`.
 
     Returns:
-        ``[B]``, in nats.
+        ``[B]``, in nats, of the logits' dtype.
+
+    Raises:
+        ValueError: a temperature that is not above 0, or shapes other than these.
 
     Example:
         >>> import torch
         >>> cross_entropy(torch.zeros(1, 4), torch.tensor([2]))  # log 4
         tensor([1.3863])
+
+    References:
+        Goodfellow, Bengio, Courville, "Deep Learning", 2016, section 6.2. The temperature: Chen et al., "A Simple
+        Framework for Contrastive Learning of Visual Representations" (SimCLR), ICML 2020, equation 1 (NT-Xent).
     """
-    return F.cross_entropy(logits, targets, reduction="none")
+    return _cross_entropy("cross_entropy", logits, targets, 0.0, temperature, weight, ignore_index)
 
 
-def label_smoothing(logits: Tensor, targets: Tensor, *, smoothing: float = 0.1) -> Tensor:
+def label_smoothing(
+    logits: Tensor,
+    targets: Tensor,
+    *,
+    smoothing: float = 0.1,
+    temperature: float = 1.0,
+    weight: Tensor | None = None,
+    ignore_index: int = -100,
+) -> Tensor:
     """Cross-entropy against the target mixed with the uniform distribution.
 
-    ``(1 - a) * CE(z, y) + a * mean_j(-log softmax(z)_j)``.
+    ``(1 - a) * CE(z, y) + a * mean_j(-log softmax(z)_j)``, with ``z`` divided by the temperature.
 
     Args:
         logits: ``[B, K]``.
-        targets: class indices ``[B]``.
+        targets: class indices ``[B]`` or probabilities ``[B, K]``.
         smoothing: the share ``a`` of the uniform distribution, in [0, 1].
+        temperature: as in `cross_entropy`.
+        weight: see `afield.losses.targets`.
+        ignore_index: see `afield.losses.targets`.
 
     Returns:
-        ``[B]``, in nats.
+        ``[B]``, in nats, of the logits' dtype.
+
+    Raises:
+        ValueError: a smoothing outside [0, 1], a temperature that is not above 0, or shapes other than these.
 
     References:
         Szegedy et al., "Rethinking the Inception Architecture", CVPR 2016, section 7.
     """
-    return F.cross_entropy(logits, targets, reduction="none", label_smoothing=smoothing)
+    if not 0 <= smoothing <= 1:
+        raise ValueError(f"smoothing must lie in [0, 1], got {smoothing!r}")
+    return _cross_entropy("label_smoothing", logits, targets, smoothing, temperature, weight, ignore_index)
+
+
+def _cross_entropy(
+    loss: str,
+    logits: Tensor,
+    targets: Tensor,
+    smoothing: float,
+    temperature: float,
+    weight: Tensor | None,
+    ignore_index: int,
+) -> Tensor:
+    if not temperature > 0:
+        raise ValueError(f"temperature must be above 0, got {temperature!r}")
+    z, t, w = prepare(loss, logits, targets, weight, ignore_index)
+    if temperature != 1:
+        z = z / temperature
+    values = F.cross_entropy(z, t, weight=w, ignore_index=ignore_index, reduction="none", label_smoothing=smoothing)
+    return narrow(values, logits)
 
 
 LOSSES.add(

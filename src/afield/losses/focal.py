@@ -7,33 +7,46 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from afield.losses.registry import LOSSES
+from afield.losses.targets import is_soft, prepare, settle
 
 
-def focal(logits: Tensor, targets: Tensor, *, gamma: float = 2.0) -> Tensor:
+def focal(
+    logits: Tensor,
+    targets: Tensor,
+    *,
+    gamma: float = 2.0,
+    weight: Tensor | None = None,
+    ignore_index: int = -100,
+) -> Tensor:
     """Cross-entropy times ``(1 - p_y)^gamma``; gamma 0 is cross-entropy.
 
-    ``1 - p_y`` is taken as ``-expm1(log p_y)``, which keeps its digits where ``p_y`` is near 1.
+    For probabilities ``t`` it is ``sum_j t_j (1 - p_j)^gamma (-log p_j)``. ``1 - p`` is taken as
+    ``-expm1(log p)``, which keeps its digits where ``p`` is near 1.
 
     Args:
         logits: ``[B, K]``.
-        targets: class indices ``[B]``.
-        gamma: how quickly the weight falls, at least 0; 2 is the paper's best.
+        targets: class indices ``[B]`` or probabilities ``[B, K]``.
+        gamma: how quickly the factor falls, at least 0; 2 is the paper's best.
+        weight: see `afield.losses.targets`.
+        ignore_index: see `afield.losses.targets`.
 
     Returns:
-        ``[B]``, in nats.
+        ``[B]``, in nats, of the logits' dtype.
 
     Raises:
-        ValueError: a negative gamma.
+        ValueError: a negative gamma, or shapes other than these.
 
     References:
         Lin et al., "Focal Loss for Dense Object Detection", ICCV 2017, equation 4.
     """
-    if gamma < 0:
+    if not gamma >= 0:
         raise ValueError(f"gamma must be at least 0, got {gamma!r}")
-    log_p = -F.cross_entropy(logits, targets, reduction="none")
-    # The floor keeps the slope of the power finite at p_y = 1 for gamma below 1.
+    z, t, w = prepare("focal", logits, targets, weight, ignore_index)
+    log_p = z.log_softmax(dim=1) if is_soft(t) else -F.cross_entropy(z, t, ignore_index=ignore_index, reduction="none")
+    # The floor keeps the slope of the power finite at p = 1 for gamma below 1.
     wrong = (-torch.expm1(log_p)).clamp(min=torch.finfo(log_p.dtype).tiny)
-    return -(wrong**gamma) * log_p
+    values = -(wrong**gamma) * log_p
+    return settle((t * values).sum(dim=1) if is_soft(t) else values, logits, t, w, ignore_index)
 
 
 LOSSES.add(

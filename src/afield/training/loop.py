@@ -20,6 +20,7 @@ from afield.evaluation import accuracy, mean_average_precision
 from afield.evaluation.metrics import loss as mean_loss
 from afield.records import seed_for
 from afield.training.progress import Progress, restore, save
+from afield.training.rowwise import RowwiseSGD
 from afield.training.settings import Training
 from afield.training.source import Source
 
@@ -196,10 +197,12 @@ def _evaluate(classifier: Classifier, parts: Parts, progress: Progress, train_lo
 def _optimizer(classifier: Classifier, training: Training) -> torch.optim.Optimizer:
     parameters = [parameter for parameter in classifier.parameters() if parameter.requires_grad]
     if training.optimizer == "adamw":
+        if any(getattr(module, "sparse_gradients", False) for module in classifier.modules()):
+            raise InputError("--optimizer adamw does not take the sparse gradients of a sampled head; sgd does")
         return torch.optim.AdamW(
             parameters, training.learning_rate, betas=(training.momentum, 0.999), weight_decay=training.weight_decay
         )
-    return torch.optim.SGD(
+    return RowwiseSGD(
         parameters, training.learning_rate, momentum=training.momentum, weight_decay=training.weight_decay
     )
 

@@ -1,0 +1,32 @@
+"""AdaCos: no margin, and a scale that adapts."""
+
+from __future__ import annotations
+
+from afield.heads.cosine import CosineHead
+from afield.heads.registry import HEADS
+
+
+class AdaCosHead(CosineHead):
+    """`CosineHead` with ``scale="adaptive"``: it starts at ``sqrt(2) log(K-1)`` and follows the batch.
+
+    Args:
+        in_features: D.
+        num_classes: K, at least 3.
+
+    Raises:
+        ValueError: fewer than three classes.
+
+    References:
+        Zhang et al., "AdaCos", CVPR 2019, the dynamic form.
+    """
+
+    def __init__(self, in_features: int, num_classes: int) -> None:
+        super().__init__(in_features, num_classes, scale="adaptive")
+
+
+HEADS.add(
+    "adacos",
+    AdaCosHead,
+    summary="Scaled cosines whose scale adapts to the batch.",
+    reference="Zhang et al., AdaCos, CVPR 2019.",
+)

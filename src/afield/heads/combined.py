@@ -1,0 +1,81 @@
+"""The combined margin: SphereFace, ArcFace and CosFace at once."""
+
+from __future__ import annotations
+
+import math
+
+from torch import Tensor
+
+from afield.heads.angular import Gradient, add_angle, apply_gradient, check_gradient, multiply_angle
+from afield.heads.cosine import MarginHead
+from afield.heads.registry import HEADS
+
+
+class CombinedMarginHead(MarginHead):
+    """``z_y = s (cos(m1 theta_y + m2) - m3)``, continued monotonically beyond pi; the others ``s cos(theta_j)``.
+
+    Args:
+        in_features: D.
+        num_classes: K, at least 2.
+        scale: see `CosineHead`.
+        margin_multiplier: ``m1 >= 1``.
+        margin_rad: ``m2`` in radians, in [0, pi].
+        margin_cos: ``m3`` as a difference of cosines, in [0, 2].
+        gradient: see `ArcFaceHead`.
+        margin_warmup: steps, see `MarginHead`.
+
+    Raises:
+        ValueError: a bad scale, margin, warm-up, gradient or number of classes.
+
+    References:
+        Deng et al., "ArcFace", CVPR 2019, equation 4.
+    """
+
+    def __init__(
+        self,
+        in_features: int,
+        num_classes: int,
+        *,
+        scale: float | str = "auto",
+        margin_multiplier: float = 1.0,
+        margin_rad: float = 0.1,
+        margin_cos: float = 0.0,
+        gradient: Gradient = "straight_through",
+        margin_warmup: int = 0,
+    ) -> None:
+        super().__init__(in_features, num_classes, scale=scale, margin_warmup=margin_warmup)
+        if not 1 <= margin_multiplier < math.inf:
+            raise ValueError(f"margin_multiplier must be at least 1, got {margin_multiplier!r}")
+        if not 0 <= margin_rad <= math.pi:
+            raise ValueError(f"margin_rad must lie in [0, pi], got {margin_rad!r}")
+        if not 0 <= margin_cos <= 2:
+            raise ValueError(f"margin_cos must lie in [0, 2], got {margin_cos!r}")
+        check_gradient(gradient)
+        self.margin_multiplier = margin_multiplier
+        self.margin_rad = margin_rad
+        self.margin_cos = margin_cos
+        self.gradient = gradient
+
+    def moved(self, cosine: Tensor) -> Tensor:
+        """``cos(theta)`` -> ``cos(m1 theta + m2) - m3``, elementwise."""
+        return apply_gradient(self._margin, cosine, self.gradient)
+
+    def _margin(self, cosine: Tensor) -> Tensor:
+        if self.margin_multiplier != 1:
+            cosine = multiply_angle(cosine, self.margin_multiplier, self.margin_rad)
+        elif self.margin_rad:
+            cosine = add_angle(cosine, self.margin_rad)
+        return cosine - self.margin_cos
+
+    def extra_repr(self) -> str:
+        """Sizes, scale and margins, for ``print(module)``."""
+        margins = f"margin_multiplier={self.margin_multiplier:g}, margin_rad={self.margin_rad:g}"
+        return f"{super().extra_repr()}, {margins}, margin_cos={self.margin_cos:g}, gradient={self.gradient!r}"
+
+
+HEADS.add(
+    "combined",
+    CombinedMarginHead,
+    summary="Margins by factor, by angle and by cosine together (m1, m2, m3).",
+    reference="Deng et al., ArcFace, CVPR 2019, equation 4.",
+)

@@ -1,0 +1,106 @@
+"""Partial FC: a margin head that trains on a sample of its classes."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from afield.heads.angular import Gradient
+from afield.heads.combined import CombinedMarginHead
+from afield.heads.kernel import separate_cosines
+from afield.heads.registry import HEADS
+from afield.separate import Separated
+
+
+class PartialFCHead(CombinedMarginHead):
+    """`CombinedMarginHead` whose training step sees the batch's own classes and a random share of the others.
+
+    For numbers of classes at which ``[B, K]`` logits and a gradient of all class vectors are too much. The gradient
+    of the weight is sparse: it holds the rows that were seen. `afield.training.RowwiseSGD` and
+    `torch.optim.SparseAdam` then touch these rows alone.
+
+    The sum over wrong classes is a sum over the sampled ones, as in the paper; the sample comes from PyTorch's
+    global generator. In evaluation mode, and without targets, all classes count.
+
+    Args:
+        in_features: D.
+        num_classes: K, at least 2.
+        share: of the classes that a step sees, in (0, 1]; more where the batch alone has more.
+        scale: a number, ``"auto"`` or ``"learned"``; see `CosineHead`.
+        margin_multiplier: see `CombinedMarginHead`.
+        margin_rad: see `CombinedMarginHead`.
+        margin_cos: see `CombinedMarginHead`.
+        gradient: see `ArcFaceHead`.
+        margin_warmup: steps, see `MarginHead`.
+
+    Raises:
+        ValueError: a bad share, scale, margin, warm-up, gradient or number of classes.
+
+    References:
+        An et al., "Killing Two Birds with One Stone: Efficient and Robust Training of Face Recognition CNNs by
+        Partial FC", CVPR 2022, section 3.
+    """
+
+    sparse_gradients = True
+
+    def __init__(
+        self,
+        in_features: int,
+        num_classes: int,
+        *,
+        share: float = 0.1,
+        scale: float | str = "auto",
+        margin_multiplier: float = 1.0,
+        margin_rad: float = 0.1,
+        margin_cos: float = 0.0,
+        gradient: Gradient = "straight_through",
+        margin_warmup: int = 0,
+    ) -> None:
+        if scale == "adaptive":
+            raise ValueError('scale="adaptive" looks at all cosines, which a sampled head does not compute')
+        super().__init__(
+            in_features,
+            num_classes,
+            scale=scale,
+            margin_multiplier=margin_multiplier,
+            margin_rad=margin_rad,
+            margin_cos=margin_cos,
+            gradient=gradient,
+            margin_warmup=margin_warmup,
+        )
+        if not 0 < share <= 1:
+            raise ValueError(f"share must lie in (0, 1], got {share!r}")
+        self.share = share
+
+    def sample(self, targets: Tensor) -> Tensor:
+        """Class indices ``[B]`` -> the classes that a step sees, ``[S]``, sorted: all targets, and others by chance."""
+        order = torch.rand(self.num_classes, device=targets.device)
+        order[targets] = 2.0
+        count = max(math.ceil(self.share * self.num_classes), int((order == 2).sum()), 2)
+        return order.topk(count, sorted=False).indices.sort().values
+
+    def separated(self, features: Tensor, targets: Tensor) -> Separated:
+        """See `CosineHead.separated`; while training, the others are those of `sample`."""
+        if not self.training:
+            return super().separated(features, targets)
+        index = self.indices(targets)
+        classes = self.sample(index)
+        rows = F.embedding(classes, self.weight, sparse=True)
+        places = torch.searchsorted(classes, index)
+        cosine, log_sum, total = separate_cosines(features, rows, places, self.scale)
+        return Separated(self.scale * self.trained(cosine), log_sum, total / (len(classes) - 1))
+
+    def extra_repr(self) -> str:
+        """Sizes, scale, margins and share, for ``print(module)``."""
+        return f"{super().extra_repr()}, share={self.share:g}"
+
+
+HEADS.add(
+    "partial_fc",
+    PartialFCHead,
+    summary="Margins on a sample of the classes, for very many of them.",
+    reference="An et al., Partial FC, CVPR 2022.",
+)

@@ -1,0 +1,177 @@
+"""A margin head whose classes are divided among processes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
+
+from afield.heads.angular import Gradient
+from afield.heads.combined import CombinedMarginHead
+from afield.heads.cosine import class_vectors
+from afield.heads.kernel import separate_cosines
+from afield.heads.registry import HEADS
+from afield.separate import Separated
+
+
+class ShardedHead(CombinedMarginHead):
+    """`CombinedMarginHead` of which each process holds ``K / processes`` class vectors; none sees all logits.
+
+    Every process brings its own batch, all of one size. Features and targets are gathered; each shard's
+    logsumexp and sum are reduced over the processes. The loss of all is the mean of the processes' losses, as
+    `DistributedDataParallel` has it: a shard's gradient is that of one process with the whole batch and all classes,
+    and the gradient of the features waits to be averaged over processes. Leave this head itself out of
+    `DistributedDataParallel`, and save its state process by process: the parameters differ.
+
+    Without `torch.distributed` it is a `CombinedMarginHead`.
+
+    Args:
+        in_features: D.
+        num_classes: K over all processes, at least 2 for each.
+        scale: a number or ``"auto"``; see `CosineHead`.
+        margin_multiplier: see `CombinedMarginHead`.
+        margin_rad: see `CombinedMarginHead`.
+        margin_cos: see `CombinedMarginHead`.
+        gradient: see `ArcFaceHead`.
+        margin_warmup: steps, see `MarginHead`.
+
+    Raises:
+        ValueError: a bad scale, margin, warm-up, gradient or number of classes.
+
+    References:
+        Deng et al., "ArcFace", CVPR 2019, section 3.2.
+    """
+
+    def __init__(
+        self,
+        in_features: int,
+        num_classes: int,
+        *,
+        scale: float | str = "auto",
+        margin_multiplier: float = 1.0,
+        margin_rad: float = 0.1,
+        margin_cos: float = 0.0,
+        gradient: Gradient = "straight_through",
+        margin_warmup: int = 0,
+    ) -> None:
+        self.rank, self.processes = (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
+        if scale in ("learned", "adaptive"):
+            raise ValueError(f'a sharded head needs a number or "auto" as scale, got {scale!r}')
+        if num_classes < 2 * self.processes:
+            raise ValueError(f"{self.processes} processes need 2 classes each, got num_classes={num_classes}")
+        super().__init__(
+            in_features,
+            num_classes,
+            scale=scale,
+            margin_multiplier=margin_multiplier,
+            margin_rad=margin_rad,
+            margin_cos=margin_cos,
+            gradient=gradient,
+            margin_warmup=margin_warmup,
+        )
+
+    def held_by(self, rank: int) -> range:
+        """The classes whose vectors a process holds."""
+        return range(*(place * self.num_classes // self.processes for place in (rank, rank + 1)))
+
+    def make_weight(self) -> nn.Parameter:
+        """The class vectors held here, ``[K / processes, D]``, other ones in every process."""
+        generator = torch.Generator().manual_seed(int(torch.randint(2**62, ())) + self.rank)
+        return class_vectors(len(self.held_by(self.rank)), self.in_features, generator)
+
+    def separated(self, features: Tensor, targets: Tensor) -> Separated:
+        """Features ``[B, D]``, class indices ``[B]`` of this process -> `Separated` over all classes, ``[B]``."""
+        held = self.held_by(self.rank)
+        here = _gather(self.indices(targets)) - held.start
+        here = here.where((here >= 0) & (here < len(held)), -1)
+        shard = separate_cosines(_GatherFeatures.apply(features.float()), self.weight, here, self.scale, partial=True)
+        cosine, log_sum, total = _ReduceShards.apply(*shard)
+        return Separated(self.scale * self.trained(cosine), log_sum, total / (self.num_classes - 1))
+
+    def forward(self, features: Tensor, targets: Tensor | None = None) -> Tensor:
+        """Features ``[B, D]`` of this process -> logits to predict with, ``[B, K]``, float32; no gradient.
+
+        Raises:
+            ValueError: targets, where there is more than one process: train through `separated`.
+        """
+        if self.processes == 1:
+            return super().forward(features, targets)
+        if targets is not None:
+            raise ValueError("no process of a sharded head holds all logits: train through its method separated")
+        with torch.no_grad():
+            cosines = self.cosines(_gather(features))
+            blocks = []
+            for rank in range(self.processes):
+                block = cosines if rank == self.rank else cosines.new_empty(len(cosines), len(self.held_by(rank)))
+                dist.broadcast(block, rank)
+                blocks.append(_own(block))
+            return self.scale * torch.cat(blocks, dim=1)
+
+
+def _gather(x: Tensor) -> Tensor:
+    """``[B, ...]`` of each process -> those of all, ``[processes * B, ...]``."""
+    if not dist.is_initialized():
+        return x
+    parts = [torch.empty_like(x) for _ in range(dist.get_world_size())]
+    dist.all_gather(parts, x.contiguous())
+    return torch.cat(parts)
+
+
+def _own(x: Tensor) -> Tensor:
+    """This process's part of what `_gather` put together."""
+    return x.chunk(dist.get_world_size())[dist.get_rank()] if dist.is_initialized() else x
+
+
+def _reduce(x: Tensor, by: Any) -> Tensor:
+    if dist.is_initialized():
+        x = x.clone()
+        dist.all_reduce(x, by)
+    return x
+
+
+class _GatherFeatures(torch.autograd.Function):
+    """Every shard adds to the gradient of every process's features."""
+
+    @staticmethod
+    def forward(ctx: Any, features: Tensor) -> Tensor:
+        return _gather(features)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        processes = dist.get_world_size() if dist.is_initialized() else 1
+        return processes * _own(_reduce(gradient, dist.ReduceOp.SUM))
+
+
+class _ReduceShards(torch.autograd.Function):
+    """Shards' values for all examples -> the whole's values for this process's; the loss is the processes' mean."""
+
+    @staticmethod
+    def forward(ctx: Any, cosine: Tensor, log_sum: Tensor, total: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        largest = _reduce(log_sum, dist.ReduceOp.MAX)
+        whole = largest + _reduce((log_sum - largest).exp(), dist.ReduceOp.SUM).log()
+        ctx.save_for_backward((log_sum - whole).exp())
+        return (
+            _own(_reduce(cosine, dist.ReduceOp.SUM)),
+            _own(whole),
+            _own(_reduce(total, dist.ReduceOp.SUM)),
+        )
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, cosine: Tensor, log_sum: Tensor, total: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        (share,) = ctx.saved_tensors
+        processes = dist.get_world_size() if dist.is_initialized() else 1
+        cosine, log_sum, total = (_gather(gradient) / processes for gradient in (cosine, log_sum, total))
+        return cosine, log_sum * share, total
+
+
+HEADS.add(
+    "sharded",
+    ShardedHead,
+    summary="Margins, with the classes divided among processes.",
+    reference="Deng et al., ArcFace, CVPR 2019, section 3.2.",
+)
