@@ -108,6 +108,11 @@ _add(
     reference="Chen et al., Complement Objective Training, ICLR 2019.",
 )
 _add(
+    Recipe("guided_complement_entropy", losses={"guided_complement_entropy": 1.0}),
+    summary="The wrong classes' entropy, weighted by the target's probability, in place of cross-entropy.",
+    reference="Chen et al., Guided Complement Entropy, ICCV 2019.",
+)
+_add(
     Recipe("normalized_softmax", head="cosine"),
     summary="Scaled cosines in place of the linear head.",
     reference="Wang et al., NormFace, ACM MM 2017.",
@@ -126,6 +131,21 @@ _add(
     Recipe("sphereface", head="sphereface"),
     summary="Scaled cosines with the target's angle times 1.2.",
     reference="Liu et al., SphereFace, CVPR 2017.",
+)
+_add(
+    Recipe("subcentre_arcface", head="subcentre_arcface"),
+    summary="ArcFace to the nearest of three vectors a class.",
+    reference="Deng et al., Sub-center ArcFace, ECCV 2020.",
+)
+_add(
+    Recipe("adacos", head="adacos"),
+    summary="Scaled cosines whose scale adapts to the batch.",
+    reference="Zhang et al., AdaCos, CVPR 2019.",
+)
+_add(
+    Recipe("arcface_linear", head="arcface", linear_losses={"cross_entropy": 1.0}),
+    summary="ArcFace + cross-entropy on the same class vectors as a linear layer.",
+    reference="Paper C, future work: cross-entropy and the margin together.",
 )
 _add(
     Recipe("arcface_flattening", head="arcface", losses=_FLATTENING),

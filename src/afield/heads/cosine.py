@@ -38,7 +38,7 @@ class CosineHead(nn.Module):
         in_features: D.
         num_classes: K, at least 2.
         scale: ``s``, the inverse of what contrastive losses call temperature. A number, of which one below the
-            floor warns; ``"auto"``, four times `afield.heads.scale_floor`; ``"learned"``, which starts there; or
+            floor warns; ``"auto"``, twice `afield.heads.scale_floor`; ``"learned"``, which starts there; or
             ``"adaptive"``, which follows the batch as in AdaCos, see `afield.heads.scale.adapted_scale`.
 
     Raises:

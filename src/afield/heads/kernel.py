@@ -17,7 +17,7 @@ from torch.autograd.function import once_differentiable
 NORM_EPS = 1e-6
 """Added under the root of a squared norm, in float32: a zero vector has cosine 0 and finite gradients."""
 
-CHUNK_BYTES = 2**20
+CHUNK_BYTES = 2**18
 """How much of the buffer the backward pass works on at a time: it should stay in a core's cache."""
 
 
@@ -106,8 +106,8 @@ class _SeparateCosines(torch.autograd.Function):
         buffer.mul_(stretch)
         to_features = to_weight = None
         if ctx.needs_input_grad[0]:
-            to_unit = buffer @ weight
-            to_features = (to_unit - (to_unit * unit).sum(dim=1, keepdim=True) * unit) * shrink[:, None]
+            to_features = buffer @ weight
+            to_features.addcmul_(unit, torch.linalg.vecdot(to_features, unit)[:, None], value=-1).mul_(shrink[:, None])
         if ctx.needs_input_grad[1]:
             to_weight = (buffer.T @ unit).addcmul_(weight, (along * (stretch / scale).square())[:, None], value=-1)
         return to_features, to_weight, None, None, to_scale

@@ -77,8 +77,7 @@ class PartialFCHead(CombinedMarginHead):
 
     def sample(self, targets: Tensor) -> Tensor:
         """Class indices ``[B]`` -> the classes that a step sees, ``[S]``, sorted: all targets, and others by chance."""
-        order = torch.rand(self.num_classes, device=targets.device)
-        order[targets] = 2.0
+        order = torch.rand(self.num_classes, device=targets.device).scatter_(0, targets, 2.0)
         count = max(math.ceil(self.share * self.num_classes), int((order == 2).sum()), 2)
         return order.topk(count, sorted=False).indices.sort().values
 

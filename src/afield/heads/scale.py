@@ -8,7 +8,7 @@ import warnings
 import torch
 from torch import Tensor
 
-AUTO_FACTOR = 4.0
+AUTO_FACTOR = 2.0
 
 
 def scale_floor(num_classes: int, probability: float = 0.9) -> float:
@@ -34,7 +34,7 @@ def reachable_probability(scale: float, num_classes: int) -> float:
 
 
 def resolve_scale(scale: float | str, num_classes: int) -> float:
-    """The scale as a number; ``"auto"`` is four times the floor: 16, 27 and 36 for 10, 100 and 1000 classes.
+    """The scale as a number; ``"auto"`` is twice the floor: 8, 13 and 18 for 10, 100 and 1000 classes.
 
     The floor only makes the target reachable; a head that starts there has flat gradients on what it has
     nearly learned. A number below the floor warns with the probability that it can reach. ``"learned"`` starts as

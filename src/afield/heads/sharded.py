@@ -15,6 +15,7 @@ from afield.heads.cosine import class_vectors
 from afield.heads.kernel import separate_cosines
 from afield.heads.registry import HEADS
 from afield.separate import Separated
+from afield.types import IGNORE_INDEX
 
 
 class ShardedHead(CombinedMarginHead):
@@ -26,7 +27,7 @@ class ShardedHead(CombinedMarginHead):
     and the gradient of the features waits to be averaged over processes. Leave this head itself out of
     `DistributedDataParallel`, and save its state process by process: the parameters differ.
 
-    Without `torch.distributed` it is a `CombinedMarginHead`.
+    Without `torch.distributed`, or built before its processes have met, it is a `CombinedMarginHead`.
 
     Args:
         in_features: D.
@@ -79,17 +80,39 @@ class ShardedHead(CombinedMarginHead):
 
     def make_weight(self) -> nn.Parameter:
         """The class vectors held here, ``[K / processes, D]``, other ones in every process."""
-        generator = torch.Generator().manual_seed(int(torch.randint(2**62, ())) + self.rank)
+        if self.processes == 1:
+            return super().make_weight()
+        seed = int(torch.randint(2**62, (), device="cpu")) + self.rank
+        generator = torch.Generator(torch.get_default_device()).manual_seed(seed)
         return class_vectors(len(self.held_by(self.rank)), self.in_features, generator)
 
     def separated(self, features: Tensor, targets: Tensor) -> Separated:
-        """Features ``[B, D]``, class indices ``[B]`` of this process -> `Separated` over all classes, ``[B]``."""
+        """Features ``[B, D]``, class indices ``[B]`` of this process -> `Separated` over all classes, ``[B]``.
+
+        Raises:
+            ValueError: a target, in any process, that is no class.
+        """
+        if self.processes == 1:
+            return super().separated(features, targets)
+        index = _gather(self.indices(targets))
+        if not ((index >= 0) & (index < self.num_classes)).all():
+            raise ValueError(f"targets must lie in [0, {self.num_classes}) in every process, or be {IGNORE_INDEX}")
         held = self.held_by(self.rank)
-        here = _gather(self.indices(targets)) - held.start
+        here = index - held.start
         here = here.where((here >= 0) & (here < len(held)), -1)
         shard = separate_cosines(_GatherFeatures.apply(features.float()), self.weight, here, self.scale, partial=True)
         cosine, log_sum, total = _ReduceShards.apply(*shard)
         return Separated(self.scale * self.trained(cosine), log_sum, total / (self.num_classes - 1))
+
+    def products(self, features: Tensor) -> Tensor:
+        """See `CosineHead.products`.
+
+        Raises:
+            ValueError: there is more than one process.
+        """
+        if self.processes > 1:
+            raise ValueError("no process of a sharded head holds all class vectors: it takes no linear_losses")
+        return super().products(features)
 
     def forward(self, features: Tensor, targets: Tensor | None = None) -> Tensor:
         """Features ``[B, D]`` of this process -> logits to predict with, ``[B, K]``, float32; no gradient.
@@ -113,8 +136,6 @@ class ShardedHead(CombinedMarginHead):
 
 def _gather(x: Tensor) -> Tensor:
     """``[B, ...]`` of each process -> those of all, ``[processes * B, ...]``."""
-    if not dist.is_initialized():
-        return x
     parts = [torch.empty_like(x) for _ in range(dist.get_world_size())]
     dist.all_gather(parts, x.contiguous())
     return torch.cat(parts)
@@ -122,13 +143,12 @@ def _gather(x: Tensor) -> Tensor:
 
 def _own(x: Tensor) -> Tensor:
     """This process's part of what `_gather` put together."""
-    return x.chunk(dist.get_world_size())[dist.get_rank()] if dist.is_initialized() else x
+    return x.chunk(dist.get_world_size())[dist.get_rank()]
 
 
 def _reduce(x: Tensor, by: Any) -> Tensor:
-    if dist.is_initialized():
-        x = x.clone()
-        dist.all_reduce(x, by)
+    x = x.clone()
+    dist.all_reduce(x, by)
     return x
 
 
@@ -142,8 +162,7 @@ class _GatherFeatures(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> Tensor:
-        processes = dist.get_world_size() if dist.is_initialized() else 1
-        return processes * _own(_reduce(gradient, dist.ReduceOp.SUM))
+        return dist.get_world_size() * _own(_reduce(gradient, dist.ReduceOp.SUM))
 
 
 class _ReduceShards(torch.autograd.Function):
@@ -164,8 +183,7 @@ class _ReduceShards(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, cosine: Tensor, log_sum: Tensor, total: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         (share,) = ctx.saved_tensors
-        processes = dist.get_world_size() if dist.is_initialized() else 1
-        cosine, log_sum, total = (_gather(gradient) / processes for gradient in (cosine, log_sum, total))
+        cosine, log_sum, total = (_gather(gradient) / dist.get_world_size() for gradient in (cosine, log_sum, total))
         return cosine, log_sum * share, total
 
 

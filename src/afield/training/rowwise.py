@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -26,8 +27,12 @@ class RowwiseSGD(torch.optim.SGD):
         super().__init__(params, lr, momentum=momentum, weight_decay=weight_decay)
 
     @torch.no_grad()
-    def step(self, closure: None = None) -> None:  # type: ignore[override]
-        """One step, without a closure."""
+    def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
+        """One step. A closure is called first, and what it returned comes back."""
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
         seen = [
             (parameter, parameter.grad, group)
             for group in self.param_groups
@@ -40,6 +45,7 @@ class RowwiseSGD(torch.optim.SGD):
         super().step()
         for parameter, gradient, _ in seen:
             parameter.grad = gradient
+        return loss
 
     def _step_rows(self, parameter: Tensor, gradient: Tensor, group: dict[str, Any]) -> None:
         rows, change = gradient.indices()[0], gradient.values()
