@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, cast
 
+import torch
 from torch import Tensor, nn
 
 from afield.errors import unknown_name
 from afield.losses import LOSSES
+from afield.losses.flattening import warn_of_two
 from afield.losses.separated import SEPARATED_LOSSES
-from afield.losses.targets import counted, is_soft
-from afield.separate import separate
-from afield.types import IGNORE_INDEX, SeparatingHead
+from afield.losses.targets import counted, example_weight, is_soft
+from afield.separate import Separated, separate
+from afield.types import IGNORE_INDEX, Head, SeparatingHead
 
 
 class Objective(nn.Module):
@@ -21,7 +23,8 @@ class Objective(nn.Module):
     Args:
         head: any module with the `afield.types.Head` interface.
         losses: weight by name, from ``afield.losses.LOSSES``.
-        loss_options: hyper-parameters by loss name, as ``{"label_smoothing": {"smoothing": 0.2}}``.
+        loss_options: hyper-parameters by loss name, as ``{"label_smoothing": {"smoothing": 0.2}}``; class weights
+            too, as ``{"cross_entropy": {"weight": [1.0, 2.0, 2.0]}}``.
         linear_losses: weight by name, for losses on the products ``W x`` of the head's own class vectors. With
             ``{"cross_entropy": 1.0}`` beside a margin head: cross-entropy and the margin on shared weights.
         neck: features ``[B, D]`` -> ``[B, D]`` before the head; see `afield.heads.Neck`.
@@ -60,31 +63,37 @@ class Objective(nn.Module):
         self.neck = neck
         self.head: Any = head
         self.weights = {**losses, **{f"linear/{name}": weight for name, weight in (linear_losses or {}).items()}}
-        self._losses = _with_options(losses, loss_options or {})
-        self._linear_losses = _with_options(linear_losses or {}, {})
-        self._separable = losses.keys() <= SEPARATED_LOSSES.keys() and not any((loss_options or {}).values())
+        options = loss_options or {}
+        self._losses = nn.ModuleDict({name: _Term(name, options.get(name, {})) for name in losses})
+        self._linear_losses = nn.ModuleDict({name: _Term(name, {}) for name in linear_losses or {}})
+        if "complement_flattening" in losses:
+            warn_of_two(cast(Head, head).num_classes)
+        self._separable = losses.keys() <= SEPARATED_LOSSES.keys() and not any(options.values())
 
     def terms(self, features: Tensor, targets: Tensor) -> dict[str, Tensor]:
         """Each loss before its weight, averaged over the batch: name -> scalar; ``linear/name`` for linear ones."""
         features = features if self.neck is None else self.neck(features)
-        values = self._values(features, targets)
+        separated = self._separated(features, targets)
+        if separated is not None:
+            counts = targets != IGNORE_INDEX
+            terms = {name: _mean(SEPARATED_LOSSES[name](separated), counts) for name in self._losses}
+        else:
+            logits = self.head(features, targets)
+            terms = {name: loss(logits, targets) for name, loss in self._losses.items()}
         if self._linear_losses:
             logits = self.head.products(features)
-            for name, (loss, options) in self._linear_losses.items():
-                values[f"linear/{name}"] = loss(logits, targets, **options)
-        return {name: _mean(value, targets) for name, value in values.items()}
+            terms |= {f"linear/{name}": loss(logits, targets) for name, loss in self._linear_losses.items()}
+        return terms
 
-    def _values(self, features: Tensor, targets: Tensor) -> dict[str, Tensor]:
-        """Each loss of each example, ``[B]``; with target and others apart where that is all the losses need."""
-        if self._separable and not is_soft(targets):
-            if isinstance(self.head, SeparatingHead):
-                separated = self.head.separated(features, targets)
-                return {name: SEPARATED_LOSSES[name](separated) for name in self._losses}
-            if len(self._losses) > 1:
-                separated = separate(self.head(features, targets), counted(targets, IGNORE_INDEX))
-                return {name: SEPARATED_LOSSES[name](separated) for name in self._losses}
-        logits = self.head(features, targets)
-        return {name: loss(logits, targets, **options) for name, (loss, options) in self._losses.items()}
+    def _separated(self, features: Tensor, targets: Tensor) -> Separated | None:
+        """The logits with target and others apart, where that is all the losses need and saves work."""
+        if not self._separable or is_soft(targets):
+            return None
+        if isinstance(self.head, SeparatingHead):
+            return self.head.separated(features, targets)
+        if len(self._losses) > 1:
+            return separate(self.head(features, targets), counted(targets, IGNORE_INDEX))
+        return None
 
     def forward(self, features: Tensor, targets: Tensor) -> Tensor:
         """Features ``[B, D]``, targets -> the weighted sum of the losses, a scalar.
@@ -104,15 +113,26 @@ class Objective(nn.Module):
         return " + ".join(f"{weight:g} {name}" for name, weight in self.weights.items())
 
 
-def _with_options(
-    losses: Mapping[str, float], options: Mapping[str, Mapping[str, Any]]
-) -> dict[str, tuple[Callable[..., Tensor], dict[str, Any]]]:
-    return {name: (LOSSES[name], dict(options.get(name, {}))) for name in losses}
+class _Term(nn.Module):
+    """A loss by name, averaged over the rows that count as `afield.losses.Criterion` does."""
+
+    weight: Tensor | None
+
+    def __init__(self, name: str, options: Mapping[str, Any]) -> None:
+        super().__init__()
+        self.loss = LOSSES[name]
+        self.options = {option: value for option, value in options.items() if option != "weight"}
+        weight = options.get("weight")
+        self.register_buffer("weight", None if weight is None else torch.as_tensor(weight).float(), persistent=False)
+
+    def forward(self, logits: Tensor, targets: Tensor) -> Tensor:
+        options = self.options if self.weight is None else {**self.options, "weight": self.weight}
+        values = self.loss(logits, targets, **options)
+        if is_soft(targets):
+            return values.mean()
+        return _mean(values, example_weight(targets, self.weight, self.options.get("ignore_index", IGNORE_INDEX)))
 
 
-def _mean(values: Tensor, targets: Tensor) -> Tensor:
-    """The mean over the rows that count."""
-    if is_soft(targets):
-        return values.mean()
-    counts = targets != IGNORE_INDEX
-    return values.where(counts, 0).sum() / counts.sum()
+def _mean(values: Tensor, counts: Tensor) -> Tensor:
+    """The sum of values ``[B]``, 0 where a row does not count, over what the rows count."""
+    return values.where(counts != 0, 0).sum() / counts.sum()

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from afield.losses.cross_entropy import cross_entropy, label_smoothing
 from afield.losses.entropy import complement_entropy, confidence_penalty
-from afield.losses.flattening import complement_flattening
+from afield.losses.flattening import complement_flattening, warn_of_two
 from afield.losses.focal import focal
 from afield.losses.guided import guided_complement_entropy
 from afield.losses.max_entropy import max_entropy
@@ -136,6 +136,7 @@ class ComplementFlattening(Criterion, loss=complement_flattening, strength=0.5):
         if is_soft(targets) or self.strength is None:
             return super().values(logits, targets)
         z, t, w = prepare("ComplementFlattening", logits, targets, self.weight, self.ignore_index, classes=2)
+        warn_of_two(z.shape[1])
         parts = separate(z, counted(t, self.ignore_index))
         values = separated_cross_entropy(parts) + self.strength * separated_flattening(parts)
         return settle(values, logits, t, w, self.ignore_index)

@@ -57,18 +57,23 @@ def complement_flattening(
     """
     name = "complement_flattening"
     z, t, w = prepare(name, logits, targets, weight, ignore_index, classes=2)
-    if z.shape[1] == 2:
-        warnings.warn(
-            f"{name} with two classes is 0: there is one wrong class, and nothing to flatten",
-            UserWarning,
-            stacklevel=2,
-        )
+    warn_of_two(z.shape[1])
     if not is_soft(t):
         return settle(separated_flattening(separate(z, counted(t, ignore_index))), logits, t, w, ignore_index)
     right = right_classes(name, z, t, ignore_index)
     total = torch.logsumexp(z.masked_fill(right, -torch.inf), dim=1)
     mean = z.masked_fill(right, 0.0).sum(dim=1) / (~right).sum(dim=1)
     return settle(total - mean, logits, t, w, ignore_index)
+
+
+def warn_of_two(classes: int) -> None:
+    """Warn that the loss is 0 if there are two classes."""
+    if classes == 2:
+        warnings.warn(
+            "complement_flattening with two classes is 0: there is one wrong class, and nothing to flatten",
+            UserWarning,
+            stacklevel=3,
+        )
 
 
 LOSSES.add(
