@@ -1,10 +1,10 @@
 """Do margin heads converge at a thousand classes? Each class is one CIFAR-100 image under many transformations.
 
 A thousand training images of CIFAR-100, ten of each class, become classes of their own: random patches of them (25 to
-75 % of the area, mirrored, with other colours) make 24 training and 5 test images a class, at 16 px. This is the surrogate task of
-Dosovitskiy et al., "Discriminative Unsupervised Feature Learning with Exemplar CNNs", 2014. A ResNet-8 learns it
-from scratch with cross-entropy, with ArcFace at scale 1 (as in paper C), at the floor and at ``"auto"``, and with
-cross-entropy and margin on shared weights.
+75 % of the area, mirrored, with other colours) make 24 training and 5 test images a class, at 16 px. This is the
+surrogate task of Dosovitskiy et al., "Discriminative Unsupervised Feature Learning with Exemplar CNNs", 2014. A
+ResNet-8 learns it from scratch with cross-entropy, with ArcFace at scale 1 (as in paper C), at the floor and at
+``"auto"``, and with cross-entropy and margin on shared weights.
 
     python benchmarks/thousand_classes.py --data FOLDER --out results/thousand-classes [--quick]
 
@@ -14,6 +14,7 @@ FOLDER holds ``cifar100.npz``. Runs that are done are kept. The last line is one
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
 from pathlib import Path
 from typing import Any
@@ -32,7 +33,7 @@ from afield.experiments.run import Run, execute
 from afield.experiments.setup import Setup, choose_training
 from afield.heads import scale_floor
 from afield.models import BackboneConfig
-from afield.records import seed_for, write_json, write_jsonl
+from afield.records import run_hash, seed_for, write_json, write_jsonl
 
 CLASSES, TRAIN, TEST, SEEDS, EPOCHS = 1000, 24, 5, 3, 8
 DRAW = Standard(scale=(0.25, 0.75), flip=0.5, brightness=0.4, contrast=0.4, saturation=0.4, hue=0.4)
@@ -57,7 +58,8 @@ def recipes(classes: int) -> list[Recipe]:
 
 def exemplars(file: Path, classes: int, folder: Path) -> ImageSet:
     """The first images of each class after a seeded shuffle, drawn anew for each training and test image."""
-    target = folder / f"exemplars-{classes}.npz"
+    key = run_hash({"classes": classes, "train": TRAIN, "test": TEST, "draw": dataclasses.asdict(DRAW)})
+    target = folder / f"exemplars-{key}.npz"
     if not target.exists():
         source = np.load(file)
         labels = source["train_labels"]

@@ -10,7 +10,6 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 
 class Separated(NamedTuple):
@@ -30,8 +29,26 @@ class Separated(NamedTuple):
 
 
 def separate(logits: Tensor, targets: Tensor) -> Separated:
-    """Logits ``[B, K]`` with K >= 2, class indices ``[B]`` -> `Separated`; half precision is computed in float32."""
+    """Logits ``[B, K]`` with K >= 2, class indices ``[B]`` -> `Separated`; half precision is computed in float32.
+
+    Raises:
+        ValueError: another number of targets than of rows.
+    """
+    check_rows(targets, logits)
     return Separated(*_Separate.apply(logits, targets[:, None]))
+
+
+def check_rows(targets: Tensor, rows: Tensor) -> None:
+    """Raise `ValueError` unless there is one target a row: gather and scatter would not mind."""
+    if targets.shape != rows.shape[:1]:
+        raise ValueError(f"{len(rows)} rows need class indices [{len(rows)}], got {list(targets.shape)}")
+
+
+def composed(logits: Tensor, index: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """What `separate` computes, in plain steps: the reference, and what a second derivative is taken of."""
+    others = logits.scatter(1, index, -torch.inf)
+    total = logits.scatter(1, index, 0.0).sum(dim=1)
+    return logits.gather(1, index).squeeze(1), others.logsumexp(dim=1), total / (logits.shape[1] - 1)
 
 
 class _Separate(torch.autograd.Function):
@@ -46,14 +63,16 @@ class _Separate(torch.autograd.Function):
         largest = others.scatter_(1, index, -torch.inf).amax(dim=1)
         softmax = torch.softmax(others, dim=1, out=others)
         log_sum = largest - softmax.amax(dim=1).log()
-        ctx.save_for_backward(softmax, index)
-        ctx.dtype = logits.dtype
+        ctx.save_for_backward(logits, softmax, index)
         return target.squeeze(1), log_sum, mean
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, target: Tensor, log_sum: Tensor, mean: Tensor) -> tuple[Tensor, None]:
-        softmax, index = ctx.saved_tensors
+        logits, softmax, index = ctx.saved_tensors
+        if torch.is_grad_enabled():  # create_graph: the gradient is to be differentiated itself
+            outputs = composed(logits.to(target.dtype), index)
+            (gradient,) = torch.autograd.grad(outputs, logits, (target, log_sum, mean), create_graph=True)
+            return gradient, None
         share = (mean / (softmax.shape[1] - 1))[:, None]
         gradient = softmax.mul(log_sum[:, None]).add_(share).scatter_(1, index, target[:, None])
-        return gradient.to(ctx.dtype), None
+        return gradient.to(logits.dtype), None

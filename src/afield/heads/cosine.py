@@ -9,19 +9,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from afield.heads.kernel import NORM_EPS, separate_cosines
+from afield.heads.kernel import separate_cosines, unit
 from afield.heads.registry import HEADS
 from afield.heads.scale import adapted_scale, resolve_scale
-from afield.separate import Separated, separate
+from afield.separate import Separated, check_rows, separate
 from afield.types import IGNORE_INDEX
 
 SOFT_TARGETS = "soft targets (mixup, CutMix) go with a linear or a cosine head and losses on logits"
-
-
-def unit(x: Tensor) -> Tensor:
-    """Rows of unit length, in float32: ``x / sqrt(|x|^2 + eps^2)``."""
-    x = x.float()
-    return x * (x.square().sum(dim=-1, keepdim=True) + NORM_EPS**2).rsqrt()
 
 
 def class_vectors(count: int, features: int, generator: torch.Generator | None = None) -> nn.Parameter:
@@ -73,7 +67,7 @@ class CosineHead(nn.Module):
             case "learned":
                 return self.log_scale.exp()
             case "adaptive":
-                return self.adapting
+                return self.adapting.clone()
             case _:
                 return self._scale
 
@@ -82,7 +76,9 @@ class CosineHead(nn.Module):
         with torch.autocast(features.device.type, enabled=False):
             cosines = self.per_class(F.linear(unit(features), unit(self.weight)))
         if self.kind_of_scale == "adaptive" and self.training and targets is not None:
-            self.adapting.copy_(adapted_scale(self.adapting, cosines.detach(), self.indices(targets)))
+            index, counts = self.indices(features, targets), targets != IGNORE_INDEX
+            if counts.any():
+                self.adapting.copy_(adapted_scale(self.adapting, cosines.detach()[counts], index[counts]))
         return cosines
 
     def products(self, features: Tensor) -> Tensor:
@@ -95,11 +91,12 @@ class CosineHead(nn.Module):
 
     def forward(self, features: Tensor, targets: Tensor | None = None) -> Tensor:
         """Features ``[B, D]`` -> scaled cosines ``[B, K]``, float32; the targets change none of them."""
-        return self.scale * self.cosines(features, targets)
+        cosines = self.cosines(features, targets)
+        return self.scale * cosines
 
     def separated(self, features: Tensor, targets: Tensor) -> Separated:
         """``separate(head(features, targets), targets)``, by the kernel where the scale does not need the cosines."""
-        index = self.indices(targets)
+        index = self.indices(features, targets)
         if self.kind_of_scale == "adaptive":
             return separate(self(features, targets), index)
         cosine, log_sum, total = separate_cosines(features, self.weight, index, self.scale)
@@ -109,16 +106,18 @@ class CosineHead(nn.Module):
         """The target's cosine ``[B]`` as training sees it, ``[B]``: here as it is."""
         return cosine
 
-    def indices(self, targets: Tensor) -> Tensor:
+    def indices(self, features: Tensor, targets: Tensor) -> Tensor:
         """Class indices ``[B]``, with class 0 in the rows that do not count.
 
         Raises:
-            ValueError: soft targets (mixup, CutMix), which have no one column to set apart.
+            ValueError: soft targets (mixup, CutMix), which have no one column to set apart; or another number of
+                targets than of features.
         """
         if targets.ndim != 1 or targets.is_floating_point():
             found = f"{str(targets.dtype).removeprefix('torch.')} {list(targets.shape)}"
             raise ValueError(f"{type(self).__name__} needs class indices [B], got {found}; {SOFT_TARGETS}")
-        return targets.masked_fill(targets == IGNORE_INDEX, 0)
+        check_rows(targets, features)
+        return targets.long().masked_fill(targets == IGNORE_INDEX, 0)
 
     def extra_repr(self) -> str:
         """Sizes and scale, for ``print(module)``."""
@@ -176,7 +175,7 @@ class MarginHead(CosineHead):
         """
         if targets is None:
             return self.scale * self.cosines(features)
-        index = self.indices(targets)[:, None]
+        index = self.indices(features, targets)[:, None]
         cosines = self.cosines(features, targets)
         target = cosines.gather(1, index).squeeze(1)
         return self.scale * cosines.scatter(1, index, self.trained(target)[:, None])

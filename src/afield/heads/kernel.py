@@ -11,14 +11,22 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
-from torch.autograd.function import once_differentiable
+
+from afield.separate import check_rows
 
 NORM_EPS = 1e-6
 """Added under the root of a squared norm, in float32: a zero vector has cosine 0 and finite gradients."""
 
 CHUNK_BYTES = 2**18
 """How much of the buffer the backward pass works on at a time: it should stay in a core's cache."""
+
+
+def unit(x: Tensor) -> Tensor:
+    """Rows of unit length, in float32: ``x / sqrt(|x|^2 + eps^2)``."""
+    x = x.float()
+    return x * (x.square().sum(dim=-1, keepdim=True) + NORM_EPS**2).rsqrt()
 
 
 def separate_cosines(
@@ -35,7 +43,11 @@ def separate_cosines(
         targets: class indices ``[B]``.
         scale: a number, or a tensor ``[]`` that gets a gradient.
         partial: these are not all classes, and a target of -1 is none of them; its cosine is then given as 0.
+
+    Raises:
+        ValueError: another number of targets than of features.
     """
+    check_rows(targets, features)
     with torch.autocast(features.device.type, enabled=False):
         scale = torch.as_tensor(scale, dtype=torch.float32, device=weight.device)
         present = targets[:, None] >= 0 if partial else None
@@ -64,50 +76,77 @@ def _log_softmax_of_others(logits: Tensor, index: Tensor, present: Tensor | None
     return log_q, log_sum
 
 
+def _composed(
+    features: Tensor, weight: Tensor, index: Tensor, present: Tensor | None, scale: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The same in plain steps, with a normalised copy of the weights: what a second derivative is taken of."""
+    here = torch.ones_like(index, dtype=torch.bool) if present is None else present
+    cosines = F.linear(unit(features), unit(weight))
+    cosine = cosines.gather(1, index).where(here, 0)
+    target = torch.zeros_like(cosines, dtype=torch.bool).scatter(1, index, here)
+    others = scale * cosines
+    return cosine.squeeze(1), others.masked_fill(target, -torch.inf).logsumexp(1), others.masked_fill(target, 0).sum(1)
+
+
 class _SeparateCosines(torch.autograd.Function):
     @staticmethod
     def forward(
         ctx: Any, features: Tensor, weight: Tensor, index: Tensor, present: Tensor | None, scale: Tensor
     ) -> tuple[Tensor, Tensor, Tensor]:
         shrink, stretch = _inverse_norm(features), scale * _inverse_norm(weight)
-        unit = features * shrink[:, None]
-        logits = (unit @ weight.T).mul_(stretch)
+        logits = ((features * shrink[:, None]) @ weight.T).mul_(stretch)
         cosine = logits.gather(1, index) / scale
         cosine = (cosine if present is None else cosine.where(present, 0)).squeeze(1)
         total = logits.sum(dim=1) - scale * cosine
         log_q, log_sum = _log_softmax_of_others(logits, index, present)
-        ctx.save_for_backward(unit, shrink, weight, stretch, index, present, scale, cosine, log_sum)
+        ctx.save_for_backward(features, weight, index, present, scale, shrink, stretch, cosine, log_sum)
         ctx.log_q = log_q
         return cosine, log_sum, total
 
     @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, to_cosine: Tensor, to_log_sum: Tensor, to_total: Tensor) -> tuple[Tensor | None, ...]:
-        unit, shrink, weight, stretch, index, present, scale, cosine, log_sum = ctx.saved_tensors
-        buffer, ctx.log_q = ctx.log_q, None
-        if buffer is None:
-            buffer, _ = _log_softmax_of_others((unit @ weight.T).mul_(stretch), index, present)
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        with torch.autocast(gradients[0].device.type, enabled=False):
+            if torch.is_grad_enabled():  # create_graph: the gradient is to be differentiated itself
+                return _gradients_with_graph(ctx, gradients)
+            return _gradients(ctx, *gradients)
 
-        # From log q to the gradient at the scaled cosines; and its product with them, summed over the batch.
-        along = torch.zeros_like(stretch)
-        rows = max(1, CHUNK_BYTES // (4 * buffer.shape[1]))
-        for start in range(0, len(buffer), rows):
-            part = slice(start, start + rows)
-            log_q = buffer[part]
-            logits = log_q + log_sum[part, None]
-            gradient = log_q.exp_().mul_(to_log_sum[part, None]).add_(to_total[part, None])
-            _put(gradient, index[part], None if present is None else present[part], 0.0)
-            along += logits.mul_(gradient).sum(dim=0)
-        to_scale = along.sum() / scale
-        _put(buffer, index, present, to_cosine[:, None] / scale)
-        along.index_add_(0, index.squeeze(1), to_cosine * cosine)
 
-        # What points along a vector changes its length alone, which no cosine sees.
-        buffer.mul_(stretch)
-        to_features = to_weight = None
-        if ctx.needs_input_grad[0]:
-            to_features = buffer @ weight
-            to_features.addcmul_(unit, torch.linalg.vecdot(to_features, unit)[:, None], value=-1).mul_(shrink[:, None])
-        if ctx.needs_input_grad[1]:
-            to_weight = (buffer.T @ unit).addcmul_(weight, (along * (stretch / scale).square())[:, None], value=-1)
-        return to_features, to_weight, None, None, to_scale
+def _gradients_with_graph(ctx: Any, gradients: tuple[Tensor, ...]) -> tuple[Tensor | None, ...]:
+    features, weight, index, present, scale, *_ = ctx.saved_tensors
+    outputs = _composed(features, weight, index, present, scale)
+    inputs = [x for x in (features, weight, scale) if x.requires_grad]
+    found = iter(torch.autograd.grad(outputs, inputs, gradients, create_graph=True))
+    to_features, to_weight, to_scale = (next(found) if x.requires_grad else None for x in (features, weight, scale))
+    return to_features, to_weight, None, None, to_scale
+
+
+def _gradients(ctx: Any, to_cosine: Tensor, to_log_sum: Tensor, to_total: Tensor) -> tuple[Tensor | None, ...]:
+    features, weight, index, present, scale, shrink, stretch, cosine, log_sum = ctx.saved_tensors
+    unit = features * shrink[:, None]
+    buffer, ctx.log_q = ctx.log_q, None
+    if buffer is None:
+        buffer, _ = _log_softmax_of_others((unit @ weight.T).mul_(stretch), index, present)
+
+    # From log q to the gradient at the scaled cosines; and its product with them, summed over the batch.
+    along = torch.zeros_like(stretch)
+    rows = max(1, CHUNK_BYTES // (4 * buffer.shape[1]))
+    for start in range(0, len(buffer), rows):
+        part = slice(start, start + rows)
+        log_q = buffer[part]
+        logits = log_q + log_sum[part, None]
+        gradient = log_q.exp_().mul_(to_log_sum[part, None]).add_(to_total[part, None])
+        _put(gradient, index[part], None if present is None else present[part], 0.0)
+        along += logits.mul_(gradient).sum(dim=0)
+    to_scale = along.sum() / scale
+    _put(buffer, index, present, to_cosine[:, None] / scale)
+    along.index_add_(0, index.squeeze(1), to_cosine * cosine)
+
+    # What points along a vector changes its length alone, which no cosine sees.
+    buffer.mul_(stretch)
+    to_features = to_weight = None
+    if ctx.needs_input_grad[0]:
+        to_features = buffer @ weight
+        to_features.addcmul_(unit, torch.linalg.vecdot(to_features, unit)[:, None], value=-1).mul_(shrink[:, None])
+    if ctx.needs_input_grad[1]:
+        to_weight = (buffer.T @ unit).addcmul_(weight, (along * (stretch / scale).square())[:, None], value=-1)
+    return to_features, to_weight, None, None, to_scale

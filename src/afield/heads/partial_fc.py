@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -45,6 +43,7 @@ class PartialFCHead(CombinedMarginHead):
     """
 
     sparse_gradients = True
+    data_parallel = False
 
     def __init__(
         self,
@@ -78,14 +77,14 @@ class PartialFCHead(CombinedMarginHead):
     def sample(self, targets: Tensor) -> Tensor:
         """Class indices ``[B]`` -> the classes that a step sees, ``[S]``, sorted: all targets, and others by chance."""
         order = torch.rand(self.num_classes, device=targets.device).scatter_(0, targets, 2.0)
-        count = max(math.ceil(self.share * self.num_classes), int((order == 2).sum()), 2)
+        count = max(round(self.share * self.num_classes), int((order == 2).sum()), 2)
         return order.topk(count, sorted=False).indices.sort().values
 
     def separated(self, features: Tensor, targets: Tensor) -> Separated:
         """See `CosineHead.separated`; while training, the others are those of `sample`."""
         if not self.training:
             return super().separated(features, targets)
-        index = self.indices(targets)
+        index = self.indices(features, targets)
         classes = self.sample(index)
         rows = F.embedding(classes, self.weight, sparse=True)
         places = torch.searchsorted(classes, index)

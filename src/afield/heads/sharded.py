@@ -46,6 +46,8 @@ class ShardedHead(CombinedMarginHead):
         Deng et al., "ArcFace", CVPR 2019, section 3.2.
     """
 
+    data_parallel = False
+
     def __init__(
         self,
         in_features: int,
@@ -94,7 +96,7 @@ class ShardedHead(CombinedMarginHead):
         """
         if self.processes == 1:
             return super().separated(features, targets)
-        index = _gather(self.indices(targets))
+        index = _gather(self.indices(features, targets))
         if not ((index >= 0) & (index < self.num_classes)).all():
             raise ValueError(f"targets must lie in [0, {self.num_classes}) in every process, or be {IGNORE_INDEX}")
         held = self.held_by(self.rank)

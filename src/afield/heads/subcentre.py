@@ -63,7 +63,7 @@ class SubCentreArcFaceHead(ArcFaceHead):
 
     def separated(self, features: Tensor, targets: Tensor) -> Separated:
         """See `CosineHead.separated`; composed, for the kernel knows one vector a class."""
-        return separate(self(features, targets), self.indices(targets))
+        return separate(self(features, targets), self.indices(features, targets))
 
     def extra_repr(self) -> str:
         """Sizes, scale, margin and centres, for ``print(module)``."""

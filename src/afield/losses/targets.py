@@ -79,7 +79,7 @@ def right_classes(loss: str, logits: Tensor, targets: Tensor, ignore_index: int)
 
 def counted(targets: Tensor, ignore_index: int) -> Tensor:
     """Class indices ``[B]`` with class 0 in the rows that are ignored, to gather and scatter with."""
-    return targets.masked_fill(targets == ignore_index, 0)
+    return targets.long().masked_fill(targets == ignore_index, 0)
 
 
 def example_weight(targets: Tensor, weight: Tensor | None, ignore_index: int) -> Tensor:

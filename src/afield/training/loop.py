@@ -91,6 +91,7 @@ def fit(
         DivergedError: the loss is not finite.
     """
     classifier.to(memory_format=torch.channels_last)
+    _check_processes(classifier, fabric)
     optimizer, generator = _optimizer(classifier, training), torch.Generator()
     progress, rng = Progress(), dict[str, Tensor]()
     if checkpoint_file.exists():
@@ -192,6 +193,13 @@ def _evaluate(classifier: Classifier, parts: Parts, progress: Progress, train_lo
     if progress.best_epoch == len(progress.epochs) - 1:
         progress.best = {name: tensor.detach().cpu().clone() for name, tensor in classifier.state_dict().items()}
         progress.best_logits = progress.logits
+
+
+def _check_processes(classifier: Classifier, fabric: Fabric) -> None:
+    """Refuse a head whose parameters data-parallel training would mix up."""
+    for module in classifier.modules():
+        if fabric.world_size > 1 and not getattr(module, "data_parallel", True):
+            raise InputError(f"{type(module).__name__} does not train data-parallel: --devices must be 1")
 
 
 def _optimizer(classifier: Classifier, training: Training) -> torch.optim.Optimizer:
