@@ -83,6 +83,10 @@ def read_jsonl(path: Path) -> list[dict[str, Any]]:
         raise InputError(f"{path} is not valid JSON lines: {error}") from None
 
 
+class HeldError(InputError):
+    """Another process holds the folder."""
+
+
 @contextlib.contextmanager
 def exclusive(folder: Path, *, wait: bool = False) -> Iterator[None]:
     """Hold a folder for one process. The lock is the kernel's: it ends with the process, `kill -9` included.
@@ -92,14 +96,15 @@ def exclusive(folder: Path, *, wait: bool = False) -> Iterator[None]:
         wait: wait for another process that holds it, instead of raising.
 
     Raises:
-        InputError: another process holds the folder, or it cannot be written.
+        HeldError: another process holds the folder.
+        InputError: it cannot be written.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
         lock = FileLock(folder / ".lock", timeout=-1 if wait else 0)
         lock.acquire()
     except Timeout:
-        raise InputError(f"{folder} is in use by another afield process; wait for it or choose another --out") from None
+        raise HeldError(f"{folder} is in use by another afield process; wait for it or choose another --out") from None
     except OSError as error:
         raise InputError(f"cannot write to {folder}: {error.strerror}") from None
     try:

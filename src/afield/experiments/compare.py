@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from lightning_fabric import Fabric
+from numpy.typing import NDArray
 
 from afield.errors import InputError, first_line
 from afield.experiments.analysis import analyse, gallery, read_predictions
@@ -15,12 +18,12 @@ from afield.experiments.build import build_augmentation, build_objective
 from afield.experiments.features import frozen_features
 from afield.experiments.grid import comparison
 from afield.experiments.recipes import Recipe
-from afield.experiments.run import execute
+from afield.experiments.run import Run, execute
 from afield.experiments.setup import Setup
 from afield.experiments.summary import select, summarise
 from afield.experiments.watcher import Watcher
 from afield.models import build_backbone
-from afield.records import write_json, write_jsonl
+from afield.records import HeldError, exclusive, write_json, write_jsonl
 from afield.reporting import render
 
 RECORDS, SUMMARY, ANALYSIS, GALLERY = "records.jsonl", "summary.json", "analysis.json", "gallery.json"
@@ -46,14 +49,69 @@ def check(setup: Setup, recipes: Sequence[Recipe]) -> None:
         build_augmentation(setup, recipe)
 
 
+@contextmanager
+def cpu_threads(count: int) -> Iterator[None]:
+    """So many threads of PyTorch for as long as the block runs."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def run_free(
+    runs: Sequence[Run],
+    out: Path,
+    fabric: Fabric,
+    features: NDArray[np.float32] | None,
+    watch: Watcher,
+) -> Iterator[tuple[Run, dict[str, Any]]]:
+    """Execute, one after the other, the runs that no other process is at; each with its record.
+
+    A run's folder is held while it is executed, so that any number of processes can go through the same list.
+    """
+    for index, run in enumerate(runs):
+        watch.run(index, len(runs), run)
+        folder = out / "runs" / run.hash
+        try:
+            with nullcontext() if fabric.world_size > 1 else exclusive(folder):
+                record = execute(run, folder, fabric, features=features, on_epoch=watch.epoch)
+        except HeldError:
+            continue
+        yield run, record
+
+
+def help_comparison(
+    setup: Setup, recipes: Sequence[Recipe], *, seeds: int, selection: str, out: Path, fabric: Fabric, threads: int
+) -> None:
+    """Execute what nobody else is at; the process that asked for help writes the summary."""
+    runs = comparison(setup, recipes, seeds, selection)
+    features = frozen_features(setup.data, setup.backbone, fabric) if setup.freeze else None
+    with cpu_threads(threads):
+        for _ in run_free(runs, out, fabric, features, Watcher()):
+            pass
+
+
 def run_comparison(
-    setup: Setup, recipes: Sequence[Recipe], *, seeds: int, selection: str, out: Path, fabric: Fabric, watch: Watcher
+    setup: Setup,
+    recipes: Sequence[Recipe],
+    *,
+    seeds: int,
+    selection: str,
+    out: Path,
+    fabric: Fabric,
+    watch: Watcher,
+    threads: int,
+    crew: AbstractContextManager[None],
 ) -> dict[str, Any]:
     """Run what is not done yet of the grid, then write records, summary, analysis and report into `out`.
 
     Finished runs are kept whatever happens to later ones. Returns the summary.
 
-    The caller holds `out` for itself (`afield.records.exclusive`).
+    The caller holds `out` for itself (`afield.records.exclusive`). The `crew`, which works on the same runs
+    (`help_comparison`), is called when the features are there, and let go when all runs are done. A run has
+    `threads` threads, whoever executes it: the number changes the rounding of its result.
 
     Raises:
         InputError: bad input, `out` not writable, or a run that diverged.
@@ -61,12 +119,17 @@ def run_comparison(
     runs = comparison(setup, recipes, seeds, selection)
     check(setup, recipes)
     features = frozen_features(setup.data, setup.backbone, fabric, watch.features) if setup.freeze else None
-    records: list[dict[str, Any]] = []
+    done: dict[str, dict[str, Any]] = {}
     try:
-        for index, run in enumerate(runs):
-            watch.run(index, len(runs), run)
-            records.append(execute(run, out / "runs" / run.hash, fabric, features=features, on_epoch=watch.epoch))
+        with cpu_threads(threads), crew:
+            for run, record in run_free(runs, out, fabric, features, watch):
+                done[run.hash] = record
+            for run in runs:
+                if run.hash not in done:
+                    with exclusive(out / "runs" / run.hash, wait=True):
+                        done[run.hash] = execute(run, out / "runs" / run.hash, fabric, features=features)
     finally:
+        records = [done[run.hash] for run in runs if run.hash in done]
         if len(records) < len(runs):
             write_jsonl(out / RECORDS, records)
     selected = select(records, selection)

@@ -8,10 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from afield.augment import AUGMENTATIONS
 from afield.data import ImageSet, Validation
 from afield.errors import InputError
-from afield.models import BackboneConfig
+from afield.models import BACKBONES, BackboneConfig
 from afield.training import PROTOCOLS, Training
 
 
@@ -66,6 +68,13 @@ def choose_training(protocol: str, **settings: Any) -> Training:
     """A protocol with the settings that are not None put in."""
     given = {name: value for name, value in settings.items() if value is not None}
     return dataclasses.replace(PROTOCOLS[protocol], **given)
+
+
+def choose_threads(setup: Setup, threads: int | None) -> int:
+    """CPU threads for each run, unless given: one for small networks, which more do not make faster."""
+    if threads is not None:
+        return threads
+    return 1 if setup.freeze or setup.backbone.name in BACKBONES else torch.get_num_threads()
 
 
 def keep_class(training: Training, data: ImageSet) -> Training:
