@@ -1,0 +1,117 @@
+"""Our training loop against a bare PyTorch loop over tensors that are ready: time a step, as a ratio.
+
+    python benchmarks/loop.py [--quick] [--out FILE]
+
+The same network, optimiser and batches. Ours takes uint8 images from memory, as `afield` does, turns each batch into
+floats, sets the learning rate, sums the loss and looks at the clock for checkpoints; the bare loop has float batches
+at hand. They take turns, an epoch each; the ratio is that of medians. The last line is one JSON object.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from lightning_fabric import Fabric
+
+from afield.augment import AUGMENTATIONS
+from afield.classifier import Classifier
+from afield.experiments.provenance import provenance
+from afield.heads import LinearHead
+from afield.models import BackboneConfig, build_backbone
+from afield.objective import Objective
+from afield.records import write_json
+from afield.training import Parts, Source, Training, fit
+
+CASES = {"ResNet-8, 32 px": ("resnet8", 32, 64), "EfficientNet-Lite0, 64 px": ("tf_efficientnet_lite0", 64, 32)}
+
+
+def make_classifier(backbone: str) -> Classifier:
+    """The network with a linear head and cross-entropy."""
+    torch.manual_seed(0)
+    network, features = build_backbone(BackboneConfig(backbone))
+    objective = Objective(LinearHead(features, 10), {"cross_entropy": 1.0})
+    return Classifier(network, objective, mean=(0.5,) * 3, std=(0.25,) * 3, dropout=0.0)
+
+
+def our_epoch(backbone: str, images: np.ndarray, labels: np.ndarray, batch: int) -> Callable[[], float]:
+    """Seconds a step of an epoch of `fit`, without its evaluation."""
+    every, few = np.arange(len(images)), np.arange(batch)
+    parts = Parts(Source(images, labels, every), Source(images, labels, few), {"test": Source(images, labels, few)})
+    training = Training(epochs=1, batch_size=batch, learning_rate=0.01)
+    fabric, classifier = Fabric(accelerator="cpu"), make_classifier(backbone)
+
+    def run() -> float:
+        reports = []
+        with tempfile.TemporaryDirectory() as folder:
+            fit(
+                classifier,
+                parts,
+                training,
+                AUGMENTATIONS["none"](),
+                seed=0,
+                label="benchmark",
+                checkpoint_file=Path(folder) / "checkpoint.safetensors",
+                fabric=fabric,
+                on_epoch=reports.append,
+            )
+        return batch / reports[0].images_per_second
+
+    return run
+
+
+def bare_epoch(backbone: str, images: np.ndarray, labels: np.ndarray, batch: int) -> Callable[[], float]:
+    """Seconds a step of a loop that does nothing but train."""
+    classifier = make_classifier(backbone).to(memory_format=torch.channels_last).train()
+    network, head = classifier.backbone, classifier.objective.head
+    optimizer = torch.optim.SGD(classifier.parameters(), 0.01, momentum=0.9, weight_decay=5e-4)
+    pixels = torch.from_numpy(images).permute(0, 3, 1, 2).float() / 255
+    inputs = ((pixels - 0.5) / 0.25).contiguous(memory_format=torch.channels_last).split(batch)
+    targets = torch.from_numpy(labels).split(batch)
+
+    def run() -> float:
+        began = time.monotonic()
+        for x, y in zip(inputs, targets, strict=True):
+            F.cross_entropy(head(network(x)), y).backward()
+            optimizer.step()
+            optimizer.zero_grad()
+        return (time.monotonic() - began) / len(inputs)
+
+    return run
+
+
+def main() -> None:
+    """Measure, print the table and the JSON line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help="fewer rounds")
+    parser.add_argument("--out", type=Path, help="also write the JSON object, with hardware and versions, here")
+    args = parser.parse_args()
+    torch.set_num_threads(1)
+    steps, rounds = (8, 5) if args.quick else (16, 21)
+    ratios = {}
+    print(f"{'network':28}{'bare, ms a step':>17}{'ours / bare':>13}")
+    for name, (backbone, side, batch) in CASES.items():
+        generator = np.random.default_rng(0)
+        images = generator.integers(0, 256, (steps * batch, side, side, 3), dtype=np.uint8)
+        labels = generator.integers(0, 10, steps * batch)
+        ours, bare = (make(backbone, images, labels, batch) for make in (our_epoch, bare_epoch))
+        pairs = [(ours(), bare()) for _ in range(rounds + 1)][1:]
+        seconds = [statistics.median(times) for times in zip(*pairs, strict=True)]
+        ratios[name] = seconds[0] / seconds[1]
+        print(f"{name:28}{1000 * seconds[1]:>17.1f}{ratios[name]:>13.3f}")
+    result = {"benchmark": "loop", "time_over_bare": ratios}
+    if args.out:
+        write_json(args.out, result | provenance())
+    print(json.dumps(result))
+
+
+if __name__ == "__main__":
+    main()
