@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor
 
+from afield.augment.calling import OnBatch
 from afield.augment.registry import AUGMENTATIONS
 
 LUMA = (0.2989, 0.587, 0.114)
@@ -30,7 +31,7 @@ class StandardParams:
 
 
 @dataclass(frozen=True)
-class Standard:
+class Standard(OnBatch):
     """The augmentation of JiGen's protocol: crop, flip, then brightness, contrast, saturation and hue.
 
     The jitter is applied in that fixed order (torchvision shuffles it for each image). Everything zero and
@@ -133,7 +134,7 @@ def _grey(images: Tensor) -> Tensor:
 
 
 @dataclass(frozen=True)
-class Identity:
+class Identity(OnBatch):
     """No augmentation."""
 
     def sample(self, images: Tensor, generator: Generator) -> None:
