@@ -140,9 +140,16 @@ def test_random_erasing_has_areas_and_shapes_in_range_inside_the_image():
 
 
 @settings(deadline=None, max_examples=40)
-@given(st.integers(0, 99), st.integers(1, 40), st.integers(1, 40), st.sampled_from([None, (8, 8), (30, 17)]))
-def test_crops_of_bytes_are_those_of_torchvision(seed, height, width, size):
+@given(
+    seed=st.integers(0, 99),
+    height=st.integers(1, 40),
+    width=st.integers(1, 40),
+    size=st.sampled_from([None, (8, 8), (30, 17)]),
+    layout=st.sampled_from([torch.contiguous_format, torch.channels_last]),
+)
+def test_crops_of_bytes_are_those_of_torchvision(seed, height, width, size, layout):
     images = torch.randint(256, (3, 3, height, width), generator=generator(seed), dtype=torch.uint8)
+    images = images.to(memory_format=layout)
     crop = RandomResizedCrop(size, scale=(0.05, 1.0))
     params = crop.sample(images, generator(seed))
     for image, found, *box in zip(
@@ -182,11 +189,14 @@ def test_the_whole_image_without_a_flip_is_the_identity_in_its_layout(layout):
     assert found.is_contiguous(memory_format=layout)
 
 
-def test_normalising_is_that_of_torchvision():
-    images = torch.randint(256, (4, 3, 9, 11), generator=generator(), dtype=torch.uint8)
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+def test_normalising_is_that_of_torchvision(layout):
+    images = torch.randint(256, (4, 3, 9, 11), generator=generator(), dtype=torch.uint8).to(memory_format=layout)
     mean, std = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
     expected = tv.normalize(tv.to_dtype(images, torch.float32, scale=True), mean, std)
-    torch.testing.assert_close(normalize(images, mean, std), expected, atol=1e-6, rtol=1e-6)
+    found = normalize(images, mean, std)
+    torch.testing.assert_close(found, expected, atol=1e-6, rtol=1e-6)
+    assert found.is_contiguous(memory_format=layout)
 
 
 def test_a_chain_does_one_after_another(images):

@@ -73,16 +73,27 @@ class RandomResizedCrop(OnBatch):
         )
         found = torch.empty((len(images), 3, *size), dtype=images.dtype, device=images.device, memory_format=like)
         edges = (params.top, params.bottom, params.left, params.right, params.flip)
-        boxes = zip(*(edge.tolist() for edge in edges), strict=True)
-        for image, out, (top, bottom, left, right, flip) in zip(images, found, boxes, strict=True):
-            crop = image[None, :, top:bottom, left:right]
+        for row, (top, bottom, left, right, flip) in enumerate(zip(*(edge.tolist() for edge in edges), strict=True)):
+            crop = images[row : row + 1, :, top:bottom, left:right]
             resized = F.interpolate(crop, size, mode="bilinear", antialias=True, align_corners=False)[0]
-            out.copy_(resized.flip(-1) if flip else resized)
+            found[row] = resized.flip(-1) if flip else resized
         return found
 
 
 def normalize(images: Tensor, mean: Sequence[float], std: Sequence[float]) -> Tensor:
-    """uint8 ``[B, 3, H, W]`` -> float32 ``(images / 255 - mean) / std``, in the same memory format."""
-    scale = torch.tensor(std, device=images.device).mul_(255).reciprocal_().view(1, 3, 1, 1)
-    shift = torch.tensor(mean, device=images.device).div_(torch.tensor(std, device=images.device)).view(1, 3, 1, 1)
-    return images.float().mul_(scale).sub_(shift)
+    """uint8 ``[B, 3, H, W]`` -> float32 ``(images / 255 - mean) / std``, in the same memory format.
+
+    Image by image, so that each stays in the cache; in channels-last memory, rows of ``3 W`` values at once.
+    """
+    scale = torch.tensor(std, device=images.device).mul_(255).reciprocal_()
+    shift = torch.tensor(mean, device=images.device).mul_(scale).mul_(255)
+    found = torch.empty_like(images, dtype=torch.float32)
+    if images.is_contiguous(memory_format=torch.channels_last):
+        planes, there = (batch.permute(0, 2, 3, 1).flatten(2) for batch in (images, found))
+        scale, shift = scale.repeat(images.shape[3]), shift.repeat(images.shape[3])
+    else:
+        planes, there = images, found
+        scale, shift = scale[:, None, None], shift[:, None, None]
+    for plane, out in zip(planes, there, strict=True):
+        out.copy_(plane).mul_(scale).sub_(shift)
+    return found
