@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import platform
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -14,6 +15,11 @@ from afield.augment.boxes import Boxes
 from afield.augment.calling import OnBatch
 
 TRIES = 10
+BYTES_AS_BYTES = torch.backends.cpu.get_cpu_capability() in ("AVX2", "AVX512") or platform.machine() in (
+    "aarch64",
+    "arm64",
+)
+"""Whether this CPU has PyTorch's fast kernel that resizes bytes; elsewhere they go through float32."""
 
 
 @dataclass(frozen=True)
@@ -28,8 +34,7 @@ class RandomResizedCrop(OnBatch):
     """A part of each image, of a drawn area and shape, resized with antialiasing; mirrored half of the time.
 
     Boxes are drawn as torchvision's ``RandomResizedCrop`` draws them, and pixels are those of its
-    ``resized_crop`` and ``horizontal_flip``, on uint8 to the bit (where the CPU has AVX2 or torchvision would
-    resize bytes for another reason).
+    ``resized_crop`` and ``horizontal_flip``, to the bit.
 
     Attributes:
         size: height and width to resize to; None keeps those of the images.
@@ -75,9 +80,17 @@ class RandomResizedCrop(OnBatch):
         edges = (params.top, params.bottom, params.left, params.right, params.flip)
         for row, (top, bottom, left, right, flip) in enumerate(zip(*(edge.tolist() for edge in edges), strict=True)):
             crop = images[row : row + 1, :, top:bottom, left:right]
-            resized = F.interpolate(crop, size, mode="bilinear", antialias=True, align_corners=False)[0]
+            resized = resize(crop, size)[0]
             found[row] = resized.flip(-1) if flip else resized
         return found
+
+
+def resize(images: Tensor, size: tuple[int, ...]) -> Tensor:
+    """Bilinear with antialiasing, in the images' dtype; bytes as bytes where torchvision resizes them so."""
+    if images.is_floating_point() or (BYTES_AS_BYTES and images.device.type == "cpu"):
+        return F.interpolate(images, size, mode="bilinear", antialias=True, align_corners=False)
+    found = F.interpolate(images.float(), size, mode="bilinear", antialias=True, align_corners=False)
+    return found.round_().clamp_(0, 255).to(torch.uint8)
 
 
 def normalize(images: Tensor, mean: Sequence[float], std: Sequence[float]) -> Tensor:

@@ -88,4 +88,4 @@ def warp(images: Tensor, matrices: Tensor, interpolation: Interpolation = "neare
     by_column, by_row = theta[:, :, 0, None, None] * columns, theta[:, :, 1, None, None] * rows[:, None]
     grid = (by_column + by_row).add_(theta[:, :, 2, None, None]).permute(0, 2, 3, 1)
     found = F.grid_sample(images.float(), grid, mode=interpolation, padding_mode="zeros", align_corners=False)
-    return found.round_().to(torch.uint8)
+    return (found.round_() if interpolation == "bilinear" else found).to(torch.uint8)

@@ -51,12 +51,17 @@ def magnitudes(
 
 def choose(kinds: Sequence[str], shape: tuple[int, ...], generator: Generator) -> Tensor:
     """Any of the operations with equal chance, as places in `NAMES`, of the given shape."""
-    places = torch.tensor([kind(name) for name in kinds])
-    return places[torch.randint(len(places), shape, generator=generator)]
+    places = _places(tuple(kinds))
+    return places.take(torch.randint(len(places), shape, generator=generator))
+
+
+@lru_cache(maxsize=64)
+def _places(kinds: tuple[str, ...]) -> Tensor:
+    return torch.tensor([kind(name) for name in kinds])
 
 
 def draws_of(kinds: Tensor, bins: Tensor, space: Tensor, generator: Generator) -> Draws:
     """Operations ``[B, S]`` with the magnitudes that a space has in these bins ``[B, S]``; signs are drawn."""
-    negative = _SIGNED[kinds] & (torch.rand(kinds.shape, generator=generator) < 0.5)
-    magnitude = space[kinds, bins]
+    negative = _SIGNED.take(kinds) & (torch.rand(kinds.shape, generator=generator) < 0.5)
+    magnitude = space.take(kinds * space.shape[1] + bins)
     return Draws(kinds, torch.where(negative, -magnitude, magnitude))

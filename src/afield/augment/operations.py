@@ -27,6 +27,9 @@ from afield.errors import unknown_name
 NAMES = ("identity", *GEOMETRY, *COLOUR)
 """Every operation; its place here is its `Draws.kind`."""
 
+GROUP = torch.tensor([1 if name in GEOMETRY else place for place, name in enumerate(NAMES)])
+"""What is processed together, by place: each operation on colours by itself, all of geometry at once."""
+
 CHUNK = 1 << 18
 """Values of images that an operation takes at once, so that what it computes on the way stays in the cache."""
 
@@ -71,7 +74,7 @@ def apply_draws(images: Tensor, draws: Draws, interpolation: Interpolation = "ne
         raise ValueError(f"images must be uint8 or float [B, 3, H, W], got {images.dtype} {list(images.shape)}")
     if len(draws) != len(images):
         raise ValueError(f"{len(images)} images need as many draws, got {len(draws)}")
-    if not len(images):
+    if not draws.kind.numel():
         return images.clone()
     if not images.is_floating_point():
         return _apply_steps(images, draws, interpolation)
@@ -83,32 +86,35 @@ def apply_draws(images: Tensor, draws: Draws, interpolation: Interpolation = "ne
 
 def _apply_steps(images: Tensor, draws: Draws, interpolation: Interpolation) -> Tensor:
     """uint8 images after all their steps."""
-    found = images.contiguous()
-    for kinds, magnitudes in zip(draws.kind.T.tolist(), draws.magnitude.T, strict=True):
-        done, order = [], []
-        for rows in _groups(kinds, max(1, CHUNK // images[:1].numel())):
-            group, places = found.index_select(0, rows.to(images.device)), rows.tolist()
-            names, strengths = [NAMES[kinds[row]] for row in places], magnitudes.index_select(0, rows)
-            done.append(_operate_alike(group, names, strengths, interpolation))
-            order += places
-        found = torch.cat(done).index_select(0, torch.tensor(order).argsort().to(images.device))
-    return torch.empty_like(images).copy_(found)
+    found, together = images.contiguous(), max(1, CHUNK // images[:1].numel())
+    for kinds, magnitudes in zip(draws.kind.T, draws.magnitude.T, strict=True):
+        parts = _alike(kinds, together)
+        done = [
+            _operate_alike(
+                found.index_select(0, rows.to(images.device)),
+                kinds.index_select(0, rows).tolist(),
+                magnitudes.index_select(0, rows),
+                interpolation,
+            )
+            for rows in parts
+        ]
+        found = torch.cat(done).index_select(0, torch.cat(parts).argsort().to(images.device))
+    return found if found.stride() == images.stride() else torch.empty_like(images).copy_(found)
 
 
-def _groups(kinds: list[int], size: int) -> list[Tensor]:
-    """Rows to process together, at most `size` at once: all of geometry, and each operation on colours."""
-    groups: dict[str, list[int]] = {}
-    for row, place in enumerate(kinds):
-        groups.setdefault("geometry" if NAMES[place] in GEOMETRY else NAMES[place], []).append(row)
-    return [part for rows in groups.values() for part in torch.tensor(rows).split(size)]
+def _alike(kinds: Tensor, together: int) -> list[Tensor]:
+    """Rows of operations of one group, at most so many together; all rows in the end."""
+    groups = GROUP.take(kinds)
+    sizes = [size for size in torch.bincount(groups).tolist() if size]
+    return [part for rows in groups.argsort().split(sizes) for part in rows.split(together)]
 
 
-def _operate_alike(images: Tensor, names: list[str], magnitudes: Tensor, interpolation: Interpolation) -> Tensor:
+def _operate_alike(images: Tensor, kinds: list[int], magnitudes: Tensor, interpolation: Interpolation) -> Tensor:
     """Images of one group, each with its operation."""
-    if names[0] in COLOUR:
-        return COLOUR[names[0]](images, magnitudes)
-    if names[0] == "identity":
+    name, (height, width) = NAMES[kinds[0]], images.shape[2:]
+    if name in COLOUR:
+        return COLOUR[name](images, magnitudes)
+    if name == "identity":
         return images
-    size = (images.shape[2], images.shape[3])
-    matrices = [GEOMETRY[name](magnitude, *size) for name, magnitude in zip(names, magnitudes.tolist(), strict=True)]
-    return warp(images, torch.tensor(matrices), interpolation)
+    pairs = zip(kinds, magnitudes.tolist(), strict=True)
+    return warp(images, torch.tensor([GEOMETRY[NAMES[k]](m, height, width) for k, m in pairs]), interpolation)

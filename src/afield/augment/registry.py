@@ -21,14 +21,8 @@ class Augmentation(Protocol):
 
 
 @runtime_checkable
-class MixingAugmentation(Protocol):
+class MixingAugmentation(Augmentation, Protocol):
     """An augmentation that mixes images, and so their targets."""
-
-    def sample(self, images: Tensor, generator: Generator) -> Any:
-        """As of `Augmentation`."""
-
-    def apply(self, images: Tensor, params: Any) -> Tensor:
-        """As of `Augmentation`."""
 
     def mix_targets(self, targets: Tensor, params: Any, num_classes: int) -> Tensor:
         """Class indices ``[B]`` or probabilities ``[B, K]`` -> the probabilities of the mixed images, ``[B, K]``."""

@@ -28,7 +28,7 @@ class TrivialAugmentWide(OnBatch):
         >>> augment = TrivialAugmentWide()
         >>> params = augment.sample(images, torch.Generator().manual_seed(0))
         >>> describe(params, 1)
-        'solarize 0.133'
+        'translate_x 14.9'
         >>> augment.apply(images, params).shape
         torch.Size([2, 3, 32, 32])
 
