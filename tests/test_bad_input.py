@@ -48,6 +48,10 @@ def refused(afield, *arguments: object) -> str:
         (("--augment", "crop_flop"), "unknown augmentation 'crop_flop'; did you mean 'crop_flip'"),
         (("--augment", "crop+mixupp"), "unknown augmentation 'mixupp'; did you mean 'mixup'"),
         (("--recipes", "erm", "arcface", "--augment", "mixup"), "recipe 'arcface' does not go with mixup or cutmix"),
+        (
+            ("--recipes", "flattening", "--augment", "+".join(["mixup"] * 4)),
+            "complement_flattening needs a wrong class in every row",
+        ),
         (("--recipes", "adacos", "--set", "augment=crop+cutmix"), "AdaCosHead needs class indices [B]"),
         (("--weights", "missing.pth"), "--weights missing.pth: no such file"),
         (("--weights", "pretrained"), "backbone 'resnet8' has none"),

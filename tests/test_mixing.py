@@ -218,6 +218,17 @@ def test_a_chain_that_mixes_mixes_targets(images, targets):
     torch.testing.assert_close(chain.mix_targets(targets, params, 4), expected)
 
 
+@pytest.mark.parametrize("name", [name for name in AUGMENTATIONS.names if not name.startswith("crop")])
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.float32])
+def test_dtype_and_memory_format_are_kept(name, dtype):
+    images = torch.rand(6, 3, 16, 20, generator=generator()).mul(255 if dtype == torch.uint8 else 1).to(dtype)
+    images = images.contiguous(memory_format=torch.channels_last)
+    augmentation = AUGMENTATIONS[name]()
+    found = augmentation.apply(images, augmentation.sample(images, generator()))
+    assert found.dtype == dtype
+    assert found.is_contiguous(memory_format=torch.channels_last)
+
+
 def test_only_those_that_mix_say_so():
     assert [name for name in AUGMENTATIONS.names if isinstance(AUGMENTATIONS[name](), MixingAugmentation)] == [
         "mixup",

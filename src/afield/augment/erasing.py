@@ -21,7 +21,7 @@ class _Erasing(OnBatch):
     def apply(self, images: Tensor, params: Boxes) -> Tensor:
         """The batch with each image's box painted over."""
         value = round(255 * self.fill) if images.dtype == torch.uint8 else self.fill
-        return images.masked_fill(params.mask(images), value)
+        return images.clone().masked_fill_(params.mask(images), value)
 
 
 @dataclass(frozen=True)

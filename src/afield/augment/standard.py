@@ -82,7 +82,15 @@ class Standard(OnBatch):
         )
 
     def apply(self, images: Tensor, params: StandardParams) -> Tensor:
-        """The cropped, flipped and coloured batch, ``[B, 3, H, W]`` in [0, 1]."""
+        """The cropped, flipped and coloured batch, ``[B, 3, H, W]`` in [0, 1].
+
+        Raises:
+            ValueError: bytes, which `RandomResizedCrop` and `ColorJitter` take.
+        """
+        if not images.is_floating_point():
+            raise ValueError(
+                f"Standard takes float images in [0, 1], RandomResizedCrop takes bytes; got {images.dtype}"
+            )
         images = crop_flip(images, params)
         if self.brightness or self.contrast or self.saturation:
             images = jitter(images, params)

@@ -96,10 +96,12 @@ def check_targets(recipe: Recipe, objective: Objective, augmentation: Augmentati
     if not isinstance(augmentation, MixingAugmentation):
         return
     features, classes = objective.head.in_features, objective.head.num_classes
-    halves = torch.zeros(2, classes)
-    halves[:, :2] = 0.5
+    mixing = [part for part in getattr(augmentation, "parts", [augmentation]) if isinstance(part, MixingAugmentation)]
+    mixed = min(classes, 2 ** len(mixing))
+    targets = torch.zeros(2, classes)
+    targets[:, :mixed] = 1 / mixed
     try:
         with torch.no_grad():
-            copy.deepcopy(objective)(torch.zeros(2, features), halves)
+            copy.deepcopy(objective)(torch.zeros(2, features), targets)
     except (TypeError, ValueError, RuntimeError) as error:
         raise InputError(f"recipe {recipe.name!r} does not go with mixup or cutmix: {first_line(error)}") from None
