@@ -46,6 +46,13 @@ def refused(afield, *arguments: object) -> str:
         (("--devices", 0), "--devices must be at least 1"),
         (("--protocol", "frozn"), "unknown protocol 'frozn'; did you mean 'frozen'?"),
         (("--augment", "crop_flop"), "unknown augmentation 'crop_flop'; did you mean 'crop_flip'"),
+        (("--augment", "crop+mixupp"), "unknown augmentation 'mixupp'; did you mean 'mixup'"),
+        (("--recipes", "erm", "arcface", "--augment", "mixup"), "recipe 'arcface' does not go with mixup or cutmix"),
+        (
+            ("--recipes", "flattening", "--augment", "+".join(["mixup"] * 4)),
+            "complement_flattening needs a wrong class in every row",
+        ),
+        (("--recipes", "adacos", "--set", "augment=crop+cutmix"), "AdaCosHead needs class indices [B]"),
         (("--weights", "missing.pth"), "--weights missing.pth: no such file"),
         (("--weights", "pretrained"), "backbone 'resnet8' has none"),
         (("--splits", "nolists"), "--splits nolists: no *train*.txt and *crossval*.txt lists there"),

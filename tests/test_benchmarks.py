@@ -1,4 +1,4 @@
-"""The benchmarks start, say what they take, and (the one that needs no data) end with a line of JSON."""
+"""The benchmarks start, say what they take, and (those that need no data) end with a line of JSON."""
 
 from __future__ import annotations
 
@@ -32,3 +32,12 @@ def test_objectives_ends_with_a_line_of_json_that_holds_its_ratios():
     assert result["heads"]["10000"]["arcface"]["memory"] < 1.15  # bytes that PyTorch asked for: no timing
     assert all(value for name, value in result["precision"].items() if name.endswith("finite"))
     assert result["precision"]["float32 gradient error"] < 5e-7
+
+
+def test_augment_ends_with_a_line_of_json_that_holds_its_ratios():
+    result = json.loads(run("augment.py", "--quick").splitlines()[-1])
+    policies = {"TrivialAugmentWide", "RandAugment"}
+    assert set(result["32 px, batch 128"]) == policies
+    assert set(result["224 px, batch 32"]) == policies | {"crop + flip + normalise"}
+    for setting in ("32 px, batch 128", "224 px, batch 32"):
+        assert all(row["ratio"] > 1 for row in result[setting].values())

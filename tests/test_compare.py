@@ -14,6 +14,8 @@ import afield as package
 from afield.experiments.summary import recommend
 from test_resume import FAST
 
+SMALL_PHOTOS = ("--image-size", 16, "--epochs", 1, "--seeds", 1)
+
 
 def test_compare_writes_records_summary_and_report_and_prints_the_table(afield, tmp_path):
     out = tmp_path / "out"
@@ -177,3 +179,18 @@ def test_pacs_at_a_small_size_on_real_files(afield, real_data, tmp_path):
     assert "sketch: 3,929" in err
     summary = json.loads((out / "summary.json").read_text())
     assert summary["recipes"]["erm"]["average"]["mean"] > 1 / 7
+
+
+def test_recipes_of_augmentations_run_from_the_command_line_to_the_record(afield, photos, tmp_path):
+    chain = "crop_flip+trivialaugment+cutmix"
+    code, _, err = afield(
+        "compare", "--data", photos, *SMALL_PHOTOS, "--recipes", "erm", "flattening", "--augment", chain,
+        "--set", "erm.augment=augmix", "--out", tmp_path / "out",
+    )  # fmt: skip
+    assert code == 0, err
+    records = [json.loads(line) for line in (tmp_path / "out" / "records.jsonl").read_text().splitlines()]
+    assert {record["config"]["training"]["augment"] for record in records} == {chain}
+    assert {record["recipe"]: record["config"]["recipe"]["augment"] for record in records} == {
+        "erm": "augmix",
+        "flattening": None,
+    }

@@ -8,6 +8,8 @@ import pytest
 from sklearn.datasets import load_digits
 
 from afield.data import load
+from afield.experiments.setup import keep_class
+from afield.training import Training
 
 
 @pytest.fixture(scope="module")
@@ -63,3 +65,16 @@ def test_the_places_look_different(digits):
 
 def test_a_mirrored_digit_is_not_that_digit(digits):
     assert not digits.flippable
+
+
+@pytest.mark.parametrize(
+    ("given", "kept"),
+    [
+        ("crop_flip", "crop"),
+        ("crop_flip_jitter+cutout", "crop+cutout"),
+        ("randaugment", "randaugment"),
+        ("none", "none"),
+    ],
+)
+def test_a_protocol_mirrors_no_digits(digits, given, kept):
+    assert keep_class(Training(augment=given), digits).augment == kept

@@ -10,7 +10,7 @@ import torch
 from lightning_fabric import Fabric
 from torch import nn
 
-from afield.augment import Identity, Standard
+from afield.augment import CutMix, Identity, Standard, build_chain
 from afield.classifier import Classifier
 from afield.heads import ArcFaceHead, LinearHead
 from afield.objective import Objective
@@ -125,6 +125,46 @@ def test_images_reach_the_model_normalised_and_augmented_only_while_training(tmp
         assert batch.shape[1:] == (3, 8, 8)
         assert torch.equal(batch[:, :, :4], torch.full_like(batch[:, :, :4], -1))
         assert torch.equal(batch[:, :, 4:], torch.ones_like(batch[:, :, 4:])) != is_training
+
+
+class Mean(nn.Module):
+    def forward(self, images):
+        return images.mean(dim=(2, 3))
+
+
+@pytest.fixture
+def photos_of_noise():
+    images = np.random.default_rng(0).integers(0, 256, (32, 8, 8, 3), dtype=np.uint8)
+    source = Source(images, np.arange(32) % 3, np.arange(32))
+    return Parts(source, source, {})
+
+
+def test_where_images_are_mixed_the_objective_is_given_soft_targets_in_training_only(photos_of_noise, tmp_path):
+    seen = []
+
+    class Watch(CutMix):
+        def mix_targets(self, targets, params, num_classes):
+            soft = super().mix_targets(targets, params, num_classes)
+            seen.append((targets, params, soft))
+            return soft
+
+    training = dataclasses.replace(SETTINGS, epochs=2, dropout=0.0)
+    train(photos_of_noise, tmp_path, training, Watch(), Mean(), features=3)
+    assert len(seen) == 4
+    for targets, params, soft in seen:
+        assert soft.shape == (16, 3)
+        torch.testing.assert_close(soft.sum(1), torch.ones(16))
+        whole = params.share == 1
+        assert torch.equal(soft[whole].argmax(1), targets[whole])
+
+
+@pytest.mark.parametrize("names", ["trivialaugment", "crop_flip+randaugment+mixup", "augmix+cutout"])
+def test_training_with_augmentation_is_decided_by_the_seed(photos_of_noise, tmp_path, names):
+    training = dataclasses.replace(SETTINGS, epochs=2)
+    first, second = (
+        train(photos_of_noise, tmp_path / str(i), training, build_chain(names), Mean(), features=3)[1] for i in range(2)
+    )
+    assert [epoch["train_loss"] for epoch in first.epochs] == [epoch["train_loss"] for epoch in second.epochs]
 
 
 def test_bf16_trains_and_predicts_in_float32(parts, tmp_path):

@@ -121,6 +121,11 @@ def test_crops_lie_inside_the_image_with_area_and_ratio_in_range(scale):
     assert ((params.centre_y.abs() + params.half_height) <= 1 + 1e-6).all()
 
 
+def test_bytes_are_refused_with_what_takes_them(still):
+    with pytest.raises(ValueError, match=r"RandomResizedCrop takes bytes; got torch\.uint8"):
+        STILL.apply(torch.zeros(6, 3, 4, 4, dtype=torch.uint8), still)
+
+
 FACTORS = torch.tensor([0.2, 0.6, 0.9, 1.0, 1.3, 1.8])
 
 

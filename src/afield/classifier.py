@@ -34,6 +34,11 @@ class Classifier(nn.Module):
         self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1))
         self.register_buffer("std", torch.tensor(std).view(1, 3, 1, 1))
 
+    @property
+    def num_classes(self) -> int:
+        """K."""
+        return self.objective.head.num_classes
+
     def features(self, inputs: Tensor) -> Tensor:
         """Images ``[B, 3, H, W]`` in [0, 1], or ready features ``[B, D]``, -> features ``[B, D]``."""
         if inputs.ndim == 4:
@@ -41,7 +46,7 @@ class Classifier(nn.Module):
         return self.backbone(inputs)
 
     def forward(self, inputs: Tensor, targets: Tensor) -> Tensor:
-        """Inputs, class indices ``[B]`` -> the loss, a scalar."""
+        """Inputs, class indices ``[B]`` or probabilities ``[B, K]`` -> the loss, a scalar."""
         return self.objective(self.dropout(self.features(inputs)), targets)
 
     def logits(self, inputs: Tensor) -> Tensor:

@@ -1,9 +1,9 @@
-"""The registry that every augmentation joins, and the interface they share."""
+"""The registry that every augmentation joins, and the interfaces they share."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from torch import Generator, Tensor
 
@@ -14,10 +14,18 @@ class Augmentation(Protocol):
     """Sampling apart from applying: the same parameters give the same images."""
 
     def sample(self, images: Tensor, generator: Generator) -> Any:
-        """Draw parameters for each image of a float batch ``[B, 3, H, W]`` in [0, 1]."""
+        """Draw parameters for each image of a batch ``[B, 3, H, W]``, float in [0, 1] or uint8."""
 
     def apply(self, images: Tensor, params: Any) -> Tensor:
         """The batch under these parameters, ``[B, 3, H, W]``."""
+
+
+@runtime_checkable
+class MixingAugmentation(Augmentation, Protocol):
+    """An augmentation that mixes images, and so their targets."""
+
+    def mix_targets(self, targets: Tensor, params: Any, num_classes: int) -> Tensor:
+        """Class indices ``[B]`` or probabilities ``[B, K]`` -> the probabilities of the mixed images, ``[B, K]``."""
 
 
 AUGMENTATIONS: Registry[Callable[[], Augmentation]] = Registry("augmentation")

@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor
 
+from afield.augment.calling import OnBatch
 from afield.augment.registry import AUGMENTATIONS
 
 LUMA = (0.2989, 0.587, 0.114)
@@ -30,7 +31,7 @@ class StandardParams:
 
 
 @dataclass(frozen=True)
-class Standard:
+class Standard(OnBatch):
     """The augmentation of JiGen's protocol: crop, flip, then brightness, contrast, saturation and hue.
 
     The jitter is applied in that fixed order (torchvision shuffles it for each image). Everything zero and
@@ -81,7 +82,15 @@ class Standard:
         )
 
     def apply(self, images: Tensor, params: StandardParams) -> Tensor:
-        """The cropped, flipped and coloured batch, ``[B, 3, H, W]`` in [0, 1]."""
+        """The cropped, flipped and coloured batch, ``[B, 3, H, W]`` in [0, 1].
+
+        Raises:
+            ValueError: bytes, which `RandomResizedCrop` and `ColorJitter` take.
+        """
+        if not images.is_floating_point():
+            raise ValueError(
+                f"Standard takes float images in [0, 1], RandomResizedCrop takes bytes; got {images.dtype}"
+            )
         images = crop_flip(images, params)
         if self.brightness or self.contrast or self.saturation:
             images = jitter(images, params)
@@ -133,7 +142,7 @@ def _grey(images: Tensor) -> Tensor:
 
 
 @dataclass(frozen=True)
-class Identity:
+class Identity(OnBatch):
     """No augmentation."""
 
     def sample(self, images: Tensor, generator: Generator) -> None:

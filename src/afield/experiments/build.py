@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import copy
 import inspect
 from collections.abc import Callable, Mapping
 
 import torch
 from torch import nn
 
-from afield.augment import AUGMENTATIONS, Augmentation
+from afield.augment import Augmentation, MixingAugmentation, build_chain
 from afield.classifier import Classifier
-from afield.errors import InputError, unknown_name
+from afield.errors import InputError, first_line, unknown_name
 from afield.experiments.recipes import Recipe
 from afield.experiments.setup import Setup
 from afield.heads import HEADS, Neck
@@ -83,4 +84,24 @@ def build_augmentation(setup: Setup, recipe: Recipe) -> Augmentation:
     """
     if setup.freeze and recipe.augment not in (None, "none"):
         raise InputError(f"recipe {recipe.name!r} has augment={recipe.augment!r}, which --freeze leaves without images")
-    return AUGMENTATIONS[recipe.augment or setup.training.augment]()
+    return build_chain(recipe.augment or setup.training.augment)
+
+
+def check_targets(recipe: Recipe, objective: Objective, augmentation: Augmentation) -> None:
+    """Try the objective on targets such as the augmentation leaves.
+
+    Raises:
+        InputError: images are mixed, and the recipe's head or losses take no soft targets.
+    """
+    if not isinstance(augmentation, MixingAugmentation):
+        return
+    features, classes = objective.head.in_features, objective.head.num_classes
+    mixing = [part for part in getattr(augmentation, "parts", [augmentation]) if isinstance(part, MixingAugmentation)]
+    mixed = min(classes, 2 ** len(mixing))
+    targets = torch.zeros(2, classes)
+    targets[:, :mixed] = 1 / mixed
+    try:
+        with torch.no_grad():
+            copy.deepcopy(objective)(torch.zeros(2, features), targets)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise InputError(f"recipe {recipe.name!r} does not go with mixup or cutmix: {first_line(error)}") from None

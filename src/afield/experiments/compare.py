@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from afield.errors import InputError, first_line
 from afield.experiments.analysis import analyse, gallery, read_predictions
-from afield.experiments.build import build_augmentation, build_objective
+from afield.experiments.build import build_augmentation, build_objective, check_targets
 from afield.experiments.features import frozen_features
 from afield.experiments.grid import comparison
 from afield.experiments.recipes import Recipe
@@ -33,8 +33,8 @@ def check(setup: Setup, recipes: Sequence[Recipe]) -> None:
     """Build everything once and look at one blank image, so that a mistake shows before any training.
 
     Raises:
-        InputError: a backbone, weights, head, loss or augmentation that cannot be built, or images of a size
-            that the backbone does not take.
+        InputError: a backbone, weights, head, loss or augmentation that cannot be built or do not go together, or
+            images of a size that the backbone does not take.
     """
     backbone, features = build_backbone(setup.backbone)
     size = setup.data.images.shape[1:3]
@@ -45,8 +45,8 @@ def check(setup: Setup, recipes: Sequence[Recipe]) -> None:
         what = f"backbone {setup.backbone.name} does not take images of {size[0]} x {size[1]}"
         raise InputError(f"{what}: {first_line(error)}") from None
     for recipe in recipes:
-        build_objective(recipe, features, len(setup.data.class_names))
-        build_augmentation(setup, recipe)
+        objective = build_objective(recipe, features, len(setup.data.class_names))
+        check_targets(recipe, objective, build_augmentation(setup, recipe))
 
 
 @contextmanager

@@ -29,7 +29,7 @@ class Recipe:
         loss_options: keyword arguments by loss name, as ``{"label_smoothing": {"smoothing": 0.2}}``.
         linear_losses: weight by name, of losses on the head's class vectors as a linear layer; see `Objective`.
         neck: a linear layer with batch normalisation before the head.
-        augment: name in ``afield.augment.AUGMENTATIONS``; None takes the protocol's.
+        augment: name in ``afield.augment.AUGMENTATIONS``, or several joined by ``+``; None takes the protocol's.
     """
 
     name: str

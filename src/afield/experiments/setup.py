@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from afield.augment import AUGMENTATIONS
+from afield.augment import build_chain
 from afield.data import ImageSet, Validation
 from afield.errors import InputError
 from afield.models import BACKBONES, BackboneConfig
@@ -28,7 +28,7 @@ class Setup:
     training: Training
 
     def __post_init__(self) -> None:
-        AUGMENTATIONS.entry(self.training.augment)
+        build_chain(self.training.augment)
         if self.freeze and self.training.augment != "none":
             raise InputError("--freeze extracts features once, so that --augment has nothing to act on")
 
@@ -79,9 +79,10 @@ def choose_threads(setup: Setup, threads: int | None) -> int:
 
 def keep_class(training: Training, data: ImageSet) -> Training:
     """The same training without mirror images, where a mirrored image is of another class."""
-    if data.flippable or "flip" not in training.augment:
+    if data.flippable:
         return training
-    return dataclasses.replace(training, augment="crop")
+    parts = ["crop" if "flip" in part else part for part in training.augment.split("+")]
+    return dataclasses.replace(training, augment="+".join(parts))
 
 
 def _lists_key(folder: str | None) -> str | None:

@@ -13,7 +13,7 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor
 
-from afield.augment import Augmentation
+from afield.augment import Augmentation, MixingAugmentation
 from afield.classifier import Classifier
 from afield.errors import InputError
 from afield.evaluation import accuracy, mean_average_precision
@@ -115,7 +115,7 @@ def fit(
             positions = order[progress.position * batch : (progress.position + 1) * batch]
             inputs, targets = fabric.to_device(parts.train.take(positions[fabric.global_rank :: fabric.world_size]))
             if inputs.ndim == 4:
-                inputs = augmentation.apply(inputs, augmentation.sample(inputs, generator))
+                inputs, targets = _augmented(augmentation, inputs, targets, generator, classifier.num_classes)
             step = progress.epoch * steps_per_epoch + progress.position
             for group in optimizer.param_groups:
                 group["lr"] = training.learning_rate_at(step, steps)
@@ -213,6 +213,16 @@ def _optimizer(classifier: Classifier, training: Training) -> torch.optim.Optimi
     return RowwiseSGD(
         parameters, training.learning_rate, momentum=training.momentum, weight_decay=training.weight_decay
     )
+
+
+def _augmented(
+    augmentation: Augmentation, images: Tensor, targets: Tensor, generator: torch.Generator, num_classes: int
+) -> tuple[Tensor, Tensor]:
+    """Images with a draw for each, and their targets: soft, ``[B, K]``, where images are mixed."""
+    params = augmentation.sample(images, generator)
+    if isinstance(augmentation, MixingAugmentation):
+        targets = augmentation.mix_targets(targets, params, num_classes)
+    return augmentation.apply(images, params), targets
 
 
 def _order(count: int, seed: int, epoch: int) -> np.ndarray:

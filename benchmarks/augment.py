@@ -1,0 +1,119 @@
+"""Augmentation of batches, as ratios of images a second to torchvision's and Pillow's in the same run.
+
+    python benchmarks/augment.py [--quick] [--out FILE]
+
+TrivialAugmentWide and RandAugment with a draw for each image, against torchvision v2's applied image by image to the
+same uint8 tensors and stacked; and random resized crop + flip + normalisation from uint8, against torchvision v2's on
+Pillow images. One thread. The contestants take turns, every round on another draw; a ratio is that of medians of CPU
+seconds, so that other work on the machine disturbs it little. The last line is one JSON object.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from PIL import Image
+from torch import Tensor
+from torchvision.transforms import v2
+
+from afield.augment import RandAugment, RandomResizedCrop, TrivialAugmentWide, normalize
+from afield.experiments.provenance import provenance
+from afield.records import write_json
+
+MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+Batch = Callable[[], object]
+
+
+def medians(contestants: Mapping[str, Batch], rounds: int) -> dict[str, float]:
+    """CPU seconds a batch: all take turns, round by round, after two rounds that do not count."""
+    times: dict[str, list[float]] = {name: [] for name in contestants}
+    for counted in range(-2, rounds):
+        for name, batch in contestants.items():
+            began = time.process_time()
+            batch()
+            if counted >= 0:
+                times[name].append(time.process_time() - began)
+    return {name: statistics.median(values) for name, values in times.items()}
+
+
+def photographs(count: int, size: int) -> Tensor:
+    """uint8 ``[B, 3, H, W]``: smooth shapes with some noise, so that histograms and edges are like photographs'."""
+    coarse = torch.rand(count, 3, 8, 8) * 255
+    smooth = torch.nn.functional.interpolate(coarse, (size, size), mode="bicubic")
+    return (smooth + 8 * torch.randn(count, 3, size, size)).clamp(0, 255).to(torch.uint8)
+
+
+def policies(size: int, batch: int, rounds: int) -> dict[str, dict[str, float]]:
+    """Images a second of both, and the ratio, by policy."""
+    images, generator = photographs(batch, size), torch.Generator().manual_seed(0)
+    found = {}
+    for ours, theirs in ((TrivialAugmentWide(), v2.TrivialAugmentWide()), (RandAugment(), v2.RandAugment())):
+        contestants: dict[str, Batch] = {
+            "afield": lambda ours=ours: ours(images, generator=generator),
+            "torchvision": lambda theirs=theirs: torch.stack([theirs(image) for image in images]),
+        }
+        found[type(ours).__name__] = rates(contestants, batch, rounds)
+    return found
+
+
+def crops(size: int, batch: int, rounds: int) -> dict[str, float]:
+    """The same for random resized crop, flip and normalisation, from decoded images to a float batch."""
+    images = photographs(batch, size).contiguous(memory_format=torch.channels_last)
+    pictures = [Image.fromarray(image.permute(1, 2, 0).numpy()) for image in images]
+    crop, generator = RandomResizedCrop(), torch.Generator().manual_seed(0)
+    theirs = v2.Compose(
+        [
+            v2.RandomResizedCrop(size),
+            v2.RandomHorizontalFlip(),
+            v2.PILToTensor(),
+            v2.ToDtype(torch.float32, scale=True),
+            v2.Normalize(MEAN, STD),
+        ]
+    )
+    contestants: dict[str, Batch] = {
+        "afield": lambda: normalize(crop(images, generator=generator), MEAN, STD),
+        "pillow": lambda: torch.stack([theirs(picture) for picture in pictures]),
+    }
+    return rates(contestants, batch, rounds)
+
+
+def rates(contestants: Mapping[str, Batch], batch: int, rounds: int) -> dict[str, float]:
+    """Images a second of each, and the ratio of the first to the second."""
+    seconds = list(medians(contestants, rounds).values())
+    return {**{name: batch / s for name, s in zip(contestants, seconds, strict=True)}, "ratio": seconds[1] / seconds[0]}
+
+
+def main() -> None:
+    """Measure, print the table and the JSON line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help="fewer rounds")
+    parser.add_argument("--out", type=Path, help="also write the JSON object, with hardware and versions, here")
+    args = parser.parse_args()
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    times = 1 if args.quick else 5
+    result: dict[str, Any] = {
+        "benchmark": "augment",
+        "32 px, batch 128": policies(32, 128, 40 * times),
+        "224 px, batch 32": policies(224, 32, 10 * times),
+    }
+    result["224 px, batch 32"]["crop + flip + normalise"] = crops(224, 32, 15 * times)
+    print(f"{'images/s':20}{'':26}{'afield':>10}{'peer':>10}{'ratio':>8}")
+    for setting in ("32 px, batch 128", "224 px, batch 32"):
+        for name, row in result[setting].items():
+            ours, peer, ratio = row.values()
+            print(f"{setting:20}{name:26}{ours:>10,.0f}{peer:>10,.0f}{ratio:>8.2f}")
+    if args.out:
+        write_json(args.out, result | provenance())
+    print(json.dumps(result))
+
+
+if __name__ == "__main__":
+    main()

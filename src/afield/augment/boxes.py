@@ -1,0 +1,47 @@
+"""A rectangle of pixels for each image."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from afield.augment.params import PerImage
+
+
+@dataclass(frozen=True)
+class Boxes(PerImage):
+    """Rows ``top`` to ``bottom - 1`` and columns ``left`` to ``right - 1``, each ``[B]``, int64; may be empty."""
+
+    top: Tensor
+    bottom: Tensor
+    left: Tensor
+    right: Tensor
+
+    @property
+    def area(self) -> Tensor:
+        """Pixels, ``[B]``."""
+        return (self.bottom - self.top) * (self.right - self.left)
+
+    def mask(self, images: Tensor) -> Tensor:
+        """Where the box of each image is: bool ``[B, 1, H, W]``, on the images' device."""
+        inside = [
+            (place >= low[:, None]) & (place < high[:, None])
+            for place, low, high in (
+                (torch.arange(images.shape[2]), self.top, self.bottom),
+                (torch.arange(images.shape[3]), self.left, self.right),
+            )
+        ]
+        return (inside[0][:, None, :, None] & inside[1][:, None, None, :]).to(images.device)
+
+
+def around(centre_y: Tensor, centre_x: Tensor, half_height: Tensor, half_width: Tensor, size: torch.Size) -> Boxes:
+    """Boxes of twice the half sizes about pixels, cut at the edges of images ``[B, 3, H, W]``; int64 ``[B]`` each."""
+    height, width = size[2:]
+    return Boxes(
+        top=(centre_y - half_height).clamp(min=0),
+        bottom=(centre_y + half_height).clamp(max=height),
+        left=(centre_x - half_width).clamp(min=0),
+        right=(centre_x + half_width).clamp(max=width),
+    )

@@ -1,0 +1,43 @@
+"""Colour jitter: brightness, contrast, saturation and hue, in an order drawn for each image."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Generator, Tensor
+
+from afield.augment.calling import OnBatch
+from afield.augment.operations import apply_draws, kind
+from afield.augment.params import Draws
+
+
+@dataclass(frozen=True)
+class ColorJitter(OnBatch):
+    """As torchvision's, with an order and factors of its own for each image. All zero is the identity.
+
+    Attributes:
+        brightness: factors are drawn from ``[max(0, 1 - b), 1 + b]``; likewise contrast and saturation.
+        hue: shifts are drawn from ``[-h, h]``, in turns of the colour circle; at most 0.5.
+    """
+
+    brightness: float = 0.0
+    contrast: float = 0.0
+    saturation: float = 0.0
+    hue: float = 0.0
+
+    def sample(self, images: Tensor, generator: Generator) -> Draws:
+        """Draw factors and an order for each image; what has no strength is left out."""
+        given = {"brightness": self.brightness, "contrast": self.contrast, "color": self.saturation, "hue": self.hue}
+        reach = {name: strength for name, strength in given.items() if strength}
+        kinds = torch.tensor([kind(name) for name in reach], dtype=torch.int64)
+        high = torch.tensor(list(reach.values()), dtype=torch.float64)
+        low = (-high).clamp(min=-1)
+        shape = (len(images), len(reach))
+        order = torch.rand(shape, generator=generator).argsort(dim=1)
+        magnitude = low + (high - low) * torch.rand(shape, generator=generator, dtype=torch.float64)
+        return Draws(kinds[order], magnitude.gather(1, order))
+
+    def apply(self, images: Tensor, params: Draws) -> Tensor:
+        """See `afield.augment.operations.apply_draws`."""
+        return apply_draws(images, params)

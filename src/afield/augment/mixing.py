@@ -1,0 +1,126 @@
+"""Mixup and CutMix: each image mixed with a partner from its batch, and their targets likewise."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Generator, Tensor
+
+from afield.augment.boxes import Boxes, around
+from afield.augment.calling import fresh
+from afield.augment.params import PerImage
+from afield.augment.registry import AUGMENTATIONS
+from afield.augment.weights import beta
+
+
+@dataclass(frozen=True)
+class Pairs(PerImage):
+    """``partner``: whose place in the batch, ``[B]``; ``share``: of the image itself, ``[B]``; the rest is its."""
+
+    partner: Tensor
+    share: Tensor
+
+
+@dataclass(frozen=True)
+class CutPairs(Boxes, Pairs):
+    """`Pairs`, and the box that shows the partner."""
+
+
+class Mixing(ABC):
+    """Base of augmentations that mix images and targets. Parameters make sense for the whole batch only."""
+
+    @abstractmethod
+    def sample(self, images: Tensor, generator: Generator) -> Any:
+        """Draw a partner and a share for each image."""
+
+    @abstractmethod
+    def apply(self, images: Tensor, params: Any) -> Tensor:
+        """The mixed batch."""
+
+    def mix_targets(self, targets: Tensor, params: Pairs, num_classes: int) -> Tensor:
+        """Class indices ``[B]`` or probabilities ``[B, K]`` -> probabilities ``[B, K]``, float32 or wider."""
+        if not targets.is_floating_point():
+            targets = F.one_hot(targets, num_classes).float()
+        share = params.share.to(targets.device, targets.dtype)[:, None]
+        return targets * share + targets[params.partner.to(targets.device)] * (1 - share)
+
+    def __call__(
+        self, images: Tensor, targets: Tensor, num_classes: int, *, generator: Generator | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """A batch ``[B, 3, H, W]`` and its targets -> the mixed batch and its soft targets ``[B, K]``.
+
+        A CPU `generator` makes it repeatable; without one each call draws from a seed of the operating system.
+        """
+        params = self.sample(images, generator or fresh())
+        return self.apply(images, params), self.mix_targets(targets, params, num_classes)
+
+
+@dataclass(frozen=True)
+class Mixup(Mixing):
+    """``share * image + (1 - share) * partner``, with a share from Beta(alpha, alpha) for each image.
+
+    Attributes:
+        alpha: the larger, the more images are mixed half and half.
+
+    References:
+        Zhang et al., "mixup", ICLR 2018 (which draws one share a batch).
+    """
+
+    alpha: float = 0.2
+
+    def sample(self, images: Tensor, generator: Generator) -> Pairs:
+        """Draw a partner and a share for each image."""
+        return Pairs(torch.randperm(len(images), generator=generator), beta(self.alpha, len(images), generator))
+
+    def apply(self, images: Tensor, params: Pairs) -> Tensor:
+        """The mixed batch, in the dtype of the images; uint8 is rounded."""
+        share = params.share.to(images.device)[:, None, None, None]
+        mixed = images[params.partner.to(images.device)] * (1 - share) + images * share
+        return mixed.round().to(torch.uint8) if images.dtype == torch.uint8 else mixed.to(images.dtype)
+
+
+@dataclass(frozen=True)
+class CutMix(Mixing):
+    """A rectangle of the partner pasted at its place into the image; the share is that of the pixels left.
+
+    Attributes:
+        alpha: the area is drawn as ``1 - Beta(alpha, alpha)`` of the image, before it is cut at the edges.
+
+    References:
+        Yun et al., "CutMix", ICCV 2019 (which draws one box a batch).
+    """
+
+    alpha: float = 1.0
+
+    def sample(self, images: Tensor, generator: Generator) -> CutPairs:
+        """Draw a partner and a box for each image."""
+        count, (height, width) = len(images), images.shape[2:]
+        partner = torch.randperm(count, generator=generator)
+        half = 0.5 * (1 - beta(self.alpha, count, generator)).sqrt()
+        y = torch.randint(height, (count,), generator=generator)
+        x = torch.randint(width, (count,), generator=generator)
+        box = around(y, x, (half * height).long(), (half * width).long(), images.shape)
+        share = 1 - box.area / (height * width)
+        return CutPairs(partner, share, box.top, box.bottom, box.left, box.right)
+
+    def apply(self, images: Tensor, params: CutPairs) -> Tensor:
+        """The batch with the boxes pasted."""
+        return torch.where(params.mask(images), images[params.partner.to(images.device)], images)
+
+
+AUGMENTATIONS.add(
+    "mixup",
+    Mixup,
+    summary="Each image and target mixed with a partner's, by Beta(0.2, 0.2).",
+    reference="Zhang et al., mixup: Beyond Empirical Risk Minimization, ICLR 2018.",
+)
+AUGMENTATIONS.add(
+    "cutmix",
+    CutMix,
+    summary="A rectangle of a partner pasted into each image, the target mixed by area.",
+    reference="Yun et al., CutMix, ICCV 2019.",
+)

@@ -1,0 +1,56 @@
+"""RandAugment: a few operations an image, all at one magnitude."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Generator, Tensor
+
+from afield.augment.calling import OnBatch
+from afield.augment.magnitudes import WIDE_KINDS, choose, draws_of, magnitudes
+from afield.augment.operations import apply_draws
+from afield.augment.params import Draws
+from afield.augment.registry import AUGMENTATIONS
+
+
+@dataclass(frozen=True)
+class RandAugment(OnBatch):
+    """``num_ops`` of fourteen operations one after another, drawn with replacement, at one magnitude.
+
+    Attributes:
+        num_ops: operations an image.
+        magnitude: the bin, from 0.
+        bins: how many there are.
+
+    References:
+        Cubuk et al., "RandAugment", NeurIPS 2020; ranges as in torchvision.
+    """
+
+    num_ops: int = 2
+    magnitude: int = 9
+    bins: int = 31
+
+    def __post_init__(self) -> None:
+        if self.num_ops < 0 or not 0 <= self.magnitude < self.bins:
+            raise ValueError(f"RandAugment needs num_ops >= 0 and 0 <= magnitude < bins, got {self}")
+
+    def sample(self, images: Tensor, generator: Generator) -> Draws:
+        """Draw the operations of each image."""
+        kinds = choose(WIDE_KINDS, (len(images), self.num_ops), generator)
+        height, width = images.shape[2:]
+        reach = (150.0 / 331.0 * width, 150.0 / 331.0 * height)
+        space = magnitudes(self.bins, shear=0.3, translate=reach, rotate=30.0, factor=0.9, bits=(8, 4))
+        return draws_of(kinds, torch.full_like(kinds, self.magnitude), space, generator)
+
+    def apply(self, images: Tensor, params: Draws) -> Tensor:
+        """See `afield.augment.operations.apply_draws`."""
+        return apply_draws(images, params)
+
+
+AUGMENTATIONS.add(
+    "randaugment",
+    RandAugment,
+    summary="Two of fourteen operations, at magnitude 9 of 30.",
+    reference="Cubuk et al., RandAugment, NeurIPS 2020.",
+)
