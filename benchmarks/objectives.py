@@ -2,7 +2,8 @@
 
     python benchmarks/objectives.py [--quick] [--out FILE]
 
-Forward and backward on one thread, B = 128, D = 512; the contestants take turns, and a ratio is that of medians.
+Forward and backward on one thread, B = 128, D = 512; the contestants take turns, and a ratio is that of medians of CPU
+seconds, so that other work on the machine disturbs it little.
 Memory is the peak of what PyTorch has allocated during one step, inputs and weights included. pytorch-metric-learning
 takes part where it is installed. The last line is one JSON object.
 """
@@ -36,14 +37,14 @@ Step = Callable[[], object]
 
 
 def medians(contestants: Mapping[str, Step], rounds: int) -> dict[str, float]:
-    """Seconds a step: all take turns, round by round, after two rounds that do not count."""
+    """CPU seconds a step: all take turns, round by round, after two rounds that do not count."""
     times: dict[str, list[float]] = {name: [] for name in contestants}
     for counted in range(-2, rounds):
         for name, step in contestants.items():
-            began = time.perf_counter()
+            began = time.process_time()
             step()
             if counted >= 0:
-                times[name].append(time.perf_counter() - began)
+                times[name].append(time.process_time() - began)
     return {name: statistics.median(values) for name, values in times.items()}
 
 
