@@ -14,6 +14,7 @@ import argparse
 import importlib.util
 import json
 import math
+import random
 import resource
 import statistics
 import time
@@ -37,10 +38,12 @@ Step = Callable[[], object]
 
 
 def medians(contestants: Mapping[str, Step], rounds: int) -> dict[str, float]:
-    """CPU seconds a step: all take turns, round by round, after two rounds that do not count."""
+    """CPU seconds a step: all take turns, in another order each round, after two rounds that do not count."""
     times: dict[str, list[float]] = {name: [] for name in contestants}
+    order, chance = list(contestants.items()), random.Random(0)
     for counted in range(-2, rounds):
-        for name, step in contestants.items():
+        chance.shuffle(order)
+        for name, step in order:
             began = time.process_time()
             step()
             if counted >= 0:
