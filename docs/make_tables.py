@@ -177,12 +177,16 @@ def margins_page() -> str:
             for name in next(iter(costs["heads"].values()))
         ],
     )
-    for mark, text in (
-        ("confirm", confirmation_table(of["confirm"])),
-        ("grid", grids),
-        ("thousand", curves),
-        ("costs", heads),
-    ):
+    sampled = costs["sampled"]
+    parts = {
+        "confirm": confirmation_table(of["confirm"]),
+        "grid": grids,
+        "thousand": curves,
+        "costs": heads,
+        "flattening": " and ".join(f"{row['time']:.2f}" for row in costs["flattening"].values()),
+        "million": f"{sampled['seconds_per_step']:.2f} s and {sampled['peak_rss_gib']:.1f} GiB in all",
+    }
+    for mark, text in parts.items():
         template = template.replace(f"{{{{{mark}}}}}", text.rstrip())
     return template
 
