@@ -12,6 +12,7 @@ import torch
 from lightning_fabric import Fabric
 from numpy.typing import NDArray
 
+from afield.data import make_fold, parts_of
 from afield.errors import InputError, first_line
 from afield.experiments.analysis import analyse, gallery, read_predictions
 from afield.experiments.build import build_augmentation, build_objective, check_targets
@@ -30,11 +31,11 @@ RECORDS, SUMMARY, ANALYSIS, GALLERY = "records.jsonl", "summary.json", "analysis
 
 
 def check(setup: Setup, recipes: Sequence[Recipe]) -> None:
-    """Build everything once and look at one blank image, so that a mistake shows before any training.
+    """Build everything once, look at one blank image and draw each split, so that a mistake shows before any training.
 
     Raises:
-        InputError: a backbone, weights, head, loss or augmentation that cannot be built or do not go together, or
-            images of a size that the backbone does not take.
+        InputError: a backbone, weights, head, loss or augmentation that cannot be built or do not go together,
+            images of a size that the backbone does not take, or splits that cannot be drawn.
     """
     backbone, features = build_backbone(setup.backbone)
     size = setup.data.images.shape[1:3]
@@ -47,6 +48,8 @@ def check(setup: Setup, recipes: Sequence[Recipe]) -> None:
     for recipe in recipes:
         objective = build_objective(recipe, features, len(setup.data.class_names))
         check_targets(recipe, objective, build_augmentation(setup, recipe))
+    for part in parts_of(setup.data):
+        make_fold(setup.data, (part,), setup.validation, seed=0)
 
 
 @contextmanager
