@@ -178,7 +178,7 @@ class Compare(TrainingOptions):
         recipes: names from `afield list recipes`, or .toml, .yaml or .json files.
         seeds: how many; each has its own split and initialisation, the same for all recipes.
         jobs: how many runs at a time, each in a process of its own; the result is the same.
-        threads: of the CPU for each run; one for `resnet8` and for frozen features, all for larger networks.
+        threads: of the CPU for each run; one for `resnet8` and for frozen features (`jobs` uses more), else all.
         selection: which epoch counts; a name from `afield list selections`.
     """
 

@@ -71,7 +71,7 @@ def choose_training(protocol: str, **settings: Any) -> Training:
 
 
 def choose_threads(setup: Setup, threads: int | None) -> int:
-    """CPU threads for each run, unless given: one for small networks, which more do not make faster."""
+    """CPU threads for each run, unless given: one for small networks, of which several runs fit side by side."""
     if threads is not None:
         return threads
     return 1 if setup.freeze or setup.backbone.name in BACKBONES else torch.get_num_threads()
