@@ -21,6 +21,16 @@ def check_gradient(gradient: str) -> None:
         raise ValueError(f'gradient must be "straight_through" or "exact", got {gradient!r}')
 
 
+def check_margins(*, margin_multiplier: float = 1.0, margin_rad: float = 0.0, margin_cos: float = 0.0) -> None:
+    """Raise `ValueError` at a margin outside its range."""
+    if not 1 <= margin_multiplier < math.inf:
+        raise ValueError(f"margin_multiplier must be at least 1, got {margin_multiplier!r}")
+    if not 0 <= margin_rad <= math.pi:
+        raise ValueError(f"margin_rad must lie in [0, pi], got {margin_rad!r}")
+    if not 0 <= margin_cos <= 2:
+        raise ValueError(f"margin_cos must lie in [0, 2], got {margin_cos!r}")
+
+
 def sine(cosine: Tensor) -> Tensor:
     """``sin(theta)`` for ``theta`` in [0, pi], never differentiated through ``acos``."""
     return (1 - cosine.square()).clamp(min=SIN_FLOOR).sqrt()

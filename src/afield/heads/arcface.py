@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import math
-
 from torch import Tensor
 
-from afield.heads.angular import Gradient, add_angle, apply_gradient, check_gradient
+from afield.heads.angular import Gradient, add_angle, apply_gradient, check_gradient, check_margins
 from afield.heads.cosine import MarginHead
 from afield.heads.registry import HEADS
 
@@ -51,8 +49,7 @@ class ArcFaceHead(MarginHead):
         margin_warmup: int = 0,
     ) -> None:
         super().__init__(in_features, num_classes, scale=scale, margin_warmup=margin_warmup)
-        if not 0 <= margin_rad <= math.pi:
-            raise ValueError(f"margin_rad must lie in [0, pi], got {margin_rad!r}")
+        check_margins(margin_rad=margin_rad)
         check_gradient(gradient)
         self.margin_rad = margin_rad
         self.gradient = gradient

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import math
-
 from torch import Tensor
 
-from afield.heads.angular import Gradient, add_angle, apply_gradient, check_gradient, multiply_angle
+from afield.heads.angular import Gradient, add_angle, apply_gradient, check_gradient, check_margins, multiply_angle
 from afield.heads.cosine import MarginHead
 from afield.heads.registry import HEADS
 
@@ -44,12 +42,7 @@ class CombinedMarginHead(MarginHead):
         margin_warmup: int = 0,
     ) -> None:
         super().__init__(in_features, num_classes, scale=scale, margin_warmup=margin_warmup)
-        if not 1 <= margin_multiplier < math.inf:
-            raise ValueError(f"margin_multiplier must be at least 1, got {margin_multiplier!r}")
-        if not 0 <= margin_rad <= math.pi:
-            raise ValueError(f"margin_rad must lie in [0, pi], got {margin_rad!r}")
-        if not 0 <= margin_cos <= 2:
-            raise ValueError(f"margin_cos must lie in [0, 2], got {margin_cos!r}")
+        check_margins(margin_multiplier=margin_multiplier, margin_rad=margin_rad, margin_cos=margin_cos)
         check_gradient(gradient)
         self.margin_multiplier = margin_multiplier
         self.margin_rad = margin_rad

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from afield.heads.angular import check_margins
 from afield.heads.cosine import MarginHead
 from afield.heads.registry import HEADS
 
@@ -34,8 +35,7 @@ class CosFaceHead(MarginHead):
         margin_warmup: int = 0,
     ) -> None:
         super().__init__(in_features, num_classes, scale=scale, margin_warmup=margin_warmup)
-        if not 0 <= margin_cos <= 2:
-            raise ValueError(f"margin_cos must lie in [0, 2], got {margin_cos!r}")
+        check_margins(margin_cos=margin_cos)
         self.margin_cos = margin_cos
 
     def moved(self, cosine: Tensor) -> Tensor:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import math
-
 from torch import Tensor
 
-from afield.heads.angular import Gradient, apply_gradient, check_gradient, multiply_angle
+from afield.heads.angular import Gradient, apply_gradient, check_gradient, check_margins, multiply_angle
 from afield.heads.cosine import MarginHead
 from afield.heads.registry import HEADS
 
@@ -40,8 +38,7 @@ class SphereFaceHead(MarginHead):
         margin_warmup: int = 0,
     ) -> None:
         super().__init__(in_features, num_classes, scale=scale, margin_warmup=margin_warmup)
-        if not 1 <= margin_multiplier < math.inf:
-            raise ValueError(f"margin_multiplier must be at least 1, got {margin_multiplier!r}")
+        check_margins(margin_multiplier=margin_multiplier)
         check_gradient(gradient)
         self.margin_multiplier = margin_multiplier
         self.gradient = gradient
