@@ -11,7 +11,7 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from afield.commands import compare, evaluate, export, predict, report, train
+from afield.commands import Compare, Evaluate, Export, Predict, Report, Train, as_function
 from afield.errors import InputError
 
 if TYPE_CHECKING:
@@ -20,6 +20,13 @@ if TYPE_CHECKING:
     from afield.objective import Objective
 
 __version__ = "0.1.0"
+
+compare = as_function(Compare)
+train = as_function(Train)
+evaluate = as_function(Evaluate)
+predict = as_function(Predict)
+export = as_function(Export)
+report = as_function(Report)
 
 __all__ = [
     "InputError",

