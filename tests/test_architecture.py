@@ -22,6 +22,7 @@ MAY_IMPORT = {
     "classifier": BASE | {"objective"},
     "evaluation": {"errors", "registry", "records"},
     "training": BASE | {"augment", "classifier", "evaluation"},
+    "augmentors": BASE | {"augment", "evaluation", "losses", "training"},
     "reporting": {"errors", "records", "evaluation"},
     "experiments": ROOMS - TOP - {"deploy"},
     "deploy": ROOMS - TOP,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from afield.augment import AUGMENTATIONS
+from afield.augmentors import AUGMENTORS
 from afield.data import DATASETS
 from afield.evaluation import SELECTIONS
 from afield.experiments.recipes import RECIPES
@@ -17,6 +18,7 @@ REGISTRIES: dict[str, Registry] = {
     "losses": LOSSES,
     "heads": HEADS,
     "augmentations": AUGMENTATIONS,
+    "augmentors": AUGMENTORS,
     "backbones": BACKBONES,
     "datasets": DATASETS,
     "protocols": PROTOCOLS,

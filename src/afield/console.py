@@ -58,6 +58,10 @@ class ConsoleWatcher(Watcher):
         )
         self._show("epochs", report.epoch, report.epochs, detail)
 
+    def learning(self, epoch: int, epochs: int, detail: str) -> None:
+        """An epoch of learning an augmentation ended."""
+        self._show("learning the augmentation", epoch, epochs, detail)
+
     def _show(self, name: str, done: int, total: int, detail: str = "") -> None:
         if name not in self.tasks:
             self.tasks[name] = self.progress.add_task(name, total=total, detail="")

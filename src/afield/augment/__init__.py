@@ -1,5 +1,8 @@
 """Augmentations of batches ``[B, 3, H, W]``, float in [0, 1] or uint8, with a draw for each image."""
 
+from afield.augment.affine import AffineBounds, Decomposition, compose, decompose, identity_distance, warp_affine
+from afield.augment.affine_params import AffineParams
+from afield.augment.augmentor import AffineAugmentor, AugmentorConfig
 from afield.augment.augmix import AugMix
 from afield.augment.autoaugment import AutoAugment
 from afield.augment.chain import Chain, build_chain
@@ -10,31 +13,42 @@ from afield.augment.mixing import CutMix, Mixup
 from afield.augment.operations import apply_draws, describe, operate
 from afield.augment.params import Draws
 from afield.augment.randaugment import RandAugment
+from afield.augment.random_affine import RandomAffine
 from afield.augment.registry import AUGMENTATIONS, Augmentation, MixingAugmentation
 from afield.augment.standard import Identity, Standard
 from afield.augment.trivial import TrivialAugmentWide
 
 __all__ = [
     "AUGMENTATIONS",
+    "AffineAugmentor",
+    "AffineBounds",
+    "AffineParams",
     "AugMix",
     "Augmentation",
+    "AugmentorConfig",
     "AutoAugment",
     "Chain",
     "ColorJitter",
     "CutMix",
     "Cutout",
+    "Decomposition",
     "Draws",
     "Identity",
     "MixingAugmentation",
     "Mixup",
     "RandAugment",
+    "RandomAffine",
     "RandomErasing",
     "RandomResizedCrop",
     "Standard",
     "TrivialAugmentWide",
     "apply_draws",
     "build_chain",
+    "compose",
+    "decompose",
     "describe",
+    "identity_distance",
     "normalize",
     "operate",
+    "warp_affine",
 ]

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from torch import Generator, Tensor
 
 from afield.augment.registry import AUGMENTATIONS, Augmentation, MixingAugmentation
+from afield.errors import unknown_name
 
 
 @dataclass(frozen=True)
@@ -39,13 +40,24 @@ class MixingChain(Chain):
         return targets
 
 
-def build_chain(names: str) -> Augmentation:
+def build_chain(names: str, learned: Mapping[str, Augmentation] | None = None) -> Augmentation:
     """The augmentation of this name, or of several joined by ``+``.
+
+    Args:
+        names: of ``AUGMENTATIONS``, or of `learned`.
+        learned: augmentations by name that are not in the registry, because they are made for one run.
 
     Raises:
         InputError: an unknown name (the nearest are given).
     """
-    parts = [AUGMENTATIONS[name]() for name in names.split("+")]
+    own = learned or {}
+    parts = [own[name] if name in own else _named(name, own) for name in names.split("+")]
     if len(parts) == 1:
         return parts[0]
     return (MixingChain if any(isinstance(part, MixingAugmentation) for part in parts) else Chain)(parts)
+
+
+def _named(name: str, learned: Mapping[str, Augmentation]) -> Augmentation:
+    if name not in AUGMENTATIONS:
+        unknown_name("augmentation", name, (*AUGMENTATIONS.names, *learned))
+    return AUGMENTATIONS[name]()

@@ -36,7 +36,16 @@ class List:
 
     kind: Annotated[
         Literal[
-            "all", "recipes", "losses", "heads", "augmentations", "backbones", "datasets", "protocols", "selections"
+            "all",
+            "recipes",
+            "losses",
+            "heads",
+            "augmentations",
+            "augmentors",
+            "backbones",
+            "datasets",
+            "protocols",
+            "selections",
         ],
         tyro.conf.Positional,
     ] = "all"

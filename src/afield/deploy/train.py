@@ -47,4 +47,4 @@ def run_training(
         model = saved.Model(classifier, setup.data.class_names, setup.data.images.shape[1], run.config)
         saved.save(out, model, setup.backbone, recipe)
 
-    return execute(run, out, fabric, features=features, on_epoch=watch.epoch, on_trained=keep)
+    return execute(run, out, fabric, features=features, watch=watch, on_trained=keep)

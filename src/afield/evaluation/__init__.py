@@ -1,5 +1,6 @@
 """Metrics, selection rules and statistics. Free of torch."""
 
+from afield.evaluation.collapse import diagnose
 from afield.evaluation.metrics import accuracy, confusion, mean_average_precision, non_target_probabilities
 from afield.evaluation.selection import SELECTIONS
 from afield.evaluation.statistics import Estimate, estimate, paired_difference
@@ -9,6 +10,7 @@ __all__ = [
     "Estimate",
     "accuracy",
     "confusion",
+    "diagnose",
     "estimate",
     "mean_average_precision",
     "non_target_probabilities",

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 import torch
 from torch import nn
 
-from afield.augment import Augmentation, MixingAugmentation, build_chain
+from afield.augment import Augmentation, MixingAugmentation
 from afield.classifier import Classifier
 from afield.errors import InputError, first_line, unknown_name
 from afield.experiments.recipes import Recipe
@@ -74,17 +74,6 @@ def build_head_classifier(setup: Setup, recipe: Recipe, seed: int, features: int
         objective = build_objective(recipe, features, len(setup.data.class_names))
     mean, std = setup.backbone.normalisation
     return Classifier(nn.Identity(), objective, mean=mean, std=std, dropout=setup.training.dropout)
-
-
-def build_augmentation(setup: Setup, recipe: Recipe) -> Augmentation:
-    """The recipe's augmentation, else the setup's.
-
-    Raises:
-        InputError: unknown name, or a recipe that augments images where only features are seen.
-    """
-    if setup.freeze and recipe.augment not in (None, "none"):
-        raise InputError(f"recipe {recipe.name!r} has augment={recipe.augment!r}, which --freeze leaves without images")
-    return build_chain(recipe.augment or setup.training.augment)
 
 
 def check_targets(recipe: Recipe, objective: Objective, augmentation: Augmentation) -> None:

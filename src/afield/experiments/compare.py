@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from afield.data import make_fold, parts_of
 from afield.errors import InputError, first_line
 from afield.experiments.analysis import analyse, gallery, read_predictions
-from afield.experiments.build import build_augmentation, build_objective, check_targets
+from afield.experiments.augmentation import check_augmentation
+from afield.experiments.build import build_objective, check_targets
 from afield.experiments.features import frozen_features
 from afield.experiments.grid import comparison
 from afield.experiments.recipes import Recipe
@@ -47,7 +48,7 @@ def check(setup: Setup, recipes: Sequence[Recipe]) -> None:
         raise InputError(f"{what}: {first_line(error)}") from None
     for recipe in recipes:
         objective = build_objective(recipe, features, len(setup.data.class_names))
-        check_targets(recipe, objective, build_augmentation(setup, recipe))
+        check_targets(recipe, objective, check_augmentation(setup, recipe))
     for part in parts_of(setup.data):
         make_fold(setup.data, (part,), setup.validation, seed=0)
 
@@ -79,7 +80,7 @@ def run_free(
         folder = out / "runs" / run.hash
         try:
             with nullcontext() if fabric.world_size > 1 else exclusive(folder):
-                record = execute(run, folder, fabric, features=features, on_epoch=watch.epoch)
+                record = execute(run, folder, fabric, features=features, watch=watch)
         except HeldError:
             continue
         yield run, record

@@ -29,7 +29,9 @@ class Recipe:
         loss_options: keyword arguments by loss name, as ``{"label_smoothing": {"smoothing": 0.2}}``.
         linear_losses: weight by name, of losses on the head's class vectors as a linear layer; see `Objective`.
         neck: a linear layer with batch normalisation before the head.
-        augment: name in ``afield.augment.AUGMENTATIONS``, or several joined by ``+``; None takes the protocol's.
+        augment: name in ``afield.augment.AUGMENTATIONS`` or, learned in each run on its own training images, in
+            ``afield.augmentors.AUGMENTORS``; or several joined by ``+``. None takes the protocol's.
+        augment_options: settings of the learned one, as ``{"recognised": 0.8}``.
     """
 
     name: str
@@ -40,6 +42,7 @@ class Recipe:
     linear_losses: Mapping[str, float] = field(default_factory=dict)
     neck: bool = False
     augment: str | None = None
+    augment_options: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for field_name, kinds in _KINDS.items():
@@ -65,6 +68,7 @@ _KINDS = {
     "linear_losses": Mapping,
     "neck": bool,
     "augment": str | None,
+    "augment_options": Mapping,
 }
 """What a file or ``--set`` may put into each field."""
 

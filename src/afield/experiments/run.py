@@ -14,16 +14,21 @@ import torch
 from lightning_fabric import Fabric
 from numpy.typing import NDArray
 
+from afield.augment import build_chain
 from afield.classifier import Classifier
 from afield.data import make_fold
-from afield.experiments.build import build_augmentation, build_classifier, build_head_classifier
+from afield.experiments.augmentation import augmentation_names, learned_part
+from afield.experiments.build import build_classifier, build_head_classifier
 from afield.experiments.provenance import provenance
 from afield.experiments.recipes import Recipe
 from afield.experiments.setup import Setup
+from afield.experiments.stages import FIRST, SECOND, run_stages
+from afield.experiments.watcher import NOBODY, Watcher
 from afield.records import SCHEMA, read_json, run_hash, write_json
-from afield.training import EpochReport, Parts, Progress, Source, checkpoint, fit
+from afield.training import Parts, Progress, Source, checkpoint, fit
 
 RECORD, DONE, PREDICTIONS, CHECKPOINT = "record.json", "done", "predictions.safetensors", "checkpoint.safetensors"
+AUGMENTOR = "augmentor.safetensors"
 
 
 @dataclass(frozen=True)
@@ -63,7 +68,7 @@ def execute(
     fabric: Fabric,
     *,
     features: NDArray[np.float32] | None = None,
-    on_epoch: Callable[[EpochReport], None] = lambda report: None,
+    watch: Watcher = NOBODY,
     on_trained: Callable[[Classifier, Progress], None] = lambda classifier, progress: None,
 ) -> dict[str, Any]:
     """The run's record; trained only if `folder` holds no finished one, resumed where a checkpoint lies.
@@ -73,11 +78,11 @@ def execute(
         folder: of this run alone.
         fabric: device and precision.
         features: ``[N, D]`` of the whole data set, if the backbone is frozen.
-        on_epoch: called after each epoch.
+        watch: told of epochs.
         on_trained: called, on one process, with the trained classifier before the run counts as done.
     """
     if (folder / DONE).exists():
-        (folder / CHECKPOINT).unlink(missing_ok=True)
+        _unlink_checkpoints(folder)
         return read_json(folder / RECORD)
     began = time.perf_counter()
     setup, data = run.setup, run.setup.data
@@ -92,17 +97,24 @@ def execute(
         classifier = build_classifier(setup, run.recipe, run.seed)
     else:
         classifier = build_head_classifier(setup, run.recipe, run.seed, features.shape[1])
+    names = augmentation_names(setup, run.recipe)
+    learned = learned_part(names)
     with torch.random.fork_rng(devices=[]):
+        if learned is None:
+            training, augmentation = setup.training, build_chain(names)
+        else:
+            stages = run_stages(run, learned, classifier, parts, folder, fabric, watch)
+            training, augmentation = stages.training, build_chain(names, {learned: stages.augmentor})
         progress = fit(
             classifier,
             parts,
-            setup.training,
-            build_augmentation(setup, run.recipe),
+            training,
+            augmentation,
             seed=run.seed,
             label=run.label,
             checkpoint_file=folder / CHECKPOINT,
             fabric=fabric,
-            on_epoch=on_epoch,
+            on_epoch=watch.epoch,
         )
     record = {
         "schema": SCHEMA,
@@ -115,6 +127,7 @@ def execute(
         "images": {"train": len(parts.train), **{name: len(source) for name, source in parts.watched.items()}},
         "epochs": progress.epochs,
         "duration_s": round(time.perf_counter() - began, 3),
+        **({} if learned is None else {"learned": stages.record}),
         **provenance(),
     }
     if fabric.is_global_zero:
@@ -124,9 +137,16 @@ def execute(
             **checkpoint.prefixed("indices", {f"test/{k}": torch.from_numpy(v) for k, v in fold.tests.items()}),
         }
         checkpoint.save(folder / PREDICTIONS, tensors, {"best_epoch": progress.best_epoch})
+        if learned is not None:
+            stages.augmentor.write(folder / AUGMENTOR)
         on_trained(classifier, progress)
         write_json(folder / RECORD, record)
         (folder / DONE).touch()
-        (folder / CHECKPOINT).unlink()
+        _unlink_checkpoints(folder)
     fabric.barrier()
     return record
+
+
+def _unlink_checkpoints(folder: Path) -> None:
+    for name in (CHECKPOINT, FIRST, SECOND):
+        (folder / name).unlink(missing_ok=True)

@@ -10,7 +10,6 @@ from typing import Any
 
 import torch
 
-from afield.augment import build_chain
 from afield.data import ImageSet, Validation
 from afield.errors import InputError
 from afield.models import BACKBONES, BackboneConfig
@@ -28,7 +27,6 @@ class Setup:
     training: Training
 
     def __post_init__(self) -> None:
-        build_chain(self.training.augment)
         if self.freeze and self.training.augment != "none":
             raise InputError("--freeze extracts features once, so that --augment has nothing to act on")
 

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from afield.experiments.run import Run
-from afield.experiments.setup import Setup
+from typing import TYPE_CHECKING
+
 from afield.training import EpochReport
+
+if TYPE_CHECKING:
+    from afield.experiments.run import Run
+    from afield.experiments.setup import Setup
 
 
 class Watcher:
@@ -24,3 +28,9 @@ class Watcher:
 
     def epoch(self, report: EpochReport) -> None:
         """An epoch has ended."""
+
+    def learning(self, epoch: int, epochs: int, detail: str) -> None:
+        """An epoch of learning an augmentation has ended."""
+
+
+NOBODY = Watcher()

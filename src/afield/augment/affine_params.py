@@ -1,0 +1,29 @@
+"""Affine transformations as parameters of an augmentation, and their application to a batch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from afield.augment.affine import Padding, warp_affine
+from afield.augment.params import PerImage
+
+
+@dataclass(frozen=True)
+class AffineParams(PerImage):
+    """``theta`` ``[B, 2, 3]``, see `afield.augment.affine`; ``applied`` ``[B]``: to which images."""
+
+    theta: Tensor
+    applied: Tensor
+
+
+def apply_affine(images: Tensor, params: AffineParams, padding: Padding) -> Tensor:
+    """A new batch ``[B, 3, H, W]``, uint8 or float, some images transformed, the others the same to the bit."""
+    rows = params.applied.nonzero().squeeze(1).to(images.device)
+    chosen = images.index_select(0, rows)
+    warped = warp_affine(chosen.float(), params.theta.to(images.device, torch.float32).index_select(0, rows), padding)
+    if not images.is_floating_point():
+        warped = warped.round_()
+    return images.index_copy(0, rows, warped.to(images.dtype))

@@ -1,0 +1,157 @@
+"""A spatial transformer that chooses each image's affine transformation."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Literal, Self
+
+import safetensors.torch
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Generator, Tensor
+
+from afield.augment.affine import AffineBounds, Padding, compose
+from afield.augment.affine_params import AffineParams, apply_affine
+from afield.augment.calling import OnBatch
+from afield.augment.localisation import Localisation
+from afield.errors import InputError
+from afield.records import write_atomic
+
+NOISE = 8
+FIRST_WIDTH = -2.0
+"""What is added to the network's raw widths, so that the first transformations are small: sigmoid(-2) = 0.12."""
+
+
+@dataclass(frozen=True)
+class AugmentorConfig:
+    """What an `AffineAugmentor` can choose.
+
+    Attributes:
+        form: ``bounded`` rotation, scale, shear and translation, or six ``free`` numbers added to the identity.
+        draw: ``distribution``, a centre and a width an image between which it draws; ``noise``, a choice that depends
+            on random numbers given to the network; ``point``, always the same for the same image, as in the paper.
+        bounds: of the bounded form.
+        probability: of transforming an image, where it augments.
+        padding: what lies outside the image: its reflection, or zeros.
+
+    Raises:
+        ValueError: an unknown name, or a probability outside 0 to 1.
+    """
+
+    form: Literal["bounded", "free"] = "bounded"
+    draw: Literal["distribution", "noise", "point"] = "distribution"
+    bounds: AffineBounds = field(default_factory=AffineBounds)
+    probability: float = 1.0
+    padding: Padding = "reflection"
+
+    def __post_init__(self) -> None:
+        allowed = {
+            "form": ("bounded", "free"),
+            "draw": ("distribution", "noise", "point"),
+            "padding": ("reflection", "zeros"),
+        }
+        for name, values in allowed.items():
+            if getattr(self, name) not in values:
+                raise ValueError(f"{name} must be one of {', '.join(values)}, got {getattr(self, name)!r}")
+        if not 0 <= self.probability <= 1:
+            raise ValueError(f"probability must lie between 0 and 1, got {self.probability!r}")
+
+
+@dataclass(frozen=True)
+class AffineChoice:
+    """What the network says of a batch: parameters are uniform in ``centre`` ± ``width``, each ``[B, 6]``.
+
+    In units of the bound, so that nothing leaves [-1, 1]; in the free form, of the matrix.
+    """
+
+    centre: Tensor
+    width: Tensor
+
+
+class AffineAugmentor(OnBatch):
+    """Images to affine transformations of them, image by image; at first close to the identity.
+
+    It is trained by `afield.augmentors.learn_affine`; once trained it augments like every other augmentation here.
+
+    Args:
+        config: see `AugmentorConfig`.
+
+    Attributes:
+        network: what is trained, an `nn.Module`.
+
+    Example:
+        >>> import torch
+        >>> from afield.augment import AffineAugmentor
+        >>> images = torch.rand(2, 3, 32, 32)
+        >>> augment = AffineAugmentor()
+        >>> augment(images).shape
+        torch.Size([2, 3, 32, 32])
+
+    References:
+        Learned augmentation, seen as active learning (paper B); Jaderberg et al., "Spatial Transformer Networks",
+        NeurIPS 2015.
+    """
+
+    def __init__(self, config: AugmentorConfig | None = None) -> None:
+        self.config = config or AugmentorConfig()
+        self.network = Localisation(
+            outputs=12 if self.config.draw == "distribution" else 6, noise=NOISE if self.config.draw == "noise" else 0
+        )
+        self._limits = self.config.bounds.limits()
+
+    def choose(self, images: Tensor, noise: Tensor) -> AffineChoice:
+        """Images ``[B, 3, H, W]`` in [0, 1], noise as `draw_noise` gives it -> where their parameters may lie."""
+        raw = self.network(images, noise if self.config.draw == "noise" else noise[:, :0])
+        centre, width = raw[:, :6], torch.zeros_like(raw[:, :6])
+        if self.config.draw == "distribution":
+            width = (raw[:, 6:] + FIRST_WIDTH).sigmoid()
+        if self.config.form == "bounded":
+            centre = centre.tanh() * (1 - width)
+        return AffineChoice(centre, width)
+
+    def theta(self, choice: AffineChoice, noise: Tensor) -> Tensor:
+        """The matrices ``[B, 2, 3]`` that the noise picks; the gradient reaches the choice."""
+        numbers = choice.centre + choice.width * noise[:, :6]
+        if self.config.form == "bounded":
+            return compose(numbers * self._limits.to(numbers.device))
+        return numbers.view(-1, 2, 3) + torch.eye(2, 3, device=numbers.device)
+
+    def draw_noise(self, count: int, generator: Generator) -> Tensor:
+        """Uniform in [-1, 1], ``[B, 8]``, on the augmentor's device."""
+        return (2 * torch.rand(count, NOISE, generator=generator) - 1).to(self.network.out.weight.device)
+
+    @torch.no_grad()
+    def sample(self, images: Tensor, generator: Generator) -> AffineParams:
+        """Choose a transformation for each image of a batch ``[B, 3, H, W]``, uint8 or float in [0, 1]."""
+        noise = self.draw_noise(len(images), generator)
+        pixels = images if images.is_floating_point() else images.float().div_(255)
+        theta = self.theta(self.choose(pixels.float(), noise), noise)
+        return AffineParams(theta, torch.rand(len(images), generator=generator) < self.config.probability)
+
+    def apply(self, images: Tensor, params: AffineParams) -> Tensor:
+        """See `afield.augment.affine_params.apply_affine`."""
+        return apply_affine(images, params, self.config.padding)
+
+    def write(self, path: Path) -> None:
+        """Config and weights as one safetensors file."""
+        tensors = {name: tensor.cpu().contiguous() for name, tensor in self.network.state_dict().items()}
+        write_atomic(path, safetensors.torch.save(tensors, metadata={"augmentor": json.dumps(asdict(self.config))}))
+
+    @classmethod
+    def read(cls, path: Path) -> Self:
+        """What `write` wrote.
+
+        Raises:
+            InputError: no such file, or not an augmentor.
+        """
+        try:
+            with safe_open(path, framework="pt") as file:
+                config = json.loads((file.metadata() or {})["augmentor"])
+                config["bounds"] = AffineBounds(**config["bounds"])
+                augmentor = cls(AugmentorConfig(**config))
+                augmentor.network.load_state_dict({name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118
+        except (SafetensorError, OSError, KeyError, TypeError, ValueError, RuntimeError) as error:
+            raise InputError(f"{path} cannot be read as a learned augmentor: {error}") from None
+        return augmentor

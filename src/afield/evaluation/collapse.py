@@ -1,0 +1,48 @@
+"""How a learned augmentor can fail, told from what was measured of it. Free of torch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+SMALLEST_DISTANCE = 0.05
+"""Of theta from the identity: a rotation of two degrees."""
+SMALLEST_SPREAD = 0.02
+SMALLEST_SHARE_RECOGNISED = 0.5
+LARGEST_SHARE_AT_BOUND = 0.5
+
+REMEDIES = {
+    "identity": "the transformations are the identity: the classifier sees nothing new",
+    "one corner": "every image is transformed in the same way, as far as the bound allows",
+    "destroyed": "the teacher no longer recognises the images",
+}
+"""The collapses by name, each in a sentence."""
+
+
+def diagnose(measures: Mapping[str, float], settings: Mapping[str, Any]) -> dict[str, str]:
+    """The collapses that these measures show: name -> what happened, and the setting that helps.
+
+    Args:
+        measures: see `afield.augmentors.measure`.
+        settings: the fields of `afield.augmentors.AffineSettings`.
+    """
+    found = {}
+    if measures["distance"] < SMALLEST_DISTANCE:
+        found["identity"] = _helping_identity(settings)
+    else:
+        spread = max(measures["image_spread"], measures["draw_spread"])
+        if spread < SMALLEST_SPREAD or measures["at_bound"] > LARGEST_SHARE_AT_BOUND:
+            found["one corner"] = "augmentor.draw=distribution with a spread_weight above 0 helps"
+        if measures["recognised_after"] < SMALLEST_SHARE_RECOGNISED * measures["recognised_before"]:
+            found["destroyed"] = "recognised=0.9 helps, with adaptive weight (recognition_weight=null)"
+    return {name: f"{REMEDIES[name]}; {help}" for name, help in found.items()}
+
+
+def _helping_identity(settings: Mapping[str, Any]) -> str:
+    if settings["sign"] == "printed":
+        return "sign=corrected helps: the printed sign lowers the entropy"
+    if settings["discriminator"] != "none":
+        return "discriminator=none helps, with bounded output"
+    if settings["recognised"] is not None and settings["recognised"] > 0.9:
+        return "a smaller recognised helps"
+    return "a larger entropy_weight or spread_weight helps"
