@@ -8,7 +8,7 @@ axes run from -1 to 1, x to the right and y downwards. It is composed as rotatio
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Literal
 
 import torch
@@ -81,8 +81,11 @@ class Decomposition(PerImage):
 
     def describe(self, image: int) -> str:
         """One image's, to show: ``"12°, 1.10 x 0.93, shear 0.05, shift 2.0, -1.5 px"``."""
-        turn, wide, high, shear, x, y = (float(getattr(self, name)[image]) for name in self.__dataclass_fields__)
-        return f"{turn:.0f}°, {wide:.2f} x {high:.2f}, shear {shear:.2f}, shift {x:.1f}, {y:.1f} px"
+        values = {field.name: float(getattr(self, field.name)[image]) for field in fields(self)}
+        # Adding zero takes the sign off a rounded -0.
+        turn, x, y = (round(values[name], 1) + 0.0 for name in ("rotation", "shift_x", "shift_y"))
+        size = f"{values['scale_x']:.2f} x {values['scale_y']:.2f}"
+        return f"{turn:.0f}°, {size}, shear {round(values['shear'], 2) + 0.0:.2f}, shift {x:.1f}, {y:.1f} px"
 
 
 def decompose(theta: Tensor, height: int, width: int) -> Decomposition:

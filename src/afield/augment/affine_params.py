@@ -22,6 +22,8 @@ class AffineParams(PerImage):
 def apply_affine(images: Tensor, params: AffineParams, padding: Padding) -> Tensor:
     """A new batch ``[B, 3, H, W]``, uint8 or float, some images transformed, the others the same to the bit."""
     rows = params.applied.nonzero().squeeze(1).to(images.device)
+    if not len(rows):
+        return images.clone()
     chosen = images.index_select(0, rows)
     warped = warp_affine(chosen.float(), params.theta.to(images.device, torch.float32).index_select(0, rows), padding)
     if not images.is_floating_point():
