@@ -74,6 +74,8 @@ LEARNED: dict[str, AffineSettings] = {
     "distribution, fixed teacher weight": dataclasses.replace(SPREAD, recognised=0.9, recognition_weight=1.0),
     "distribution, adaptive teacher": FROZEN,
     "default, no spread reward": AffineSettings(spread_weight=0.0),
+    "default, more entropy": AffineSettings(entropy_weight=5.0, spread_weight=0.02),
+    "default, recognised 0.8": AffineSettings(recognised=0.8),
     "default, on half": AffineSettings(augmentor=AugmentorConfig(probability=0.5)),
     DEFAULT: AffineSettings(),
 }

@@ -25,8 +25,8 @@ class AffineSettings:
             transformed; the weight of its cross-entropy adapts to that. None: no teacher.
         recognition_weight: a fixed weight for the teacher's cross-entropy, in place of the adaptive one.
         spread_weight: reward for the logarithm of the widths between which transformations are drawn.
-        refresh: whether the classifier goes on learning, on the transformed images; the teacher is then its moving
-            average. Otherwise both stay as they are.
+        refresh: whether a copy of the classifier goes on learning, on the transformed images; the teacher is then its
+            moving average. Otherwise both stay as they are.
         refresh_rate: learning rate of that classifier, for SGD with momentum 0.9.
         epochs: passes over the training images.
         batch_size: images a step.
@@ -46,7 +46,7 @@ class AffineSettings:
     recognised: float | None = 0.9
     recognition_weight: float | None = None
     spread_weight: float = 0.1
-    refresh: bool = False
+    refresh: bool = True
     refresh_rate: float = 0.02
     epochs: int = 10
     batch_size: int = 128
@@ -57,7 +57,8 @@ class AffineSettings:
         """Check what is given."""
         for name, low, high in _RANGES:
             value = getattr(self, name)
-            if value is not None and not low <= value <= high:
+            number = isinstance(value, int | float) and not isinstance(value, bool)
+            if value is not None and not (number and low <= value <= high):
                 raise InputError(f"{name} must lie between {low:g} and {high:g}, got {value!r}")
         for name, allowed in _CHOICES.items():
             if getattr(self, name) not in allowed:

@@ -1,0 +1,336 @@
+"""The game between augmentor, classifier, teacher and discriminator, and how its failures are told."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import subprocess
+import sys
+import time
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from lightning_fabric import Fabric
+from torch import nn
+
+from afield.augment import AffineBounds, AugmentorConfig, identity_distance
+from afield.augmentors import AffineGame, AffineSettings, learn_affine, measure, read_settings
+from afield.augmentors import learn as learning
+from afield.augmentors.game import adversarial_loss, discriminator_loss
+from afield.errors import InputError
+from afield.evaluation import diagnose
+from afield.training import Source
+
+POINT = AugmentorConfig(draw="point")
+ALONE = AffineSettings(augmentor=AugmentorConfig(), recognised=None, refresh=False)
+
+
+class Corners(nn.Module):
+    """A classifier of four classes: which corner of the image is brightest, surer the larger the difference."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.sharpness = nn.Parameter(torch.tensor(8.0))
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """Images ``[B, 3, H, W]`` -> logits ``[B, 4]``."""
+        return self.sharpness * nn.functional.adaptive_avg_pool2d(images.mean(dim=1, keepdim=True), 2).flatten(1)
+
+
+@pytest.fixture
+def source() -> Source:
+    rng = np.random.default_rng(0)
+    labels = np.arange(96) % 4
+    images = rng.integers(0, 60, size=(96, 12, 12, 3), dtype=np.uint8)
+    for i, label in enumerate(labels):
+        top, left = 6 * (label // 2), 6 * (label % 2)
+        images[i, top : top + 6, left : left + 6] += 180
+    return Source(images, labels.astype(np.int64), np.arange(96))
+
+
+def batch(source: Source) -> tuple[torch.Tensor, torch.Tensor]:
+    return source.take(np.arange(len(source)))
+
+
+def generator(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def play(settings: AffineSettings, source: Source, steps: int = 60) -> tuple[AffineGame, dict[str, float]]:
+    torch.manual_seed(0)
+    game, draws = AffineGame(settings, Corners()), generator()
+    for _ in range(steps):
+        game.step(*batch(source), draws)
+    return game, measure(game, [batch(source)], generator(1))
+
+
+def learn(source: Source, settings: AffineSettings, file: Path, **options):
+    fabric = Fabric(accelerator="cpu", devices=1)
+    return learn_affine(
+        Corners(), source, {"validation": source}, settings, seed=3, checkpoint_file=file, fabric=fabric, **options
+    )
+
+
+def test_the_corrected_sign_raises_the_entropy_and_the_printed_one_does_not(source):
+    settings = dataclasses.replace(ALONE, augmentor=POINT, learning_rate=1e-2)
+    _, corrected = play(settings, source)
+    _, printed = play(dataclasses.replace(settings, sign="printed"), source)
+    assert corrected["entropy_after"] > corrected["entropy_before"] + 0.2
+    assert printed["entropy_after"] <= printed["entropy_before"] + 0.01
+    assert corrected["entropy_before"] == pytest.approx(printed["entropy_before"])
+
+
+def test_the_teacher_keeps_the_class_where_entropy_alone_destroys_it(source):
+    """Corners that trade places are as uncertain as any: only a teacher notices."""
+    wide = AugmentorConfig(bounds=AffineBounds(90.0, 1.3, 0.2, 0.4))
+    alone = dataclasses.replace(ALONE, augmentor=wide, learning_rate=3e-3)
+    _, destroyed = play(alone, source, steps=120)
+    game, kept = play(dataclasses.replace(alone, recognised=0.9), source, steps=120)
+    assert destroyed["recognised_before"] == 1.0
+    assert destroyed["recognised_after"] < 0.5
+    assert kept["entropy_after"] > kept["entropy_before"] + 0.5
+    assert kept["recognised_after"] > 0.8
+    assert game.multiplier > 1
+    assert "destroyed" in diagnose(destroyed, dataclasses.asdict(alone))
+    assert diagnose(kept, dataclasses.asdict(alone)) == {}
+
+
+def test_the_multiplier_falls_while_all_are_recognised_and_stays_where_it_is_fixed(source):
+    settings = dataclasses.replace(ALONE, recognised=0.5, entropy_weight=0.0, spread_weight=0.0)
+    game, _ = play(settings, source, steps=4)
+    assert float(game.multiplier) == pytest.approx(math.exp(-4 * 0.5 * 0.5), rel=1e-5)
+    fixed, _ = play(dataclasses.replace(settings, recognition_weight=0.3), source, steps=4)
+    assert float(fixed.multiplier) == pytest.approx(0.3)
+
+
+def test_the_reward_for_spread_widens_what_is_drawn(source):
+    quiet = dataclasses.replace(ALONE, entropy_weight=0.0, learning_rate=1e-2)
+    _, without = play(dataclasses.replace(quiet, spread_weight=0.0), source)
+    _, with_reward = play(dataclasses.replace(quiet, spread_weight=0.1), source)
+    assert with_reward["draw_spread"] > 2 * without["draw_spread"]
+
+
+def test_a_target_entropy_is_reached_and_not_passed(source):
+    settings = dataclasses.replace(
+        ALONE, augmentor=POINT, target_entropy=0.6, entropy_weight=5.0, learning_rate=1e-2, form="gap"
+    )
+    _, found = play(settings, source, steps=150)
+    assert found["entropy_after"] == pytest.approx(0.6 * 2, abs=0.1)
+
+
+def test_a_frozen_classifier_stays_as_it_is_and_a_refreshed_one_learns(source):
+    frozen, _ = play(ALONE, source, steps=3)
+    refreshed, _ = play(dataclasses.replace(ALONE, recognised=0.9, refresh=True), source, steps=3)
+    assert float(frozen.classifier.sharpness) == 8.0
+    assert frozen.teacher is frozen.classifier
+    assert float(refreshed.classifier.sharpness.detach()) != 8.0
+    # The teacher is its moving average, three steps behind.
+    assert 8.0 < float(refreshed.teacher.sharpness) < float(refreshed.classifier.sharpness.detach())
+
+
+def test_the_given_classifier_is_never_changed(source, tmp_path):
+    classifier = Corners()
+    settings = dataclasses.replace(ALONE, recognised=0.9, refresh=True, epochs=1)
+    fabric = Fabric(accelerator="cpu", devices=1)
+    learn_affine(classifier, source, {}, settings, seed=0, checkpoint_file=tmp_path / "c", fabric=fabric)
+    assert float(classifier.sharpness.detach()) == 8.0
+    assert classifier.sharpness.requires_grad
+
+
+def test_adversarial_losses_in_longhand():
+    fake = torch.tensor([0.0, 2.0], dtype=torch.float64)
+    probability = 1 / (1 + torch.exp(-fake))
+    torch.testing.assert_close(adversarial_loss(fake, "saturating"), (1 - probability).log().mean())
+    torch.testing.assert_close(adversarial_loss(fake, "non_saturating"), -probability.log().mean())
+    mean = nn.Sequential(nn.Flatten(), nn.AdaptiveAvgPool1d(1), nn.Flatten(0))
+    real, warped = torch.full((2, 3, 2, 2), 1.0), torch.full((2, 3, 2, 2), -1.0)
+    expected = -2 * math.log(1 / (1 + math.exp(-1)))
+    assert float(discriminator_loss(mean, real, warped)) == pytest.approx(expected, rel=1e-6)
+
+
+def test_a_discriminator_tells_what_is_plainly_transformed(source):
+    zeros = AugmentorConfig(draw="distribution", bounds=AffineBounds(0.0, 1.0, 0.0, 1.0), padding="zeros")
+    settings = dataclasses.replace(
+        ALONE, augmentor=zeros, discriminator="non_saturating", discriminator_rate=0.3, learning_rate=1e-12
+    )
+    torch.manual_seed(0)
+    game = AffineGame(settings, Corners())
+    with torch.no_grad():
+        game.network.out.bias[:6] = 2.0  # far to one side
+    before = measure(game, [batch(source)], generator())
+    for _ in range(60):
+        game.step(*batch(source), generator())
+    after = measure(game, [batch(source)], generator())
+    assert after["discriminator_loss"] < before["discriminator_loss"] - 0.3
+    assert after["discriminator_accuracy"] > 0.9
+
+
+def test_measures_of_the_identity(source):
+    settings = dataclasses.replace(ALONE, augmentor=POINT)
+    game = AffineGame(settings, Corners())
+    found = measure(game, [batch(source)], generator())
+    assert found["distance"] == found["image_spread"] == found["draw_spread"] == found["at_bound"] == 0.0
+    assert found["entropy_after"] == pytest.approx(found["entropy_before"], abs=1e-5)
+    assert found["recognised_after"] == found["recognised_before"] == 1.0
+    p = Corners()(batch(source)[0]).detach().softmax(dim=1)
+    assert found["entropy_before"] == pytest.approx(float(-(p * p.log2()).sum(dim=1).mean()), rel=1e-5)
+
+
+def test_measures_of_draws_in_longhand(source):
+    game = AffineGame(ALONE, Corners())
+    images, targets = batch(source)
+    found = measure(game, [(images[:40], targets[:40]), (images[40:], targets[40:])], generator(7))
+    draws, thetas = generator(7), []
+    for part in (images[:40], images[40:]):
+        drawn = []
+        for _ in range(4):
+            noise = game.augmentor.draw_noise(len(part), draws)
+            drawn.append(game.augmentor.theta(game.augmentor.choose(part, noise), noise).detach())
+        thetas.append(torch.stack(drawn))
+    theta = torch.cat(thetas, dim=1)
+    assert found["distance"] == pytest.approx(float(identity_distance(theta.flatten(0, 1)).mean()), rel=1e-5)
+    assert found["draw_spread"] == pytest.approx(float(theta.flatten(2).std(dim=0).mean()), rel=1e-5)
+    assert found["image_spread"] == pytest.approx(float(theta.mean(dim=0).flatten(1).std(dim=0).mean()), rel=1e-5)
+
+
+HEALTHY = {
+    "distance": 0.3,
+    "image_spread": 0.05,
+    "draw_spread": 0.1,
+    "at_bound": 0.0,
+    "recognised_before": 0.8,
+    "recognised_after": 0.7,
+}
+SETTINGS = dataclasses.asdict(AffineSettings())
+
+
+@pytest.mark.parametrize(
+    ("measures", "settings", "collapse", "help"),
+    [
+        ({"distance": 0.01}, {"sign": "printed"}, "identity", "sign=corrected"),
+        ({"distance": 0.01}, {"discriminator": "saturating"}, "identity", "discriminator=none"),
+        ({"distance": 0.01}, {"recognised": 0.99}, "identity", "a smaller recognised"),
+        ({"distance": 0.01}, {"recognised": None}, "identity", "entropy_weight"),
+        ({"image_spread": 0.001, "draw_spread": 0.001}, {}, "one corner", "draw=distribution"),
+        ({"at_bound": 0.9}, {}, "one corner", "spread_weight"),
+        ({"recognised_after": 0.3}, {}, "destroyed", "recognised=0.9"),
+    ],
+)
+def test_each_collapse_is_named_with_the_setting_that_helps(measures, settings, collapse, help):
+    found = diagnose(HEALTHY | measures, SETTINGS | settings)
+    assert list(found) == [collapse]
+    assert help in found[collapse]
+
+
+def test_what_is_healthy_is_no_collapse():
+    assert diagnose(HEALTHY, SETTINGS) == {}
+
+
+def test_a_collapse_is_warned_of(source, tmp_path):
+    settings = dataclasses.replace(ALONE, augmentor=POINT, sign="printed", epochs=1)
+    with pytest.warns(UserWarning, match="the augmentor collapsed \\(identity\\).*sign=corrected helps"):
+        found = learn(source, settings, tmp_path / "c")
+    assert list(found.collapses) == ["identity"]
+
+
+@pytest.mark.parametrize("refresh", [False, True])
+def test_learning_goes_on_bit_for_bit_from_any_checkpoint(source, tmp_path, monkeypatch, refresh):
+    settings = AffineSettings(refresh=refresh, discriminator="saturating", epochs=2, batch_size=32)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        whole = learn(source, settings, tmp_path / "whole")
+        monkeypatch.setattr(learning, "CHECKPOINT_SECONDS", 0.0)
+        save, saves = learning._save, []
+
+        class StoppedError(Exception):
+            pass
+
+        def stop(*args):
+            save(*args)
+            saves.append(args)
+            raise StoppedError
+
+        monkeypatch.setattr(learning, "_save", stop)
+        file = tmp_path / "parts"
+        for _ in range(20):
+            try:
+                parts = learn(source, settings, file)
+                break
+            except StoppedError:
+                pass
+    assert len(saves) == 6
+    assert parts.epochs == whole.epochs
+    for name, weight in whole.augmentor.network.state_dict().items():
+        assert torch.equal(weight, parts.augmentor.network.state_dict()[name])
+
+
+def test_an_epoch_is_reported_with_what_matters(source, tmp_path):
+    lines = []
+    found = learn(
+        source, dataclasses.replace(ALONE, epochs=2), tmp_path / "c", on_epoch=lambda *line: lines.append(line)
+    )
+    assert [line[:2] for line in lines] == [(1, 2), (2, 2)]
+    assert lines[-1][2].startswith(f"distance {found.epochs[-1]['validation']['distance']:.2f}, entropy ")
+    assert len(found.epochs) == 3
+    assert set(found.epochs[0]) == {"train", "validation"}
+    assert found.seconds > 0
+
+
+def test_settings_are_read_from_nested_tables():
+    found = read_settings(AffineSettings, {"sign": "printed", "augmentor": {"bounds": {"rotation": 5.0}}}, "learned")
+    assert (found.sign, found.augmentor.bounds.rotation, found.augmentor.form) == ("printed", 5.0, "bounded")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"sgin": "printed"}, "unknown setting of learned: 'sgin'; did you mean 'sign'"),
+        ({"sign": "wrong"}, "sign must be one of corrected, printed, got 'wrong'"),
+        ({"epochs": 0}, "epochs must lie between 1 and 100000, got 0"),
+        ({"recognised": 1.5}, "recognised must lie between 0 and 1, got 1.5"),
+        ({"form": "gap", "sign": "printed"}, "form=gap has the corrected sign only"),
+        ({"recognised": None, "recognition_weight": 1.0}, "recognised must not be null"),
+        ({"target_entropy": 0.5, "sign": "printed"}, "target_entropy has no sign to print"),
+        ({"augmentor": 3}, "augmentor is a table of settings, got 3"),
+        ({"augmentor": {"form": "round"}}, "form must be one of bounded, free, got 'round'"),
+        ({"augmentor": {"bounds": {"rotation": 999}}}, "rotation must lie between 0 and 180"),
+        ({"entropy_weight": "much"}, "entropy_weight"),
+    ],
+)
+def test_wrong_settings_are_named(options, message):
+    with pytest.raises(InputError, match=message):
+        read_settings(AffineSettings, options, "learned")
+
+
+def run(out: Path, *more: str) -> list[str]:
+    return [
+        *(sys.executable, "-W", "ignore", "-m", "afield", "compare", "--recipes", "erm", "--augment", "crop+learned"),
+        *("--seeds", "1", "--epochs", "2", "--batch-size", "256", "--out", str(out)),
+        *("--set", "augment_options.epochs=1", *more),
+    ]
+
+
+@pytest.mark.parametrize("stage", [1, 2, 3])
+def test_a_run_that_is_killed_in_a_stage_goes_on_to_the_same_result(tmp_path, stage):
+    """Checkpoints are written at every step; the run is killed as soon as the stage's own is there."""
+    program = (
+        "import sys; import afield.training.loop as a, afield.augmentors.learn as b; "
+        "a.CHECKPOINT_SECONDS = b.CHECKPOINT_SECONDS = 0.0; from afield.cli import main; main(sys.argv[1:])"
+    )
+    command = [sys.executable, "-W", "ignore", "-c", program, *run(tmp_path / "killed")[5:]]
+    name = {1: "stage1.safetensors", 2: "stage2.safetensors", 3: "checkpoint.safetensors"}[stage]
+    process = subprocess.Popen(command, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+    until = time.monotonic() + 120
+    while not list((tmp_path / "killed").glob(f"runs/*/{name}")):
+        assert process.poll() is None
+        assert time.monotonic() < until
+        time.sleep(0.01)
+    process.kill()
+    process.wait()
+    for out in ("killed", "whole"):
+        subprocess.run(run(tmp_path / out), check=True, capture_output=True)
+    summaries = [(tmp_path / out / "summary.json").read_text() for out in ("killed", "whole")]
+    assert summaries[0] == summaries[1]
