@@ -19,6 +19,7 @@ import dataclasses
 import json
 import math
 import time
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -40,7 +41,7 @@ from afield.augment import (
 from afield.augmentors import AffineSettings, learn_affine
 from afield.classifier import Classifier
 from afield.data import ImageSet, Validation, load, make_fold
-from afield.evaluation import accuracy, estimate, paired_difference
+from afield.evaluation import accuracy, diagnose, estimate, paired_difference
 from afield.experiments.build import build_classifier
 from afield.experiments.provenance import provenance
 from afield.experiments.recipes import Recipe
@@ -108,9 +109,9 @@ class Study:
 
     def train(
         self, classifier: Classifier, training: Training, augmentation: Augmentation, seed: int, to: Path
-    ) -> None:
-        """Train a classifier in place, resumably."""
-        fit(
+    ) -> float:
+        """Train a classifier in place, resumably; the validation accuracy of the last epoch."""
+        progress = fit(
             classifier,
             self.parts(seed)[0],
             training,
@@ -120,6 +121,7 @@ class Study:
             checkpoint_file=to,
             fabric=self.fabric,
         )
+        return float(progress.epochs[-1]["validation"]["accuracy"])
 
     def first(self, seed: int) -> Classifier:
         """Stage one's classifier, trained once a seed."""
@@ -134,16 +136,17 @@ class Study:
             return read_json(file)
         classifier, (parts, test) = self.first(seed), self.parts(seed)
         augmentation, learned = self.augmentation(arm, seed, classifier, parts)
-        began, checkpoint = time.monotonic(), file.with_suffix(".safetensors")
+        began, checkpoint = time.process_time(), file.with_suffix(".safetensors")
         tuned = copy.deepcopy(classifier)
-        self.train(tuned, self.tuning, augmentation, seed_for("tuning", seed), checkpoint)
-        seconds = time.monotonic() - began
+        validation = self.train(tuned, self.tuning, augmentation, seed_for("tuning", seed), checkpoint)
+        seconds = time.process_time() - began
         logits = predict(tuned, test, batch_size=500, fabric=self.fabric).numpy()
         record = {
             "arm": arm,
             "seed": seed,
             "accuracy": accuracy(logits, test.labels[test.indices]),
-            "tuning_s": round(seconds, 1),
+            "validation_accuracy": validation,
+            "tuning_cpu_s": round(seconds, 1),
             **learned,
             "images": {"train": len(parts.train), "validation": len(parts.val), "test": len(test)},
             **provenance(),
@@ -159,6 +162,7 @@ class Study:
         if arm in LEARNED:
             settings = dataclasses.replace(LEARNED[arm], epochs=self.second_epochs)
             file = self.work / "augmentors" / f"{seed}-{arm.replace(' ', '_')}.safetensors"
+            began = time.process_time()
             learned = learn_affine(
                 Predictor(classifier),
                 parts.train,
@@ -171,10 +175,9 @@ class Study:
             learned.augmentor.write(file)
             return learned.augmentor, {
                 "settings": dataclasses.asdict(settings),
-                "search_s": round(learned.seconds, 1),
+                "search_cpu_s": round(time.process_time() - began, 1),
                 "measures": learned.epochs[-1]["validation"],
                 "epochs": learned.epochs,
-                "collapses": learned.collapses,
             }
         if arm in (MATCHED, MATCHED_HALF):
             default = AffineAugmentor.read(self.work / "augmentors" / f"{seed}-{DEFAULT}.safetensors")
@@ -234,9 +237,12 @@ def summarise(records: list[dict[str, Any]]) -> list[dict[str, Any]]:
             gains = [r["measures"]["entropy_after"] - r["measures"]["entropy_before"] for r in group]
             kept = [r["measures"]["recognised_after"] / r["measures"]["recognised_before"] for r in group]
             row |= {"entropy_gain": estimate(gains).as_dict(), "kept": estimate(kept).as_dict()}
-            row["collapses"] = sorted({name for record in group for name in record["collapses"]})
-        for cost in ("search_s", "tuning_s"):
-            row[cost] = estimate([record.get(cost, 0.0) for record in group]).mean
+            found = [diagnose(record["measures"], record["settings"]) for record in group]
+            row["collapses"] = dict(Counter(name for each in found for name in each))
+        for name in ("validation_accuracy", "search_cpu_s", "tuning_cpu_s"):
+            values = [record[name] for record in group if name in record]
+            if values:
+                row[name] = estimate(values).as_dict()
         rows.append(row)
     return rows
 
@@ -259,7 +265,7 @@ def show(rows: list[dict[str, Any]]) -> None:
                 if "kept" in row
                 else ("", "")
             ),
-            f"{row['search_s']:.0f}",
+            f"{row['search_cpu_s']['mean']:.0f}" if "search_cpu_s" in row else "",
         ]
         print(f"{row['arm']:36}" + "".join(f"{cell:>11}" for cell in cells), "", ", ".join(row.get("collapses", [])))
 

@@ -7,12 +7,14 @@ from typing import Any
 
 SMALLEST_DISTANCE = 0.05
 """Of theta from the identity: a rotation of two degrees."""
+SMALLEST_GAIN = 0.05
+"""In bits of entropy."""
 SMALLEST_SPREAD = 0.02
-SMALLEST_SHARE_RECOGNISED = 0.5
+SMALLEST_SHARE_RECOGNISED = 0.75
 LARGEST_SHARE_AT_BOUND = 0.5
 
 REMEDIES = {
-    "identity": "the transformations are the identity: the classifier sees nothing new",
+    "identity": "the transformations are close to the identity: the classifier sees nothing new",
     "one corner": "every image is transformed in the same way, as far as the bound allows",
     "destroyed": "the teacher no longer recognises the images",
 }
@@ -27,7 +29,8 @@ def diagnose(measures: Mapping[str, float], settings: Mapping[str, Any]) -> dict
         settings: the fields of `afield.augmentors.AffineSettings`.
     """
     found = {}
-    if measures["distance"] < SMALLEST_DISTANCE:
+    gain = measures["entropy_after"] - measures["entropy_before"]
+    if measures["distance"] < SMALLEST_DISTANCE or gain < SMALLEST_GAIN:
         found["identity"] = _helping_identity(settings)
     else:
         spread = max(measures["image_spread"], measures["draw_spread"])
