@@ -56,10 +56,10 @@ class Policy(OnBatch):
     Example:
         >>> import torch
         >>> from afield.augment import Policy, describe
-        >>> policy = Policy.parse(["rotate 1.0 30, equalize 0.0"])
+        >>> policy = Policy.parse(["posterize 1.0 30, invert 1.0, equalize 0.0"])
         >>> draws = policy.sample(torch.zeros(1, 3, 32, 32), torch.Generator().manual_seed(0))
         >>> describe(draws, 0)
-        'rotate 30'
+        'posterize 4, invert'
 
     References:
         Cubuk et al., "AutoAugment", CVPR 2019, section 3; the ranges are its, as torchvision has them.
