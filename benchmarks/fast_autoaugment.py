@@ -33,7 +33,7 @@ from afield.experiments.setup import Setup, choose_training
 from afield.models import BackboneConfig
 from afield.records import write_json, write_jsonl
 
-SIZE = {"images": 4000, "test": 4000, "epochs": 15, "folds": 5, "trials": 40, "top": 5}
+SIZE = {"images": 2000, "test": 4000, "epochs": 40, "folds": 5, "trials": 40, "top": 5}
 QUICK = {"images": 500, "test": 500, "epochs": 1, "folds": 2, "trials": 3, "top": 2}
 BASE = "crop_flip"
 
