@@ -31,6 +31,7 @@ class Watcher:
 
     def learning(self, epoch: int, epochs: int, detail: str) -> None:
         """An epoch of learning an augmentation has ended."""
+
     def trial(self, done: int, total: int, loss: float) -> None:
         """So many trials of a search are done; the last one came to this loss."""
 
