@@ -193,16 +193,22 @@ def test_a_search_leaves_a_policy_with_its_cost_and_its_story(arrays, tmp_path, 
 
 
 def test_killed_at_random_moments_the_same_search_finds_the_same_policy(arrays, tmp_path, uninterrupted):
+    def progress():
+        kept = [path for name in ("record.json", "trials-*.jsonl") for path in tmp_path.glob(f"folds/*/{name}")]
+        return {(path, path.stat().st_size) for path in kept}
+
     forks, moments, deaths = multiprocessing.get_context("fork"), random.Random(0), 0
     for _ in range(8):
+        before = progress()
         process = forks.Process(target=search, args=(arrays, tmp_path))
         process.start()
-        time.sleep(moments.uniform(0.05, 0.5))
+        while process.is_alive() and progress() <= before:
+            time.sleep(0.01)
+        time.sleep(moments.uniform(0, 0.2))
         process.kill()
         process.join()
         deaths += process.exitcode == -signal.SIGKILL
     assert deaths >= 3
-    assert list(tmp_path.glob("folds/*/trials-*"))
     assert search(arrays, tmp_path) == uninterrupted
 
 
