@@ -36,6 +36,7 @@ from afield.records import write_json, write_jsonl
 SIZE = {"images": 2000, "test": 4000, "epochs": 40, "folds": 5, "trials": 40, "top": 5}
 QUICK = {"images": 500, "test": 500, "epochs": 1, "folds": 2, "trials": 3, "top": 2}
 BASE = "crop_flip"
+RIVALS = ("autoaugment_cifar10", "trivialaugment")
 
 
 def search(images: ImageSet, size: dict[str, int], work: Path, until: float) -> Policy:
@@ -86,18 +87,20 @@ def summarise(lines: list[dict[str, Any]]) -> list[dict[str, Any]]:
     by_name: dict[str, dict[int, dict[str, Any]]] = {}
     for line in lines:
         by_name.setdefault(line["augment"], {})[line["seed"]] = line
-    seeds = sorted(set.intersection(*(set(group) for group in by_name.values())))
-    accuracy = {name: [group[seed]["accuracy"] for seed in seeds] for name, group in by_name.items()}
-    return [
-        {
-            "augment": name,
-            "accuracy": estimate(accuracy[name]).as_dict(),
-            "vs_none": paired_difference(accuracy[name], accuracy["none"]).as_dict() if name != "none" else None,
-            "search_s": group[seeds[0]]["search_s"],
-            "training_s": round(sum(group[seed]["duration_s"] for seed in seeds) / len(seeds), 1),
-        }
-        for name, group in by_name.items()
-    ]
+    rows = []
+    for name, group in by_name.items():
+        seeds = sorted(group)
+        accuracy, none = ([of[seed]["accuracy"] for seed in seeds] for of in (group, by_name["none"]))
+        rows.append(
+            {
+                "augment": name,
+                "accuracy": estimate(accuracy).as_dict(),
+                "vs_none": paired_difference(accuracy, none).as_dict() if name != "none" else None,
+                "search_s": group[seeds[0]]["search_s"],
+                "training_s": round(sum(group[seed]["duration_s"] for seed in seeds) / len(seeds), 1),
+            }
+        )
+    return rows
 
 
 def main() -> None:
@@ -107,6 +110,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--work", type=Path, default=Path("runs/fast-autoaugment"), help="search, runs and subset")
     parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--rivals", nargs="*", choices=RIVALS, default=RIVALS)
     parser.add_argument("--time-budget", type=float, default=float("inf"))
     parser.add_argument("--quick", action="store_true")
     args = parser.parse_args()
@@ -119,7 +123,7 @@ def main() -> None:
     training = choose_training("scratch", epochs=size["epochs"], augment=BASE, precision="bf16")
     setup = Setup(images, BackboneConfig("resnet8"), False, Validation(), training)
     chains = {"none": BASE, "found": f"{BASE}+{saved}"}
-    chains |= {name: f"{BASE}+{name}" for name in ("autoaugment_cifar10", "trivialaugment")}
+    chains |= {name: f"{BASE}+{name}" for name in args.rivals}
     recipes = {name: Recipe("erm", augment=chain) for name, chain in chains.items()}
     lines = train(setup, recipes, args.seeds, policy.origin["seconds"]["all"], args.work, until)
     if not lines:
