@@ -83,7 +83,7 @@ def train(
 
 
 def summarise(lines: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Per augmentation: accuracy over seeds, the paired difference to none, seconds of search and of a training."""
+    """Per augmentation: accuracy over seeds, the paired difference to none, seconds of search."""
     by_name: dict[str, dict[int, dict[str, Any]]] = {}
     for line in lines:
         by_name.setdefault(line["augment"], {})[line["seed"]] = line
@@ -97,7 +97,6 @@ def summarise(lines: list[dict[str, Any]]) -> list[dict[str, Any]]:
                 "accuracy": estimate(accuracy).as_dict(),
                 "vs_none": paired_difference(accuracy, none).as_dict() if name != "none" else None,
                 "search_s": group[seeds[0]]["search_s"],
-                "training_s": round(sum(group[seed]["duration_s"] for seed in seeds) / len(seeds), 1),
             }
         )
     return rows
