@@ -14,7 +14,7 @@ from afield.augment import (
     apply_draws,
     operate,
 )
-from afield.augment.autoaugment import pairs
+from afield.augment.autoaugment import published
 from afield.augment.magnitudes import SIGNED, WIDE_KINDS, magnitudes
 from afield.augment.operations import NAMES, kind
 
@@ -136,7 +136,7 @@ def test_randaugment_draws_one_magnitude_of_both_signs():
 @pytest.mark.parametrize("policy", ["cifar10", "imagenet", "svhn"])
 def test_the_pairs_of_autoaugment_are_the_published_ones(policy):
     theirs = v2.AutoAugment(v2.AutoAugmentPolicy(policy))._policies
-    kinds, probability, level = pairs(policy)
+    kinds, probability, level = published(policy).table
     for row, pair in enumerate(theirs):
         for step, (name, chance, place) in enumerate(pair):
             assert in_torchvision(NAMES[kinds[row, step]]) == name
@@ -148,7 +148,7 @@ def test_the_pairs_of_autoaugment_are_the_published_ones(policy):
 @pytest.mark.parametrize("policy", ["cifar10", "imagenet", "svhn"])
 def test_autoaugment_draws_each_pair_equally_often_and_each_operation_with_its_probability(policy):
     params = AutoAugment(policy).sample(MANY.repeat(4, 1, 1, 1), generator())
-    kinds, probability, _ = pairs(policy)
+    kinds, probability, _ = published(policy).table
     for step in range(2):
         found = torch.bincount(params.kind[:, step], minlength=len(NAMES)) / len(params)
         expected = torch.zeros(len(NAMES)).scatter_add_(0, kinds[:, step], probability[:, step] / 25)
@@ -160,7 +160,9 @@ def test_autoaugment_leaves_a_magnitude_of_zero_where_nothing_happens():
     params = AutoAugment("cifar10").sample(MANY, generator())
     assert (params.magnitude[params.kind == 0] == 0).all()
     together = {tuple(row) for row in params.kind.tolist()}
-    allowed = {(a, b) for first, second in pairs("cifar10")[0].tolist() for a in (0, first) for b in (0, second)}
+    allowed = {
+        (a, b) for first, second in published("cifar10").table[0].tolist() for a in (0, first) for b in (0, second)
+    }
     assert together <= allowed
 
 

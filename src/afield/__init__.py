@@ -1,7 +1,8 @@
 """afield: image classifiers that hold up far afield.
 
-Verbs, with the options of the command line: `compare`, `train`, `evaluate`, `predict`, `export`, `report`; and
-`load` for a trained model. Parts for anyone's own loop: `afield.losses`, `afield.heads`, `afield.Objective`.
+Verbs, with the options of the command line: `compare`, `train`, `evaluate`, `predict`, `export`, `report`,
+`augment_search`; and `load` for a trained model. Parts for anyone's own loop: `afield.augment`, `afield.losses`,
+`afield.heads`, `afield.Objective`.
 
 Whatever needs torch is imported when it is first used, so that ``import afield`` and ``afield --help`` are quick.
 """
@@ -11,7 +12,7 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from afield.commands import Compare, Evaluate, Export, Predict, Report, Train, as_function
+from afield.commands import AugmentSearch, Compare, Evaluate, Export, Predict, Report, Train, as_function
 from afield.errors import InputError
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ __version__ = "0.1.0"
 
 compare = as_function(Compare)
 train = as_function(Train)
+augment_search = as_function(AugmentSearch)
 evaluate = as_function(Evaluate)
 predict = as_function(Predict)
 export = as_function(Export)
@@ -34,6 +36,7 @@ __all__ = [
     "Objective",
     "Prediction",
     "augment",
+    "augment_search",
     "compare",
     "data",
     "evaluate",

@@ -15,12 +15,20 @@ import tyro
 from afield import commands
 from afield.errors import InputError
 
+_AUGMENT = "Augmentations from your own images."
+
+Augment = (
+    Annotated[commands.AugmentSearch, tyro.conf.subcommand("search", prefix_name=False)]
+    | Annotated[commands.AugmentSearch, tyro.conf.Suppress]  # a group of one: tyro takes two or more for a group
+)
+
 Verb = (
     Annotated[commands.Compare, tyro.conf.subcommand("compare", prefix_name=False)]
     | Annotated[commands.Train, tyro.conf.subcommand("train", prefix_name=False)]
     | Annotated[commands.Evaluate, tyro.conf.subcommand("evaluate", prefix_name=False)]
     | Annotated[commands.Predict, tyro.conf.subcommand("predict", prefix_name=False)]
     | Annotated[commands.Export, tyro.conf.subcommand("export", prefix_name=False)]
+    | Annotated[Augment, tyro.conf.subcommand("augment", prefix_name=False, description=_AUGMENT)]
     | Annotated[commands.Report, tyro.conf.subcommand("report", prefix_name=False)]
     | Annotated[commands.List, tyro.conf.subcommand("list", prefix_name=False)]
 )
@@ -70,6 +78,14 @@ def _show(verb: Any, result: Any) -> None:
             folder = verb.folder("train")
             best = max(epoch["validation"]["accuracy"] for epoch in result["epochs"])
             out.print(f"{verb.recipe}: validation accuracy {100 * best:.1f} %; model in {folder}", soft_wrap=True)
+        case commands.AugmentSearch():
+            origin = result.origin
+            tried = origin["search"]["trials"] * origin["search"]["searches"] * len(origin["folds"])
+            out.print(
+                f"{len(result.sub_policies)} sub-policies from {origin['trials']} of {tried} trials, "
+                f"{origin['seconds']['all']:.0f} s; use it as --augment {verb.file}",
+                soft_wrap=True,
+            )
         case commands.Evaluate():
             print(json.dumps(result)) if verb.json else out.print(console.evaluation_table(result))
         case commands.Predict():

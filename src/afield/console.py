@@ -62,6 +62,10 @@ class ConsoleWatcher(Watcher):
         """An epoch of learning an augmentation ended."""
         self._show("learning the augmentation", epoch, epochs, detail)
 
+    def trial(self, done: int, total: int, loss: float) -> None:
+        """A trial ended."""
+        self._show("trials", done, total, f"loss {loss:.3f}")
+
     def _show(self, name: str, done: int, total: int, detail: str = "") -> None:
         if name not in self.tasks:
             self.tasks[name] = self.progress.add_task(name, total=total, detail="")

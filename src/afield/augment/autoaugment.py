@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from typing import Literal, get_args
 
-import torch
 from torch import Generator, Tensor
 
 from afield.augment.calling import OnBatch
-from afield.augment.magnitudes import draws_of, magnitudes
-from afield.augment.operations import apply_draws, kind
+from afield.augment.operations import apply_draws
 from afield.augment.params import Draws
+from afield.augment.policy import Policy
 from afield.augment.registry import AUGMENTATIONS
 
-Policy = Literal["cifar10", "imagenet", "svhn"]
+Name = Literal["cifar10", "imagenet", "svhn"]
 
-POLICIES: dict[Policy, str] = {
+POLICIES: dict[Name, str] = {
     "cifar10": """
         invert 0.1, contrast 0.2 6
         rotate 0.7 2, translate_x 0.3 9
@@ -100,7 +99,7 @@ POLICIES: dict[Policy, str] = {
         shear_x 0.7 2, invert 0.1
     """,
 }
-"""A pair of operations a line: name, probability and bin of 10 where the operation has a magnitude."""
+"""A pair of operations a line, see `Policy.parse`; of 10 bins of magnitudes."""
 
 
 @dataclass(frozen=True)
@@ -117,40 +116,31 @@ class AutoAugment(OnBatch):
         Cubuk et al., "AutoAugment", CVPR 2019, appendix, tables 7, 8 and 9.
     """
 
-    policy: Policy = "imagenet"
+    policy: Name = "imagenet"
 
     def __post_init__(self) -> None:
-        if self.policy not in get_args(Policy):
-            raise ValueError(f"policy must be one of {', '.join(get_args(Policy))}, got {self.policy!r}")
+        if self.policy not in get_args(Name):
+            raise ValueError(f"policy must be one of {', '.join(get_args(Name))}, got {self.policy!r}")
 
     def sample(self, images: Tensor, generator: Generator) -> Draws:
-        """Draw a pair for each image, and which of the two take place; the other is the identity."""
-        kinds, probability, level = pairs(self.policy)
-        row = torch.randint(len(kinds), (len(images),), generator=generator)
-        happens = torch.rand(len(images), 2, generator=generator) < probability[row]
-        height, width = images.shape[2:]
-        reach = (150.0 / 331.0 * width, 150.0 / 331.0 * height)
-        space = magnitudes(10, shear=0.3, translate=reach, rotate=30.0, factor=0.9, bits=(8, 4))
-        return draws_of(torch.where(happens, kinds[row], kind("identity")), level[row], space, generator)
+        """See `afield.augment.Policy.sample`."""
+        return published(self.policy).sample(images, generator)
 
     def apply(self, images: Tensor, params: Draws) -> Tensor:
         """See `afield.augment.operations.apply_draws`."""
         return apply_draws(images, params)
 
 
-def pairs(policy: Policy) -> tuple[Tensor, Tensor, Tensor]:
-    """Operations, probabilities and bins of a policy, each ``[25, 2]``."""
-    lines = [[step.split() for step in line.split(", ")] for line in POLICIES[policy].strip().splitlines()]
-    kinds = torch.tensor([[kind(step[0]) for step in line] for line in lines])
-    probability = torch.tensor([[float(step[1]) for step in line] for line in lines])
-    level = torch.tensor([[int(step[2]) if len(step) > 2 else 0 for step in line] for line in lines])
-    return kinds, probability, level
+@cache
+def published(name: Name) -> Policy:
+    """The policy of this name."""
+    return Policy.parse(POLICIES[name].strip().splitlines(), bins=10)
 
 
-for _policy, _data in zip(get_args(Policy), ("CIFAR-10", "ImageNet", "SVHN"), strict=True):
+for _name, _data in zip(get_args(Name), ("CIFAR-10", "ImageNet", "SVHN"), strict=True):
     AUGMENTATIONS.add(
-        f"autoaugment_{_policy}",
-        partial(AutoAugment, _policy),
+        f"autoaugment_{_name}",
+        partial(AutoAugment, _name),
         summary=f"One of 25 pairs of operations that were found on {_data}.",
         reference="Cubuk et al., AutoAugment, CVPR 2019.",
     )

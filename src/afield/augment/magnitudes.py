@@ -49,6 +49,12 @@ def magnitudes(
     return found
 
 
+def narrow(bins: int, height: int, width: int) -> Tensor:
+    """The magnitudes of AutoAugment and RandAugment, for images of this size in pixels; see `magnitudes`."""
+    reach = (150.0 / 331.0 * width, 150.0 / 331.0 * height)
+    return magnitudes(bins, shear=0.3, translate=reach, rotate=30.0, factor=0.9, bits=(8, 4))
+
+
 def choose(kinds: Sequence[str], shape: tuple[int, ...], generator: Generator) -> Tensor:
     """Any of the operations with equal chance, as places in `NAMES`, of the given shape."""
     places = _places(tuple(kinds))

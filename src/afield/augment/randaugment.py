@@ -8,7 +8,7 @@ import torch
 from torch import Generator, Tensor
 
 from afield.augment.calling import OnBatch
-from afield.augment.magnitudes import WIDE_KINDS, choose, draws_of, magnitudes
+from afield.augment.magnitudes import WIDE_KINDS, choose, draws_of, narrow
 from afield.augment.operations import apply_draws
 from afield.augment.params import Draws
 from afield.augment.registry import AUGMENTATIONS
@@ -38,10 +38,7 @@ class RandAugment(OnBatch):
     def sample(self, images: Tensor, generator: Generator) -> Draws:
         """Draw the operations of each image."""
         kinds = choose(WIDE_KINDS, (len(images), self.num_ops), generator)
-        height, width = images.shape[2:]
-        reach = (150.0 / 331.0 * width, 150.0 / 331.0 * height)
-        space = magnitudes(self.bins, shear=0.3, translate=reach, rotate=30.0, factor=0.9, bits=(8, 4))
-        return draws_of(kinds, torch.full_like(kinds, self.magnitude), space, generator)
+        return draws_of(kinds, torch.full_like(kinds, self.magnitude), narrow(self.bins, *images.shape[2:]), generator)
 
     def apply(self, images: Tensor, params: Draws) -> Tensor:
         """See `afield.augment.operations.apply_draws`."""

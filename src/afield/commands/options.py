@@ -91,7 +91,8 @@ class TrainingOptions(DataOptions):
         warmup: share of the steps in which the rate rises from 0.
         weight_decay: L2 (sgd) or decoupled (adamw).
         dropout: probability, before the head.
-        augment: a name from `afield list augmentations`, or several joined by +, for recipes without one of their own.
+        augment: a name from `afield list augmentations`, a policy's .json, or several joined by +, for recipes without
+            one of their own.
         precision: 32, or bf16 for mixed precision.
         device: auto, cpu, cuda or mps.
         devices: how many; more than one trains data-parallel.

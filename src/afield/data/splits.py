@@ -126,12 +126,16 @@ def _part_of_each_image(data: ImageSet, seed: int) -> Indices:
         return data.domains
     if (data.given == SPLITS.index("test")).any():
         return np.where(data.given == SPLITS.index("test"), 0, -1)
-    rng = np.random.default_rng(seed_for("cross-validation", seed))
-    part = np.empty(len(data), dtype=np.int64)
+    return deal(data.labels, CROSS_VALIDATION_FOLDS, np.random.default_rng(seed_for("cross-validation", seed)))
+
+
+def deal(groups: Indices, folds: int, rng: np.random.Generator) -> Indices:
+    """A fold from 0 for each of N images, ``[N]``: the members of each group ``[N]`` are dealt out in random order."""
+    part = np.empty(len(groups), dtype=np.int64)
     start = 0
-    for label in np.unique(data.labels):
-        members = rng.permutation(np.flatnonzero(data.labels == label))
-        part[members] = (np.arange(len(members)) + start) % CROSS_VALIDATION_FOLDS
+    for group in np.unique(groups):
+        members = rng.permutation(np.flatnonzero(groups == group))
+        part[members] = (np.arange(len(members)) + start) % folds
         start += len(members)
     return part
 

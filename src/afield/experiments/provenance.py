@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-PACKAGES = ("afield", "torch", "torchvision", "timm", "lightning-fabric", "numpy", "scikit-learn", "pillow")
+PACKAGES = ("afield", "torch", "torchvision", "timm", "lightning-fabric", "optuna", "numpy", "scikit-learn", "pillow")
 
 
 @functools.cache

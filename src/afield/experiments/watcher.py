@@ -32,5 +32,8 @@ class Watcher:
     def learning(self, epoch: int, epochs: int, detail: str) -> None:
         """An epoch of learning an augmentation has ended."""
 
+    def trial(self, done: int, total: int, loss: float) -> None:
+        """So many trials of a search are done; the last one came to this loss."""
+
 
 NOBODY = Watcher()

@@ -1,0 +1,151 @@
+"""Is a policy that was searched on one's own few images better than none? A CIFAR-10 subset, ResNet-8.
+
+Fast AutoAugment searches on the training images alone. Then, at equal epochs, splits and initial weights: crop and
+flip alone, and with the found policy, AutoAugment's for CIFAR-10 and TrivialAugment after them. The search is done
+once; the seeds are those of training.
+
+    python benchmarks/fast_autoaugment.py --data FOLDER --out results/fast-autoaugment [--seeds 3] [--quick]
+
+FOLDER holds ``cifar10.npz``. What is done is not done again; ``--time-budget`` (seconds) ends the search early, and
+stops between runs, and the same command goes on. The last line is one JSON object.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning_fabric import Fabric
+from reliability import subset
+
+import afield
+from afield.augment import Policy
+from afield.data import ImageSet, Validation, parts_of
+from afield.evaluation import estimate, paired_difference
+from afield.experiments.recipes import Recipe
+from afield.experiments.run import Run, execute
+from afield.experiments.setup import Setup, choose_training
+from afield.models import BackboneConfig
+from afield.records import write_json, write_jsonl
+
+SIZE = {"images": 2000, "test": 4000, "epochs": 40, "folds": 5, "trials": 40, "top": 5}
+QUICK = {"images": 500, "test": 500, "epochs": 1, "folds": 2, "trials": 3, "top": 2}
+BASE = "crop_flip"
+RIVALS = ("autoaugment_cifar10", "trivialaugment")
+
+
+def search(images: ImageSet, size: dict[str, int], work: Path, until: float) -> Policy:
+    """The policy, which lies in ``search/policy.json``."""
+    return afield.augment_search(
+        data=images.name,
+        out=work / "search",
+        augment=BASE,
+        precision="bf16",
+        device="cpu",
+        epochs=size["epochs"],
+        folds=size["folds"],
+        searches=1,
+        trials=size["trials"],
+        top=size["top"],
+        time_budget=None if until == float("inf") else f"{max(0.0, until - time.monotonic())}s",
+    )
+
+
+def same_images(policy: Policy, saved: Path, images: ImageSet) -> bool:
+    """Whether the policy in the file draws, of equal generators, the same images to the bit."""
+    batch = torch.from_numpy(images.images[:512]).permute(0, 3, 1, 2)
+    first, second = (p(batch, generator=torch.Generator().manual_seed(0)) for p in (policy, Policy.read(saved)))
+    return torch.equal(first, second)
+
+
+def train(
+    setup: Setup, recipes: dict[str, Recipe], seeds: int, search_s: float, work: Path, until: float
+) -> list[dict[str, Any]]:
+    """A line for each run that time allows, seed by seed; the accuracy is that of the last epoch."""
+    fabric, lines = Fabric(accelerator="cpu", precision="bf16-mixed"), []
+    for seed, (name, recipe) in product(range(seeds), recipes.items()):
+        if time.monotonic() > until:
+            break
+        run = Run(setup, recipe, tuple(parts_of(setup.data)), seed)
+        record = execute(run, work / "runs" / run.hash, fabric)
+        accuracy = next(iter(record["epochs"][-1]["test"].values()))["accuracy"]
+        line = {"augment": name, "seed": seed, "accuracy": accuracy, "train_loss": record["epochs"][-1]["train_loss"]}
+        line["search_s"] = search_s if name == "found" else 0.0
+        kept = ("run", "config", "split_hash", "duration_s", "versions", "hardware", "commit")
+        lines.append(line | {key: record[key] for key in kept})
+        print(f"{name} seed {seed}: {100 * accuracy:.2f} %, {record['duration_s']:.0f} s", flush=True)
+    return lines
+
+
+def summarise(lines: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Per augmentation: accuracy over seeds, the paired difference to none, seconds of search."""
+    by_name: dict[str, dict[int, dict[str, Any]]] = {}
+    for line in lines:
+        by_name.setdefault(line["augment"], {})[line["seed"]] = line
+    rows = []
+    for name, group in by_name.items():
+        seeds = sorted(group)
+        accuracy, none = ([of[seed]["accuracy"] for seed in seeds] for of in (group, by_name["none"]))
+        rows.append(
+            {
+                "augment": name,
+                "accuracy": estimate(accuracy).as_dict(),
+                "vs_none": paired_difference(accuracy, none).as_dict() if name != "none" else None,
+                "search_s": group[seeds[0]]["search_s"],
+            }
+        )
+    return rows
+
+
+def main() -> None:
+    """Search, train, write the records, print the table and the JSON line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--work", type=Path, default=Path("runs/fast-autoaugment"), help="search, runs and subset")
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--rivals", nargs="*", choices=RIVALS, default=RIVALS)
+    parser.add_argument("--time-budget", type=float, default=float("inf"))
+    parser.add_argument("--quick", action="store_true")
+    args = parser.parse_args()
+    torch.set_num_threads(1)
+    until, size = time.monotonic() + args.time_budget, QUICK if args.quick else SIZE
+    images = subset(args.data / "cifar10.npz", size["images"], size["test"], 32, args.work)
+    policy = search(images, size, args.work, until)
+    saved = args.out / "policy.json"
+    policy.write(saved)
+    training = choose_training("scratch", epochs=size["epochs"], augment=BASE, precision="bf16")
+    setup = Setup(images, BackboneConfig("resnet8"), False, Validation(), training)
+    chains = {"none": BASE, "found": f"{BASE}+{saved}"}
+    chains |= {name: f"{BASE}+{name}" for name in args.rivals}
+    recipes = {name: Recipe("erm", augment=chain) for name, chain in chains.items()}
+    lines = train(setup, recipes, args.seeds, policy.origin["seconds"]["all"], args.work, until)
+    if not lines:
+        parser.exit(2, "--time-budget ended before the first run; the same command goes on\n")
+    write_jsonl(args.out / "records.jsonl", lines)
+    rows = summarise(lines)
+    write_json(args.out / "summary.json", {"policy": policy.digest, "size": size, "rows": rows})
+    print(f"{'augmentation':22}{'n':>3}{'accuracy, %':>13}{'sd':>6}  {'95 %':16}{'vs none':>8}  {'95 %':16}search, s")
+    for row in rows:
+        value, gain = row["accuracy"], row["vs_none"]
+        line = f"{row['augment']:22}{value['n']:3}{100 * value['mean']:13.2f}{100 * (value['sd'] or 0):6.2f}"
+        line += f"  {span(value):16}" + (f"{100 * gain['mean']:+8.2f}  {span(gain):16}" if gain else " " * 26)
+        print(line + f"{row['search_s']:9.0f}")
+    found = {row["augment"]: row["accuracy"]["mean"] for row in rows}
+    result = {f"{name}_over_none": round(value / found["none"], 4) for name, value in found.items() if name != "none"}
+    result |= {"search_s": policy.origin["seconds"]["all"], "same_images": same_images(policy, saved, images)}
+    print(json.dumps({"benchmark": "fast_autoaugment", **result}))
+
+
+def span(value: dict[str, Any]) -> str:
+    """An interval in percent."""
+    return "" if value["ci95"] is None else f"[{100 * value['ci95'][0]:+.2f}, {100 * value['ci95'][1]:+.2f}]"
+
+
+if __name__ == "__main__":
+    main()
