@@ -5,8 +5,9 @@ from afield.augment.affine_params import AffineParams
 from afield.augment.augmentor import AffineAugmentor, AugmentorConfig
 from afield.augment.augmix import AugMix
 from afield.augment.autoaugment import AutoAugment
-from afield.augment.chain import Chain, build_chain
+from afield.augment.chain import Chain, build_chain, chain_key
 from afield.augment.crop import RandomResizedCrop, normalize
+from afield.augment.dagan import DaganAugmentor, DaganConfig, DaganParams
 from afield.augment.erasing import Cutout, RandomErasing
 from afield.augment.jitter import ColorJitter
 from afield.augment.mixing import CutMix, Mixup
@@ -14,7 +15,7 @@ from afield.augment.operations import apply_draws, describe, operate
 from afield.augment.params import Draws
 from afield.augment.randaugment import RandAugment
 from afield.augment.random_affine import RandomAffine
-from afield.augment.registry import AUGMENTATIONS, Augmentation, MixingAugmentation
+from afield.augment.registry import AUGMENTATIONS, Augmentation, MixingAugmentation, SavedAugmentation
 from afield.augment.standard import Identity, Standard
 from afield.augment.trivial import TrivialAugmentWide
 
@@ -31,6 +32,9 @@ __all__ = [
     "ColorJitter",
     "CutMix",
     "Cutout",
+    "DaganAugmentor",
+    "DaganConfig",
+    "DaganParams",
     "Decomposition",
     "Draws",
     "Identity",
@@ -40,10 +44,12 @@ __all__ = [
     "RandomAffine",
     "RandomErasing",
     "RandomResizedCrop",
+    "SavedAugmentation",
     "Standard",
     "TrivialAugmentWide",
     "apply_draws",
     "build_chain",
+    "chain_key",
     "compose",
     "decompose",
     "describe",

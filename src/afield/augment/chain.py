@@ -1,15 +1,20 @@
-"""Augmentations one after another: ``"crop_flip+trivialaugment"``."""
+"""Augmentations one after another: ``"crop_flip+trivialaugment"``, ``"crop_flip+augmentor.safetensors"``."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from torch import Generator, Tensor
 
-from afield.augment.registry import AUGMENTATIONS, Augmentation, MixingAugmentation
+from afield.augment.registry import AUGMENTATIONS, Augmentation, MixingAugmentation, SavedAugmentation
+from afield.augment.saved import read_saved
 from afield.errors import unknown_name
+
+READERS: Mapping[str, Callable[[Path], SavedAugmentation]] = {".safetensors": read_saved}
+"""What reads an augmentation from a file, by the file's suffix."""
 
 
 @dataclass(frozen=True)
@@ -41,20 +46,32 @@ class MixingChain(Chain):
 
 
 def build_chain(names: str, learned: Mapping[str, Augmentation] | None = None) -> Augmentation:
-    """The augmentation of this name, or of several joined by ``+``.
+    """The augmentation of this name, or of this file (see `READERS`), or of several joined by ``+``.
 
     Args:
-        names: of ``AUGMENTATIONS``, or of `learned`.
+        names: of ``AUGMENTATIONS``, of files, or of `learned`.
         learned: augmentations by name that are not in the registry, because they are made for one run.
 
     Raises:
-        InputError: an unknown name (the nearest are given).
+        InputError: an unknown name (the nearest are given), or a file that cannot be read.
     """
     own = learned or {}
-    parts = [own[name] if name in own else _named(name, own) for name in names.split("+")]
+    parts = [own[name] if name in own else _read(name) or _named(name, own) for name in names.split("+")]
     if len(parts) == 1:
         return parts[0]
     return (MixingChain if any(isinstance(part, MixingAugmentation) for part in parts) else Chain)(parts)
+
+
+def chain_key(names: str) -> str:
+    """What a run's hash says of such names: a file is named by the digest of what it does, not by where it lies."""
+    parts = [(name, _read(name)) for name in names.split("+")]
+    return "+".join(f"sha256:{saved.digest}" if saved else name for name, saved in parts)
+
+
+def _read(name: str) -> SavedAugmentation | None:
+    """The augmentation in a file of this name; None if it is no name of a file."""
+    path = Path(name)
+    return READERS[path.suffix](path) if path.suffix in READERS else None
 
 
 def _named(name: str, learned: Mapping[str, Augmentation]) -> Augmentation:

@@ -28,4 +28,12 @@ class MixingAugmentation(Augmentation, Protocol):
         """Class indices ``[B]`` or probabilities ``[B, K]`` -> the probabilities of the mixed images, ``[B, K]``."""
 
 
+class SavedAugmentation(Augmentation, Protocol):
+    """An augmentation that was found or learned, and lies in a file."""
+
+    @property
+    def digest(self) -> str:
+        """16 hexadecimal digits that name what it does, wherever the file lies."""
+
+
 AUGMENTATIONS: Registry[Callable[[], Augmentation]] = Registry("augmentation")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -116,7 +115,7 @@ def save(folder: Path, model: Model, backbone: BackboneConfig, recipe: Recipe) -
         "class_names": list(model.class_names),
         "image_size": model.image_size,
         "backbone": {"name": backbone.name, "stem": backbone.stem},
-        "recipe": dataclasses.asdict(recipe),
+        "recipe": recipe.config(),
         "config": model.config,
     }
     write_json(folder / MODEL, description)

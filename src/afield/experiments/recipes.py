@@ -13,6 +13,7 @@ from typing import Any
 
 import yaml
 
+from afield.augment import chain_key
 from afield.errors import InputError, first_line, unknown_name
 from afield.registry import Registry
 
@@ -29,8 +30,8 @@ class Recipe:
         loss_options: keyword arguments by loss name, as ``{"label_smoothing": {"smoothing": 0.2}}``.
         linear_losses: weight by name, of losses on the head's class vectors as a linear layer; see `Objective`.
         neck: a linear layer with batch normalisation before the head.
-        augment: name in ``afield.augment.AUGMENTATIONS`` or, learned in each run on its own training images, in
-            ``afield.augmentors.AUGMENTORS``; or several joined by ``+``. None takes the protocol's.
+        augment: name in ``afield.augment.AUGMENTATIONS``; a file; or, learned in each run on its own training images,
+            in ``afield.augmentors.AUGMENTORS``; or several joined by ``+``. None takes the protocol's.
         augment_options: settings of the learned one, as ``{"recognised": 0.8}``.
     """
 
@@ -57,6 +58,10 @@ class Recipe:
         for loss, options in self.loss_options.items():
             if not isinstance(options, Mapping):
                 raise InputError(f"recipe {self.name!r}: the options of {loss} cannot be {options!r}")
+
+    def config(self) -> dict[str, Any]:
+        """What a record and a run's hash say, as JSON can hold it: files are named by their content."""
+        return {**dataclasses.asdict(self), "augment": self.augment and chain_key(self.augment)}
 
 
 _KINDS = {

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -45,7 +44,7 @@ class Run:
         """All that decides the result, as JSON can hold it."""
         return {
             **self.setup.config(),
-            "recipe": dataclasses.asdict(self.recipe),
+            "recipe": self.recipe.config(),
             "held_out": list(self.held_out),
             "seed": self.seed,
         }

@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 
+from afield.augment import chain_key
 from afield.data import ImageSet, Validation
 from afield.errors import InputError
 from afield.models import BACKBONES, BackboneConfig
@@ -49,7 +50,7 @@ class Setup:
                 "stratified": self.validation.stratified,
                 "lists": _lists_key(self.validation.lists),
             },
-            "training": dataclasses.asdict(self.training),
+            "training": {**dataclasses.asdict(self.training), "augment": chain_key(self.training.augment)},
         }
 
 

@@ -26,7 +26,8 @@ class Training:
         step_at: share of the steps.
         step_factor: what the rate is multiplied by.
         dropout: probability, on the features before the head.
-        augment: name in ``afield.augment.AUGMENTATIONS``, or several joined by ``+``, unless a recipe has its own.
+        augment: name in ``afield.augment.AUGMENTATIONS``, a file, or several joined by ``+``; for recipes without
+            one of their own.
         precision: ``32``, or ``bf16`` for mixed precision.
     """
 
