@@ -42,7 +42,7 @@ class VariantNetwork(nn.Module):
         entry = self.entry(2 * images - 1)
         down = self.down(entry)
         bottom = self.bottom(down)
-        drawn = self.noise(noise).view(len(noise), -1, SIDE, SIDE)
+        drawn = self.noise(noise).unflatten(1, (-1, SIDE, SIDE))
         deep = self.middle(_joined(drawn, bottom, "bilinear"))
         found = self.out(self.exit(_joined(self.up(_joined(deep, down)), entry))).float().sigmoid()
         painted, share = found[:, :3], found[:, 3:]
