@@ -18,7 +18,7 @@ from torch import nn
 
 from afield.augment import AffineBounds, AugmentorConfig, identity_distance
 from afield.augmentors import AffineGame, AffineSettings, learn_affine, measure, read_settings
-from afield.augmentors import learn as learning
+from afield.augmentors import loop as learning
 from afield.augmentors.game import adversarial_loss, discriminator_loss
 from afield.errors import InputError
 from afield.evaluation import diagnose
@@ -317,7 +317,7 @@ def run(out: Path, *more: str) -> list[str]:
 def test_a_run_that_is_killed_in_a_stage_goes_on_to_the_same_result(tmp_path, stage):
     """Checkpoints are written at every step; the run is killed as soon as the stage's own is there."""
     program = (
-        "import sys; import afield.training.loop as a, afield.augmentors.learn as b; "
+        "import sys; import afield.training.loop as a, afield.augmentors.loop as b; "
         "a.CHECKPOINT_SECONDS = b.CHECKPOINT_SECONDS = 0.0; from afield.cli import main; main(sys.argv[1:])"
     )
     command = [sys.executable, "-W", "ignore", "-c", program, *run(tmp_path / "killed")[5:]]

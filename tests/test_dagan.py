@@ -364,6 +364,8 @@ def test_a_collapse_is_warned_of(tmp_path):
     ("options", "expected"),
     [
         ({"critic_steps": 0}, "critic_steps must lie between 1 and 1000, got 0"),
+        ({"epochs": None}, "epochs must lie between 1 and 100000, got None"),
+        ({"epochs": "many"}, "epochs must lie between 1 and 100000, got 'many'"),
         ({"recognition_weight": -1.0}, "recognition_weight must lie between 0 and 1000"),
         ({"penalty_weight": float("nan")}, "penalty_weight must lie between"),
     ],
@@ -373,7 +375,7 @@ def test_settings_out_of_range_are_refused(options, expected):
         DaganSettings(**options)
 
 
-@pytest.mark.parametrize("options", [{"noise": 0}, {"width": 6}, {"width": 0}, {"probability": 1.1}])
+@pytest.mark.parametrize("options", [{"noise": 0}, {"noise": 2.5}, {"width": 6}, {"width": 0}, {"probability": 1.1}])
 def test_configs_out_of_range_are_refused(options):
     with pytest.raises(ValueError, match=next(iter(options))):
         DaganConfig(**options)

@@ -33,9 +33,9 @@ class DaganConfig:
     probability: float = 0.5
 
     def __post_init__(self) -> None:
-        if self.noise < 1:
-            raise ValueError(f"noise must be 1 or more, got {self.noise!r}")
-        if self.width < 4 or self.width % 4:
+        if not isinstance(self.noise, int) or self.noise < 1:
+            raise ValueError(f"noise must be a whole number, 1 or more, got {self.noise!r}")
+        if not isinstance(self.width, int) or self.width < 4 or self.width % 4:
             raise ValueError(f"width must be a multiple of 4, got {self.width!r}")
         if not 0 <= self.probability <= 1:
             raise ValueError(f"probability must lie between 0 and 1, got {self.probability!r}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from afield.augment import DaganConfig
-from afield.errors import InputError
+from afield.augmentors.ranges import check_ranges
 
 
 @dataclass(frozen=True)
@@ -38,9 +38,7 @@ class DaganSettings:
 
     def __post_init__(self) -> None:
         """Check what is given."""
-        for name, low, high in _RANGES:
-            if not low <= getattr(self, name) <= high:
-                raise InputError(f"{name} must lie between {low:g} and {high:g}, got {getattr(self, name)!r}")
+        check_ranges(self, _RANGES)
 
 
 _RANGES = (
