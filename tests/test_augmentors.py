@@ -18,7 +18,7 @@ from torch import nn
 
 from afield.augment import AffineAugmentor, AffineBounds, AugmentorConfig, identity_distance
 from afield.augmentors import AffineGame, AffineSettings, learn_affine, measure, read_settings
-from afield.augmentors import learn as learning
+from afield.augmentors import loop as learning
 from afield.augmentors.game import adversarial_loss, discriminator_loss
 from afield.cli import main
 from afield.errors import InputError
@@ -310,7 +310,7 @@ def test_wrong_settings_are_named(options, message):
 
 
 EAGER = (
-    "import sys; import afield.training.loop as a, afield.augmentors.learn as b; "
+    "import sys; import afield.training.loop as a, afield.augmentors.loop as b; "
     "a.CHECKPOINT_SECONDS = b.CHECKPOINT_SECONDS = 0.0; from afield.cli import main; main(sys.argv[1:])"
 )
 """The command line, with a checkpoint after every step."""

@@ -7,6 +7,7 @@ from afield.augment.augmix import AugMix
 from afield.augment.autoaugment import AutoAugment
 from afield.augment.chain import Chain, build_chain, chain_key
 from afield.augment.crop import RandomResizedCrop, normalize
+from afield.augment.dagan import DaganAugmentor, DaganConfig, DaganParams
 from afield.augment.erasing import Cutout, RandomErasing
 from afield.augment.jitter import ColorJitter
 from afield.augment.mixing import CutMix, Mixup
@@ -32,6 +33,9 @@ __all__ = [
     "ColorJitter",
     "CutMix",
     "Cutout",
+    "DaganAugmentor",
+    "DaganConfig",
+    "DaganParams",
     "Decomposition",
     "Draws",
     "Identity",

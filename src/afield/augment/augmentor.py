@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import json
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
-import safetensors.torch
 import torch
-from safetensors import SafetensorError, safe_open
 from torch import Generator, Tensor
 
 from afield.augment.affine import AffineBounds, Padding, compose
 from afield.augment.affine_params import AffineParams, apply_affine
 from afield.augment.calling import OnBatch
 from afield.augment.localisation import Localisation
-from afield.errors import InputError
-from afield.records import write_atomic
+from afield.augment.network_file import digest_of, read_network, write_network
 
 NOISE = 8
 FIRST_WIDTH = -2.0
@@ -79,7 +75,7 @@ class AffineAugmentor(OnBatch):
         config: see `AugmentorConfig`.
 
     Attributes:
-        network: what is trained, an `nn.Module`.
+        network: what is trained, an `nn.Module`; it follows the images to their device.
 
     Example:
         >>> import torch
@@ -125,6 +121,7 @@ class AffineAugmentor(OnBatch):
     @torch.no_grad()
     def sample(self, images: Tensor, generator: Generator) -> AffineParams:
         """Choose a transformation for each image of a batch ``[B, 3, H, W]``, uint8 or float in [0, 1]."""
+        self.network.to(images.device)
         noise = self.draw_noise(len(images), generator)
         pixels = images if images.is_floating_point() else images.float().div_(255)
         theta = self.theta(self.choose(pixels.float(), noise), noise)
@@ -134,10 +131,14 @@ class AffineAugmentor(OnBatch):
         """See `afield.augment.affine_params.apply_affine`."""
         return apply_affine(images, params, self.config.padding)
 
+    @property
+    def digest(self) -> str:
+        """Names what it does: config and weights."""
+        return digest_of("augmentor", self)
+
     def write(self, path: Path) -> None:
         """Config and weights as one safetensors file."""
-        tensors = {name: tensor.cpu().contiguous() for name, tensor in self.network.state_dict().items()}
-        write_atomic(path, safetensors.torch.save(tensors, metadata={"augmentor": json.dumps(asdict(self.config))}))
+        write_network(path, "augmentor", self)
 
     @classmethod
     def read(cls, path: Path) -> Self:
@@ -146,12 +147,8 @@ class AffineAugmentor(OnBatch):
         Raises:
             InputError: no such file, or not an augmentor.
         """
-        try:
-            with safe_open(path, framework="pt") as file:
-                config = json.loads((file.metadata() or {})["augmentor"])
-                config["bounds"] = AffineBounds(**config["bounds"])
-                augmentor = cls(AugmentorConfig(**config))
-                augmentor.network.load_state_dict({name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118
-        except (SafetensorError, OSError, KeyError, TypeError, ValueError, RuntimeError) as error:
-            raise InputError(f"{path} cannot be read as a learned augmentor: {error}") from None
-        return augmentor
+        return read_network(path, "augmentor", cls._build)
+
+    @classmethod
+    def _build(cls, config: dict[str, Any]) -> Self:
+        return cls(AugmentorConfig(**{**config, "bounds": AffineBounds(**config["bounds"])}))

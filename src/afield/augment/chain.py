@@ -11,9 +11,10 @@ from torch import Generator, Tensor
 
 from afield.augment.policy import Policy
 from afield.augment.registry import AUGMENTATIONS, Augmentation, MixingAugmentation, SavedAugmentation
+from afield.augment.saved import read_saved
 from afield.errors import unknown_name
 
-READERS: Mapping[str, Callable[[Path], SavedAugmentation]] = {".json": Policy.read}
+READERS: Mapping[str, Callable[[Path], SavedAugmentation]] = {".json": Policy.read, ".safetensors": read_saved}
 """What reads an augmentation from a file, by the file's suffix."""
 
 
@@ -49,7 +50,7 @@ def build_chain(names: str, learned: Mapping[str, Augmentation] | None = None) -
     """The augmentation of this name, or of this file (see `READERS`), or of several joined by ``+``.
 
     Args:
-        names: of ``AUGMENTATIONS``, or of `learned`.
+        names: of ``AUGMENTATIONS``, of files, or of `learned`.
         learned: augmentations by name that are not in the registry, because they are made for one run.
 
     Raises:

@@ -11,6 +11,7 @@ from torch import Generator, Tensor, nn
 
 from afield.augment import AffineAugmentor, warp_affine
 from afield.augmentors.discriminator import Discriminator
+from afield.augmentors.loop import Game
 from afield.augmentors.settings import AffineSettings
 from afield.losses import max_entropy
 
@@ -19,14 +20,16 @@ MULTIPLIER_RATE = 0.5
 LARGEST_MULTIPLIER = 1e3
 
 
-class AffineGame(nn.Module):
-    """The augmentor and those it plays against. Its state dict is all that a checkpoint needs beside the optimisers.
+class AffineGame(Game):
+    """The affine augmentor, the classifier, its teacher and a discriminator; see `afield.augmentors.loop.Game`.
 
     Args:
         settings: see `AffineSettings`.
         classifier: images ``[B, 3, H, W]`` in [0, 1] -> logits ``[B, K]``; copied where it goes on learning.
     """
 
+    augmentor: AffineAugmentor
+    settings: AffineSettings
     multiplier: Tensor
 
     def __init__(self, settings: AffineSettings, classifier: nn.Module) -> None:
@@ -64,14 +67,14 @@ class AffineGame(nn.Module):
             loss = loss + self.multiplier * F.cross_entropy(seen.float(), targets)
         if self.discriminator is not None:
             loss = loss + adversarial_loss(self.discriminator(warped), settings.discriminator)
-        self._move("network", loss, retain_graph=settings.refresh)
+        self.move("network", loss, retain_graph=settings.refresh)
         if settings.recognised is not None and settings.recognition_weight is None:
             self._adapt(images, seen, targets)
         if settings.refresh:
-            self._move("classifier", F.cross_entropy(logits.float(), targets))
+            self.move("classifier", F.cross_entropy(logits.float(), targets))
             self._follow()
         if self.discriminator is not None:
-            self._move("discriminator", discriminator_loss(self.discriminator, images, warped.detach()))
+            self.move("discriminator", discriminator_loss(self.discriminator, images, warped.detach()))
 
     def _entropy_loss(self, logits: Tensor, targets: Tensor) -> Tensor:
         settings, target = self.settings, self.settings.target_entropy
@@ -79,15 +82,6 @@ class AffineGame(nn.Module):
             gap = max_entropy(logits.float(), targets, form="gap")
             return (gap - (1 - target) * math.log2(logits.shape[1])).square().mean()
         return max_entropy(logits.float(), targets, sign=settings.sign, form=settings.form).mean()
-
-    def _move(self, name: str, loss: Tensor, retain_graph: bool = False) -> None:
-        """One optimiser's step along the gradient of this loss, which reaches nobody else's parameters."""
-        optimizer = self.optimizers[name]
-        parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
-        gradients = torch.autograd.grad(loss, parameters, retain_graph=retain_graph)
-        for parameter, gradient in zip(parameters, gradients, strict=True):
-            parameter.grad = gradient
-        optimizer.step()
 
     @torch.no_grad()
     def _adapt(self, images: Tensor, seen: Tensor, targets: Tensor) -> None:

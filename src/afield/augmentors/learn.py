@@ -1,41 +1,25 @@
-"""Stage two: the augmentor learns against a trained classifier, epoch by epoch, resumable."""
+"""Stage two: the affine augmentor learns against a trained classifier."""
 
 from __future__ import annotations
 
-import dataclasses
-import time
-import warnings
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from lightning_fabric import Fabric
-from torch import Generator, Tensor, nn
+from numpy.typing import NDArray
+from torch import Generator, nn
 
 from afield.augmentors.game import AffineGame
+from afield.augmentors.loop import play
 from afield.augmentors.measures import measure
 from afield.augmentors.registry import AUGMENTORS, Learned, Method
 from afield.augmentors.settings import AffineSettings
 from afield.evaluation import diagnose
 from afield.records import seed_for
-from afield.training import Source, checkpoint
-
-CHECKPOINT_SECONDS = 20.0
-MEASURED = 512
-"""Images of each part that are measured after an epoch: the first of them."""
-
-
-@dataclass
-class Stand:
-    """Where learning stands, beside the state of the game."""
-
-    epoch: int = 0
-    position: int = 0
-    seconds: float = 0.0
-    epochs: list[dict[str, dict[str, float]]] = dataclasses.field(default_factory=list)
+from afield.training import Source
 
 
 def learn_affine(
@@ -67,82 +51,23 @@ def learn_affine(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed_for("augmentor", seed))
         game = AffineGame(settings, classifier).to(fabric.device)
-    generator, stand = Generator(), Stand()
-    if checkpoint_file.exists():
-        stand = _restore(checkpoint_file, game, generator)
-    parts = {"train": train, **watched}
-    first = next(iter(watched), "train")
-    batch = min(settings.batch_size, len(train))
-    steps, saved = len(train) // batch, time.monotonic()
-    if not stand.epochs:
-        stand.epochs.append(_measure(game, parts, fabric))
-    while stand.epoch < settings.epochs:
-        order = np.random.default_rng(seed_for("augmentor order", seed, stand.epoch)).permutation(len(train))
-        if not stand.position:
-            generator.manual_seed(seed_for("augmentor noise", seed, stand.epoch))
-        began = time.monotonic()
-        while stand.position < steps:
-            positions = order[stand.position * batch : (stand.position + 1) * batch]
-            images, targets = fabric.to_device(train.take(positions))
-            with fabric.autocast():
-                game.step(images, targets, generator)
-            stand.position += 1
-            if time.monotonic() - saved > CHECKPOINT_SECONDS and stand.position < steps:
-                stand.seconds += time.monotonic() - began
-                _save(checkpoint_file, game, generator, stand)
-                began = saved = time.monotonic()
-        stand.seconds += time.monotonic() - began
-        stand.epochs.append(_measure(game, parts, fabric))
-        stand.epoch, stand.position = stand.epoch + 1, 0
-        on_epoch(stand.epoch, settings.epochs, _brief(stand.epochs[-1][first]))
-        if time.monotonic() - saved > CHECKPOINT_SECONDS or stand.epoch == settings.epochs:
-            _save(checkpoint_file, game, generator, stand)
-            saved = time.monotonic()
-    collapses = diagnose(stand.epochs[-1][first], dataclasses.asdict(settings))
-    for name, text in collapses.items():
-        warnings.warn(f"the augmentor collapsed ({name}): {text}", stacklevel=2)
-    return Learned(game.augmentor, stand.epochs, collapses, stand.seconds)
 
+    def step(positions: NDArray[np.int64], generator: Generator) -> None:
+        images, targets = fabric.to_device(train.take(positions))
+        game.step(images, targets, generator)
 
-def _brief(measures: Mapping[str, float]) -> str:
-    gain = measures["entropy_after"] - measures["entropy_before"]
-    return (
-        f"distance {measures['distance']:.2f}, entropy {gain:+.2f} bits, recognised "
-        f"{100 * measures['recognised_before']:.0f} -> {100 * measures['recognised_after']:.0f} %"
+    return play(
+        game,
+        step,
+        partial(measure, game),
+        diagnose,
+        count=len(train),
+        parts={"train": train, **watched},
+        seed=seed,
+        checkpoint_file=checkpoint_file,
+        fabric=fabric,
+        on_epoch=on_epoch,
     )
-
-
-def _measure(game: AffineGame, parts: Mapping[str, Source], fabric: Fabric) -> dict[str, dict[str, float]]:
-    """The measures of every part, each on the same images and noise after every epoch."""
-
-    def batches(source: Source) -> Iterator[tuple[Tensor, Tensor]]:
-        chosen = np.random.default_rng(seed_for("augmentor measured")).permutation(len(source))[:MEASURED]
-        for positions in np.array_split(chosen, max(1, len(chosen) // 128)):
-            yield fabric.to_device(source.take(positions))
-
-    with fabric.autocast():
-        return {
-            name: measure(game, batches(source), Generator().manual_seed(seed_for("augmentor measured noise")))
-            for name, source in parts.items()
-            if len(source)
-        }
-
-
-def _save(path: Path, game: AffineGame, generator: Generator, stand: Stand) -> None:
-    tensors = {**checkpoint.prefixed("game", game.state_dict()), "rng": generator.get_state()}
-    for name, optimizer in game.optimizers.items():
-        tensors |= checkpoint.prefixed(f"optimizer {name}", checkpoint.optimizer_tensors(optimizer))
-    checkpoint.save(path, tensors, dataclasses.asdict(stand))
-
-
-def _restore(path: Path, game: AffineGame, generator: Generator) -> Stand:
-    tensors, state = checkpoint.load(path)
-    game.load_state_dict(checkpoint.below("game", tensors))
-    for name, optimizer in game.optimizers.items():
-        module: Any = getattr(game, name)
-        checkpoint.load_optimizer(optimizer, module, checkpoint.below(f"optimizer {name}", tensors))
-    generator.set_state(tensors["rng"])
-    return Stand(**state)
 
 
 AUGMENTORS.add(

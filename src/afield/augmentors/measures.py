@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable
 
 import torch
@@ -10,6 +9,7 @@ from torch import Generator, Tensor
 
 from afield.augment import identity_distance, warp_affine
 from afield.augmentors.game import AffineGame, adversarial_loss, discriminator_loss
+from afield.augmentors.seen import seen
 
 DRAWS = 4
 NEAR_BOUND = 0.95
@@ -34,14 +34,14 @@ def measure(game: AffineGame, batches: Iterable[tuple[Tensor, Tensor]], generato
     for images, targets in batches:
         count += len(images)
         found: dict[str, Tensor] = {}
-        found["entropy_before"], found["recognised_before"] = _seen(game, images, targets)
+        found["entropy_before"], found["recognised_before"] = seen(game.classifier, game.teacher, images, targets)
         drawn = []
         for _ in range(DRAWS):
             noise = augmentor.draw_noise(len(images), generator)
             choice = augmentor.choose(images, noise)
             theta = augmentor.theta(choice, noise)
             warped = warp_affine(images, theta, settings.augmentor.padding)
-            entropy, right = _seen(game, warped, targets)
+            entropy, right = seen(game.classifier, game.teacher, warped, targets)
             numbers = choice.centre + choice.width * noise[:, :6]
             parts = {
                 "distance": identity_distance(theta).sum(),
@@ -67,10 +67,3 @@ def measure(game: AffineGame, batches: Iterable[tuple[Tensor, Tensor]], generato
         "image_spread": float(theta.mean(dim=0).std(dim=0).mean()),
         "draw_spread": float(theta.std(dim=0).mean()),
     }
-
-
-def _seen(game: AffineGame, images: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-    """The classifier's entropy in bits and the teacher's right answers, both summed over the batch."""
-    log_p = game.classifier(images).float().log_softmax(dim=1)
-    entropy = -(log_p.exp() * log_p).sum() / math.log(2)
-    return entropy, (game.teacher(images).argmax(dim=1) == targets).sum().float()

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from afield.augment import AugmentorConfig
+from afield.augmentors.ranges import check_ranges
 from afield.errors import InputError
 from afield.losses.max_entropy import Form, Sign
 
@@ -55,11 +56,7 @@ class AffineSettings:
 
     def __post_init__(self) -> None:
         """Check what is given."""
-        for name, low, high in _RANGES:
-            value = getattr(self, name)
-            number = isinstance(value, int | float) and not isinstance(value, bool)
-            if value is not None and not (number and low <= value <= high):
-                raise InputError(f"{name} must lie between {low:g} and {high:g}, got {value!r}")
+        check_ranges(self, _RANGES, optional=_OPTIONAL)
         for name, allowed in _CHOICES.items():
             if getattr(self, name) not in allowed:
                 raise InputError(f"{name} must be one of {', '.join(allowed)}, got {getattr(self, name)!r}")
@@ -83,6 +80,7 @@ _RANGES = (
     ("learning_rate", 1e-12, 1000),
     ("discriminator_rate", 1e-12, 1000),
 )
+_OPTIONAL = ("target_entropy", "recognised", "recognition_weight")
 _CHOICES = {
     "sign": ("corrected", "printed"),
     "form": ("log", "gap"),

@@ -1,6 +1,7 @@
 """Metrics, selection rules and statistics. Free of torch."""
 
 from afield.evaluation.collapse import diagnose
+from afield.evaluation.dagan_collapse import diagnose_dagan
 from afield.evaluation.metrics import accuracy, confusion, mean_average_precision, non_target_probabilities
 from afield.evaluation.selection import SELECTIONS
 from afield.evaluation.statistics import Estimate, estimate, paired_difference
@@ -11,6 +12,7 @@ __all__ = [
     "accuracy",
     "confusion",
     "diagnose",
+    "diagnose_dagan",
     "estimate",
     "mean_average_precision",
     "non_target_probabilities",

@@ -30,8 +30,8 @@ class Recipe:
         loss_options: keyword arguments by loss name, as ``{"label_smoothing": {"smoothing": 0.2}}``.
         linear_losses: weight by name, of losses on the head's class vectors as a linear layer; see `Objective`.
         neck: a linear layer with batch normalisation before the head.
-        augment: name in ``afield.augment.AUGMENTATIONS`` or, learned in each run on its own training images, in
-            ``afield.augmentors.AUGMENTORS``; or a file; or several joined by ``+``. None takes the protocol's.
+        augment: name in ``afield.augment.AUGMENTATIONS``; a file; or, learned in each run on its own training images,
+            in ``afield.augmentors.AUGMENTORS``; or several joined by ``+``. None takes the protocol's.
         augment_options: settings of the learned one, as ``{"recognised": 0.8}``.
     """
 
