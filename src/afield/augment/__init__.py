@@ -7,6 +7,7 @@ from afield.augment.augmix import AugMix
 from afield.augment.autoaugment import AutoAugment
 from afield.augment.chain import Chain, build_chain
 from afield.augment.crop import RandomResizedCrop, normalize
+from afield.augment.describing import in_words
 from afield.augment.erasing import Cutout, RandomErasing
 from afield.augment.jitter import ColorJitter
 from afield.augment.mixing import CutMix, Mixup
@@ -48,6 +49,7 @@ __all__ = [
     "decompose",
     "describe",
     "identity_distance",
+    "in_words",
     "normalize",
     "operate",
     "warp_affine",
