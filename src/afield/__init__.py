@@ -1,7 +1,8 @@
 """afield: image classifiers that hold up far afield.
 
-Verbs, with the options of the command line: `compare`, `train`, `evaluate`, `predict`, `export`, `report`; and
-`load` for a trained model. Parts for anyone's own loop: `afield.losses`, `afield.heads`, `afield.Objective`.
+Verbs, with the options of the command line: `compare`, `train`, `evaluate`, `predict`, `export`, `report`,
+`augment_learn`, `augment_show`; and `load` for a trained model. Parts for anyone's own loop: `afield.augment`,
+`afield.losses`, `afield.heads`, `afield.Objective`.
 
 Whatever needs torch is imported when it is first used, so that ``import afield`` and ``afield --help`` are quick.
 """
@@ -11,7 +12,7 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from afield.commands import Compare, Evaluate, Export, Predict, Report, Train, as_function
+from afield.commands import AugmentLearn, AugmentShow, Compare, Evaluate, Export, Predict, Report, Train, as_function
 from afield.errors import InputError
 
 if TYPE_CHECKING:
@@ -27,6 +28,8 @@ evaluate = as_function(Evaluate)
 predict = as_function(Predict)
 export = as_function(Export)
 report = as_function(Report)
+augment_learn = as_function(AugmentLearn)
+augment_show = as_function(AugmentShow)
 
 __all__ = [
     "InputError",
@@ -34,6 +37,8 @@ __all__ = [
     "Objective",
     "Prediction",
     "augment",
+    "augment_learn",
+    "augment_show",
     "compare",
     "data",
     "evaluate",

@@ -15,12 +15,20 @@ import tyro
 from afield import commands
 from afield.errors import InputError
 
+_AUGMENT = "Augmentations from your own images."
+
+Augment = (
+    Annotated[commands.AugmentLearn, tyro.conf.subcommand("learn", prefix_name=False)]
+    | Annotated[commands.AugmentShow, tyro.conf.subcommand("show", prefix_name=False)]
+)
+
 Verb = (
     Annotated[commands.Compare, tyro.conf.subcommand("compare", prefix_name=False)]
     | Annotated[commands.Train, tyro.conf.subcommand("train", prefix_name=False)]
     | Annotated[commands.Evaluate, tyro.conf.subcommand("evaluate", prefix_name=False)]
     | Annotated[commands.Predict, tyro.conf.subcommand("predict", prefix_name=False)]
     | Annotated[commands.Export, tyro.conf.subcommand("export", prefix_name=False)]
+    | Annotated[Augment, tyro.conf.subcommand("augment", prefix_name=False, description=_AUGMENT)]
     | Annotated[commands.Report, tyro.conf.subcommand("report", prefix_name=False)]
     | Annotated[commands.List, tyro.conf.subcommand("list", prefix_name=False)]
 )
@@ -66,6 +74,10 @@ def _show(verb: Any, result: Any) -> None:
             out.print(console.comparison_table(result))
             out.print(f"recommended: {result['recommended'] or 'none'}; {result['reason']}", soft_wrap=True)
             out.print(f"report: {folder / 'report.html'}", soft_wrap=True)
+        case commands.AugmentLearn():
+            for line in console.learned_lines(result):
+                out.print(line, soft_wrap=True)
+            out.print(f"model in {verb.page.parent}; page: {verb.page}", soft_wrap=True)
         case commands.Train():
             folder = verb.folder("train")
             best = max(epoch["validation"]["accuracy"] for epoch in result["epochs"])

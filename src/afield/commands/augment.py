@@ -1,0 +1,105 @@
+"""``afield augment learn`` and ``show``: an augmentation from someone's own images, and what it does to them."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import tyro
+
+from afield.commands.model import Train
+from afield.commands.options import DataOptions
+
+PAGE = "augmentation.html"
+
+
+@dataclass(frozen=True)
+class AugmentLearn(Train):
+    """Learn an augmentation and train with it: a classifier, an augmentor against it, the classifier on its images.
+
+    It is `afield train --augment learned` and a page of what was learned.
+
+    Attributes:
+        augment: a name from `afield list augmentors`, alone or joined by + with names from `afield list augmentations`.
+        settings: of the augmentor, as sign=printed, recognised=0.8 or augmentor.form=free.
+    """
+
+    augment: str | None = "learned"
+    settings: tuple[str, ...] = ()
+
+    @property
+    def page(self) -> Path:
+        """The path of the page."""
+        return self.folder("augment-learn") / PAGE
+
+    def run(self) -> dict[str, Any]:
+        """Learn and train unless it is done; returns the record that is written to ``record.json``."""
+        from afield.errors import InputError
+        from afield.experiments.augmentation import learned_part
+        from afield.experiments.recipes import resolve
+
+        overrides = (*self.set, *(f"augment_options.{setting}" for setting in self.settings))
+        (recipe,) = resolve([self.recipe], overrides)
+        names = recipe.augment or self.augment or "none"
+        if learned_part(names) is None:
+            raise InputError(f"augment={names!r} learns nothing; one of `afield list augmentors` must be among it")
+        record = Train.run(dataclasses.replace(self, out=self.page.parent, set=overrides))
+        data = {field.name: getattr(self, field.name) for field in dataclasses.fields(DataOptions)}
+        AugmentShow(what=str(self.page.parent), out=self.page, **data).run()
+        return record
+
+
+@dataclass(frozen=True)
+class AugmentShow(DataOptions):
+    """Make an HTML page of what an augmentation does to images: before, after, and what each went through.
+
+    Attributes:
+        what: the folder of a run that learned an augmentation, a file that holds one, a name from
+            `afield list augmentations`, or several names joined by +.
+        count: images to show.
+        seed: of images and draws.
+        out: the page; augmentation.html in the folder of the run, else under runs/, unless given.
+    """
+
+    what: Annotated[str, tyro.conf.Positional] = "trivialaugment"
+    count: int = 12
+    seed: int = 0
+    out: Path | None = None
+
+    def run(self) -> Path:
+        """The path of the page."""
+        from afield.console import watching
+        from afield.data.catalogue import DEFAULT_IMAGE_SIZE
+        from afield.deploy import load
+        from afield.deploy.model import MODEL
+        from afield.errors import InputError
+        from afield.experiments.hardest import hardest
+        from afield.experiments.shown import find_augmentation
+        from afield.experiments.stages import Predictor
+        from afield.experiments.transformations import ranges, subjects
+        from afield.reporting.augmentation import Transformations, render_augmentation
+
+        if not 2 <= self.count <= 100:
+            raise InputError(f"--count must lie between 2 and 100, got {self.count}")
+        shown = find_augmentation(self.what)
+        size = shown.record["config"]["data"]["image_size"] if shown.record else DEFAULT_IMAGE_SIZE
+        with watching() as watch:
+            data = self.load_data(size, watch.decode)
+        if shown.record and data.images.shape[1] != size:
+            raise InputError(f"{data.name}: images are {data.images.shape[1]} px wide, those of {self.what} {size} px")
+        hard = []
+        if shown.record and (Path(self.what) / MODEL).exists():
+            model = load(self.what)
+            classifier = Predictor(model.classifier)
+            hard = hardest(data, shown.augmentation, classifier, model.class_names, seed=self.seed)
+        found = Transformations(
+            subjects(data, shown.augmentation, count=self.count, seed=self.seed),
+            ranges(data, shown.augmentation, seed=self.seed),
+            hard,
+        )
+        folder, name = (Path(self.what), PAGE) if shown.record else (Path("runs"), f"augmentation-{shown.name}.html")
+        return render_augmentation(
+            Path(self.out or folder / name), shown.name, Path(data.name).name, found, shown.record
+        )
