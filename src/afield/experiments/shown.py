@@ -30,9 +30,7 @@ def find_augmentation(what: str) -> Shown:
     path = Path(what)
     if path.is_dir() or (path.suffix == "" and path.parent != Path()):
         if not (path / AUGMENTOR).exists():
-            raise InputError(
-                f"{what} is no run that learned an augmentation; `afield augment learn --out {what}` is one"
-            )
+            raise InputError(f"{what} holds no learned augmentation; `afield augment learn --out FOLDER` makes one")
         record = read_json(path / RECORD)
         return Shown(record["learned"]["kind"], AffineAugmentor.read(path / AUGMENTOR), record)
     if path.suffix == ".safetensors":
