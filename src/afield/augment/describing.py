@@ -40,9 +40,9 @@ def in_words(params: Any, image: int, size: Size) -> str:
     Example:
         >>> import torch
         >>> from afield.augment import build_chain, in_words
-        >>> images, generator = torch.rand(2, 3, 32, 32), torch.Generator().manual_seed(0)
+        >>> images, generator = torch.rand(2, 3, 32, 32), torch.Generator().manual_seed(1)
         >>> in_words(build_chain("cutout+random_affine").sample(images, generator), 1, (32, 32))
-        'box of 8 x 16 px at 0, 7; -5°, 1.04 x 1.19, shear 0.00, shift 2.7, 0.0 px'
+        'box of 16 x 16 px at 0, 3; 4°, 0.99 x 0.94, shear 0.00, shift 0.5, 0.5 px'
     """
     return type(params).__name__
 
