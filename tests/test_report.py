@@ -13,7 +13,9 @@ from typing import Any
 
 import pytest
 
+from afield.console import comparison_table
 from afield.errors import InputError
+from afield.experiments.summary import summarise
 from afield.reporting import render
 
 PAPER, INK = "paper", "<b>ink</b> & wash"
@@ -237,6 +239,61 @@ def test_worst_errors_and_provenance(tmp_path: Path) -> None:
     assert "No error." in html
     for fact in ("<dd>8</dd>", "5 min 22 s", "4 distinct", "0123456789ab", "cpu A &amp; B", "python 3.11.7"):
         assert fact in html
+
+
+def with_learned(folder: Path) -> list[dict[str, Any]]:
+    """The records of a comparison in which flattening learned its augmentation, in half of its epochs."""
+    records = [json.loads(line) for line in (compared(folder) / "records.jsonl").read_text().splitlines()]
+    for each in records:
+        if each["recipe"] == "flattening":
+            measures = {
+                "distance": 0.25 + 0.1 * each["seed"],
+                "image_spread": 0.125,
+                "draw_spread": 0.0625,
+                "at_bound": 0.01,
+                "entropy_before": 1.0,
+                "entropy_after": 1.5,
+                "recognised_before": 0.8,
+                "recognised_after": 0.76,
+            }
+            collapses = {"one corner": "every <image> alike"} if each["seed"] else {}
+            each["epochs"] = each["epochs"][1:]
+            each["learned"] = {
+                "epochs": [{"validation": measures}],
+                "first_epochs": 1,
+                "search_s": 10.0 + each["seed"],
+                "collapses": collapses,
+            }
+    (folder / "records.jsonl").write_text("".join(json.dumps(each) + "\n" for each in records))
+    return records
+
+
+def test_learned_augmentation_has_a_section(tmp_path: Path) -> None:
+    with_learned(tmp_path)
+    html = page(tmp_path)
+    row = re.search(r'<th scope="row">flattening<small>4 runs</small></th>(.*?)</tr>', html)
+    assert row is not None
+    cells = re.findall(r"<td>(.*?)</td>", row[1])
+    assert cells == ["0.30", "0.125", "0.062", "+0.50 bits", "95.0 %", "1.0 %", "10.5"]
+    assert "2 of 4 runs, one corner: every &lt;image&gt; alike." in html
+    assert "curves begin when training on its images does" in html
+    (tmp_path / "plain").mkdir()
+    assert "Learned augmentation" not in page(compared(tmp_path / "plain"))
+
+
+def test_search_is_a_column_where_there_was_one(tmp_path: Path) -> None:
+    records = with_learned(tmp_path)
+    summary = summarise(records, "pets", "train_validation")
+    assert summary["recipes"]["flattening"]["search_s"] == 10.5
+    assert "search_s" not in summary["recipes"]["erm"]
+    (tmp_path / "summary.json").write_text(json.dumps(summary))
+    html = page(tmp_path)
+    assert 'search<small>seconds a run</small></th> </tr> </thead> <tbody> <tr> <th scope="row">erm' in html
+    assert "<td>–</td> </tr>" in html
+    assert "<td>10.5</td> </tr>" in html
+    assert "search, s" in [column.header for column in comparison_table(summary).columns]
+    plain = summarise([each for each in records if each["recipe"] == "erm"], "pets", "train_validation")
+    assert "search, s" not in [column.header for column in comparison_table(plain).columns]
 
 
 def test_nothing_is_fetched_and_no_id_clashes(tmp_path: Path) -> None:

@@ -1,8 +1,8 @@
 """afield: image classifiers that hold up far afield.
 
 Verbs, with the options of the command line: `compare`, `train`, `evaluate`, `predict`, `export`, `report`,
-`augment_search`; and `load` for a trained model. Parts for anyone's own loop: `afield.augment`, `afield.losses`,
-`afield.heads`, `afield.Objective`.
+`augment_search`, `augment_learn`, `augment_show`; and `load` for a trained model. Parts for anyone's own loop:
+`afield.augment`, `afield.losses`, `afield.heads`, `afield.Objective`.
 
 Whatever needs torch is imported when it is first used, so that ``import afield`` and ``afield --help`` are quick.
 """
@@ -12,7 +12,18 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from afield.commands import AugmentSearch, Compare, Evaluate, Export, Predict, Report, Train, as_function
+from afield.commands import (
+    AugmentLearn,
+    AugmentSearch,
+    AugmentShow,
+    Compare,
+    Evaluate,
+    Export,
+    Predict,
+    Report,
+    Train,
+    as_function,
+)
 from afield.errors import InputError
 
 if TYPE_CHECKING:
@@ -29,6 +40,8 @@ evaluate = as_function(Evaluate)
 predict = as_function(Predict)
 export = as_function(Export)
 report = as_function(Report)
+augment_learn = as_function(AugmentLearn)
+augment_show = as_function(AugmentShow)
 
 __all__ = [
     "InputError",
@@ -36,7 +49,9 @@ __all__ = [
     "Objective",
     "Prediction",
     "augment",
+    "augment_learn",
     "augment_search",
+    "augment_show",
     "compare",
     "data",
     "evaluate",

@@ -15,11 +15,12 @@ import tyro
 from afield import commands
 from afield.errors import InputError
 
-_AUGMENT = "Augmentations from your own images."
+_AUGMENT = "Augmentations: learn one, search one, look at any."
 
 Augment = (
-    Annotated[commands.AugmentSearch, tyro.conf.subcommand("search", prefix_name=False)]
-    | Annotated[commands.AugmentSearch, tyro.conf.Suppress]  # a group of one: tyro takes two or more for a group
+    Annotated[commands.AugmentLearn, tyro.conf.subcommand("learn", prefix_name=False)]
+    | Annotated[commands.AugmentSearch, tyro.conf.subcommand("search", prefix_name=False)]
+    | Annotated[commands.AugmentShow, tyro.conf.subcommand("show", prefix_name=False)]
 )
 
 Verb = (
@@ -74,6 +75,10 @@ def _show(verb: Any, result: Any) -> None:
             out.print(console.comparison_table(result))
             out.print(f"recommended: {result['recommended'] or 'none'}; {result['reason']}", soft_wrap=True)
             out.print(f"report: {folder / 'report.html'}", soft_wrap=True)
+        case commands.AugmentLearn():
+            for line in console.learned_lines(result):
+                out.print(line, soft_wrap=True)
+            out.print(f"model in {verb.page.parent}; page: {verb.page}", soft_wrap=True)
         case commands.Train():
             folder = verb.folder("train")
             best = max(epoch["validation"]["accuracy"] for epoch in result["epochs"])

@@ -18,6 +18,7 @@ from afield.experiments.run import Run
 from afield.experiments.setup import Setup
 from afield.experiments.watcher import Watcher
 from afield.records import exclusive
+from afield.reporting.learned import in_figures
 from afield.training import EpochReport
 
 
@@ -93,7 +94,10 @@ def held(out: Path) -> AbstractContextManager[None]:
 
 
 def comparison_table(summary: dict[str, Any]) -> Table:
-    """The table of a summary: recipes by row; unseen domains, their average and the difference to erm by column."""
+    """The table of a summary: recipes by row; unseen domains, their average and the difference to erm by column.
+
+    A last column has the seconds of learning augmentations, where any was learned.
+    """
     recipes = summary["recipes"]
     first = next(iter(recipes.values()))
     rule = "ORACLE, an upper bound" if summary["selection"] == "oracle" else f"selection: {summary['selection']}"
@@ -103,11 +107,29 @@ def comparison_table(summary: dict[str, Any]) -> Table:
     table.add_column("recipe")
     for name in (*first["domains"], "average", "vs erm, paired"):
         table.add_column(name, justify="right")
+    searched = any("search_s" in row for row in recipes.values())
+    if searched:
+        table.add_column("search, s", justify="right")
     for name, row in recipes.items():
         mark = "[bold]" if name == summary["recommended"] else ""
         cells = [interval(value) for value in (*row["domains"].values(), row["average"])]
-        table.add_row(f"{mark}{name}", *cells, interval(row["vs_erm"], sign="+") if row["vs_erm"] else "")
+        cells.append(interval(row["vs_erm"], sign="+") if row["vs_erm"] else "")
+        if searched:
+            cells.append(f"{row['search_s']:.1f}" if "search_s" in row else "–")
+        table.add_row(f"{mark}{name}", *cells)
     return table
+
+
+def learned_lines(record: dict[str, Any]) -> list[str]:
+    """What a run whose augmentation was learned comes to: accuracy, the augmentor's measures, collapses."""
+    best = max(epoch["validation"]["accuracy"] for epoch in record["epochs"])
+    learned = record["learned"]
+    figures = in_figures([learned["epochs"][-1]["validation"]])
+    return [
+        f"{record['recipe']}: validation accuracy {100 * best:.1f} %; {learned['search_s']:.1f} s of search",
+        f"on validation images: {', '.join(f'{title} {figure}' for title, figure in figures.items())}",
+        *(f"collapsed ({name}): {text}" for name, text in learned["collapses"].items()),
+    ]
 
 
 def evaluation_table(result: dict[str, Any]) -> Table:

@@ -8,6 +8,7 @@ from afield.augment.autoaugment import AutoAugment
 from afield.augment.chain import Chain, build_chain, chain_key
 from afield.augment.crop import RandomResizedCrop, normalize
 from afield.augment.dagan import DaganAugmentor, DaganConfig, DaganParams
+from afield.augment.describing import in_words
 from afield.augment.erasing import Cutout, RandomErasing
 from afield.augment.jitter import ColorJitter
 from afield.augment.mixing import CutMix, Mixup
@@ -17,6 +18,7 @@ from afield.augment.policy import Policy
 from afield.augment.randaugment import RandAugment
 from afield.augment.random_affine import RandomAffine
 from afield.augment.registry import AUGMENTATIONS, Augmentation, MixingAugmentation, SavedAugmentation
+from afield.augment.saved import read_saved
 from afield.augment.standard import Identity, Standard
 from afield.augment.trivial import TrivialAugmentWide
 
@@ -56,7 +58,9 @@ __all__ = [
     "decompose",
     "describe",
     "identity_distance",
+    "in_words",
     "normalize",
     "operate",
+    "read_saved",
     "warp_affine",
 ]

@@ -10,13 +10,14 @@ import torch.nn.functional as F
 from torch import Generator, Tensor
 
 from afield.augment.calling import OnBatch
+from afield.augment.params import PerImage
 from afield.augment.registry import AUGMENTATIONS
 
 LUMA = (0.2989, 0.587, 0.114)
 
 
 @dataclass(frozen=True)
-class StandardParams:
+class StandardParams(PerImage):
     """One draw an image, each ``[B]``: the crop in [-1, 1] coordinates, and factors or shifts of colour."""
 
     centre_x: Tensor

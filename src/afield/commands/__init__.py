@@ -3,10 +3,23 @@
 ``afield compare --seeds 5`` and ``afield.compare(seeds=5)`` build the same `Compare` and run it.
 """
 
-from afield.commands.augment import AugmentSearch
+from afield.commands.augment import AugmentLearn, AugmentShow
 from afield.commands.comparison import Compare
 from afield.commands.model import Evaluate, Export, Predict, Train
 from afield.commands.options import as_function
 from afield.commands.reading import List, Report
+from afield.commands.search import AugmentSearch
 
-__all__ = ["AugmentSearch", "Compare", "Evaluate", "Export", "List", "Predict", "Report", "Train", "as_function"]
+__all__ = [
+    "AugmentLearn",
+    "AugmentSearch",
+    "AugmentShow",
+    "Compare",
+    "Evaluate",
+    "Export",
+    "List",
+    "Predict",
+    "Report",
+    "Train",
+    "as_function",
+]

@@ -1,102 +1,105 @@
-"""``afield augment search``: an augmentation from someone's own images."""
+"""``afield augment learn`` and ``show``: an augmentation from someone's own images, and what it does to them."""
 
 from __future__ import annotations
 
-import math
-import re
+import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Annotated, Any
 
-from afield.commands.options import TrainingOptions
+import tyro
 
-if TYPE_CHECKING:
-    from afield.augment import Policy
+from afield.commands.model import Train
+from afield.commands.options import DataOptions
+
+PAGE = "augmentation.html"
 
 
 @dataclass(frozen=True)
-class AugmentSearch(TrainingOptions):
-    """Search an augmentation policy on your own images (Fast AutoAugment), for --augment FILE.
+class AugmentLearn(Train):
+    """Learn an augmentation and train with it: a classifier, an augmentor against it, the classifier on its images.
+
+    It is `afield train --augment learned` and a page of what was learned.
 
     Attributes:
-        out: the policy's .json file, or a folder that gets a policy.json; a folder under runs/ unless given.
-        recipe: of the folds' classifiers; a name from `afield list recipes`, or a .toml, .yaml or .json file.
-        held_out: domains that take no part. A comparison that leaves a domain out has seen it through a policy that
-            was searched on it.
-        folds: a classifier is trained for each; its fold is what candidates are judged on.
-        searches: on each fold.
-        trials: candidates of a search.
-        sub_policies: of a candidate, two operations each.
-        top: candidates of each search that come into the policy.
-        draws: of a candidate for each image, of which the least loss counts.
-        seed: of folds, classifiers, candidates and draws.
-        time_budget: as 90s, 9m or 2h: then no further classifier or candidate is begun, the best policy so far is
-            written, and the same command goes on.
+        augment: a name from `afield list augmentors`, alone or joined by + with names from `afield list augmentations`.
+        settings: of the augmentor, as sign=printed, recognised=0.8 or augmentor.form=free.
     """
 
-    out: Path | None = None
-    recipe: str = "erm"
-    held_out: tuple[str, ...] = ()
-    folds: int = 5
-    searches: int = 2
-    trials: int = 200
-    sub_policies: int = 5
-    top: int = 10
-    draws: int = 5
-    seed: int = 0
-    time_budget: str | None = None
+    augment: str | None = "learned"
+    settings: tuple[str, ...] = ()
 
     @property
-    def file(self) -> Path:
-        """Of the policy."""
-        out = self.folder("augment-search")
-        return out if out.suffix == ".json" else out / "policy.json"
+    def page(self) -> Path:
+        """The path of the page."""
+        return self.folder("augment-learn") / PAGE
 
-    def run(self) -> Policy:
-        """Search what is not done yet; returns the policy that is written, with its cost in ``origin``."""
-        from afield.console import held, watching
+    def run(self) -> dict[str, Any]:
+        """Learn and train unless it is done; returns the record that is written to ``record.json``."""
         from afield.errors import InputError
-        from afield.experiments.compare import cpu_threads
-        from afield.experiments.density_matching import Search
-        from afield.experiments.policy_search import search_policy
+        from afield.experiments.augmentation import learned_part
         from afield.experiments.recipes import resolve
-        from afield.experiments.setup import choose_threads
 
-        names = ("folds", "searches", "trials", "sub_policies", "top", "draws", "seed")
-        search = Search(**{name: getattr(self, name) for name in names})
-        seconds = seconds_of(self.time_budget)
-        if self.devices != 1:
-            raise InputError(f"--devices must be 1 for a search, got {self.devices}")
-        (recipe,) = resolve([self.recipe], self.set)
-        folder = self.file.parent if self.file != self.folder("augment-search") else self.file.with_suffix(".search")
-        with held(folder), watching() as watch:
-            setup = self.load_setup(watch)
-            with cpu_threads(choose_threads(setup, None)):
-                policy = search_policy(
-                    setup,
-                    recipe,
-                    search,
-                    held_out=self.held_out,
-                    folder=folder,
-                    fabric=self.make_fabric(setup.training.precision),
-                    watch=watch,
-                    seconds=seconds,
-                )
-            policy.write(self.file)
-        return policy
+        overrides = (*self.set, *(f"augment_options.{setting}" for setting in self.settings))
+        (recipe,) = resolve([self.recipe], overrides)
+        names = recipe.augment or self.augment or "none"
+        if learned_part(names) is None:
+            raise InputError(f"augment={names!r} learns nothing; one of `afield list augmentors` must be among it")
+        record = Train.run(dataclasses.replace(self, out=self.page.parent, set=overrides))
+        data = {field.name: getattr(self, field.name) for field in dataclasses.fields(DataOptions)}
+        AugmentShow(what=str(self.page.parent), out=self.page, **data).run()
+        return record
 
 
-def seconds_of(budget: str | None) -> float:
-    """``"90s"``, ``"9m"`` or ``"2h"`` in seconds; infinite where none is given.
+@dataclass(frozen=True)
+class AugmentShow(DataOptions):
+    """Make an HTML page of what an augmentation does to images: before, after, and what each went through.
 
-    Raises:
-        InputError: another form.
+    Attributes:
+        what: the folder of a run that learned an augmentation, a file that holds one, a name from
+            `afield list augmentations`, or several names joined by +.
+        count: images to show.
+        seed: of images and draws.
+        out: the page; augmentation.html in the folder of the run, else under runs/, unless given.
     """
-    from afield.errors import InputError
 
-    if budget is None:
-        return math.inf
-    found = re.fullmatch(r"(\d+(?:\.\d+)?)([smh])", budget)
-    if found is None:
-        raise InputError(f"--time-budget must be a number with s, m or h, as 90s, 9m or 2h; got {budget!r}")
-    return float(found[1]) * {"s": 1, "m": 60, "h": 3600}[found[2]]
+    what: Annotated[str, tyro.conf.Positional] = "trivialaugment"
+    count: int = 12
+    seed: int = 0
+    out: Path | None = None
+
+    def run(self) -> Path:
+        """The path of the page."""
+        from afield.console import watching
+        from afield.data.catalogue import DEFAULT_IMAGE_SIZE
+        from afield.deploy import load
+        from afield.deploy.model import MODEL
+        from afield.errors import InputError
+        from afield.experiments.hardest import hardest
+        from afield.experiments.shown import find_augmentation
+        from afield.experiments.stages import Predictor
+        from afield.experiments.transformations import ranges, subjects
+        from afield.reporting.augmentation import Transformations, render_augmentation
+
+        if not 2 <= self.count <= 100:
+            raise InputError(f"--count must lie between 2 and 100, got {self.count}")
+        shown = find_augmentation(self.what)
+        size = shown.record["config"]["data"]["image_size"] if shown.record else DEFAULT_IMAGE_SIZE
+        with watching() as watch:
+            data = self.load_data(size, watch.decode)
+        if shown.record and data.images.shape[1] != size:
+            raise InputError(f"{data.name}: images are {data.images.shape[1]} px wide, those of {self.what} {size} px")
+        hard = []
+        if shown.record and (Path(self.what) / MODEL).exists():
+            model = load(self.what)
+            classifier = Predictor(model.classifier)
+            hard = hardest(data, shown.augmentation, classifier, model.class_names, seed=self.seed)
+        found = Transformations(
+            subjects(data, shown.augmentation, count=self.count, seed=self.seed),
+            ranges(data, shown.augmentation, seed=self.seed),
+            hard,
+        )
+        folder, name = (Path(self.what), PAGE) if shown.record else (Path("runs"), f"augmentation-{shown.name}.html")
+        return render_augmentation(
+            Path(self.out or folder / name), shown.name, Path(data.name).name, found, shown.record
+        )

@@ -34,7 +34,8 @@ def summarise(selected: Sequence[Record], data: str, rule: str, metric: str = "a
     """The summary of selected records: per recipe and unseen domain n, mean, deviation and interval over seeds.
 
     Values are fractions. ``average`` is over the seeds' means over domains; ``vs_erm`` pairs the averages of
-    equal seeds. ``recommended`` is the recipe of best average if it is told apart from the baseline (`recommend`).
+    equal seeds. ``search_s``, where a recipe's augmentation was learned, is the mean over runs of the seconds that
+    this took. ``recommended`` is the recipe of best average if it is told apart from the baseline (`recommend`).
     """
     recipes = list(dict.fromkeys(record["recipe"] for record in selected))
     domains = list(dict.fromkeys(record["held_out"][0] for record in selected))
@@ -51,6 +52,7 @@ def summarise(selected: Sequence[Record], data: str, rule: str, metric: str = "a
             },
             "average": estimate(averages[recipe]).as_dict(),
             "vs_erm": _brief(paired_difference(averages[recipe], averages[BASELINE])) if BASELINE in averages else None,
+            **_search(selected, recipe),
         }
         for recipe in recipes
     }
@@ -87,6 +89,14 @@ def recommend(averages: dict[str, list[float]]) -> tuple[str | None, str]:
     if low > 0:
         return best, f"{best} is {span} from {rival} ({100 * level:.1f} % interval, paired over seeds)"
     return None, f"no recipe is distinguishable: the best, {best}, is {span} from {rival}; more --seeds narrow this"
+
+
+def _search(selected: Sequence[Record], recipe: str) -> dict[str, float]:
+    """``search_s`` of a recipe, or nothing."""
+    seconds = [
+        record["learned"]["search_s"] for record in selected if record["recipe"] == recipe and "learned" in record
+    ]
+    return {"search_s": sum(seconds) / len(seconds)} if seconds else {}
 
 
 def _brief(difference: Estimate) -> dict[str, Any]:

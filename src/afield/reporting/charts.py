@@ -10,7 +10,7 @@ import io
 import warnings
 from collections.abc import Mapping, Sequence
 from itertools import cycle
-from typing import Any
+from typing import Any, NamedTuple
 from xml.etree import ElementTree
 
 import numpy as np
@@ -116,10 +116,18 @@ def interval_plot(
         return _svg(figure, key, label)
 
 
+class Curves(NamedTuple):
+    """Validation and unseen accuracy ``[seeds, epochs]`` as fractions, and how many epochs were before the first."""
+
+    validation: NDArray[np.float64]
+    unseen: NDArray[np.float64]
+    before: int
+
+
 def learning_curves(
     key: str,
     label: str,
-    curves: Mapping[str, tuple[NDArray[np.float64], NDArray[np.float64]]],
+    curves: Mapping[str, Curves],
     limits: tuple[float, float],
     colour: Mapping[str, str],
 ) -> str:
@@ -128,14 +136,14 @@ def learning_curves(
     Args:
         key: makes the ids of this figure unique in the page.
         label: what is said to those who cannot see it.
-        curves: validation and unseen accuracy ``[seeds, epochs]`` by recipe, as fractions.
+        curves: by recipe.
         limits: of the shared axis, in per cent.
         colour: by recipe.
     """
     with style.context(["default", STYLE]):
         figure, axes = _panel(2.5)
-        for recipe, (validation, unseen) in curves.items():
-            epochs = np.arange(1, validation.shape[1] + 1)
+        for recipe, (validation, unseen, before) in curves.items():
+            epochs = before + np.arange(1, validation.shape[1] + 1)
             dot = "o" if len(epochs) == 1 else None
             look: dict[str, Any] = {"color": colour[recipe], "marker": dot, "markersize": 4}
             low, high = 100 * validation.min(axis=0), 100 * validation.max(axis=0)
@@ -147,6 +155,37 @@ def learning_curves(
         axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
         axes.set_xlabel("epoch")
         axes.set_ylabel("accuracy, %")
+        axes.grid(axis="y")
+        return _svg(figure, key, label)
+
+
+def measure_curves(
+    key: str, label: str, lines: Mapping[str, NDArray[np.float64]], unit: str, least: float, colour: Mapping[str, str]
+) -> str:
+    """A measure by epoch, from epoch 0, which is untrained; what it is compared with dashed.
+
+    Args:
+        key: makes the ids of this figure unique in the page.
+        label: what is said to those who cannot see it.
+        lines: ``[1 or 2, epochs]`` by part: the measure, and what it is compared with if there is a second row.
+        unit: of the measure.
+        least: height of the axis, in this unit, so that noise does not look like a trend.
+        colour: by part.
+    """
+    with style.context(["default", STYLE]):
+        figure, axes = _panel(2.1)
+        for part, rows in lines.items():
+            for values, dashes in zip(rows, ("-", (0, (3, 2))), strict=False):
+                axes.plot(values, color=colour[part], linewidth=1.5, linestyle=dashes)
+        axes.margins(x=0.02)
+        low, high = axes.get_ylim()
+        room = max(0.0, least - (high - low)) / 2
+        axes.set_ylim(low - room, high + room)
+        axes.ticklabel_format(axis="y", useOffset=False)
+        axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
+        axes.yaxis.set_major_locator(MaxNLocator(5))
+        axes.set_xlabel("epoch")
+        axes.set_ylabel(unit)
         axes.grid(axis="y")
         return _svg(figure, key, label)
 

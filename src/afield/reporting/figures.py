@@ -6,12 +6,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from afield.reporting import charts
 
 Record = dict[str, Any]
-Curves = NDArray[np.float64]
 
 WRONG_CLASSES = 12
 """At most so many classes have a panel of their wrong classes, of which it shows at most so many."""
@@ -38,19 +36,22 @@ def curves(records: Sequence[Record], colour: Mapping[str, str]) -> dict[str, st
         part: {recipe: _curves(records, recipe, part) for recipe in colour}
         for part in dict.fromkeys(record["held_out"][0] for record in records)
     }
-    limits = charts.percent_limits([curve for panel in panels.values() for curve in panel.values()])
+    found = [curve for panel in panels.values() for curve in panel.values()]
+    fractions = [part.ravel() for curve in found for part in (curve.validation, curve.unseen)]
+    limits = charts.percent_limits(np.concatenate(fractions))
     return {
         part: charts.learning_curves(f"curves{i}", f"{part} unseen: accuracy by epoch", panel, limits, colour)
         for i, (part, panel) in enumerate(panels.items())
     }
 
 
-def _curves(records: Sequence[Record], recipe: str, part: str) -> tuple[Curves, Curves]:
-    """Validation and unseen accuracy ``[seeds, epochs]``."""
+def _curves(records: Sequence[Record], recipe: str, part: str) -> charts.Curves:
+    """Those of all seeds, after the epochs in which an augmentation was still to be learned."""
     runs = [record for record in records if (record["recipe"], record["held_out"]) == (recipe, [part])]
     validation = [[epoch["validation"]["accuracy"] for epoch in run["epochs"]] for run in runs]
     unseen = [[epoch["test"][part]["accuracy"] for epoch in run["epochs"]] for run in runs]
-    return np.array(validation), np.array(unseen)
+    before = runs[0]["learned"]["first_epochs"] if "learned" in runs[0] else 0
+    return charts.Curves(np.array(validation), np.array(unseen), before)
 
 
 def wrong_classes(analysis: dict[str, Any], colour: Mapping[str, str]) -> dict[str, str]:

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
-
-from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from afield.evaluation import SELECTIONS
 from afield.records import read_json, read_jsonl, write_atomic
 from afield.reporting import figures
 from afield.reporting.charts import colours
 from afield.reporting.confusion import LARGEST_TABLE, confused_pairs, heat_rows, pooled
+from afield.reporting.learned import by_recipe
+from afield.reporting.provenance import provenance
+from afield.reporting.templates import templates
 
 Record = dict[str, Any]
 
@@ -38,7 +39,7 @@ def render(folder: Path) -> Path:
     baseline = BASELINE if BASELINE in recipes else None
     leader = summary["recommended"] or max(recipes, key=lambda recipe: recipes[recipe]["average"]["mean"])
     html = (
-        _environment()
+        templates()
         .get_template("page.html.j2")
         .render(
             summary=summary,
@@ -57,25 +58,13 @@ def render(folder: Path) -> Path:
             wrong_classes=figures.wrong_classes(analysis, colour),
             most_wrong=figures.WRONG_CLASSES,
             confusions=_confusions(analysis),
-            provenance=_provenance(records),
+            learned=by_recipe(records),
+            provenance=provenance(records),
         )
     )
     path = folder / "report.html"
     write_atomic(path, html + "\n")
     return path
-
-
-def _environment() -> Environment:
-    environment = Environment(
-        loader=PackageLoader("afield.reporting", ""),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["percent"] = lambda fraction: f"{100 * fraction:.1f}".replace("-", "−")
-    environment.filters["points"] = lambda fraction: f"{100 * fraction:+.1f}".replace("-", "−")
-    return environment
 
 
 def _facts(config: Mapping[str, Any], summary: dict[str, Any], analysis: dict[str, Any]) -> dict[str, str]:
@@ -104,33 +93,3 @@ def _confusions(analysis: dict[str, Any]) -> dict[str, dict[str, Any]]:
     if len(classes) <= LARGEST_TABLE:
         return {recipe: {"rows": heat_rows(table)} for recipe, table in counts.items()}
     return {recipe: {"pairs": confused_pairs(table, classes)} for recipe, table in counts.items()}
-
-
-def _provenance(records: Sequence[Record]) -> dict[str, str]:
-    """Where the numbers come from, by name. What differs between runs is given in all its values."""
-    splits = {record["split_hash"] for record in records}
-    folds = {(*record["held_out"], record["seed"]) for record in records}
-    return {
-        "Runs": str(len(records)),
-        "Training time": _duration(sum(record["duration_s"] for record in records)),
-        "Splits": f"{len(splits)} distinct, for {len(folds)} pairs of unseen domain and seed",
-        "Commit": "; ".join(_distinct(record["commit"] or "not a source checkout" for record in records)),
-        "Hardware": "; ".join(_distinct(_listing(record["hardware"]) for record in records)),
-        "Versions": "; ".join(_distinct(_listing(record["versions"]) for record in records)),
-    }
-
-
-def _distinct(texts: Iterable[str]) -> list[str]:
-    return list(dict.fromkeys(texts))
-
-
-def _listing(values: Mapping[str, Any]) -> str:
-    return ", ".join(f"{name} {value}" for name, value in values.items() if value is not None)
-
-
-def _duration(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    if hours:
-        return f"{hours} h {minutes} min"
-    return f"{minutes} min {rest} s" if minutes else f"{rest} s"

@@ -1,0 +1,45 @@
+"""Where the numbers of a page come from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+Record = dict[str, Any]
+
+
+def provenance(records: Sequence[Record]) -> dict[str, str]:
+    """Where the numbers come from, by name. What differs between runs is given in all its values."""
+    splits = {record["split_hash"] for record in records}
+    folds = {(*record["held_out"], record["seed"]) for record in records}
+    return {
+        "Runs": str(len(records)),
+        "Training time": _duration(sum(record["duration_s"] for record in records)),
+        "Splits": f"{len(splits)} distinct, for {len(folds)} pairs of unseen domain and seed",
+        **origin(records),
+    }
+
+
+def origin(records: Sequence[Record]) -> dict[str, str]:
+    """Code and machine."""
+    return {
+        "Commit": "; ".join(_distinct(record["commit"] or "not a source checkout" for record in records)),
+        "Hardware": "; ".join(_distinct(_listing(record["hardware"]) for record in records)),
+        "Versions": "; ".join(_distinct(_listing(record["versions"]) for record in records)),
+    }
+
+
+def _distinct(texts: Iterable[str]) -> list[str]:
+    return list(dict.fromkeys(texts))
+
+
+def _listing(values: Mapping[str, Any]) -> str:
+    return ", ".join(f"{name} {value}" for name, value in values.items() if value is not None)
+
+
+def _duration(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours} h {minutes} min"
+    return f"{minutes} min {rest} s" if minutes else f"{rest} s"
