@@ -3,9 +3,10 @@
     python benchmarks/augment.py [--quick] [--out FILE]
 
 TrivialAugmentWide and RandAugment with a draw for each image, against torchvision v2's applied image by image to the
-same uint8 tensors and stacked; and random resized crop + flip + normalisation from uint8, against torchvision v2's on
-Pillow images. One thread. The contestants take turns, every round on another draw; a ratio is that of medians of CPU
-seconds, so that other work on the machine disturbs it little. The last line is one JSON object.
+same uint8 tensors and stacked; random resized crop + flip + normalisation from uint8, against torchvision v2's on
+Pillow images; and what a learned augmentor adds to a training step of ResNet-18. One thread. The contestants take
+turns, every round on another draw; a ratio is that of medians of CPU seconds, so that other work on the machine
+disturbs it little. The last line is one JSON object.
 """
 
 from __future__ import annotations
@@ -18,12 +19,13 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import timm
 import torch
 from PIL import Image
 from torch import Tensor
 from torchvision.transforms import v2
 
-from afield.augment import RandAugment, RandomResizedCrop, TrivialAugmentWide, normalize
+from afield.augment import AffineAugmentor, RandAugment, RandomResizedCrop, TrivialAugmentWide, normalize
 from afield.experiments.provenance import provenance
 from afield.records import write_json
 
@@ -84,6 +86,23 @@ def crops(size: int, batch: int, rounds: int) -> dict[str, float]:
     return rates(contestants, batch, rounds)
 
 
+def augmentor_cost(batch: int, rounds: int) -> dict[str, float]:
+    """Seconds of a training step of ResNet-18 at 32 px, of choosing and applying transformations, and their ratio."""
+    images, targets = torch.rand(batch, 3, 32, 32), torch.randint(10, (batch,))
+    images = images.contiguous(memory_format=torch.channels_last)
+    model = timm.create_model("resnet18", num_classes=10).to(memory_format=torch.channels_last)
+    optimizer = torch.optim.SGD(model.parameters(), 0.1, momentum=0.9)
+    augment, generator = AffineAugmentor(), torch.Generator().manual_seed(0)
+
+    def step() -> None:
+        torch.nn.functional.cross_entropy(model(images), targets).backward()
+        optimizer.step()
+        optimizer.zero_grad()
+
+    seconds = medians({"step": step, "augmentor": lambda: augment(images, generator=generator)}, rounds)
+    return {**seconds, "ratio": seconds["augmentor"] / seconds["step"]}
+
+
 def rates(contestants: Mapping[str, Batch], batch: int, rounds: int) -> dict[str, float]:
     """Images a second of each, and the ratio of the first to the second."""
     seconds = list(medians(contestants, rounds).values())
@@ -105,11 +124,14 @@ def main() -> None:
         "224 px, batch 32": policies(224, 32, 10 * times),
     }
     result["224 px, batch 32"]["crop + flip + normalise"] = crops(224, 32, 15 * times)
+    result["learned"] = augmentor_cost(128, 5 * times)
     print(f"{'images/s':20}{'':26}{'afield':>10}{'peer':>10}{'ratio':>8}")
     for setting in ("32 px, batch 128", "224 px, batch 32"):
         for name, row in result[setting].items():
             ours, peer, ratio = row.values()
             print(f"{setting:20}{name:26}{ours:>10,.0f}{peer:>10,.0f}{ratio:>8.2f}")
+    cost = result["learned"]
+    print(f"AffineAugmentor: {100 * cost['ratio']:.1f} % of a training step of ResNet-18 at 32 px, batch 128")
     if args.out:
         write_json(args.out, result | provenance())
     print(json.dumps(result))

@@ -191,6 +191,60 @@ def margins_page() -> str:
     return template
 
 
+def augmentation_page() -> str:
+    """The study of learned augmentation: each arm beside the baseline and its rivals, and what it measured."""
+    template = (ROOT / "docs" / "augmentation.md.in").read_text()
+    rows = study("learned-augmentation")["rows"]
+
+    def plain(row: dict[str, Any], name: str, digits: int, sign: str = "", factor: float = 1) -> str:
+        return f"{factor * row[name]['mean']:{sign}.{digits}f}" if name in row else ""
+
+    def against(row: dict[str, Any], rival: str) -> str:
+        """The paired difference in points; without an interval where there is a single seed."""
+        found = row.get(f"vs {rival}")
+        return "" if found is None or row["arm"] == rival else interval(found, "+")
+
+    accuracy = [
+        (
+            f"**{row['arm']}**" if row["arm"] == "default" else row["arm"],
+            str(row["accuracy"]["n"]),
+            interval(row["accuracy"]),
+            *(against(row, rival) for rival in ("none", "random affine, matched", "trivialaugment")),
+            plain(row, "search_cpu_s", 0),
+            plain(row, "tuning_cpu_s", 0),
+        )
+        for row in rows
+    ]
+    measures = [
+        (
+            f"**{row['arm']}**" if row["arm"] == "default" else row["arm"],
+            *(plain(row, name, 3) for name in ("distance", "image_spread", "draw_spread")),
+            plain(row, "entropy_gain", 2, "+"),
+            plain(row, "kept", 0, "", 100),
+            plain(row, "discriminator_accuracy", 0, "", 100),
+            ", ".join(f"{name} ({count} of {row['accuracy']['n']})" for name, count in row["collapses"].items())
+            or "none",
+        )
+        for row in rows
+        if "collapses" in row
+    ]
+    cost = json.loads((ROOT / "results" / "augment.json").read_text())["learned"]
+    parts = {
+        "accuracy": table(
+            ("augmentation", "n", "accuracy", "vs none", "vs matched", "vs TrivialAugment", "search, s", "training, s"),
+            accuracy,
+        ),
+        "measures": table(
+            ("augmentor", "distance", "over images", "over draws", "gain, bits", "kept, %", "D right, %", "collapse"),
+            measures,
+        ),
+        "cost": f"{100 * cost['ratio']:.1f} %",
+    }
+    for mark, text in parts.items():
+        template = template.replace(f"{{{{{mark}}}}}", text.rstrip())
+    return template
+
+
 def pages() -> dict[Path, str]:
     """Each file that holds something generated, as it should read."""
     readme, parts = ROOT / "README.md", ROOT / "docs" / "parts.md"
@@ -201,6 +255,7 @@ def pages() -> dict[Path, str]:
         parts: "# Parts\n\nMade by `docs/make_tables.py` from the registries.\n\n" + "\n".join(sections),
         ROOT / "docs" / "results.md": results_page(),
         ROOT / "docs" / "margins.md": margins_page(),
+        ROOT / "docs" / "augmentation.md": augmentation_page(),
     }
 
 

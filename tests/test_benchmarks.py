@@ -7,7 +7,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+
+from afield.records import read_json, read_jsonl
 
 FOLDER = Path(__file__).parent.parent / "benchmarks"
 
@@ -41,3 +44,27 @@ def test_augment_ends_with_a_line_of_json_that_holds_its_ratios():
     assert set(result["224 px, batch 32"]) == policies | {"crop + flip + normalise"}
     for setting in ("32 px, batch 128", "224 px, batch 32"):
         assert all(row["ratio"] > 1 for row in result[setting].values())
+    assert result["learned"]["ratio"] == result["learned"]["augmentor"] / result["learned"]["step"]
+
+
+def test_the_study_of_learned_augmentation_goes_on_where_it_was_and_compares_pairs(tmp_path):
+    rng = np.random.default_rng(0)
+    arrays = {}
+    for split, count in (("train", 500), ("test", 40)):
+        arrays[f"{split}_images"] = rng.integers(256, size=(count, 32, 32, 3), dtype=np.uint8)
+        arrays[f"{split}_labels"] = np.arange(count) % 10
+    np.savez(tmp_path / "cifar10.npz", **arrays)
+    arms = ("none", "default", "random affine, matched")
+    command = ("learned_augmentation.py", "--quick", "--data", str(tmp_path / "cifar10.npz"), "--arms", *arms)
+    found = [run(*command, "--work", str(tmp_path / "work"), "--out", str(tmp_path / f"{i}")) for i in range(2)]
+    results = [json.loads(text.splitlines()[-1]) for text in found]
+    assert results[0] == results[1]
+    rows = {row["arm"]: row for row in read_json(tmp_path / "0" / "summary.json")["rows"]}
+    assert list(rows) == list(arms)
+    assert rows["random affine, matched"]["distance"]["mean"] == pytest.approx(
+        rows["default"]["distance"]["mean"], rel=0.2
+    )
+    difference = rows["default"]["accuracy"]["mean"] - rows["none"]["accuracy"]["mean"]
+    assert rows["default"]["vs none"]["mean"] == pytest.approx(difference)
+    records = read_jsonl(tmp_path / "0" / "records.jsonl")
+    assert records == read_jsonl(tmp_path / "1" / "records.jsonl")
