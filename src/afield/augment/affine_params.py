@@ -28,4 +28,4 @@ def apply_affine(images: Tensor, params: AffineParams, padding: Padding) -> Tens
     warped = warp_affine(chosen.float(), params.theta.to(images.device, torch.float32).index_select(0, rows), padding)
     if not images.is_floating_point():
         warped = warped.round_()
-    return images.index_copy(0, rows, warped.to(images.dtype))
+    return images.clone().index_copy_(0, rows, warped.to(images.dtype))

@@ -39,7 +39,7 @@ class AugmentorConfig:
     form: Literal["bounded", "free"] = "bounded"
     draw: Literal["distribution", "noise", "point"] = "distribution"
     bounds: AffineBounds = field(default_factory=AffineBounds)
-    probability: float = 1.0
+    probability: float = 0.5
     padding: Padding = "reflection"
 
     def __post_init__(self) -> None:

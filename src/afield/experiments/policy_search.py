@@ -117,7 +117,7 @@ def costs(folds: Sequence[SearchFold], studies: Sequence[Study]) -> dict[str, An
     classifiers = sum(fold.record["duration_s"] for fold in folds)
     tried = [trial["seconds"] for study in studies for trial in study.trials]
     seconds = {"classifiers": classifiers, "trials": sum(tried), "all": classifiers + sum(tried)}
-    return {"trials": len(tried), "seconds": {name: round(value, 1) for name, value in seconds.items()}}
+    return {"trials": len(tried), "seconds": {name: round(value, 3) for name, value in seconds.items()}}
 
 
 def _of_fold(fold: SearchFold, studies: Sequence[Study], fabric: Fabric) -> dict[str, Any]:
