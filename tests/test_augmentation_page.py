@@ -272,7 +272,7 @@ def test_what_is_said_at_the_end_of_learning(afield: Any, learned: Path) -> None
 
 def test_a_page_of_a_file_and_of_a_chain(afield: Any, tmp_path: Path) -> None:
     torch.manual_seed(0)
-    AffineAugmentor, AugmentorConfig(AugmentorConfig(probability=1.0)).write(tmp_path / "mine.safetensors")
+    AffineAugmentor(AugmentorConfig(probability=1.0)).write(tmp_path / "mine.safetensors")
     code, out, _ = afield("augment", "show", tmp_path / "mine.safetensors", "--out", tmp_path / "a.html", "--count", 5)
     assert (code, out.strip()) == (0, str(tmp_path / "a.html"))
     html = page(tmp_path / "a.html")
