@@ -27,9 +27,9 @@ from afield.records import SCHEMA, read_json, run_hash, write_json
 from afield.training import Parts, Progress, Source, checkpoint, fit
 
 RECORD, DONE, PREDICTIONS, CHECKPOINT = "record.json", "done", "predictions.safetensors", "checkpoint.safetensors"
-CHECKPOINTS = (CHECKPOINT, FIRST, SECOND)
-"""What an interrupted run may leave; gone once it is done."""
 AUGMENTOR = "augmentor.safetensors"
+CHECKPOINTS = (CHECKPOINT, FIRST, SECOND)
+"""What an interrupted run leaves; gone once it is done."""
 
 
 @dataclass(frozen=True)
