@@ -70,6 +70,12 @@ def _show(verb: Any, result: Any) -> None:
 
     out = console.output()
     match verb:
+        case commands.Compare(dry_run=True):
+            out.print(console.plan_text(result), soft_wrap=True)
+        case commands.Compare(share=str()):
+            out.print(f"runs of this share: {result['runs']}; without --share, the same command writes the summary")
+        case commands.Compare(launcher="slurm"):
+            out.print(f"nothing is submitted yet; how to is said in {result['script']}", soft_wrap=True)
         case commands.Compare():
             folder = verb.folder("compare")
             out.print(console.comparison_table(result))

@@ -132,6 +132,30 @@ def learned_lines(record: dict[str, Any]) -> list[str]:
     ]
 
 
+def plan_text(plan: dict[str, Any]) -> str:
+    """What a dry run says: a line for each run, then how many are left and about how long they take."""
+    runs = plan["runs"]
+    left = sum(run["state"] != "done" for run in runs)
+    lines = [f"{run['state']:6} {run['run']} {run['label']}" for run in runs]
+    lines.append(f"{left} of {len(runs)} runs are left" + (f", about {duration(plan['run_s'])} each" if left else ""))
+    if plan["features_s"]:
+        lines.append(f"features of the frozen backbone: about {duration(plan['features_s'])}, once")
+    if left:
+        at_once = f", {plan['at_once']} at a time" if plan["at_once"] > 1 else ""
+        lines.append(f"in all about {duration(plan['total_s'])} on this machine{at_once}; by {plan['source']}")
+    return "\n".join(lines)
+
+
+def duration(seconds: float) -> str:
+    """Hours and minutes, minutes and seconds, or seconds."""
+    if seconds < 60:
+        return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes} min {rest} s"
+    return f"{minutes // 60} h {minutes % 60} min"
+
+
 def evaluation_table(result: dict[str, Any]) -> Table:
     """Accuracy and mAP of a model by domain."""
     table = Table(title=result["data"])

@@ -2,10 +2,22 @@
 
 from __future__ import annotations
 
+import dataclasses
+import sys
+from contextlib import nullcontext
 from dataclasses import dataclass
-from typing import Any, Literal
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
 
-from afield.commands.options import TrainingOptions
+from afield.commands.options import TrainingOptions, as_words
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
+
+    from afield.experiments.grid import Comparison
+    from afield.experiments.launch_local import Launch
+    from afield.experiments.watcher import Watcher
 
 
 @dataclass(frozen=True)
@@ -18,6 +30,10 @@ class Compare(TrainingOptions):
         jobs: how many runs at a time, each in a process of its own; the result is the same.
         threads: of the CPU for each run; one for `resnet8` and for frozen features (`jobs` uses more), else all.
         selection: which epoch counts; a name from `afield list selections`.
+        launcher: local; ray, to execute the runs on a Ray cluster; slurm, to write a job script and stop.
+        ray_address: of the cluster, HOST:PORT; auto is what RAY_ADDRESS says, else the cluster on this machine.
+        share: NUMBER/COUNT, as 3/8: execute that share of the runs and stop; any scheduler can count.
+        dry_run: say which runs are done and about how long the others will take; write nothing into the run folder.
     """
 
     recipes: tuple[str, ...] = ("erm", "flattening", "arcface")
@@ -25,56 +41,113 @@ class Compare(TrainingOptions):
     jobs: int = 1
     threads: int | None = None
     selection: Literal["train_validation", "last", "leave_one_out_validation", "oracle"] = "train_validation"
+    launcher: Literal["local", "ray", "slurm"] = "local"
+    ray_address: str = "auto"
+    share: str | None = None
+    dry_run: bool = False
 
     def run(self) -> dict[str, Any]:
-        """Run what is not done yet; returns the summary that is written to ``summary.json``."""
-        from afield.console import held, watching
-        from afield.errors import InputError
-        from afield.experiments.compare import run_comparison
-        from afield.experiments.crew import helpers
-        from afield.experiments.recipes import resolve
-        from afield.experiments.setup import choose_threads
+        """Run what is not done yet; returns the summary that is written to ``summary.json``.
 
-        for name, value in (
-            ("seeds", self.seeds),
-            ("jobs", self.jobs),
-            ("threads", 1 if self.threads is None else self.threads),
-        ):
-            if not 1 <= value <= 1000:
-                raise InputError(f"--{name} must lie between 1 and 1000, got {value}")
-        if self.jobs > 1 and self.devices > 1:
-            raise InputError("--jobs and --devices: one of them must be 1")
-        recipes = resolve(self.recipes, self.set)
-        with held(self.folder("compare")), watching() as watch:
-            setup = self.load_setup(watch)
-            fabric = self.make_fabric(setup.training.precision)
-            watch.start(setup)
-            return run_comparison(
-                setup,
-                recipes,
-                seeds=self.seeds,
-                selection=self.selection,
-                out=self.folder("compare"),
-                fabric=fabric,
-                watch=watch,
-                threads=choose_threads(setup, self.threads),
-                crew=helpers(self, self.jobs - 1),
-            )
+        A dry run returns the plan (`afield.experiments.estimate.plan`), a share the number of its ``runs``, and the
+        launcher ``slurm`` the path of its ``script``.
+        """
+        self._check()
+        if self.dry_run:
+            return self._plan()
+        if self.share is not None:
+            return {"runs": self._help(self.share)}
+        if self.launcher == "slurm":
+            return {"script": str(self._write_script())}
+        return self._compare()
 
     def help(self) -> None:
         """Do, of what `run` does in another process, the runs that nobody is at."""
-        from afield.experiments.compare import help_comparison
+        self._help("1/1")
+
+    def _check(self) -> None:
+        from afield.errors import InputError
+
+        threads = 1 if self.threads is None else self.threads
+        for name, value in (("seeds", self.seeds), ("jobs", self.jobs), ("threads", threads)):
+            if not 1 <= value <= 1000:
+                raise InputError(f"--{name} must lie between 1 and 1000, got {value}")
+        launcher = {f"--launcher {self.launcher}": self.launcher != "local", "--jobs": self.jobs > 1}
+        sharing = {"--share": self.share is not None, "--devices": self.devices > 1}
+        for ways in (launcher | sharing, {"--dry-run": self.dry_run} | sharing):
+            given = [name for name, is_given in ways.items() if is_given]
+            if len(given) > 1:
+                raise InputError(f"{' and '.join(given)} do not go together; leave out all but one")
+
+    def _load(self, watch: Watcher) -> tuple[Comparison, Fabric, int]:
+        """What to compare, on which device, with how many CPU threads a run."""
+        from afield.experiments.grid import Comparison
         from afield.experiments.recipes import resolve
         from afield.experiments.setup import choose_threads
+
+        recipes = resolve(self.recipes, self.set)
+        setup = self.load_setup(watch)
+        fabric = self.make_fabric(setup.training.precision)
+        watch.start(setup)
+        return Comparison(setup, recipes, self.seeds, self.selection), fabric, choose_threads(setup, self.threads)
+
+    def _compare(self) -> dict[str, Any]:
+        from afield.console import held, watching
+        from afield.experiments.compare import run_comparison
+        from afield.experiments.launch_ray import cluster
+
+        out = self.folder("compare")
+        connection = cluster(self.ray_address) if self.launcher == "ray" else nullcontext()
+        with held(out), connection, watching() as watch:
+            comparison, fabric, threads = self._load(watch)
+            launch = self._launcher(comparison, fabric, threads, watch)
+            return run_comparison(comparison, out=out, fabric=fabric, watch=watch, launch=launch)
+
+    def _launcher(self, comparison: Comparison, fabric: Fabric, threads: int, watch: Watcher) -> Launch:
+        from afield.experiments.crew import helpers
+        from afield.experiments.launch_local import run_here
+        from afield.experiments.launch_ray import gpus_for_a_run, run_on_ray
+
+        out = self.folder("compare")
+        if self.launcher == "ray":
+            gpus = gpus_for_a_run(self.device, threads)
+            make_fabric = partial(self.make_fabric, comparison.setup.training.precision)
+            return partial(run_on_ray, out=out, make_fabric=make_fabric, gpus=gpus, threads=threads, watch=watch)
+        crew = helpers(self, self.jobs - 1)
+        return partial(run_here, out=out, fabric=fabric, threads=threads, watch=watch, crew=crew)
+
+    def _help(self, share: str) -> int:
+        from afield.experiments.compare import help_comparison
+        from afield.experiments.grid import Share
         from afield.experiments.watcher import Watcher
 
-        setup = self.load_setup(Watcher())
-        help_comparison(
-            setup,
-            resolve(self.recipes, self.set),
-            seeds=self.seeds,
-            selection=self.selection,
-            out=self.folder("compare"),
-            fabric=self.make_fabric(setup.training.precision),
-            threads=choose_threads(setup, self.threads),
+        mine, watch = Share.parse(share), Watcher()
+        comparison, fabric, threads = self._load(watch)
+        return help_comparison(
+            comparison, mine, out=self.folder("compare"), fabric=fabric, threads=threads, watch=watch
         )
+
+    def _plan(self) -> dict[str, Any]:
+        from afield.console import watching
+        from afield.experiments.compare import check
+        from afield.experiments.estimate import plan
+
+        with watching() as watch:
+            comparison, fabric, threads = self._load(watch)
+            runs = comparison.runs()
+            check(comparison.setup, comparison.recipes)
+            return plan(runs, self.folder("compare"), fabric=fabric, threads=threads, at_once=self.jobs)
+
+    def _write_script(self) -> Path:
+        from afield.console import held, watching
+        from afield.experiments.compare import check
+        from afield.experiments.slurm import write_script
+
+        out = self.folder("compare")
+        with held(out), watching() as watch:
+            comparison, _, threads = self._load(watch)
+            runs = comparison.runs()
+            check(comparison.setup, comparison.recipes)
+            words = as_words(dataclasses.replace(self, launcher="local", threads=threads))
+            command = [sys.executable, "-m", "afield", "compare", *words]
+            return write_script(command, out, runs=len(runs), threads=threads, gpu=self.device == "cuda")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -35,6 +36,17 @@ def as_function(command: Callable[P, Command[R]]) -> Callable[P, R]:
         return command(*args, **kwargs).run()
 
     return call
+
+
+def as_words(options: DataOptions) -> list[str]:
+    """Options as words of a command line: those that are not as they would be by themselves."""
+    words = []
+    for field in dataclasses.fields(options):
+        value, name = getattr(options, field.name), f"--{field.name.replace('_', '-')}"
+        if value == field.default:
+            continue
+        words += [name] if value is True else [name, *map(str, value if isinstance(value, tuple) else (value,))]
+    return words
 
 
 @dataclass(frozen=True)

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from lightning_fabric import Fabric
-from numpy.typing import NDArray
 
 from afield.data import make_fold, parts_of
 from afield.errors import InputError, first_line
@@ -18,14 +15,14 @@ from afield.experiments.analysis import analyse, gallery, read_predictions
 from afield.experiments.augmentation import check_augmentation
 from afield.experiments.build import build_objective, check_targets
 from afield.experiments.features import frozen_features
-from afield.experiments.grid import comparison
+from afield.experiments.grid import Comparison, Share
+from afield.experiments.launch_local import Launch, run_free
 from afield.experiments.recipes import Recipe
-from afield.experiments.run import Run, execute
 from afield.experiments.setup import Setup
 from afield.experiments.summary import select, summarise
 from afield.experiments.watcher import Watcher
 from afield.models import build_backbone
-from afield.records import HeldError, exclusive, write_json, write_jsonl
+from afield.records import write_json, write_jsonl
 from afield.reporting import render
 
 RECORDS, SUMMARY, ANALYSIS, GALLERY = "records.jsonl", "summary.json", "analysis.json", "gallery.json"
@@ -53,85 +50,38 @@ def check(setup: Setup, recipes: Sequence[Recipe]) -> None:
         make_fold(setup.data, (part,), setup.validation, seed=0)
 
 
-@contextmanager
-def cpu_threads(count: int) -> Iterator[None]:
-    """So many threads of PyTorch for as long as the block runs."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(count)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
-
-
-def run_free(
-    runs: Sequence[Run],
-    out: Path,
-    fabric: Fabric,
-    features: NDArray[np.float32] | None,
-    watch: Watcher,
-) -> Iterator[tuple[Run, dict[str, Any]]]:
-    """Execute, one after the other, the runs that no other process is at; each with its record.
-
-    A run's folder is held while it is executed, so that any number of processes can go through the same list.
-    """
-    for index, run in enumerate(runs):
-        watch.run(index, len(runs), run)
-        folder = out / "runs" / run.hash
-        try:
-            with nullcontext() if fabric.world_size > 1 else exclusive(folder):
-                record = execute(run, folder, fabric, features=features, watch=watch)
-        except HeldError:
-            continue
-        yield run, record
-
-
 def help_comparison(
-    setup: Setup, recipes: Sequence[Recipe], *, seeds: int, selection: str, out: Path, fabric: Fabric, threads: int
-) -> None:
-    """Execute what nobody else is at; the process that asked for help writes the summary."""
-    runs = comparison(setup, recipes, seeds, selection)
-    features = frozen_features(setup.data, setup.backbone, fabric) if setup.freeze else None
-    with cpu_threads(threads):
-        for _ in run_free(runs, out, fabric, features, Watcher()):
-            pass
+    comparison: Comparison, share: Share, *, out: Path, fabric: Fabric, threads: int, watch: Watcher
+) -> int:
+    """Execute, of a share of the runs, those that nobody else is at; another process writes the summary.
+
+    Returns how many are done now, those that were before included.
+    """
+    setup, runs = comparison.setup, share.of(comparison.runs())
+    features = frozen_features(setup.data, setup.backbone, fabric, watch.features) if setup.freeze else None
+    return sum(1 for _ in run_free(runs, features, out=out, fabric=fabric, threads=threads, watch=watch))
 
 
 def run_comparison(
-    setup: Setup,
-    recipes: Sequence[Recipe],
-    *,
-    seeds: int,
-    selection: str,
-    out: Path,
-    fabric: Fabric,
-    watch: Watcher,
-    threads: int,
-    crew: AbstractContextManager[None],
+    comparison: Comparison, *, out: Path, fabric: Fabric, watch: Watcher, launch: Launch
 ) -> dict[str, Any]:
     """Run what is not done yet of the grid, then write records, summary, analysis and report into `out`.
 
     Finished runs are kept whatever happens to later ones. Returns the summary.
 
-    The caller holds `out` for itself (`afield.records.exclusive`). The `crew`, which works on the same runs
-    (`help_comparison`), is called when the features are there, and let go when all runs are done. A run has
-    `threads` threads, whoever executes it: the number changes the rounding of its result.
+    The caller holds `out` for itself (`afield.records.exclusive`). Features of a frozen backbone are extracted
+    here, once; `launch` sees to the runs.
 
     Raises:
         InputError: bad input, `out` not writable, or a run that diverged.
     """
-    runs = comparison(setup, recipes, seeds, selection)
-    check(setup, recipes)
+    setup, selection, runs = comparison.setup, comparison.selection, comparison.runs()
+    check(setup, comparison.recipes)
     features = frozen_features(setup.data, setup.backbone, fabric, watch.features) if setup.freeze else None
     done: dict[str, dict[str, Any]] = {}
     try:
-        with cpu_threads(threads), crew:
-            for run, record in run_free(runs, out, fabric, features, watch):
-                done[run.hash] = record
-            for run in runs:
-                if run.hash not in done:
-                    with exclusive(out / "runs" / run.hash, wait=True):
-                        done[run.hash] = execute(run, out / "runs" / run.hash, fabric, features=features)
+        for run, record in launch(runs, features):
+            done[run.hash] = record
     finally:
         records = [done[run.hash] for run in runs if run.hash in done]
         if len(records) < len(runs):

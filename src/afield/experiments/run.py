@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from afield.augment import build_chain
 from afield.classifier import Classifier
-from afield.data import make_fold
+from afield.data import Fold, make_fold
 from afield.experiments.augmentation import augmentation_names, learned_part
 from afield.experiments.build import build_classifier, build_head_classifier
 from afield.experiments.provenance import provenance
@@ -28,6 +28,8 @@ from afield.training import Parts, Progress, Source, checkpoint, fit
 
 RECORD, DONE, PREDICTIONS, CHECKPOINT = "record.json", "done", "predictions.safetensors", "checkpoint.safetensors"
 AUGMENTOR = "augmentor.safetensors"
+CHECKPOINTS = (CHECKPOINT, FIRST, SECOND)
+"""What an interrupted run leaves; gone once it is done."""
 
 
 @dataclass(frozen=True)
@@ -61,6 +63,21 @@ class Run:
         return f"{self.recipe.name}{without}, seed {self.seed}"
 
 
+def prepare(run: Run, features: NDArray[np.float32] | None) -> tuple[Fold, Parts, Classifier]:
+    """The run's split, its images or features ``[N, D]``, and its classifier before training."""
+    setup, data = run.setup, run.setup.data
+    fold = make_fold(data, run.held_out, setup.validation, run.seed)
+    inputs = data.images if features is None else features
+    parts = Parts(
+        train=Source(inputs, data.labels, fold.train),
+        val=Source(inputs, data.labels, fold.val),
+        tests={name: Source(inputs, data.labels, indices) for name, indices in fold.tests.items()},
+    )
+    if features is None:
+        return fold, parts, build_classifier(setup, run.recipe, run.seed)
+    return fold, parts, build_head_classifier(setup, run.recipe, run.seed, features.shape[1])
+
+
 def execute(
     run: Run,
     folder: Path,
@@ -84,18 +101,8 @@ def execute(
         _unlink_checkpoints(folder)
         return read_json(folder / RECORD)
     began = time.perf_counter()
-    setup, data = run.setup, run.setup.data
-    fold = make_fold(data, run.held_out, setup.validation, run.seed)
-    inputs = data.images if features is None else features
-    parts = Parts(
-        train=Source(inputs, data.labels, fold.train),
-        val=Source(inputs, data.labels, fold.val),
-        tests={name: Source(inputs, data.labels, indices) for name, indices in fold.tests.items()},
-    )
-    if features is None:
-        classifier = build_classifier(setup, run.recipe, run.seed)
-    else:
-        classifier = build_head_classifier(setup, run.recipe, run.seed, features.shape[1])
+    setup = run.setup
+    fold, parts, classifier = prepare(run, features)
     names = augmentation_names(setup, run.recipe)
     learned = learned_part(names)
     with torch.random.fork_rng(devices=[]):
@@ -122,7 +129,7 @@ def execute(
         "held_out": list(run.held_out),
         "seed": run.seed,
         "config": run.config,
-        "split_hash": fold.hash(data),
+        "split_hash": fold.hash(setup.data),
         "images": {"train": len(parts.train), **{name: len(source) for name, source in parts.watched.items()}},
         "epochs": progress.epochs,
         "duration_s": round(time.perf_counter() - began, 3),
@@ -147,5 +154,5 @@ def execute(
 
 
 def _unlink_checkpoints(folder: Path) -> None:
-    for name in (CHECKPOINT, FIRST, SECOND):
+    for name in CHECKPOINTS:
         (folder / name).unlink(missing_ok=True)

@@ -1,0 +1,76 @@
+"""`afield compare --jobs N` against `--jobs 1`: wall time of the whole command as a ratio; are the summaries equal?
+
+    python benchmarks/jobs.py [--quick] [--jobs N] [--out FILE]
+
+The embedded digits with the default recipes, in folders that are new each time; loading, start of the helpers and
+report are in the time. A run has one CPU thread. Beside it stands one run at a time with as many threads as there are
+jobs, so that it could fill the same cores. They take turns, round by round; a ratio is that of medians. Nothing else
+should run on the machine. The last line is one JSON object.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from afield.experiments.provenance import provenance
+from afield.records import write_json
+
+QUICK = ("--seeds", "1", "--epochs", "3")
+
+
+def compare(*options: str) -> tuple[float, str]:
+    """Wall seconds of the command in a new folder, and the summary that it wrote."""
+    with tempfile.TemporaryDirectory() as folder:
+        command = [sys.executable, "-m", "afield", "compare", "--out", folder, *options]
+        began = time.monotonic()
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        return time.monotonic() - began, (Path(folder) / "summary.json").read_text()
+
+
+def main() -> None:
+    """Measure, print the table and the JSON line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument(
+        "--quick", action="store_true", help="one round of one seed and three epochs, at one thread a run"
+    )
+    parser.add_argument("--jobs", type=int, default=2, help="runs at a time")
+    parser.add_argument("--out", type=Path, help="also write the JSON object, with hardware and versions, here")
+    args = parser.parse_args()
+    base = QUICK if args.quick else ()
+    contestants = {
+        "--jobs 1": (*base, "--threads", "1", "--jobs", "1"),
+        f"--jobs {args.jobs}": (*base, "--threads", "1", "--jobs", str(args.jobs)),
+    }
+    if not args.quick:
+        contestants[f"--jobs 1 --threads {args.jobs}"] = ("--threads", str(args.jobs), "--jobs", "1")
+    results: dict[str, list[tuple[float, str]]] = {name: [] for name in contestants}
+    for _ in range(1 if args.quick else 3):
+        for name, options in contestants.items():
+            results[name].append(compare(*options))
+    seconds = {name: statistics.median(time for time, _ in found) for name, found in results.items()}
+    one, many = list(contestants)[:2]
+    print(f"{'command':24}{'seconds':>10}{'times as fast':>16}")
+    for name, value in seconds.items():
+        print(f"{name:24}{value:>10.1f}{seconds[one] / value:>16.2f}")
+    result = {
+        "benchmark": "jobs",
+        "cores": os.cpu_count(),
+        "seconds": seconds,
+        "speed": {name: seconds[one] / value for name, value in seconds.items()},
+        "identical_summary": len({summary for name in (one, many) for _, summary in results[name]}) == 1,
+    }
+    if args.out:
+        write_json(args.out, result | provenance())
+    print(json.dumps(result))
+
+
+if __name__ == "__main__":
+    main()
