@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
@@ -11,7 +11,7 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 
-def ahead(function: Callable[[T], R], items: Iterable[T], *, depth: int, threads: int = 1) -> Iterator[R]:
+def ahead(function: Callable[[T], R], items: Iterable[T], *, depth: int, threads: int = 1) -> Generator[R, None, None]:
     """``function(item)`` for each item, in their order, as `map` gives them, but computed before they are asked for.
 
     One thread calls the function on one item after the other; several call it on several at a time. At most

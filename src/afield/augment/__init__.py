@@ -10,7 +10,7 @@ from afield.augment.mixing import CutMix, Mixup
 from afield.augment.operations import apply_draws, describe, operate
 from afield.augment.params import Draws
 from afield.augment.randaugment import RandAugment
-from afield.augment.registry import AUGMENTATIONS, Augmentation, MixingAugmentation
+from afield.augment.registry import AUGMENTATIONS, Augmentation, MixingAugmentation, takes_bytes
 from afield.augment.standard import Identity, Standard
 from afield.augment.trivial import TrivialAugmentWide
 
@@ -37,4 +37,5 @@ __all__ = [
     "describe",
     "normalize",
     "operate",
+    "takes_bytes",
 ]

@@ -118,6 +118,7 @@ class AutoAugment(OnBatch):
     """
 
     policy: Policy = "imagenet"
+    takes_bytes = True
 
     def __post_init__(self) -> None:
         if self.policy not in get_args(Policy):

@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import Generator, Tensor
 
-from afield.augment.registry import AUGMENTATIONS, Augmentation, MixingAugmentation
+from afield.augment.registry import AUGMENTATIONS, Augmentation, MixingAugmentation, takes_bytes
 
 
 @dataclass(frozen=True)
@@ -16,6 +16,11 @@ class Chain:
     """Augmentations in their order. Parameters are a tuple of each one's. Sizes stay as they are."""
 
     parts: Sequence[Augmentation]
+
+    @property
+    def takes_bytes(self) -> bool:
+        """Whether all parts do."""
+        return all(takes_bytes(part) for part in self.parts)
 
     def sample(self, images: Tensor, generator: Generator) -> tuple[Any, ...]:
         """Draw the parameters of each."""

@@ -28,4 +28,9 @@ class MixingAugmentation(Augmentation, Protocol):
         """Class indices ``[B]`` or probabilities ``[B, K]`` -> the probabilities of the mixed images, ``[B, K]``."""
 
 
+def takes_bytes(augmentation: Augmentation) -> bool:
+    """Whether it is given uint8 images: it is made for them, or makes of them what it makes of floats, to the byte."""
+    return getattr(augmentation, "takes_bytes", False)
+
+
 AUGMENTATIONS: Registry[Callable[[], Augmentation]] = Registry("augmentation")

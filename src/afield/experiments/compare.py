@@ -90,7 +90,7 @@ def help_comparison(
 ) -> None:
     """Execute what nobody else is at; the process that asked for help writes the summary."""
     runs = comparison(setup, recipes, seeds, selection)
-    features = frozen_features(setup.data, setup.backbone, fabric) if setup.freeze else None
+    features = frozen_features(setup.data, setup.backbone, fabric, memory=setup.memory) if setup.freeze else None
     with cpu_threads(threads):
         for _ in run_free(runs, out, fabric, features, Watcher()):
             pass
@@ -121,7 +121,9 @@ def run_comparison(
     """
     runs = comparison(setup, recipes, seeds, selection)
     check(setup, recipes)
-    features = frozen_features(setup.data, setup.backbone, fabric, watch.features) if setup.freeze else None
+    features = (
+        frozen_features(setup.data, setup.backbone, fabric, watch.features, setup.memory) if setup.freeze else None
+    )
     done: dict[str, dict[str, Any]] = {}
     try:
         with cpu_threads(threads), crew:

@@ -16,7 +16,7 @@ from afield.data import ImageSet
 from afield.data.cache import allocate, cache_root
 from afield.models import BackboneConfig, build_backbone
 from afield.records import canonical_json, exclusive, read_json, seed_for, write_json
-from afield.training import Source
+from afield.training import Source, floats
 
 BATCH = 64
 SAVE_EVERY = 16  # batches
@@ -34,10 +34,11 @@ def frozen_features(
     backbone: BackboneConfig,
     fabric: Fabric,
     progress: Callable[[int, int], None] = lambda done, total: None,
+    memory: int | None = None,
 ) -> NDArray[np.float32]:
     """Features ``[N, D]`` of all images, memory-mapped: keyed by images, weights and transform.
 
-    An extraction that was interrupted goes on where it stopped.
+    An extraction that was interrupted goes on where it stopped. `memory` is as in `afield.training.Source`.
     """
     mean, std = backbone.normalisation
     key = [data.fingerprint, backbone.name, backbone.stem, backbone.weights_key, mean, std]
@@ -46,12 +47,14 @@ def frozen_features(
         state = folder / "state.json"
         done = read_json(state)["done"] if state.exists() else 0
         if done < len(data):
-            _extract(data, backbone, fabric, folder, done, progress)
+            _extract(
+                Source(data.images, data.labels, np.arange(len(data)), memory), backbone, fabric, folder, done, progress
+            )
     return np.load(folder / "features.npy", mmap_mode="r")
 
 
 def _extract(
-    data: ImageSet,
+    source: Source,
     backbone: BackboneConfig,
     fabric: Fabric,
     folder: Path,
@@ -61,16 +64,16 @@ def _extract(
     model, count = frozen_backbone(backbone)
     model = model.eval().to(memory_format=torch.channels_last).to(fabric.device)
     mean, std = (fabric.to_device(torch.tensor(values).view(1, 3, 1, 1)) for values in backbone.normalisation)
-    source = Source(data.images, data.labels, np.arange(len(data)))
     path = folder / "features.npy"
-    shape = (len(data), count)
+    shape = (len(source), count)
     features = np.lib.format.open_memmap(path, mode="r+") if done else allocate(path, np.float32, shape)
     with torch.inference_mode(), fabric.autocast():
-        for batch, start in enumerate(range(done, len(data), BATCH), start=1):
-            stop = min(start + BATCH, len(data))
-            images, _ = source.take(np.arange(start, stop))
-            features[start:stop] = model((fabric.to_device(images) - mean) / std).float().cpu().numpy()
-            progress(stop, len(data))
-            if batch % SAVE_EVERY == 0 or stop == len(data):
+        rows = [np.arange(start, min(start + BATCH, len(source))) for start in range(done, len(source), BATCH)]
+        for batch, (images, _) in enumerate(source.batches(rows), start=1):
+            start, stop = rows[batch - 1][0], rows[batch - 1][-1] + 1
+            features[start:stop] = model((floats(fabric.to_device(images)) - mean) / std).float().cpu().numpy()
+            progress(stop, len(source))
+            if batch % SAVE_EVERY == 0 or stop == len(source):
                 features.flush()
+                features = np.lib.format.open_memmap(path, mode="r+")  # what was written leaves memory
                 write_json(folder / "state.json", {"done": stop})

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from lightning_fabric import Fabric
 from numpy.typing import NDArray
+from torch import Tensor
 
 from afield.classifier import Classifier
 from afield.data import make_fold
@@ -21,7 +22,7 @@ from afield.experiments.provenance import provenance
 from afield.experiments.recipes import Recipe
 from afield.experiments.setup import Setup
 from afield.records import SCHEMA, read_json, run_hash, write_json
-from afield.training import EpochReport, Parts, Progress, Source, checkpoint, fit
+from afield.training import EpochReport, Parts, Progress, Source, checkpoint, fit, resident
 
 RECORD, DONE, PREDICTIONS, CHECKPOINT = "record.json", "done", "predictions.safetensors", "checkpoint.safetensors"
 
@@ -82,11 +83,11 @@ def execute(
     began = time.perf_counter()
     setup, data = run.setup, run.setup.data
     fold = make_fold(data, run.held_out, setup.validation, run.seed)
-    inputs = data.images if features is None else features
+    inputs = _near(data.images if features is None else features, setup, fabric)
     parts = Parts(
-        train=Source(inputs, data.labels, fold.train),
-        val=Source(inputs, data.labels, fold.val),
-        tests={name: Source(inputs, data.labels, indices) for name, indices in fold.tests.items()},
+        train=Source(inputs, data.labels, fold.train, setup.memory),
+        val=Source(inputs, data.labels, fold.val, setup.memory),
+        tests={name: Source(inputs, data.labels, indices, setup.memory) for name, indices in fold.tests.items()},
     )
     if features is None:
         classifier = build_classifier(setup, run.recipe, run.seed)
@@ -130,3 +131,11 @@ def execute(
         (folder / CHECKPOINT).unlink()
     fabric.barrier()
     return record
+
+
+def _near(inputs: NDArray, setup: Setup, fabric: Fabric) -> NDArray | Tensor:
+    """The inputs; on a GPU with room to spare, a copy that lies there."""
+    device = fabric.device
+    if device.type != "cuda" or setup.memory is not None or 2 * inputs.nbytes > torch.cuda.mem_get_info(device)[0]:
+        return inputs
+    return resident(inputs, device)
