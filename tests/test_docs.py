@@ -23,6 +23,7 @@ def test_generated_tables_are_up_to_date():
 @pytest.mark.parametrize(
     "module",
     [
+        "afield.ahead",
         "afield.augment.trivial",
         "afield.losses.criterion",
         "afield.losses.cross_entropy",
