@@ -223,3 +223,14 @@ def test_two_classes_warn_that_there_is_nothing_to_flatten(afield, photos, tmp_p
     with pytest.warns(UserWarning, match="complement_flattening with two classes is 0"):
         code, _, _ = afield(*arguments)
     assert code == 0
+
+
+@pytest.mark.parametrize(
+    ("memory", "expected"),
+    [
+        ("plenty", "--memory takes an amount such as 2GiB, 1.5GB or 800M, got 'plenty'"),
+        ("40KB", "--memory must be at least 2MB for batches of 64 such images, got 0.04MB"),
+    ],
+)
+def test_memory_that_says_nothing_or_is_too_little_is_refused(afield, photos, tmp_path, memory, expected):
+    assert expected in refused(afield, "compare", "--data", photos, *SMALL, "--memory", memory, "--out", tmp_path / "o")

@@ -194,3 +194,22 @@ def test_recipes_of_augmentations_run_from_the_command_line_to_the_record(afield
         "erm": "augmix",
         "flattening": None,
     }
+
+
+def test_memory_decides_the_run_only_where_the_images_need_more(afield, photos, tmp_path):
+    """72 images of 768 bytes, 55 kB in all."""
+
+    def trained(name, *memory):
+        arguments = ("--data", photos, *SMALL_PHOTOS[:4], "--batch-size", 2, "--recipe", "erm", *memory)
+        code, _, err = afield("train", *arguments, "--out", tmp_path / name)
+        assert code == 0, err
+        record = json.loads((tmp_path / name / "record.json").read_text())
+        return record["config"].get("memory"), record["run"], record["epochs"][0]["train_loss"]
+
+    free, ample = trained("free"), trained("ample", "--memory", "1MB")
+    short, again = (trained(name, "--memory", "50KB") for name in ("short", "again"))
+    assert free == ample
+    assert free[0] is None
+    assert short == again
+    assert short[0] == 50_000
+    assert short[1:] != free[1:]

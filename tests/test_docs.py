@@ -25,6 +25,7 @@ def test_generated_tables_are_up_to_date():
     [
         "afield.augment.describing",
         "afield.augment.policy",
+        "afield.ahead",
         "afield.augment.trivial",
         "afield.losses.criterion",
         "afield.losses.cross_entropy",

@@ -14,7 +14,7 @@ from afield.augment import CutMix, Identity, Standard, build_chain
 from afield.classifier import Classifier
 from afield.heads import ArcFaceHead, LinearHead
 from afield.objective import Objective
-from afield.training import DivergedError, Parts, Source, Training, checkpoint, fit, loop
+from afield.training import DivergedError, Parts, Source, Training, checkpoint, fit, loop, prepared, resident
 
 SETTINGS = Training(epochs=4, batch_size=16, learning_rate=0.05, dropout=0.3)
 
@@ -58,7 +58,7 @@ def test_it_learns_and_keeps_the_first_epoch_of_best_validation(parts, tmp_path)
     assert accuracies[progress.best_epoch] == max(accuracies)
     assert accuracies.index(max(accuracies)) == progress.best_epoch
     classifier.load_state_dict(progress.best)
-    inputs, labels = parts.tests["new"].take(np.arange(20))
+    ((inputs, labels),) = parts.tests["new"].batches([np.arange(20)])
     logits = classifier.eval().logits(inputs)
     assert torch.allclose(logits, progress.best_logits["test/new"], atol=1e-6)
     accuracy = (logits.argmax(1) == labels).float().mean().item()
@@ -90,6 +90,67 @@ def test_resumed_from_any_step_it_ends_bit_for_bit_the_same(parts, tmp_path, mon
         assert torch.equal(tensor, resumed.state_dict()[name]), name
     for name, logits in expected.best_logits.items():
         assert torch.equal(logits, progress.best_logits[name])
+
+
+@pytest.mark.parametrize("memory", [None, 3000], ids=["in memory", "in windows"])
+@pytest.mark.parametrize("names", ["crop_flip+mixup", "resized_crop+color_jitter"])
+def test_resumed_in_the_middle_of_images_it_draws_what_it_would_have_drawn(tmp_path, monkeypatch, memory, names):
+    np.save(tmp_path / "images.npy", np.random.default_rng(0).integers(0, 256, (120, 8, 8, 3), dtype=np.uint8))
+    images, labels = np.load(tmp_path / "images.npy", mmap_mode="r"), np.arange(120) % 3
+    parts = Parts(*(Source(images, labels, part, memory) for part in (np.arange(100), np.arange(100, 120))), {})
+    training = dataclasses.replace(SETTINGS, epochs=2, batch_size=8)
+
+    def run(folder):
+        return train(parts, tmp_path / folder, training, build_chain(names), Mean(), features=3)
+
+    whole, expected = run("whole")
+    monkeypatch.setattr(loop, "CHECKPOINT_SECONDS", -1.0)
+    saved = []
+
+    def die(*arguments):
+        save(*arguments)
+        saved.append(arguments)
+        if len(saved) in (3, 8, 15):
+            raise KeyboardInterrupt
+
+    save = checkpoint.save
+    monkeypatch.setattr(checkpoint, "save", die)
+    for _ in range(3):
+        with pytest.raises(KeyboardInterrupt):
+            run("killed")
+    resumed, progress = run("killed")
+    assert progress.epochs == expected.epochs
+    assert all(torch.equal(tensor, resumed.state_dict()[name]) for name, tensor in whole.state_dict().items())
+
+
+def test_batches_made_in_the_background_are_those_made_one_by_one(photos_of_noise):
+    """Whatever the number of threads; and the state of the generator is that after each batch's own draws."""
+    source, generator = photos_of_noise.train, torch.Generator()
+    augmentation = build_chain("resized_crop+color_jitter")
+    positions = list(np.arange(32).reshape(8, 4))
+    generator.manual_seed(0)
+    expected = []
+    for inputs, _ in source.batches(positions):
+        images = augmentation.apply(inputs, augmentation.sample(inputs, generator)).float() / 255
+        expected.append((images, generator.get_state()))
+    for threads in (1, 3):
+        generator.manual_seed(0)
+        fabric = Fabric(accelerator="cpu", devices=1)
+        found = prepared(source, positions, augmentation, generator, num_classes=3, fabric=fabric, threads=threads)
+        for batch, (images, state) in zip(found, expected, strict=True):
+            assert torch.equal(batch.inputs, images)
+            assert torch.equal(batch.drawn, state)
+
+
+def test_a_set_that_lies_on_a_device_gives_the_same_batches(photos_of_noise):
+    source = photos_of_noise.train
+    copy = dataclasses.replace(source, inputs=resident(source.inputs, torch.device("cpu"), chunk=7))
+    assert isinstance(copy.inputs, torch.Tensor)
+    assert copy.inputs.dtype == torch.uint8
+    positions = [np.array([3, 1, 30]), np.array([0])]
+    for (images, labels), (expected, targets) in zip(copy.batches(positions), source.batches(positions), strict=True):
+        assert torch.equal(images, expected)
+        assert torch.equal(labels, targets)
 
 
 def test_a_loss_that_is_not_finite_stops_and_keeps_the_last_good_checkpoint(parts, tmp_path, monkeypatch):

@@ -18,6 +18,7 @@ from afield.augment import (
     TrivialAugmentWide,
     build_chain,
     normalize,
+    takes_bytes,
 )
 from afield.augment.boxes import Boxes
 from afield.augment.crop import CropBoxes
@@ -227,6 +228,24 @@ def test_dtype_and_memory_format_are_kept(name, dtype):
     found = augmentation.apply(images, augmentation.sample(images, generator()))
     assert found.dtype == dtype
     assert found.is_contiguous(memory_format=torch.channels_last)
+
+
+BYTES = [name for name in AUGMENTATIONS.names if takes_bytes(AUGMENTATIONS[name]())]
+
+
+@pytest.mark.parametrize("name", [*(name for name in BYTES if name != "resized_crop"), "randaugment+cutmix"])
+def test_what_takes_bytes_makes_of_them_what_it_makes_of_floats(name):
+    images = torch.randint(256, (24, 3, 16, 20), generator=generator(), dtype=torch.uint8)
+    augmentation = build_chain(name)
+    assert takes_bytes(augmentation)
+    params = augmentation.sample(images, generator())
+    assert torch.equal(augmentation.apply(images, params) / 255, augmentation.apply(images / 255, params))
+
+
+def test_a_chain_takes_bytes_if_all_its_parts_do():
+    assert {"resized_crop", "color_jitter", "trivialaugment", "cutmix", "none"} <= set(BYTES)
+    assert not {"mixup", "augmix", "crop", "crop_flip_jitter"} & set(BYTES)
+    assert not takes_bytes(build_chain("resized_crop+mixup"))
 
 
 def test_only_those_that_mix_say_so():

@@ -129,6 +129,13 @@ def test_any_magnitude_and_any_size_are_those_of_torchvision(name, share, height
     assert torch.equal(operate(name, images, magnitude), expected)
 
 
+@pytest.mark.parametrize("turns", [-0.5, -1 / 3, -0.1, 0.0, 1 / 6, 0.4999])
+def test_hue_is_that_of_torchvision_for_every_colour_of_a_fine_grid(turns):
+    shades = torch.tensor([*range(0, 256, 5), 1, 2, 3, 253, 254], dtype=torch.uint8)
+    colours = torch.cartesian_prod(shades, shades, shades).T.reshape(1, 3, len(shades), -1)
+    assert torch.equal(operate("hue", colours, turns), tv.adjust_hue(colours, turns))
+
+
 STILL = {"posterize": 8.0, "solarize": 1.0}
 
 

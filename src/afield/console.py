@@ -40,7 +40,7 @@ class ConsoleWatcher(Watcher):
             self.console.print(f"[yellow]warning:[/] {line}")
 
     def decode(self, done: int, total: int) -> None:
-        """Images decoded so far."""
+        """Images decoded so far; a total of 0 is one that is not known."""
         self._show("decoding images", done, total)
 
     def features(self, done: int, total: int) -> None:
@@ -69,8 +69,8 @@ class ConsoleWatcher(Watcher):
 
     def _show(self, name: str, done: int, total: int, detail: str = "") -> None:
         if name not in self.tasks:
-            self.tasks[name] = self.progress.add_task(name, total=total, detail="")
-        self.progress.update(self.tasks[name], completed=done, total=total, detail=detail)
+            self.tasks[name] = self.progress.add_task(name, total=total or None, detail="")
+        self.progress.update(self.tasks[name], completed=done, total=total or None, detail=detail)
 
 
 @contextmanager

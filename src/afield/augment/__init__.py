@@ -17,7 +17,7 @@ from afield.augment.params import Draws
 from afield.augment.policy import Policy
 from afield.augment.randaugment import RandAugment
 from afield.augment.random_affine import RandomAffine
-from afield.augment.registry import AUGMENTATIONS, Augmentation, MixingAugmentation, SavedAugmentation
+from afield.augment.registry import AUGMENTATIONS, Augmentation, MixingAugmentation, SavedAugmentation, takes_bytes
 from afield.augment.saved import read_saved
 from afield.augment.standard import Identity, Standard
 from afield.augment.trivial import TrivialAugmentWide
@@ -62,5 +62,6 @@ __all__ = [
     "normalize",
     "operate",
     "read_saved",
+    "takes_bytes",
     "warp_affine",
 ]

@@ -117,6 +117,7 @@ class AutoAugment(OnBatch):
     """
 
     policy: Name = "imagenet"
+    takes_bytes = True
 
     def __post_init__(self) -> None:
         if self.policy not in get_args(Name):

@@ -10,7 +10,7 @@ from typing import Any
 from torch import Generator, Tensor
 
 from afield.augment.policy import Policy
-from afield.augment.registry import AUGMENTATIONS, Augmentation, MixingAugmentation, SavedAugmentation
+from afield.augment.registry import AUGMENTATIONS, Augmentation, MixingAugmentation, SavedAugmentation, takes_bytes
 from afield.augment.saved import read_saved
 from afield.errors import unknown_name
 
@@ -23,6 +23,11 @@ class Chain:
     """Augmentations in their order. Parameters are a tuple of each one's. Sizes stay as they are."""
 
     parts: Sequence[Augmentation]
+
+    @property
+    def takes_bytes(self) -> bool:
+        """Whether all parts do."""
+        return all(takes_bytes(part) for part in self.parts)
 
     def sample(self, images: Tensor, generator: Generator) -> tuple[Any, ...]:
         """Draw the parameters of each."""

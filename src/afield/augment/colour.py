@@ -17,19 +17,19 @@ from afield.augment.hue import hue
 def brightness(images: Tensor, magnitude: Tensor) -> Tensor:
     """Times ``1 + magnitude``."""
     factor, _ = _factors(images, magnitude)
-    return _whole(images * factor)
+    return _whole(images.float().mul_(factor))
 
 
 def color(images: Tensor, magnitude: Tensor) -> Tensor:
     """Saturation times ``1 + magnitude``: -1 is grey."""
     factor, rest = _factors(images, magnitude)
-    return _whole(torch.addcmul(images * factor, _grey(images), rest))
+    return _whole(images.float().mul_(factor).addcmul_(_grey(images), rest))
 
 
 def contrast(images: Tensor, magnitude: Tensor) -> Tensor:
     """Contrast times ``1 + magnitude``, about the mean grey."""
     factor, rest = _factors(images, magnitude)
-    found, means = images * factor, _grey(images).mean(dim=(-3, -2, -1))
+    found, means = images.float().mul_(factor), _grey(images).mean(dim=(-3, -2, -1))
     # Image by image: where PyTorch adds a single number, the last few pixels of each image are not fused.
     for image, mean, weight in zip(found, means, rest.flatten().tolist(), strict=True):
         image.add_(mean, alpha=weight)
@@ -119,8 +119,8 @@ def _beside(values: Tensor, images: Tensor) -> Tensor:
 
 
 def _whole(values: Tensor) -> Tensor:
-    """Clamped to 0 to 255 and cut to whole numbers."""
-    return values.clamp_(0, 255).to(torch.uint8)
+    """Clamped to 0 to 255 and cut to whole numbers; by way of int16, which is faster on a CPU."""
+    return values.clamp_(0, 255).short().to(torch.uint8)
 
 
 def _grey(images: Tensor) -> Tensor:

@@ -13,6 +13,7 @@ from torch import Generator, Tensor
 
 from afield.augment.boxes import Boxes
 from afield.augment.calling import OnBatch
+from afield.augment.registry import AUGMENTATIONS
 
 TRIES = 10
 BYTES_AS_BYTES = torch.backends.cpu.get_cpu_capability() in ("AVX2", "AVX512") or platform.machine() in (
@@ -50,6 +51,7 @@ class RandomResizedCrop(OnBatch):
     scale: tuple[float, float] = (0.08, 1.0)
     ratio: tuple[float, float] = (3 / 4, 4 / 3)
     flip: float = 0.5
+    takes_bytes = True
 
     def sample(self, images: Tensor, generator: Generator) -> CropBoxes:
         """Draw a box for each image: the first of ten that fits, else the largest in the middle."""
@@ -110,3 +112,11 @@ def normalize(images: Tensor, mean: Sequence[float], std: Sequence[float]) -> Te
     for plane, out in zip(planes, there, strict=True):
         out.copy_(plane).mul_(scale).sub_(shift)
     return found
+
+
+AUGMENTATIONS.add(
+    "resized_crop",
+    RandomResizedCrop,
+    summary="Crop of 8 to 100 % of the area, resized with antialiasing; mirrored half of the time; on bytes.",
+    reference="Szegedy et al., Going Deeper with Convolutions, CVPR 2015.",
+)

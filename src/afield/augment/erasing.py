@@ -38,6 +38,7 @@ class Cutout(_Erasing):
 
     size: float = 0.5
     fill: float = 0.0
+    takes_bytes = True
 
     def sample(self, images: Tensor, generator: Generator) -> Boxes:
         """Draw the centre of each square."""
@@ -66,6 +67,7 @@ class RandomErasing(_Erasing):
     scale: tuple[float, float] = (0.02, 0.33)
     ratio: tuple[float, float] = (0.3, 3.3)
     fill: float = 0.0
+    takes_bytes = True
 
     def sample(self, images: Tensor, generator: Generator) -> Boxes:
         """Draw boxes, empty where nothing is erased."""

@@ -10,6 +10,7 @@ from torch import Generator, Tensor
 from afield.augment.calling import OnBatch
 from afield.augment.operations import apply_draws, kind
 from afield.augment.params import Draws
+from afield.augment.registry import AUGMENTATIONS
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,7 @@ class ColorJitter(OnBatch):
     contrast: float = 0.0
     saturation: float = 0.0
     hue: float = 0.0
+    takes_bytes = True
 
     def sample(self, images: Tensor, generator: Generator) -> Draws:
         """Draw factors and an order for each image; what has no strength is left out."""
@@ -41,3 +43,11 @@ class ColorJitter(OnBatch):
     def apply(self, images: Tensor, params: Draws) -> Tensor:
         """See `afield.augment.operations.apply_draws`."""
         return apply_draws(images, params)
+
+
+AUGMENTATIONS.add(
+    "color_jitter",
+    lambda: ColorJitter(brightness=0.4, contrast=0.4, saturation=0.4, hue=0.4),
+    summary="Brightness, contrast, saturation and hue by up to 0.4, in any order; on bytes.",
+    reference="Howard, Some Improvements on Deep Convolutional Neural Network Based Image Classification, 2013.",
+)

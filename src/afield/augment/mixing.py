@@ -95,6 +95,7 @@ class CutMix(Mixing):
     """
 
     alpha: float = 1.0
+    takes_bytes = True
 
     def sample(self, images: Tensor, generator: Generator) -> CutPairs:
         """Draw a partner and a box for each image."""

@@ -68,6 +68,7 @@ class Policy(OnBatch):
     sub_policies: tuple[tuple[Step, ...], ...]
     bins: int = 31
     origin: Mapping[str, Any] = field(default_factory=dict, compare=False, repr=False)
+    takes_bytes = True
 
     def __post_init__(self) -> None:
         if not isinstance(self.bins, int) or not 2 <= self.bins <= 1000:

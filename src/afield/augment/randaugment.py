@@ -30,6 +30,7 @@ class RandAugment(OnBatch):
     num_ops: int = 2
     magnitude: int = 9
     bins: int = 31
+    takes_bytes = True
 
     def __post_init__(self) -> None:
         if self.num_ops < 0 or not 0 <= self.magnitude < self.bins:

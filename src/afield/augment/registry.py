@@ -36,4 +36,9 @@ class SavedAugmentation(Augmentation, Protocol):
         """16 hexadecimal digits that name what it does, wherever the file lies."""
 
 
+def takes_bytes(augmentation: Augmentation) -> bool:
+    """Whether it is given uint8 images: it is made for them, or makes of them what it makes of floats, to the byte."""
+    return getattr(augmentation, "takes_bytes", False)
+
+
 AUGMENTATIONS: Registry[Callable[[], Augmentation]] = Registry("augmentation")

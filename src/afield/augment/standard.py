@@ -146,6 +146,8 @@ def _grey(images: Tensor) -> Tensor:
 class Identity(OnBatch):
     """No augmentation."""
 
+    takes_bytes = True
+
     def sample(self, images: Tensor, generator: Generator) -> None:
         """Nothing to draw."""
 

@@ -37,6 +37,7 @@ class TrivialAugmentWide(OnBatch):
     """
 
     bins: int = 31
+    takes_bytes = True
 
     def sample(self, images: Tensor, generator: Generator) -> Draws:
         """Draw one operation for each image."""

@@ -54,10 +54,11 @@ class DataOptions:
     """Which images.
 
     Attributes:
-        data: a folder (domain/class/image, class/image or train|test/class/image), an .npz, or a name from
+        data: a folder (domain/class/image, class/image or train|test/class/image), an .npz, WebDataset shards (a
+            folder of .tar, or shards-{000..009}.tar), hf:NAME from the Hugging Face hub, or a name from
             `afield list datasets`.
         layout: how the folder is laid out, where it is not recognised.
-        image_size: side in pixels to which a folder's images are squashed; the backbone's usual one unless given.
+        image_size: side in pixels to which image files are squashed; the backbone's usual one unless given.
         on_bad_image: stop at files that are no images, or pass over and list them.
     """
 
@@ -108,6 +109,7 @@ class TrainingOptions(DataOptions):
         precision: 32, or bf16 for mixed precision.
         device: auto, cpu, cuda or mps.
         devices: how many; more than one trains data-parallel.
+        memory: how much the images may take, as 2GiB; a larger set is shuffled in blocks and read window by window.
         set: FIELD=VALUE for every recipe, or RECIPE.FIELD=VALUE for one, as arcface.head_options.margin_rad=0.3.
         out: the run folder; a name under runs/ unless given.
     """
@@ -132,6 +134,7 @@ class TrainingOptions(DataOptions):
     precision: Literal["32", "bf16"] | None = None
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     devices: int = 1
+    memory: str | None = None
     set: tuple[str, ...] = ()
     out: Path | None = None
 
@@ -141,8 +144,9 @@ class TrainingOptions(DataOptions):
 
     def load_setup(self, watch: Watcher) -> Setup:
         """Data, backbone, split and training together, checked."""
+        from afield.commands.sizes import parse_bytes
         from afield.data import Validation
-        from afield.experiments.setup import Setup, choose_protocol, choose_training, keep_class
+        from afield.experiments.setup import Setup, choose_memory, choose_protocol, choose_training, keep_class
         from afield.models import BackboneConfig
 
         backbone = BackboneConfig(self.backbone, self.stem, self.weights)
@@ -151,10 +155,12 @@ class TrainingOptions(DataOptions):
         settings = {name: getattr(self, name) for name in (*names, "dropout", "augment", "precision")}
         protocol = self.protocol or choose_protocol(self.data, backbone, self.freeze)
         training = choose_training(protocol, **settings)
+        allowed = None if self.memory is None else parse_bytes("--memory", self.memory)
         data = self.load_data(backbone.image_size, watch.decode)
         if self.augment is None:
             training = keep_class(training, data)
-        return Setup(data, backbone, self.freeze, validation, training)
+        memory = choose_memory(data, training.batch_size, allowed)
+        return Setup(data, backbone, self.freeze, validation, training, memory)
 
     def make_fabric(self, precision: str) -> Fabric:
         """Device, precision and processes."""

@@ -56,8 +56,8 @@ class AugmentSearch(TrainingOptions):
         """Search what is not done yet; returns the policy that is written, with its cost in ``origin``."""
         from afield.console import held, watching
         from afield.errors import InputError
-        from afield.experiments.compare import cpu_threads
         from afield.experiments.density_matching import Search
+        from afield.experiments.launch_local import cpu_threads
         from afield.experiments.policy_search import search_policy
         from afield.experiments.recipes import resolve
         from afield.experiments.setup import choose_threads

@@ -1,27 +1,28 @@
-"""Decode a folder once into a memory-mapped uint8 array, keyed by what the files contain."""
+"""Decode once into a memory-mapped uint8 array, keyed by what the files contain."""
 
 from __future__ import annotations
 
 import hashlib
 import os
-import shutil
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-from numpy.typing import DTypeLike
+from numpy.typing import DTypeLike, NDArray
 
-from afield.data.decode import BadImageError, decode, squash
-from afield.data.images import ImageSet, pixel_digest
+from afield.data import store
+from afield.data.decode import decode, squash
+from afield.data.images import ImageSet
 from afield.data.layout import Listing
 from afield.errors import InputError
 from afield.records import canonical_json, exclusive, read_json, write_json
 
 OnBadImage = Literal["error", "skip"]
+Progress = Callable[[int, int], None]
 
-FORMAT = 1
+FORMAT = 2
 
 
 def cache_root() -> Path:
@@ -36,7 +37,7 @@ def load_listing(
     *,
     image_size: int,
     on_bad_image: OnBadImage = "error",
-    progress: Callable[[int, int], None] = lambda done, total: None,
+    progress: Progress = lambda done, total: None,
 ) -> ImageSet:
     """The images of a listing, squashed to ``image_size`` squares.
 
@@ -52,32 +53,77 @@ def load_listing(
     Raises:
         InputError: bad files under ``"error"``, or no good file at all.
     """
-    root = cache_root() / "images"
-    with exclusive(root, wait=True):
-        keys = _content_keys(listing, root / f"{_name(listing)}.json")
-        target = root / hashlib.sha256(canonical_json([FORMAT, image_size, keys]).encode()).hexdigest()[:24]
-        if not (target / "index.json").exists():
-            _decode_all(listing, image_size, target, progress)
-    index = read_json(target / "index.json")
-    bad: dict[str, str] = {listing.paths[i]: reason for i, reason in index["bad"]}
-    if bad and on_bad_image == "error":
-        raise InputError(_bad_message(listing.root, bad))
-    good = np.array([i for i, path in enumerate(listing.paths) if path not in bad], dtype=np.int64)
-    if not len(good):
-        raise InputError(_bad_message(listing.root, bad))
-    images = np.load(target / "images.npy", mmap_mode="r")
+
+    def read(path: str) -> NDArray[np.uint8]:
+        return squash(decode((listing.root / path).read_bytes()), image_size)
+
+    with images_cache() as root:
+        target = entry(root, [image_size, content_keys(root, listing.root, listing.paths)])
+        if not target.exists():
+            count = len(listing.paths)
+            store.fill(target, read, listing.paths, (image_size,) * 2 + (3,), progress=lambda n: progress(n, count))
+    good, skipped = good_images(target, listing.root, listing.paths, on_bad_image)
     return ImageSet(
         name=str(listing.root),
-        images=images if not bad else images[good],
+        images=np.load(target / store.IMAGES, mmap_mode="r"),
         labels=np.array(listing.classes, dtype=np.int64)[good],
         domains=np.array(listing.domains, dtype=np.int64)[good],
-        digests=np.load(target / "digests.npy")[good],
+        digests=np.load(target / store.DIGESTS),
         class_names=listing.class_names,
         domain_names=listing.domain_names,
         paths=tuple(listing.paths[i] for i in good),
         given=np.array(listing.given, dtype=np.int8)[good],
-        skipped=tuple(sorted(bad.items())),
+        skipped=skipped,
     )
+
+
+@contextmanager
+def images_cache() -> Iterator[Path]:
+    """The folder of decoded sets, held for this process."""
+    root = cache_root() / "images"
+    with exclusive(root, wait=True):
+        yield root
+
+
+def entry(root: Path, key: Any) -> Path:
+    """The folder of the set under this key, which JSON must be able to hold."""
+    return root / hashlib.sha256(canonical_json([FORMAT, key]).encode()).hexdigest()[:24]
+
+
+def content_keys(root: Path, folder: Path, paths: Sequence[str]) -> list[str]:
+    """A hash of each file's bytes, taken anew only where the file's size or time of change differ.
+
+    Raises:
+        InputError: a file that may not be read.
+    """
+    stats_file = root / f"folder-{hashlib.sha256(str(folder.resolve()).encode()).hexdigest()[:16]}.json"
+    known: dict[str, list[Any]] = read_json(stats_file) if stats_file.exists() else {}
+    stats = {path: os.stat(folder / path) for path in paths}
+    fresh: dict[str, list[Any]] = {
+        path: known[path]
+        if path in known and known[path][:2] == [stat.st_size, stat.st_mtime_ns]
+        else [stat.st_size, stat.st_mtime_ns, _file_digest(folder / path)]
+        for path, stat in stats.items()
+    }
+    if fresh != known:
+        write_json(stats_file, fresh)
+    return [fresh[path][2] for path in paths]
+
+
+def good_images(
+    target: Path, name: Path | str, paths: Sequence[str], on_bad_image: OnBadImage
+) -> tuple[NDArray[np.int64], tuple[tuple[str, str], ...]]:
+    """Places of the good items among all `paths` of an entry, and the bad ones with their reasons.
+
+    Raises:
+        InputError: bad items under ``"error"``, or no good one.
+    """
+    bad: dict[int, str] = dict(read_json(target / store.INDEX)["bad"])
+    good = np.array([i for i in range(len(paths)) if i not in bad], dtype=np.int64)
+    skipped = sorted((paths[i], reason) for i, reason in bad.items())
+    if skipped and (on_bad_image == "error" or not len(good)):
+        raise InputError(_bad_message(name, skipped))
+    return good, tuple(skipped)
 
 
 def allocate(path: Path, dtype: DTypeLike, shape: tuple[int, ...]) -> np.memmap:
@@ -89,66 +135,16 @@ def allocate(path: Path, dtype: DTypeLike, shape: tuple[int, ...]) -> np.memmap:
     return array
 
 
-def _name(listing: Listing) -> str:
-    return "folder-" + hashlib.sha256(str(listing.root.resolve()).encode()).hexdigest()[:16]
-
-
-def _content_keys(listing: Listing, stats_file: Path) -> list[str]:
-    """A hash of each file's bytes, taken anew only where the file's size or time of change differ."""
-    known: dict[str, list[Any]] = read_json(stats_file) if stats_file.exists() else {}
-    stats = {path: os.stat(listing.root / path) for path in listing.paths}
-    fresh: dict[str, list[Any]] = {
-        path: known[path]
-        if path in known and known[path][:2] == [stat.st_size, stat.st_mtime_ns]
-        else [stat.st_size, stat.st_mtime_ns, _file_digest(listing.root / path)]
-        for path, stat in stats.items()
-    }
-    if fresh != known:
-        write_json(stats_file, fresh)
-    return [fresh[path][2] for path in listing.paths]
-
-
 def _file_digest(path: Path) -> str:
     try:
-        return hashlib.blake2b(path.read_bytes(), digest_size=16).hexdigest()
+        with open(path, "rb") as file:
+            return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
     except PermissionError:
         raise InputError(f"cannot read {path}: permission denied") from None
 
 
-def _decode_all(listing: Listing, size: int, target: Path, progress: Callable[[int, int], None]) -> None:
-    partial = target.with_name(f"{target.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
-    try:
-        count = len(listing.paths)
-        images = allocate(partial / "images.npy", np.uint8, (count, size, size, 3))
-        digests = np.zeros(count, dtype=np.uint64)
-
-        def one(i: int) -> tuple[int, str] | None:
-            try:
-                images[i] = squash(decode((listing.root / listing.paths[i]).read_bytes()), size)
-            except BadImageError as error:
-                return i, str(error)
-            digests[i] = pixel_digest(images[i])
-            return None
-
-        bad = []
-        with ThreadPoolExecutor() as pool:
-            for done, failure in enumerate(pool.map(one, range(count)), start=1):
-                progress(done, count)
-                if failure:
-                    bad.append(failure)
-        images.flush()
-        np.save(partial / "digests.npy", digests)
-        write_json(partial / "index.json", {"bad": bad})
-        os.replace(partial, target)
-    except BaseException:
-        shutil.rmtree(partial, ignore_errors=True)
-        raise
-
-
-def _bad_message(root: Path, bad: dict[str, str]) -> str:
-    shown = "; ".join(f"{path}: {reason}" for path, reason in sorted(bad.items())[:5])
+def _bad_message(name: Path | str, bad: Sequence[tuple[str, str]]) -> str:
+    shown = "; ".join(f"{path}: {reason}" for path, reason in bad[:5])
     more = f" and {len(bad) - 5} more" if len(bad) > 5 else ""
     count = f"{len(bad)} bad image{'s' if len(bad) > 1 else ''}"
-    return f"{count} in {root} ({shown}{more}); --on-bad-image skip passes over them"
+    return f"{count} in {name} ({shown}{more}); --on-bad-image skip passes over them"

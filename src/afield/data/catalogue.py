@@ -9,9 +9,11 @@ import numpy as np
 
 from afield.data import digits
 from afield.data.arrays import load_npz
-from afield.data.cache import OnBadImage, cache_root, load_listing
+from afield.data.cache import OnBadImage, Progress, cache_root, load_listing
+from afield.data.hub import PREFIX, load_hub
 from afield.data.images import ImageSet, pixel_digests
 from afield.data.layout import Layout, list_folder
+from afield.data.shards import find_shards, load_shards
 from afield.errors import InputError, unknown_name
 from afield.registry import Registry
 
@@ -26,25 +28,29 @@ def load(
     image_size: int | None = None,
     layout: Layout | None = None,
     on_bad_image: OnBadImage = "error",
-    progress: Callable[[int, int], None] = lambda done, total: None,
+    progress: Progress = lambda done, total: None,
 ) -> ImageSet:
-    """A catalogue name, a folder, or an ``.npz`` file.
+    """A catalogue name, a folder, an ``.npz``, ``.tar`` shards, or a data set of the Hugging Face hub (``hf:NAME``).
 
-    A path that exists goes before a catalogue name. ``image_size`` applies to folders (224 unless told);
+    A path that exists goes before a catalogue name. ``image_size`` applies to image files (224 unless told);
     arrays keep their own size.
 
     Raises:
         InputError: neither a name nor a path, or whatever is wrong with the data.
     """
-    path = Path(data)
+    path, size = Path(data), image_size or DEFAULT_IMAGE_SIZE
+    if data.startswith(PREFIX):
+        return load_hub(data, image_size=size, on_bad_image=on_bad_image, progress=progress)
+    if shards := find_shards(data):
+        return load_shards(
+            data, shards, image_size=size, on_bad_image=on_bad_image, progress=lambda done: progress(done, 0)
+        )
     if path.is_dir():
-        listing = list_folder(path, layout)
-        size = image_size or DEFAULT_IMAGE_SIZE
-        return load_listing(listing, image_size=size, on_bad_image=on_bad_image, progress=progress)
+        return load_listing(list_folder(path, layout), image_size=size, on_bad_image=on_bad_image, progress=progress)
     if path.suffix == ".npz":
-        return load_npz(path)
+        return load_npz(path, progress)
     if path.is_file():
-        raise InputError(f"--data {data}: a file, but no .npz; give a folder of images or an .npz")
+        raise InputError(f"--data {data}: a file, but no .npz or .tar; give a folder of images, an .npz or .tar shards")
     if "/" in data or data.startswith("."):
         raise InputError(f"--data {data}: no such folder or file")
     if data not in DATASETS:

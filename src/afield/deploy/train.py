@@ -37,7 +37,7 @@ def run_training(
     if (out / DONE).exists() and read_json(out / RECORD)["run"] != run.hash:
         raise InputError(f"{out} holds a model trained with other settings; choose another --out")
     check(setup, [recipe])
-    features = frozen_features(setup.data, setup.backbone, fabric, watch.features) if setup.freeze else None
+    features = frozen_features(setup, fabric, watch.features)
     watch.run(0, 1, run)
 
     def keep(classifier: Classifier, progress: Progress) -> None:

@@ -58,7 +58,7 @@ def help_comparison(
     Returns how many are done now, those that were before included.
     """
     setup, runs = comparison.setup, share.of(comparison.runs())
-    features = frozen_features(setup.data, setup.backbone, fabric, watch.features) if setup.freeze else None
+    features = frozen_features(setup, fabric, watch.features)
     return sum(1 for _ in run_free(runs, features, out=out, fabric=fabric, threads=threads, watch=watch))
 
 
@@ -77,7 +77,7 @@ def run_comparison(
     """
     setup, selection, runs = comparison.setup, comparison.selection, comparison.runs()
     check(setup, comparison.recipes)
-    features = frozen_features(setup.data, setup.backbone, fabric, watch.features) if setup.freeze else None
+    features = frozen_features(setup, fabric, watch.features)
     done: dict[str, dict[str, Any]] = {}
     try:
         for run, record in launch(runs, features):

@@ -44,7 +44,7 @@ def plan(runs: Sequence[Run], out: Path, *, fabric: Fabric, threads: int, at_onc
     source = "everything is done"
     if left:
         with cpu_threads(threads):
-            features_s = _features_seconds(left[0].setup, fabric) if left[0].setup.freeze else 0.0
+            features_s = _features_seconds(left[0].setup, fabric)
             if finished:
                 source = f"the median of {len(finished)} finished run{'s' if len(finished) > 1 else ''}"
                 rate = statistics.median(record["duration_s"] / record["images"]["train"] for record in finished)
@@ -73,22 +73,21 @@ def _training_images(run: Run) -> int:
 
 
 def _features_seconds(setup: Setup, fabric: Fabric) -> float:
-    """Time to extract the features that are not on disk, by that of one batch after a first one."""
-    missing = missing_features(setup.data, setup.backbone)
-    if not missing:
+    """Time to extract the features that are wanted and not on disk, by that of one batch after a first one."""
+    if not setup.freeze or not (missing := missing_features(setup)):
         return 0.0
-    extract, batch = extractor(setup.data, setup.backbone, fabric), np.arange(min(BATCH, len(setup.data)))
-    extract(batch)
+    extract, images = extractor(setup.backbone, fabric), torch.from_numpy(setup.data.images[:BATCH]).permute(0, 3, 1, 2)
+    extract(images)
     began = time.perf_counter()
-    extract(batch)
-    return (time.perf_counter() - began) / len(batch) * missing
+    extract(images)
+    return (time.perf_counter() - began) / len(images) * missing
 
 
 def _seconds(run: Run, fabric: Fabric) -> float:
     """The time of a run, by a short epoch of it after a shorter one."""
     setup, began = run.setup, time.perf_counter()
     features = np.zeros((len(setup.data), frozen_backbone(setup.backbone)[1]), np.float32) if setup.freeze else None
-    _, parts, classifier = prepare(run, features)
+    _, parts, classifier = prepare(run, features, fabric)
     start_s = time.perf_counter() - began
     batch = min(setup.training.batch_size, len(parts.train))
     steps = len(parts.train) // batch

@@ -10,13 +10,13 @@ import numpy as np
 import torch
 from lightning_fabric import Fabric
 from numpy.typing import NDArray
-from torch import nn
+from torch import Tensor, nn
 
-from afield.data import ImageSet
 from afield.data.cache import allocate, cache_root
+from afield.experiments.setup import Setup
 from afield.models import BackboneConfig, build_backbone
 from afield.records import canonical_json, exclusive, read_json, seed_for, write_json
-from afield.training import Source
+from afield.training import Source, floats
 
 BATCH = 64
 SAVE_EVERY = 16  # batches
@@ -30,31 +30,44 @@ def frozen_backbone(config: BackboneConfig) -> tuple[nn.Module, int]:
 
 
 def frozen_features(
-    data: ImageSet,
-    backbone: BackboneConfig,
-    fabric: Fabric,
-    progress: Callable[[int, int], None] = lambda done, total: None,
-) -> NDArray[np.float32]:
-    """Features ``[N, D]`` of all images, memory-mapped: keyed by images, weights and transform.
+    setup: Setup, fabric: Fabric, progress: Callable[[int, int], None] = lambda done, total: None
+) -> NDArray[np.float32] | None:
+    """Features ``[N, D]`` of all images, memory-mapped, where the setup freezes the backbone, else None.
 
-    An extraction that was interrupted goes on where it stopped.
+    They are keyed by images, weights and transform. An extraction that was interrupted goes on where it stopped.
     """
-    folder = _folder(data, backbone)
+    if not setup.freeze:
+        return None
+    folder = _folder(setup)
     with exclusive(folder, wait=True):
         done = _done(folder)
-        if done < len(data):
-            _extract(data, backbone, fabric, folder, done, progress)
+        if done < len(setup.data):
+            _extract(setup, fabric, folder, done, progress)
     return np.load(folder / "features.npy", mmap_mode="r")
 
 
-def missing_features(data: ImageSet, backbone: BackboneConfig) -> int:
+def missing_features(setup: Setup) -> int:
     """Of how many images the features are not on disk yet."""
-    return len(data) - _done(_folder(data, backbone))
+    return len(setup.data) - _done(_folder(setup))
 
 
-def _folder(data: ImageSet, backbone: BackboneConfig) -> Path:
+def extractor(backbone: BackboneConfig, fabric: Fabric) -> Callable[[Tensor], NDArray[np.float32]]:
+    """From uint8 images ``[B, 3, H, W]`` to their features ``[B, D]``."""
+    model, _ = frozen_backbone(backbone)
+    model = model.eval().to(memory_format=torch.channels_last).to(fabric.device)
+    mean, std = (fabric.to_device(torch.tensor(values).view(1, 3, 1, 1)) for values in backbone.normalisation)
+
+    def extract(images: Tensor) -> NDArray[np.float32]:
+        with torch.inference_mode(), fabric.autocast():
+            return model((floats(fabric.to_device(images)) - mean) / std).float().cpu().numpy()
+
+    return extract
+
+
+def _folder(setup: Setup) -> Path:
+    backbone = setup.backbone
     mean, std = backbone.normalisation
-    key = [data.fingerprint, backbone.name, backbone.stem, backbone.weights_key, mean, std]
+    key = [setup.data.fingerprint, backbone.name, backbone.stem, backbone.weights_key, mean, std]
     return cache_root() / "features" / hashlib.sha256(canonical_json(key).encode()).hexdigest()[:24]
 
 
@@ -63,39 +76,17 @@ def _done(folder: Path) -> int:
     return read_json(state)["done"] if state.exists() else 0
 
 
-def extractor(
-    data: ImageSet, backbone: BackboneConfig, fabric: Fabric
-) -> Callable[[NDArray[np.int64]], NDArray[np.float32]]:
-    """From the indices ``[B]`` of images to their features ``[B, D]``."""
-    model, _ = frozen_backbone(backbone)
-    model = model.eval().to(memory_format=torch.channels_last).to(fabric.device)
-    mean, std = (fabric.to_device(torch.tensor(values).view(1, 3, 1, 1)) for values in backbone.normalisation)
-    source = Source(data.images, data.labels, np.arange(len(data)))
-
-    def extract(indices: NDArray[np.int64]) -> NDArray[np.float32]:
-        with torch.inference_mode(), fabric.autocast():
-            images, _ = source.take(indices)
-            return model((fabric.to_device(images) - mean) / std).float().cpu().numpy()
-
-    return extract
-
-
-def _extract(
-    data: ImageSet,
-    backbone: BackboneConfig,
-    fabric: Fabric,
-    folder: Path,
-    done: int,
-    progress: Callable[[int, int], None],
-) -> None:
-    extract, count = extractor(data, backbone, fabric), frozen_backbone(backbone)[1]
-    path = folder / "features.npy"
-    shape = (len(data), count)
+def _extract(setup: Setup, fabric: Fabric, folder: Path, done: int, progress: Callable[[int, int], None]) -> None:
+    data, extract = setup.data, extractor(setup.backbone, fabric)
+    path, shape = folder / "features.npy", (len(data), frozen_backbone(setup.backbone)[1])
     features = np.lib.format.open_memmap(path, mode="r+") if done else allocate(path, np.float32, shape)
-    for batch, start in enumerate(range(done, len(data), BATCH), start=1):
-        stop = min(start + BATCH, len(data))
-        features[start:stop] = extract(np.arange(start, stop))
+    source = Source(data.images, data.labels, np.arange(len(data)), setup.memory)
+    rows = [np.arange(start, min(start + BATCH, len(data))) for start in range(done, len(data), BATCH)]
+    for batch, (images, _) in enumerate(source.batches(rows), start=1):
+        start, stop = rows[batch - 1][0], rows[batch - 1][-1] + 1
+        features[start:stop] = extract(images)
         progress(stop, len(data))
         if batch % SAVE_EVERY == 0 or stop == len(data):
             features.flush()
-            write_json(folder / "state.json", {"done": stop})
+            features = np.lib.format.open_memmap(path, mode="r+")  # what was written leaves memory
+            write_json(folder / "state.json", {"done": int(stop)})

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from lightning_fabric import Fabric
 from numpy.typing import NDArray
+from torch import Tensor
 
 from afield.augment import build_chain
 from afield.classifier import Classifier
@@ -24,7 +25,7 @@ from afield.experiments.setup import Setup
 from afield.experiments.stages import FIRST, SECOND, run_stages
 from afield.experiments.watcher import NOBODY, Watcher
 from afield.records import SCHEMA, read_json, run_hash, write_json
-from afield.training import Parts, Progress, Source, checkpoint, fit
+from afield.training import Parts, Progress, Source, checkpoint, fit, resident
 
 RECORD, DONE, PREDICTIONS, CHECKPOINT = "record.json", "done", "predictions.safetensors", "checkpoint.safetensors"
 AUGMENTOR = "augmentor.safetensors"
@@ -63,15 +64,15 @@ class Run:
         return f"{self.recipe.name}{without}, seed {self.seed}"
 
 
-def prepare(run: Run, features: NDArray[np.float32] | None) -> tuple[Fold, Parts, Classifier]:
+def prepare(run: Run, features: NDArray[np.float32] | None, fabric: Fabric) -> tuple[Fold, Parts, Classifier]:
     """The run's split, its images or features ``[N, D]``, and its classifier before training."""
     setup, data = run.setup, run.setup.data
     fold = make_fold(data, run.held_out, setup.validation, run.seed)
-    inputs = data.images if features is None else features
+    inputs = _near(data.images if features is None else features, setup, fabric)
     parts = Parts(
-        train=Source(inputs, data.labels, fold.train),
-        val=Source(inputs, data.labels, fold.val),
-        tests={name: Source(inputs, data.labels, indices) for name, indices in fold.tests.items()},
+        train=Source(inputs, data.labels, fold.train, setup.memory),
+        val=Source(inputs, data.labels, fold.val, setup.memory),
+        tests={name: Source(inputs, data.labels, indices, setup.memory) for name, indices in fold.tests.items()},
     )
     if features is None:
         return fold, parts, build_classifier(setup, run.recipe, run.seed)
@@ -102,7 +103,7 @@ def execute(
         return read_json(folder / RECORD)
     began = time.perf_counter()
     setup = run.setup
-    fold, parts, classifier = prepare(run, features)
+    fold, parts, classifier = prepare(run, features, fabric)
     names = augmentation_names(setup, run.recipe)
     learned = learned_part(names)
     with torch.random.fork_rng(devices=[]):
@@ -156,3 +157,11 @@ def execute(
 def _unlink_checkpoints(folder: Path) -> None:
     for name in CHECKPOINTS:
         (folder / name).unlink(missing_ok=True)
+
+
+def _near(inputs: NDArray, setup: Setup, fabric: Fabric) -> NDArray | Tensor:
+    """The inputs; on a GPU with room to spare, a copy that lies there."""
+    device = fabric.device
+    if device.type != "cuda" or setup.memory is not None or 2 * inputs.nbytes > torch.cuda.mem_get_info(device)[0]:
+        return inputs
+    return resident(inputs, device)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,16 +17,23 @@ from afield.errors import InputError
 from afield.models import BACKBONES, BackboneConfig
 from afield.training import PROTOCOLS, Training
 
+LEAST_BATCHES = 32
+"""What training has in memory beside its model: batches of bytes; one of floats is as large as four."""
+
 
 @dataclass(frozen=True)
 class Setup:
-    """Everything that decides a run's result, but for recipe, seed and what is held out."""
+    """Everything that decides a run's result, but for recipe, seed and what is held out.
+
+    `memory` is how many bytes the images may take where they need more, else None: it decides how they are shuffled.
+    """
 
     data: ImageSet
     backbone: BackboneConfig
     freeze: bool
     validation: Validation
     training: Training
+    memory: int | None = None
 
     def __post_init__(self) -> None:
         if self.freeze and self.training.augment != "none":
@@ -51,6 +59,7 @@ class Setup:
                 "lists": _lists_key(self.validation.lists),
             },
             "training": {**dataclasses.asdict(self.training), "augment": chain_key(self.training.augment)},
+            **({} if self.memory is None else {"memory": self.memory}),
         }
 
 
@@ -74,6 +83,22 @@ def choose_threads(setup: Setup, threads: int | None) -> int:
     if threads is not None:
         return threads
     return 1 if setup.freeze or setup.backbone.name in BACKBONES else torch.get_num_threads()
+
+
+def choose_memory(data: ImageSet, batch_size: int, allowed: int | None) -> int | None:
+    """How many bytes the images may take, if they take more than are allowed.
+
+    Raises:
+        InputError: too few for the batches that are under way at a time.
+    """
+    if allowed is None or data.images.nbytes <= allowed:
+        return None
+    if allowed < (least := LEAST_BATCHES * batch_size * data.images[:1].nbytes):
+        raise InputError(
+            f"--memory must be at least {math.ceil(least / 1e6):,}MB for batches of {batch_size} such images, "
+            f"got {allowed / 1e6:g}MB"
+        )
+    return allowed
 
 
 def keep_class(training: Training, data: ImageSet) -> Training:

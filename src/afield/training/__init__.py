@@ -1,13 +1,15 @@
 """Training: settings, batches, the loop, checkpoints."""
 
 from afield.training.loop import DivergedError, EpochReport, Parts, fit, predict
+from afield.training.prepare import Batch, prepared
 from afield.training.progress import Progress
 from afield.training.rowwise import RowwiseSGD
 from afield.training.settings import PROTOCOLS, Training
-from afield.training.source import Source
+from afield.training.source import Source, floats, resident
 
 __all__ = [
     "PROTOCOLS",
+    "Batch",
     "DivergedError",
     "EpochReport",
     "Parts",
@@ -16,5 +18,8 @@ __all__ = [
     "Source",
     "Training",
     "fit",
+    "floats",
     "predict",
+    "prepared",
+    "resident",
 ]

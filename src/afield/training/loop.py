@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Mapping
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,16 +14,17 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor
 
-from afield.augment import Augmentation, MixingAugmentation
+from afield.augment import Augmentation
 from afield.classifier import Classifier
 from afield.errors import InputError
 from afield.evaluation import accuracy, mean_average_precision
 from afield.evaluation.metrics import loss as mean_loss
 from afield.records import seed_for
+from afield.training.prepare import prepared
 from afield.training.progress import Progress, restore, save
 from afield.training.rowwise import RowwiseSGD
 from afield.training.settings import Training
-from afield.training.source import Source
+from afield.training.source import Source, floats
 
 CHECKPOINT_SECONDS = 20.0
 
@@ -73,8 +75,8 @@ def fit(
     """Train, resuming from `checkpoint_file` where there is one.
 
     Every random choice comes from generators named by `seed` and the epoch, and the generators of dropout and
-    augmentation are in the checkpoint: a run that was interrupted anywhere ends, on a CPU, bit for bit as one
-    that was not.
+    augmentation, as they were at this step, are in the checkpoint: a run that was interrupted anywhere ends, on a
+    CPU, bit for bit as one that was not. Batches are made in the background.
 
     Args:
         classifier: built, with its weights; trained in place.
@@ -103,7 +105,7 @@ def fit(
     saved = time.monotonic()
     while progress.epoch < training.epochs:
         began, seen = time.monotonic(), 0
-        order = _order(len(parts.train), seed, progress.epoch)
+        order = parts.train.order(batch, np.random.default_rng(seed_for("order", seed, progress.epoch)))
         generator.manual_seed(seed_for("augment", seed, progress.epoch))
         torch.manual_seed(seed_for("dropout", seed, progress.epoch, fabric.global_rank))
         if rng:
@@ -111,30 +113,36 @@ def fit(
             torch.set_rng_state(rng.pop("torch"))
         loss_sum = torch.tensor(progress.loss_sum, dtype=torch.float64, device=fabric.device)
         model.train()
-        while progress.position < steps_per_epoch:
-            positions = order[progress.position * batch : (progress.position + 1) * batch]
-            inputs, targets = fabric.to_device(parts.train.take(positions[fabric.global_rank :: fabric.world_size]))
-            if inputs.ndim == 4:
-                inputs, targets = _augmented(augmentation, inputs, targets, generator, classifier.num_classes)
-            step = progress.epoch * steps_per_epoch + progress.position
-            for group in optimizer.param_groups:
-                group["lr"] = training.learning_rate_at(step, steps)
-            loss = model(inputs, targets)
-            fabric.backward(loss)
-            stepper.step()
-            stepper.zero_grad()
-            loss_sum += loss.detach()
-            progress.position += 1
-            seen += len(positions)
-            if time.monotonic() - saved > CHECKPOINT_SECONDS and progress.position < steps_per_epoch:
-                progress.loss_sum = _finite(loss_sum, label, progress, checkpoint_file)
-                if fabric.is_global_zero:
-                    save(checkpoint_file, progress, classifier, optimizer, generator)
-                saved = time.monotonic()
+        rest = order[: steps_per_epoch * batch].reshape(steps_per_epoch, batch)[progress.position :]
+        batches = prepared(
+            parts.train,
+            list(rest[:, fabric.global_rank :: fabric.world_size]),
+            augmentation,
+            generator,
+            num_classes=classifier.num_classes,
+            fabric=fabric,
+        )
+        with closing(batches):
+            for ready in batches:
+                step = progress.epoch * steps_per_epoch + progress.position
+                for group in optimizer.param_groups:
+                    group["lr"] = training.learning_rate_at(step, steps)
+                loss = model(ready.inputs, ready.targets)
+                fabric.backward(loss)
+                stepper.step()
+                stepper.zero_grad()
+                loss_sum += loss.detach()
+                progress.position += 1
+                seen += batch
+                if time.monotonic() - saved > CHECKPOINT_SECONDS and progress.position < steps_per_epoch:
+                    progress.loss_sum = _finite(loss_sum, label, progress, checkpoint_file)
+                    if fabric.is_global_zero:
+                        save(checkpoint_file, progress, classifier, optimizer, ready.drawn)
+                    saved = time.monotonic()
         train_loss = _finite(loss_sum, label, progress, checkpoint_file) / steps_per_epoch
         trained = time.monotonic()
         progress.logits = {
-            name: predict(classifier, source, batch_size=max(batch, 256), fabric=fabric)
+            name: predict(classifier, source, batch_size=source.evaluation_batch(batch), fabric=fabric)
             for name, source in parts.watched.items()
         }
         _finite(sum(logits.sum() for logits in progress.logits.values()), label, progress, checkpoint_file)
@@ -154,7 +162,7 @@ def fit(
         )
         if now - saved > CHECKPOINT_SECONDS or progress.epoch == training.epochs:
             if fabric.is_global_zero:
-                save(checkpoint_file, progress, classifier, optimizer, generator)
+                save(checkpoint_file, progress, classifier, optimizer, generator.get_state())
             saved = time.monotonic()
     return progress
 
@@ -162,12 +170,12 @@ def fit(
 def predict(classifier: Classifier, source: Source, *, batch_size: int, fabric: Fabric) -> Tensor:
     """Logits ``[N, K]`` of a source's examples in order: float32, on the CPU, without dropout or augmentation."""
     classifier.eval()
-    found = []
+    found = torch.empty(len(source), classifier.num_classes)
     with torch.inference_mode(), fabric.autocast():
-        for positions in np.array_split(np.arange(len(source)), max(1, math.ceil(len(source) / batch_size))):
-            inputs, _ = source.take(positions)
-            found.append(classifier.logits(fabric.to_device(inputs)).float().cpu())
-    return torch.cat(found)
+        positions = np.array_split(np.arange(len(source)), max(1, math.ceil(len(source) / batch_size)))
+        for rows, (inputs, _) in zip(positions, source.batches(positions), strict=True):
+            found[rows] = classifier.logits(floats(fabric.to_device(inputs))).float().cpu()
+    return found
 
 
 def _evaluate(classifier: Classifier, parts: Parts, progress: Progress, train_loss: float) -> None:
@@ -213,20 +221,6 @@ def _optimizer(classifier: Classifier, training: Training) -> torch.optim.Optimi
     return RowwiseSGD(
         parameters, training.learning_rate, momentum=training.momentum, weight_decay=training.weight_decay
     )
-
-
-def _augmented(
-    augmentation: Augmentation, images: Tensor, targets: Tensor, generator: torch.Generator, num_classes: int
-) -> tuple[Tensor, Tensor]:
-    """Images with a draw for each, and their targets: soft, ``[B, K]``, where images are mixed."""
-    params = augmentation.sample(images, generator)
-    if isinstance(augmentation, MixingAugmentation):
-        targets = augmentation.mix_targets(targets, params, num_classes)
-    return augmentation.apply(images, params), targets
-
-
-def _order(count: int, seed: int, epoch: int) -> np.ndarray:
-    return np.random.default_rng(seed_for("order", seed, epoch)).permutation(count)
 
 
 def _finite(loss_sum: Tensor | int, label: str, progress: Progress, checkpoint_file: Path) -> float:

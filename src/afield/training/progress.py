@@ -41,16 +41,16 @@ def save(
     progress: Progress,
     classifier: Classifier,
     optimizer: torch.optim.Optimizer,
-    generator: torch.Generator,
+    drawn: Tensor,
 ) -> None:
-    """Write a checkpoint: progress, model, optimiser, and the generators of augmentation and dropout."""
+    """Write a checkpoint: progress, model, optimiser, and the generators of augmentation (`drawn`) and dropout."""
     tensors = {
         **checkpoint.prefixed("model", classifier.state_dict()),
         **checkpoint.prefixed("optimizer", checkpoint.optimizer_tensors(optimizer)),
         **checkpoint.prefixed("best", progress.best),
         **checkpoint.prefixed("best_logits", progress.best_logits),
         **checkpoint.prefixed("logits", progress.logits),
-        "rng/augment": generator.get_state(),
+        "rng/augment": drawn,
         "rng/torch": torch.get_rng_state(),
     }
     state = {

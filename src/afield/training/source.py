@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,28 +10,85 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from afield.training.windows import block_order, read_batches, window_rows
+
+EVALUATION_BATCH = 256
+
 
 @dataclass(frozen=True)
 class Source:
     """Some examples of a set.
 
     Attributes:
-        inputs: uint8 images ``[N, H, W, 3]`` or float32 features ``[N, D]`` of the whole set.
+        inputs: uint8 images ``[N, H, W, 3]`` or float32 features ``[N, D]`` of the whole set; a tensor may lie on any
+            device.
         labels: int64 ``[N]`` of the whole set.
         indices: the examples that belong to this source.
+        memory: how many bytes the inputs may take where they are mapped from a file; a larger set is shuffled in
+            blocks and read window by window.
     """
 
-    inputs: NDArray
+    inputs: NDArray | Tensor
     labels: NDArray[np.int64]
     indices: NDArray[np.int64]
+    memory: int | None = None
 
     def __len__(self) -> int:
         return len(self.indices)
 
+    def order(self, batch: int, rng: np.random.Generator) -> NDArray[np.int64]:
+        """The positions of all examples, shuffled for batches of this size."""
+        if (array := self._too_large()) is None:
+            return rng.permutation(len(self))
+        return block_order(len(self), self._window(array, batch), array[:1].nbytes, rng)
+
+    def evaluation_batch(self, batch: int) -> int:
+        """How many examples are evaluated at a time, where a step takes `batch`: more, unless memory is short."""
+        return max(batch, EVALUATION_BATCH) if self._too_large() is None else batch
+
+    def batches(self, positions: Sequence[NDArray[np.int64]]) -> Iterator[tuple[Tensor, Tensor]]:
+        """Examples by position, batch by batch: inputs and labels ``[B]``.
+
+        Inputs are uint8 images ``[B, 3, H, W]``, channels last, or features ``[B, D]``; those of a tensor are on its
+        device. Labels are on the CPU.
+        """
+        chosen = [self.indices[batch] for batch in positions]
+        if (array := self._too_large()) is None:
+            found = (self._rows(rows) for rows in chosen)
+        else:
+            window = self._window(array, max(map(len, chosen), default=1))
+            found = (torch.from_numpy(rows) for rows in read_batches(array, chosen, window))
+        for inputs, rows in zip(found, chosen, strict=True):
+            yield inputs.permute(0, 3, 1, 2) if inputs.ndim == 4 else inputs, torch.from_numpy(self.labels[rows])
+
     def take(self, positions: NDArray[np.int64]) -> tuple[Tensor, Tensor]:
-        """Examples by position: float images ``[B, 3, H, W]`` in [0, 1], channels last, or features; labels ``[B]``."""
-        chosen = self.indices[positions]
-        inputs = torch.from_numpy(self.inputs[chosen])
-        if inputs.dtype == torch.uint8:
-            inputs = inputs.permute(0, 3, 1, 2).float().div_(255)
-        return inputs, torch.from_numpy(self.labels[chosen])
+        """One batch by position, images as floats in [0, 1]: inputs ``[B, 3, H, W]`` or ``[B, D]``, labels ``[B]``."""
+        ((inputs, labels),) = self.batches([positions])
+        return floats(inputs), labels
+
+    def _too_large(self) -> np.memmap | None:
+        """The inputs, if they take more memory than they may."""
+        mapped = isinstance(self.inputs, np.memmap) and self.memory is not None and self.inputs.nbytes > self.memory
+        return self.inputs if mapped else None  # type: ignore[return-value]
+
+    def _window(self, array: np.memmap, batch: int) -> int:
+        assert self.memory is not None
+        return window_rows(self.memory, array[:1].nbytes, batch)
+
+    def _rows(self, rows: NDArray[np.int64]) -> Tensor:
+        if isinstance(self.inputs, Tensor):
+            return self.inputs[torch.from_numpy(rows).to(self.inputs.device)]
+        return torch.from_numpy(self.inputs[rows])
+
+
+def floats(inputs: Tensor) -> Tensor:
+    """Images in [0, 1], from bytes; features as they are."""
+    return inputs.float().div_(255) if inputs.dtype == torch.uint8 else inputs
+
+
+def resident(array: NDArray, device: torch.device, chunk: int = 1024) -> Tensor:
+    """A copy of an array on a device, taken there `chunk` rows at a time."""
+    found = torch.empty(array.shape, dtype=torch.from_numpy(array[:0].copy()).dtype, device=device)
+    for start in range(0, len(array), chunk):
+        found[start : start + chunk] = torch.from_numpy(array[start : start + chunk].copy())
+    return found

@@ -1,0 +1,91 @@
+"""Decoded images one after the other into an ``.npy`` file, with memory for the few that are under way."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any, BinaryIO, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from afield.ahead import ahead
+from afield.data.decode import BadImageError
+from afield.data.images import pixel_digest
+from afield.records import write_json
+
+T = TypeVar("T")
+
+INDEX, IMAGES, DIGESTS = "index.json", "images.npy", "digests.npy"
+
+
+def fill(
+    target: Path,
+    decode: Callable[[T], NDArray[np.uint8]],
+    items: Iterable[T],
+    shape: tuple[int, ...],
+    *,
+    progress: Callable[[int], None] = lambda done: None,
+    about: Callable[[], dict[str, Any]] = dict,
+) -> None:
+    """Make the folder `target`: the good images, their digests, and an index. It is made whole or not at all.
+
+    Args:
+        target: must not exist.
+        decode: an item to a uint8 image of `shape`; called by several threads. `BadImageError` marks an item as bad.
+        items: read one by one, as they are needed.
+        shape: ``(H, W, 3)``.
+        progress: called with the number of items done.
+        about: called when all items are read; what to write into the index beside the bad items.
+    """
+    partial = target.with_name(f"{target.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    try:
+        with open(partial / IMAGES, "wb") as file:
+            bad, digests = _write(file, decode, items, shape, progress)
+        np.save(partial / DIGESTS, np.array(digests, dtype=np.uint64))
+        write_json(partial / INDEX, {"bad": bad, **about()})
+        os.replace(partial, target)
+    except BaseException:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise
+
+
+def _write(
+    file: BinaryIO,
+    decode: Callable[[T], NDArray[np.uint8]],
+    items: Iterable[T],
+    shape: tuple[int, ...],
+    progress: Callable[[int], None],
+) -> tuple[list[tuple[int, str]], list[int]]:
+    """Bad items (place, reason), and the digest of each good one."""
+
+    def work(item: T) -> tuple[NDArray[np.uint8], int] | str:
+        try:
+            image = np.ascontiguousarray(decode(item))
+            return image, pixel_digest(image)
+        except BadImageError as error:
+            return str(error)
+
+    bad, digests, threads = list[tuple[int, str]](), list[int](), os.cpu_count() or 1
+    _header(file, (0, *shape))
+    for place, found in enumerate(ahead(work, items, threads=threads, depth=4 * threads)):
+        progress(place + 1)
+        if isinstance(found, str):
+            bad.append((place, found))
+        else:
+            file.write(found[0].data)
+            digests.append(found[1])
+    file.seek(0)
+    _header(file, (len(digests), *shape))
+    file.flush()
+    os.fsync(file.fileno())
+    return bad, digests
+
+
+def _header(file: BinaryIO, shape: tuple[int, ...]) -> None:
+    """NumPy leaves room in it for the first number to grow."""
+    np.lib.format.write_array_header_1_0(file, {"descr": "|u1", "fortran_order": False, "shape": shape})

@@ -1,0 +1,76 @@
+"""Training batches made in the background while the last one is learned from."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from lightning_fabric import Fabric
+from numpy.typing import NDArray
+from torch import Tensor
+
+from afield.ahead import ahead
+from afield.augment import Augmentation, MixingAugmentation, takes_bytes
+from afield.training.source import Source, floats
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What a step learns from.
+
+    Attributes:
+        inputs: float images ``[B, 3, H, W]`` or features ``[B, D]``.
+        targets: classes ``[B]``, or probabilities ``[B, K]`` where images are mixed.
+        drawn: state of the augmentation's generator when all of this batch was drawn, and nothing of the next.
+    """
+
+    inputs: Tensor
+    targets: Tensor
+    drawn: Tensor
+
+
+def prepared(
+    source: Source,
+    positions: Sequence[NDArray[np.int64]],
+    augmentation: Augmentation,
+    generator: torch.Generator,
+    *,
+    num_classes: int,
+    fabric: Fabric,
+    threads: int = 1,
+) -> Generator[Batch, None, None]:
+    """The batches of these positions, augmented if they are images, each made ahead of its use.
+
+    One thread reads the examples and draws for them, batch after batch, so that the generator gives what it would
+    without threads; others apply what was drawn.
+
+    Args:
+        source: of examples.
+        positions: of each batch, in the source.
+        augmentation: of images.
+        generator: that it draws from.
+        num_classes: K, for mixed targets.
+        fabric: knows the device.
+        threads: how many apply augmentations.
+    """
+    examples = source.batches(positions)
+    as_bytes = takes_bytes(augmentation)
+
+    def draw(_: NDArray[np.int64]) -> tuple[Tensor, Tensor, Any, Tensor]:
+        inputs, targets = fabric.to_device(next(examples))
+        inputs = inputs if as_bytes else floats(inputs)
+        params = augmentation.sample(inputs, generator) if inputs.ndim == 4 else None
+        return inputs, targets, params, generator.get_state()
+
+    def apply(drawn: tuple[Tensor, Tensor, Any, Tensor]) -> Batch:
+        inputs, targets, params, state = drawn
+        if inputs.ndim == 4:
+            if isinstance(augmentation, MixingAugmentation):
+                targets = augmentation.mix_targets(targets, params, num_classes)
+            inputs = floats(augmentation.apply(inputs, params))
+        return Batch(inputs, targets, state)
+
+    return ahead(apply, ahead(draw, positions, depth=1), depth=threads, threads=threads)
