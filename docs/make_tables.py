@@ -229,6 +229,16 @@ def augmentation_page() -> str:
         if "collapses" in row
     ]
     cost = json.loads((ROOT / "results" / "augment.json").read_text())["learned"]
+    policy = [
+        (
+            f"`{row['augment']}`",
+            str(row["accuracy"]["n"]),
+            interval(row["accuracy"]),
+            *(interval(row["over"][plain], "+") if plain in row["over"] else "" for plain in ("none", "crop_flip")),
+            f"{row['search_s']:.0f}",
+        )
+        for row in study("fast-autoaugment")["rows"]
+    ]
     parts = {
         "accuracy": table(
             ("augmentation", "n", "accuracy", "vs none", "vs matched", "vs TrivialAugment", "search, s", "training, s"),
@@ -239,6 +249,7 @@ def augmentation_page() -> str:
             measures,
         ),
         "cost": f"{100 * cost['ratio']:.1f} %",
+        "policy": table(("augmentation", "n", "accuracy", "vs none", "vs crop_flip", "search, s"), policy),
     }
     for mark, text in parts.items():
         template = template.replace(f"{{{{{mark}}}}}", text.rstrip())
