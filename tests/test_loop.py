@@ -10,6 +10,7 @@ import torch
 from lightning_fabric import Fabric
 from torch import nn
 
+from afield.algorithms import ERM
 from afield.augment import CutMix, Identity, Standard, build_chain
 from afield.classifier import Classifier
 from afield.heads import ArcFaceHead, LinearHead
@@ -39,7 +40,7 @@ def train(parts, folder, training=SETTINGS, augmentation=None, backbone=None, fe
         backbone or nn.Identity(), objective, mean=(0.5,) * 3, std=(0.5,) * 3, dropout=training.dropout
     )
     progress = fit(
-        classifier,
+        ERM(classifier, parts.train.domain_sizes),
         parts,
         training,
         augmentation or Identity(),
@@ -176,7 +177,7 @@ def test_bf16_trains_and_predicts_in_float32(parts, tmp_path):
         dropout=0.0,
     )
     progress = fit(
-        classifier,
+        ERM(classifier, parts.train.domain_sizes),
         parts,
         dataclasses.replace(SETTINGS, precision="bf16"),
         Identity(),

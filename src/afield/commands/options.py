@@ -93,6 +93,8 @@ class TrainingOptions(DataOptions):
         dropout: probability, before the head.
         augment: a name from `afield list augmentations`, a policy's .json, or several joined by +, for recipes without
             one of their own.
+        sampling: how batches are drawn: shuffled over all domains; balanced, with equally many images of each; auto,
+            as the recipe's algorithm says.
         precision: 32, or bf16 for mixed precision.
         device: auto, cpu, cuda or mps.
         devices: how many; more than one trains data-parallel.
@@ -117,6 +119,7 @@ class TrainingOptions(DataOptions):
     weight_decay: float | None = None
     dropout: float | None = None
     augment: str | None = None
+    sampling: Literal["auto", "shuffled", "balanced"] | None = None
     precision: Literal["32", "bf16"] | None = None
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     devices: int = 1
@@ -136,7 +139,7 @@ class TrainingOptions(DataOptions):
         backbone = BackboneConfig(self.backbone, self.stem, self.weights)
         validation = Validation(self.validation_fraction, self.validation == "stratified", self.splits)
         names = ("epochs", "batch_size", "optimizer", "learning_rate", "schedule", "warmup", "weight_decay")
-        settings = {name: getattr(self, name) for name in (*names, "dropout", "augment", "precision")}
+        settings = {name: getattr(self, name) for name in (*names, "dropout", "augment", "sampling", "precision")}
         protocol = self.protocol or choose_protocol(self.data, backbone, self.freeze)
         training = choose_training(protocol, **settings)
         data = self.load_data(backbone.image_size, watch.decode)

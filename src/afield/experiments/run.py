@@ -17,14 +17,14 @@ from afield.augment import build_chain
 from afield.classifier import Classifier
 from afield.data import make_fold
 from afield.experiments.augmentation import augmentation_names, learned_part
-from afield.experiments.build import build_classifier, build_head_classifier
+from afield.experiments.build import build_algorithm, build_classifier, build_head_classifier
 from afield.experiments.provenance import provenance
 from afield.experiments.recipes import Recipe
 from afield.experiments.setup import Setup
 from afield.experiments.stages import FIRST, SECOND, run_stages
 from afield.experiments.watcher import NOBODY, Watcher
 from afield.records import SCHEMA, read_json, run_hash, write_json
-from afield.training import Parts, Progress, Source, checkpoint, fit
+from afield.training import Parts, Progress, Source, Training, checkpoint, fit
 
 RECORD, DONE, PREDICTIONS, CHECKPOINT = "record.json", "done", "predictions.safetensors", "checkpoint.safetensors"
 AUGMENTOR = "augmentor.safetensors"
@@ -48,6 +48,17 @@ class Run:
             "held_out": list(self.held_out),
             "seed": self.seed,
         }
+
+    @property
+    def training(self) -> Training:
+        """The settings of training, with the recipe's own."""
+        return self.recipe.training(self.setup.training)
+
+    @property
+    def num_domains(self) -> int:
+        """How many domains train."""
+        data = self.setup.data
+        return len(set(data.domain_names) - set(self.held_out)) if data.has_domains else 1
 
     @property
     def hash(self) -> str:
@@ -88,7 +99,7 @@ def execute(
     fold = make_fold(data, run.held_out, setup.validation, run.seed)
     inputs = data.images if features is None else features
     parts = Parts(
-        train=Source(inputs, data.labels, fold.train),
+        train=Source(inputs, data.labels, fold.train, data.domains),
         val=Source(inputs, data.labels, fold.val),
         tests={name: Source(inputs, data.labels, indices) for name, indices in fold.tests.items()},
     )
@@ -100,12 +111,12 @@ def execute(
     learned = learned_part(names)
     with torch.random.fork_rng(devices=[]):
         if learned is None:
-            training, augmentation = setup.training, build_chain(names)
+            training, augmentation = run.training, build_chain(names)
         else:
             stages = run_stages(run, learned, classifier, parts, folder, fabric, watch)
             training, augmentation = stages.training, build_chain(names, {learned: stages.augmentor})
         progress = fit(
-            classifier,
+            build_algorithm(run.recipe, classifier, parts.train.domain_sizes, run.seed),
             parts,
             training,
             augmentation,

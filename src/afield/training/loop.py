@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import time
 from collections.abc import Callable, Mapping
@@ -13,14 +14,17 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor
 
-from afield.augment import Augmentation, MixingAugmentation
+from afield.algorithms import Algorithm, total
+from afield.augment import Augmentation
 from afield.classifier import Classifier
 from afield.errors import InputError
 from afield.evaluation import accuracy, mean_average_precision
 from afield.evaluation.metrics import loss as mean_loss
 from afield.records import seed_for
+from afield.training.batches import augmented, in_order, take
 from afield.training.progress import Progress, restore, save
 from afield.training.rowwise import RowwiseSGD
+from afield.training.sampling import balanced, shuffled
 from afield.training.settings import Training
 from afield.training.source import Source
 
@@ -59,7 +63,7 @@ class EpochReport:
 
 
 def fit(
-    classifier: Classifier,
+    algorithm: Algorithm,
     parts: Parts,
     training: Training,
     augmentation: Augmentation,
@@ -72,12 +76,12 @@ def fit(
 ) -> Progress:
     """Train, resuming from `checkpoint_file` where there is one.
 
-    Every random choice comes from generators named by `seed` and the epoch, and the generators of dropout and
-    augmentation are in the checkpoint: a run that was interrupted anywhere ends, on a CPU, bit for bit as one
+    Every random choice comes from generators named by `seed` and the epoch, and the generators of dropout, algorithm
+    and augmentation are in the checkpoint: a run that was interrupted anywhere ends, on a CPU, bit for bit as one
     that was not.
 
     Args:
-        classifier: built, with its weights; trained in place.
+        algorithm: around a classifier with its weights; both are trained in place.
         parts: the images.
         training: settings.
         augmentation: applied to training batches of images.
@@ -89,64 +93,80 @@ def fit(
 
     Raises:
         DivergedError: the loss is not finite.
+        InputError: balanced batches that are smaller than the number of domains.
     """
-    classifier.to(memory_format=torch.channels_last)
-    _check_processes(classifier, fabric)
-    optimizer, generator = _optimizer(classifier, training), torch.Generator()
+    algorithm.to(memory_format=torch.channels_last)
+    _check_processes(algorithm, fabric)
+    optimizer, generator = _optimizer(algorithm, training), torch.Generator()
     progress, rng = Progress(), dict[str, Tensor]()
     if checkpoint_file.exists():
-        progress, rng = restore(checkpoint_file, classifier, optimizer)
-    model, stepper = fabric.setup(classifier, optimizer)
+        progress, rng = restore(checkpoint_file, algorithm, optimizer)
+    model, stepper = fabric.setup(algorithm, optimizer)
+    num_classes = algorithm.classifier.num_classes
     batch = min(training.batch_size, len(parts.train))
     steps_per_epoch = len(parts.train) // batch
     steps = training.epochs * steps_per_epoch
+    balance = (algorithm.sampling if training.sampling == "auto" else training.sampling) == "balanced"
+    draw = balanced if balance else shuffled
     saved = time.monotonic()
+
+    def validate() -> float:
+        logits = predict(algorithm.classifier, parts.val, batch_size=max(batch, 256), fabric=fabric)
+        model.train()
+        return mean_loss(logits.numpy(), parts.val.labels[parts.val.indices])
+
     while progress.epoch < training.epochs:
         began, seen = time.monotonic(), 0
-        order = _order(len(parts.train), seed, progress.epoch)
+        batches = draw(parts.train.domain_of, batch, np.random.default_rng(seed_for("order", seed, progress.epoch)))
         generator.manual_seed(seed_for("augment", seed, progress.epoch))
         torch.manual_seed(seed_for("dropout", seed, progress.epoch, fabric.global_rank))
         if rng:
             generator.set_state(rng.pop("augment"))
             torch.set_rng_state(rng.pop("torch"))
-        loss_sum = torch.tensor(progress.loss_sum, dtype=torch.float64, device=fabric.device)
+        sums = {name: _double(value, fabric) for name, value in progress.sums.items()}
+        if not progress.position:
+            share = progress.epoch / training.epochs
+            algorithm.start_epoch(functools.partial(in_order, parts.train, max(batch, 256), share, fabric))
         model.train()
         while progress.position < steps_per_epoch:
-            positions = order[progress.position * batch : (progress.position + 1) * batch]
-            inputs, targets = fabric.to_device(parts.train.take(positions[fabric.global_rank :: fabric.world_size]))
-            if inputs.ndim == 4:
-                inputs, targets = _augmented(augmentation, inputs, targets, generator, classifier.num_classes)
             step = progress.epoch * steps_per_epoch + progress.position
+            positions = batches[progress.position]
+            own = np.array_split(positions, fabric.world_size)[fabric.global_rank]
+            examples = take(parts.train, own, step / steps, fabric)
+            examples = augmented(augmentation, examples, generator, num_classes)
             for group in optimizer.param_groups:
                 group["lr"] = training.learning_rate_at(step, steps)
-            loss = model(inputs, targets)
-            fabric.backward(loss)
+            terms = algorithm.update(model, examples, fabric.backward)
             stepper.step()
             stepper.zero_grad()
-            loss_sum += loss.detach()
+            for name, term in terms.items():
+                sums[name] = sums[name] + term if name in sums else _double(0.0, fabric) + term
+            algorithm.end_step(step + 1, steps, validate)
             progress.position += 1
             seen += len(positions)
             if time.monotonic() - saved > CHECKPOINT_SECONDS and progress.position < steps_per_epoch:
-                progress.loss_sum = _finite(loss_sum, label, progress, checkpoint_file)
+                progress.sums = _finite(sums, label, progress, checkpoint_file)
                 if fabric.is_global_zero:
-                    save(checkpoint_file, progress, classifier, optimizer, generator)
+                    save(checkpoint_file, progress, algorithm, optimizer, generator)
                 saved = time.monotonic()
-        train_loss = _finite(loss_sum, label, progress, checkpoint_file) / steps_per_epoch
-        trained = time.monotonic()
+        train_terms = {
+            name: value / steps_per_epoch for name, value in _finite(sums, label, progress, checkpoint_file).items()
+        }
+        trained, predictor = time.monotonic(), algorithm.predictor()
         progress.logits = {
-            name: predict(classifier, source, batch_size=max(batch, 256), fabric=fabric)
+            name: predict(predictor, source, batch_size=max(batch, 256), fabric=fabric)
             for name, source in parts.watched.items()
         }
-        _finite(sum(logits.sum() for logits in progress.logits.values()), label, progress, checkpoint_file)
-        _evaluate(classifier, parts, progress, train_loss)
-        progress.epoch, progress.position, progress.loss_sum = progress.epoch + 1, 0, 0.0
+        _finite({name: logits.sum() for name, logits in progress.logits.items()}, label, progress, checkpoint_file)
+        _evaluate(predictor, parts, progress, train_terms)
+        progress.epoch, progress.position, progress.sums = progress.epoch + 1, 0, {}
         now = time.monotonic()
         on_epoch(
             EpochReport(
                 label=label,
                 epoch=progress.epoch,
                 epochs=training.epochs,
-                train_loss=train_loss,
+                train_loss=total(train_terms),
                 validation_accuracy=progress.epochs[-1]["validation"]["accuracy"],
                 images_per_second=seen / max(trained - began, 1e-9),
                 seconds_left=(now - began) * (training.epochs - progress.epoch),
@@ -154,7 +174,7 @@ def fit(
         )
         if now - saved > CHECKPOINT_SECONDS or progress.epoch == training.epochs:
             if fabric.is_global_zero:
-                save(checkpoint_file, progress, classifier, optimizer, generator)
+                save(checkpoint_file, progress, algorithm, optimizer, generator)
             saved = time.monotonic()
     return progress
 
@@ -170,13 +190,14 @@ def predict(classifier: Classifier, source: Source, *, batch_size: int, fabric: 
     return torch.cat(found)
 
 
-def _evaluate(classifier: Classifier, parts: Parts, progress: Progress, train_loss: float) -> None:
+def _evaluate(classifier: Classifier, parts: Parts, progress: Progress, train_terms: Mapping[str, float]) -> None:
     """Add the epoch's figures, and keep the state if validation is the best yet."""
     arrays = {name: tensor.numpy() for name, tensor in progress.logits.items()}
     labels = {name: source.labels[source.indices] for name, source in parts.watched.items()}
     progress.epochs.append(
         {
-            "train_loss": train_loss,
+            "train_loss": total(train_terms),
+            **({"train_terms": dict(train_terms)} if len(train_terms) > 1 else {}),
             "validation": {
                 "accuracy": accuracy(arrays["validation"], labels["validation"]),
                 "loss": mean_loss(arrays["validation"], labels["validation"]),
@@ -195,17 +216,17 @@ def _evaluate(classifier: Classifier, parts: Parts, progress: Progress, train_lo
         progress.best_logits = progress.logits
 
 
-def _check_processes(classifier: Classifier, fabric: Fabric) -> None:
-    """Refuse a head whose parameters data-parallel training would mix up."""
-    for module in classifier.modules():
+def _check_processes(algorithm: Algorithm, fabric: Fabric) -> None:
+    """Refuse an algorithm or a head that data-parallel training would mix up."""
+    for module in algorithm.modules():
         if fabric.world_size > 1 and not getattr(module, "data_parallel", True):
             raise InputError(f"{type(module).__name__} does not train data-parallel: --devices must be 1")
 
 
-def _optimizer(classifier: Classifier, training: Training) -> torch.optim.Optimizer:
-    parameters = [parameter for parameter in classifier.parameters() if parameter.requires_grad]
+def _optimizer(algorithm: Algorithm, training: Training) -> torch.optim.Optimizer:
+    parameters = [parameter for parameter in algorithm.parameters() if parameter.requires_grad]
     if training.optimizer == "adamw":
-        if any(getattr(module, "sparse_gradients", False) for module in classifier.modules()):
+        if any(getattr(module, "sparse_gradients", False) for module in algorithm.modules()):
             raise InputError("--optimizer adamw does not take the sparse gradients of a sampled head; sgd does")
         return torch.optim.AdamW(
             parameters, training.learning_rate, betas=(training.momentum, 0.999), weight_decay=training.weight_decay
@@ -215,27 +236,18 @@ def _optimizer(classifier: Classifier, training: Training) -> torch.optim.Optimi
     )
 
 
-def _augmented(
-    augmentation: Augmentation, images: Tensor, targets: Tensor, generator: torch.Generator, num_classes: int
-) -> tuple[Tensor, Tensor]:
-    """Images with a draw for each, and their targets: soft, ``[B, K]``, where images are mixed."""
-    params = augmentation.sample(images, generator)
-    if isinstance(augmentation, MixingAugmentation):
-        targets = augmentation.mix_targets(targets, params, num_classes)
-    return augmentation.apply(images, params), targets
+def _double(value: float, fabric: Fabric) -> Tensor:
+    return torch.tensor(value, dtype=torch.float64, device=fabric.device)
 
 
-def _order(count: int, seed: int, epoch: int) -> np.ndarray:
-    return np.random.default_rng(seed_for("order", seed, epoch)).permutation(count)
-
-
-def _finite(loss_sum: Tensor | int, label: str, progress: Progress, checkpoint_file: Path) -> float:
-    """The loss so far as a number; NaN or infinity raises `DivergedError`."""
-    value = float(loss_sum)
-    if not math.isfinite(value):
-        kept = f"the last good checkpoint is {checkpoint_file}" if checkpoint_file.exists() else "no checkpoint yet"
-        raise DivergedError(
-            f"the loss of {label} became {value} in epoch {progress.epoch + 1}; "
-            f"a lower --learning-rate often helps ({kept})"
-        )
-    return value
+def _finite(sums: Mapping[str, Tensor], label: str, progress: Progress, checkpoint_file: Path) -> dict[str, float]:
+    """Sums as numbers; NaN or infinity raises `DivergedError`."""
+    values = {name: float(value) for name, value in sums.items()}
+    for value in values.values():
+        if not math.isfinite(value):
+            kept = f"the last good checkpoint is {checkpoint_file}" if checkpoint_file.exists() else "no checkpoint yet"
+            raise DivergedError(
+                f"the loss of {label} became {value} in epoch {progress.epoch + 1}; "
+                f"a lower --learning-rate often helps ({kept})"
+            )
+    return values

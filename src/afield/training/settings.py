@@ -28,6 +28,8 @@ class Training:
         dropout: probability, on the features before the head.
         augment: name in ``afield.augment.AUGMENTATIONS``, a file, or several joined by ``+``; for recipes without
             one of their own.
+        sampling: how batches are drawn: ``shuffled`` over all domains; ``balanced``, with equally many images of each;
+            ``auto``, as the algorithm says.
         precision: ``32``, or ``bf16`` for mixed precision.
     """
 
@@ -43,6 +45,7 @@ class Training:
     step_factor: float = 0.1
     dropout: float = 0.0
     augment: str = "none"
+    sampling: Literal["auto", "shuffled", "balanced"] = "auto"
     precision: Literal["32", "bf16"] = "32"
 
     def __post_init__(self) -> None:
@@ -57,6 +60,7 @@ class Training:
         _within("dropout", self.dropout, 0, 0.99)
         _one_of("optimizer", self.optimizer, ("sgd", "adamw"))
         _one_of("schedule", self.schedule, ("constant", "step", "cosine"))
+        _one_of("sampling", self.sampling, ("auto", "shuffled", "balanced"))
         _one_of("precision", self.precision, ("32", "bf16"))
 
     def learning_rate_at(self, step: int, steps: int) -> float:
