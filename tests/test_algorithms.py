@@ -235,9 +235,8 @@ def test_the_loop_calls_an_algorithm_where_it_says_and_writes_its_terms(tmp_path
 
 
 def test_domains_are_numbered_from_zero_whatever_the_set_calls_them():
-    source = Source(
-        np.zeros((6, 2), np.float32), np.zeros(6, np.int64), np.array([5, 1, 2, 4]), np.array([3, 1, 1, 9, 3, 3])
-    )
+    features, labels = np.zeros((6, 2), np.float32), np.zeros(6, np.int64)
+    source = Source(features, labels, np.array([5, 1, 2, 4]), np.array([3, 1, 1, 9, 3, 3]))
     assert source.domain_of.tolist() == [1, 0, 0, 1]
     assert source.domain_sizes == [2, 2]
     assert Source(features, labels, np.array([5, 1])).domain_sizes == [2]
