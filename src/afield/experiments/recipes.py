@@ -239,10 +239,10 @@ def resolve(names: Sequence[str], overrides: Sequence[str] = ()) -> tuple[Recipe
 def _find(name: str) -> Recipe:
     if name in RECIPES:
         return RECIPES[name]
+    if "+" in name and not Path(name).is_file():
+        return compose(name, [_find(part) for part in name.split("+")])
     if Path(name).suffix in (".toml", ".yaml", ".yml", ".json"):
         return read_recipe(Path(name))
-    if "+" in name:
-        return compose(name, [_find(part) for part in name.split("+")])
     points = importlib.metadata.entry_points(group=ENTRY_POINTS)
     for point in points:
         if point.name == name:
