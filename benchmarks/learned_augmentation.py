@@ -28,6 +28,7 @@ import numpy as np
 import torch
 from lightning_fabric import Fabric
 
+from afield.algorithms import ERM
 from afield.augment import (
     AffineAugmentor,
     AffineBounds,
@@ -113,9 +114,10 @@ class Study:
         self, classifier: Classifier, training: Training, augmentation: Augmentation, seed: int, to: Path
     ) -> float:
         """Train a classifier in place, resumably; the validation accuracy of the last epoch."""
+        parts = self.parts(seed)[0]
         progress = fit(
-            classifier,
-            self.parts(seed)[0],
+            ERM(classifier, parts.train.domain_sizes),
+            parts,
             training,
             augmentation,
             seed=seed,

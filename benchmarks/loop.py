@@ -22,6 +22,7 @@ import torch
 import torch.nn.functional as F
 from lightning_fabric import Fabric
 
+from afield.algorithms import ERM
 from afield.augment import AUGMENTATIONS
 from afield.classifier import Classifier
 from afield.experiments.provenance import provenance
@@ -53,7 +54,7 @@ def our_epoch(backbone: str, images: np.ndarray, labels: np.ndarray, batch: int)
         reports = []
         with tempfile.TemporaryDirectory() as folder:
             fit(
-                classifier,
+                ERM(classifier, [len(images)]),
                 parts,
                 training,
                 AUGMENTATIONS["none"](),

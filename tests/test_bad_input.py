@@ -27,6 +27,11 @@ def refused(afield, *arguments: object) -> str:
     return lines[0]
 
 
+def test_an_algorithm_with_too_few_domains_is_refused_before_training(afield, photos, tmp_path):
+    said = refused(afield, "compare", "--data", photos, "--recipes", "erm", "coral", *SMALL, "--out", tmp_path / "out")
+    assert "recipe 'coral': algorithm coral needs 2 or more training domains, and there would be 1" in said
+
+
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
@@ -56,6 +61,19 @@ def refused(afield, *arguments: object) -> str:
         (("--weights", "missing.pth"), "--weights missing.pth: no such file"),
         (("--weights", "pretrained"), "backbone 'resnet8' has none"),
         (("--splits", "nolists"), "--splits nolists: no *train*.txt and *crossval*.txt lists there"),
+        (("--recipes", "corl"), "unknown recipe 'corl'; did you mean 'coral'"),
+        (("--recipes", "coral+mixstyle"), "the recipes clash in algorithm: 'coral' has 'coral' and 'mixstyle' has"),
+        (("--recipes", "arcface+cosface"), "the recipes clash in head: 'arcface' has 'arcface' and 'cosface' has"),
+        (("--recipes", "mixstyle+arcfce"), "unknown recipe 'arcfce'; did you mean 'arcface'"),
+        (("--set", "algorithm=mixstile"), "unknown algorithm 'mixstile'; did you mean 'mixstyle'"),
+        (("--recipes", "irm", "--set", "algorithm_options.penlty=1"), "'penlty'; did you mean 'penalty'"),
+        (("--recipes", "irm", "--set", "algorithm_options.penalty=-1"), "penalty must be at least 0, got -1"),
+        (("--recipes", "swad", "--set", "averaging_options.look=9"), "'look'; did you mean 'looks'"),
+        (("--set", "averaging=swat"), "unknown weight averaging 'swat'; did you mean 'swad'"),
+        (("--set", "averaging_options.looks=9"), "recipe 'erm' has averaging_options, but no averaging"),
+        (("--set", "dropout=2"), "dropout must lie between 0 and 0.99, got 2"),
+        (("--sampling", "balanced", "--batch-size", 2), "balanced batches of 3 domains need --batch-size 3"),
+        (("--recipes", "mixstyle", "--freeze"), "algorithm mixstyle works on images or feature maps, and --freeze"),
         (("--freeze", "--augment", "crop"), "--freeze extracts features once"),
         (("--set", "arcface.margin=3"), "unknown recipe field"),
         (("--set", "arcface.head_options.margin=3"), "did you mean 'margin_rad'"),

@@ -46,7 +46,8 @@ def images():
     return torch.rand(4, 3, 12, 12, generator=generator())
 
 
-KINDS = {"losses", "heads", "augmentations", "backbones", "recipes", "protocols", "datasets", "selections"}
+PAPERS = ("algorithms", "averagings", "losses", "heads", "recipes")
+KINDS = {*PAPERS, "augmentations", "backbones", "protocols", "datasets", "selections"}
 
 
 def test_each_kind_has_entries_and_names_them_plainly():
@@ -64,7 +65,7 @@ def test_every_entry_has_a_summary_of_one_line_and_a_reference(entry):
     assert entry.reference == "-" or len(entry.reference) >= 10
 
 
-@pytest.mark.parametrize("kind", ["losses", "heads", "recipes"])
+@pytest.mark.parametrize("kind", PAPERS)
 def test_what_comes_from_a_paper_names_it(kind):
     assert [entry.name for entry in REGISTRIES[kind] if entry.reference == "-"] == []
 

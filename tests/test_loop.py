@@ -10,6 +10,7 @@ import torch
 from lightning_fabric import Fabric
 from torch import nn
 
+from afield.algorithms import ERM
 from afield.augment import CutMix, Identity, Standard, build_chain
 from afield.classifier import Classifier
 from afield.heads import ArcFaceHead, LinearHead
@@ -39,7 +40,7 @@ def train(parts, folder, training=SETTINGS, augmentation=None, backbone=None, fe
         backbone or nn.Identity(), objective, mean=(0.5,) * 3, std=(0.5,) * 3, dropout=training.dropout
     )
     progress = fit(
-        classifier,
+        ERM(classifier, parts.train.domain_sizes),
         parts,
         training,
         augmentation or Identity(),
@@ -97,7 +98,7 @@ def test_resumed_from_any_step_it_ends_bit_for_bit_the_same(parts, tmp_path, mon
 def test_resumed_in_the_middle_of_images_it_draws_what_it_would_have_drawn(tmp_path, monkeypatch, memory, names):
     np.save(tmp_path / "images.npy", np.random.default_rng(0).integers(0, 256, (120, 8, 8, 3), dtype=np.uint8))
     images, labels = np.load(tmp_path / "images.npy", mmap_mode="r"), np.arange(120) % 3
-    parts = Parts(*(Source(images, labels, part, memory) for part in (np.arange(100), np.arange(100, 120))), {})
+    parts = Parts(*(Source(images, labels, part, memory=memory) for part in (np.arange(100), np.arange(100, 120))), {})
     training = dataclasses.replace(SETTINGS, epochs=2, batch_size=8)
 
     def run(folder):
@@ -237,7 +238,7 @@ def test_bf16_trains_and_predicts_in_float32(parts, tmp_path):
         dropout=0.0,
     )
     progress = fit(
-        classifier,
+        ERM(classifier, parts.train.domain_sizes),
         parts,
         dataclasses.replace(SETTINGS, precision="bf16"),
         Identity(),

@@ -12,6 +12,7 @@ import torch
 from lightning_fabric import Fabric
 from torch import nn
 
+from afield.algorithms import ERM
 from afield.augment import Identity
 from afield.classifier import Classifier
 from afield.errors import InputError
@@ -309,7 +310,7 @@ def train(parts, folder, training=SETTINGS):
     objective = Objective(PartialFCHead(6, 12, share=0.5), BOTH_LOSSES)
     classifier = Classifier(nn.Linear(6, 6), objective, mean=(0.5,) * 3, std=(0.5,) * 3, dropout=training.dropout)
     progress = fit(
-        classifier,
+        ERM(classifier, parts.train.domain_sizes),
         parts,
         training,
         Identity(),

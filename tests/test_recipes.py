@@ -1,13 +1,16 @@
 """Recipes by name, from files, and with fields set; and what is said of those that do not fit."""
 
+import dataclasses
+
 import pytest
 import torch
 
 from afield.augment import AUGMENTATIONS
 from afield.errors import InputError
 from afield.experiments.build import build_objective
-from afield.experiments.recipes import RECIPES, Recipe, read_recipe, resolve
+from afield.experiments.recipes import RECIPES, Recipe, compose, read_recipe, resolve
 from afield.heads import ArcFaceHead, LinearHead
+from afield.training import PROTOCOLS
 
 
 def test_every_recipe_resolves_by_its_name_in_the_order_given():
@@ -47,6 +50,61 @@ def test_a_recipe_named_twice_or_none_at_all_is_an_error():
         resolve(["erm", "flattening", "erm"])
     with pytest.raises(InputError, match="no recipe to run; allowed: erm"):
         resolve([])
+
+
+def test_recipes_joined_by_a_plus_have_what_each_of_them_changes():
+    both, weights, same = resolve(["mixstyle+arcface", "swad+coral+flattening", "erm+coral"])
+    assert both == Recipe("mixstyle+arcface", head="arcface", algorithm="mixstyle")
+    flattening = {"cross_entropy": 1.0, "complement_flattening": 0.5}
+    assert weights == Recipe("swad+coral+flattening", losses=flattening, algorithm="coral", averaging="swad")
+    assert same == Recipe("erm+coral", algorithm="coral")
+
+
+def test_joined_recipes_have_the_losses_of_all_and_do_without_those_that_any_does_without():
+    (recipe,) = resolve(["flattening+label_smoothing"])
+    assert recipe.losses == {"complement_flattening": 0.5, "label_smoothing": 1.0}
+    (again,) = resolve(["arcface_flattening+flattening"])
+    assert again == Recipe("arcface_flattening+flattening", head="arcface", losses=RECIPES["flattening"].losses)
+
+
+def test_a_joined_recipe_takes_files_and_settings(tmp_path):
+    (tmp_path / "wide.toml").write_text('head = "arcface"\n[head_options]\nmargin_rad = 0.3\n[losses]\nfocal = 2\n')
+    name = f"coral+{tmp_path / 'wide.toml'}"
+    (recipe,) = resolve([name], ["algorithm_options.penalty=3"])
+    assert (recipe.head_options, recipe.losses) == ({"margin_rad": 0.3}, {"focal": 2})
+    assert (recipe.algorithm, recipe.algorithm_options) == ("coral", {"penalty": 3})
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        (({"head": "arcface"}, {"head": "cosface"}), "a\\+b: the recipes clash in head: 'a' has 'arcface' and 'b' has"),
+        (
+            ({"losses": {"focal": 1.0}}, {"losses": {"focal": 2.0}}),
+            "clash in losses.focal: 'a' has 1.0 and 'b' has",
+        ),
+        (
+            ({"losses": {"focal": 1.0}}, {"losses": {"cross_entropy": 2.0}}),
+            "clash in losses.cross_entropy: 'a' has .*left out.* and 'b' has 2.0",
+        ),
+        (({"augment": "crop"}, {"augment": "cutmix"}), "clash in augment"),
+        (
+            ({"algorithm_options": {"penalty": 1}}, {"algorithm_options": {"penalty": 2}}),
+            "clash in algorithm_options.penalty",
+        ),
+    ],
+)
+def test_recipes_that_change_the_same_thing_in_different_ways_do_not_join(fields, message):
+    with pytest.raises(InputError, match=message):
+        compose("a+b", [Recipe(name, **own) for name, own in zip("ab", fields, strict=True)])
+
+
+def test_a_recipe_has_settings_of_training_of_its_own():
+    (recipe,) = resolve(["erm"], ["dropout=0.5", "weight_decay=0"])
+    training = recipe.training(PROTOCOLS["digits"])
+    assert (training.dropout, training.weight_decay) == (0.5, 0)
+    assert training == dataclasses.replace(PROTOCOLS["digits"], dropout=0.5, weight_decay=0)
+    assert RECIPES["erm"].training(training) == training
 
 
 def test_a_field_is_set_for_every_recipe():

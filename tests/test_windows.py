@@ -80,7 +80,7 @@ def test_reading_may_stop_anywhere(mapped):
 @pytest.mark.parametrize("memory", [None, 36_000, 20_000, 1_000])
 def test_a_source_gives_the_same_examples_whatever_the_memory(mapped, memory):
     labels = np.arange(500) % 7
-    source = Source(mapped, labels, np.arange(0, 500, 3), memory)
+    source = Source(mapped, labels, np.arange(0, 500, 3), memory=memory)
     order = source.order(16, generator())
     assert sorted(order.tolist()) == list(range(167))
     batches = list(order[:160].reshape(10, 16))
@@ -91,9 +91,11 @@ def test_a_source_gives_the_same_examples_whatever_the_memory(mapped, memory):
 
 
 def test_a_limit_that_is_not_reached_changes_nothing(mapped):
-    orders = [Source(mapped, np.zeros(500, int), np.arange(500), m).order(16, generator()) for m in (None, 36_000)]
+    orders = [
+        Source(mapped, np.zeros(500, int), np.arange(500), memory=m).order(16, generator()) for m in (None, 36_000)
+    ]
     assert orders[0].tolist() == orders[1].tolist() == generator().permutation(500).tolist()
-    below = Source(mapped, np.zeros(500, int), np.arange(500), 35_999).order(16, generator())
+    below = Source(mapped, np.zeros(500, int), np.arange(500), memory=35_999).order(16, generator())
     assert below.tolist() != orders[0].tolist()
 
 
@@ -103,6 +105,7 @@ import numpy as np, torch
 from lightning_fabric import Fabric
 from pathlib import Path
 from torch import nn
+from afield.algorithms import ERM
 from afield.augment import build_chain
 from afield.classifier import Classifier
 from afield.heads import LinearHead
@@ -118,13 +121,13 @@ class Mean(nn.Module):
 
 def train(images, memory, folder):
     labels, every = np.arange(len(images)) % 3, np.arange(len(images))
-    source = Source(images, labels, every[every % 10 > 0], memory)
-    parts = Parts(source, Source(images, labels, every[::10], memory), {"test": Source(images, labels, every, memory)})
+    source = Source(images, labels, every[every % 10 > 0], memory=memory)
+    parts = Parts(source, Source(images, labels, every[::10], memory=memory), {"test": Source(images, labels, every, memory=memory)})
     classifier = Classifier(
         Mean(), Objective(LinearHead(3, 3), {"cross_entropy": 1.0}), mean=(0.5,) * 3, std=(0.5,) * 3, dropout=0.0
     )
     fabric = Fabric(accelerator="cpu", devices=1)
-    fit(classifier, parts, Training(epochs=1, batch_size=4), build_chain("resized_crop"), seed=0, label="",
+    fit(ERM(classifier, [len(source)]), parts, Training(epochs=1, batch_size=4), build_chain("resized_crop"), seed=0, label="",
         checkpoint_file=Path(folder) / "c.safetensors", fabric=fabric)
 
 def peak(images, memory, folder):

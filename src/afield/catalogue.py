@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from afield.algorithms import ALGORITHMS, AVERAGINGS
 from afield.augment import AUGMENTATIONS
 from afield.augmentors import AUGMENTORS
 from afield.data import DATASETS
@@ -15,6 +16,8 @@ from afield.training import PROTOCOLS
 
 REGISTRIES: dict[str, Registry] = {
     "recipes": RECIPES,
+    "algorithms": ALGORITHMS,
+    "averagings": AVERAGINGS,
     "losses": LOSSES,
     "heads": HEADS,
     "augmentations": AUGMENTATIONS,

@@ -45,9 +45,13 @@ class Classifier(nn.Module):
             inputs = (inputs - self.mean) / self.std
         return self.backbone(inputs)
 
+    def embed(self, inputs: Tensor) -> Tensor:
+        """Inputs -> what the objective is given, ``[B, D]``: features, with dropout while training."""
+        return self.dropout(self.features(inputs))
+
     def forward(self, inputs: Tensor, targets: Tensor) -> Tensor:
         """Inputs, class indices ``[B]`` or probabilities ``[B, K]`` -> the loss, a scalar."""
-        return self.objective(self.dropout(self.features(inputs)), targets)
+        return self.objective(self.embed(inputs), targets)
 
     def logits(self, inputs: Tensor) -> Tensor:
         """Inputs -> logits to predict with, ``[B, K]``."""

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, cast
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from afield.errors import unknown_name
@@ -72,18 +73,44 @@ class Objective(nn.Module):
 
     def terms(self, features: Tensor, targets: Tensor) -> dict[str, Tensor]:
         """Each loss before its weight, averaged over the batch: name -> scalar; ``linear/name`` for linear ones."""
+        rows = self._rows(features, targets)
+        return {name: values.mean() if counts is None else _mean(values, counts) for name, (values, counts) in rows}
+
+    def risks(
+        self, features: Tensor, targets: Tensor, groups: Tensor, count: int, *, scale: Tensor | None = None
+    ) -> Tensor:
+        """The weighted sum of the losses over each group of rows, ``[count]``.
+
+        Args:
+            features: ``[B, D]``.
+            targets: as in `forward`.
+            groups: ``[B]``, the group of each row, from 0 to count - 1; none may be empty.
+            count: of groups.
+            scale: ``[B]``, a factor on each row's logits.
+        """
+        member = F.one_hot(groups, count).T
+        rows = self._rows(features, targets, scale)
+        means = {name: _group_means(values, counts, member) for name, (values, counts) in rows}
+        return sum((self.weights[name] * mean for name, mean in means.items()), start=features.new_zeros(count))
+
+    def _rows(
+        self, features: Tensor, targets: Tensor, scale: Tensor | None = None
+    ) -> Iterator[tuple[str, tuple[Tensor, Tensor | None]]]:
+        """Each loss by name: its values ``[B]``, and what each row counts (None: all the same)."""
         features = features if self.neck is None else self.neck(features)
-        separated = self._separated(features, targets)
+        separated = self._separated(features, targets) if scale is None else None
         if separated is not None:
             counts = targets != IGNORE_INDEX
-            terms = {name: _mean(SEPARATED_LOSSES[name](separated), counts) for name in self._losses}
+            for name in self._losses:
+                yield name, (SEPARATED_LOSSES[name](separated), counts)
         else:
-            logits = self.head(features, targets)
-            terms = {name: loss(logits, targets) for name, loss in self._losses.items()}
+            logits = _scaled(self.head(features, targets), scale)
+            for name, loss in self._losses.items():
+                yield name, loss(logits, targets)
         if self._linear_losses:
-            logits = self.head.products(features)
-            terms |= {f"linear/{name}": loss(logits, targets) for name, loss in self._linear_losses.items()}
-        return terms
+            logits = _scaled(self.head.products(features), scale)
+            for name, loss in self._linear_losses.items():
+                yield f"linear/{name}", loss(logits, targets)
 
     def _separated(self, features: Tensor, targets: Tensor) -> Separated | None:
         """The logits with target and others apart, where that is all the losses need and saves work."""
@@ -114,7 +141,7 @@ class Objective(nn.Module):
 
 
 class _Term(nn.Module):
-    """A loss by name, averaged over the rows that count as `afield.losses.Criterion` does."""
+    """A loss by name: its values ``[B]``, and what each row counts in `afield.losses.Criterion`'s average."""
 
     weight: Tensor | None
 
@@ -125,14 +152,25 @@ class _Term(nn.Module):
         weight = options.get("weight")
         self.register_buffer("weight", None if weight is None else torch.as_tensor(weight).float(), persistent=False)
 
-    def forward(self, logits: Tensor, targets: Tensor) -> Tensor:
+    def forward(self, logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor | None]:
         options = self.options if self.weight is None else {**self.options, "weight": self.weight}
         values = self.loss(logits, targets, **options)
         if is_soft(targets):
-            return values.mean()
-        return _mean(values, example_weight(targets, self.weight, self.options.get("ignore_index", IGNORE_INDEX)))
+            return values, None
+        return values, example_weight(targets, self.weight, self.options.get("ignore_index", IGNORE_INDEX))
+
+
+def _scaled(logits: Tensor, scale: Tensor | None) -> Tensor:
+    return logits if scale is None else logits * scale[:, None]
 
 
 def _mean(values: Tensor, counts: Tensor) -> Tensor:
     """The sum of values ``[B]``, 0 where a row does not count, over what the rows count."""
     return values.where(counts != 0, 0).sum() / counts.sum()
+
+
+def _group_means(values: Tensor, counts: Tensor | None, member: Tensor) -> Tensor:
+    """`_mean` over each group, ``[G]``; member ``[G, B]`` is 1 where a row belongs to a group."""
+    counts = torch.ones_like(values) if counts is None else counts.to(values.dtype)
+    member = member.to(values.dtype)
+    return (member @ values.where(counts != 0, 0)) / (member @ counts)

@@ -164,7 +164,6 @@ def _restore(path: Path, game: Game, generator: Generator) -> Stand:
     tensors, state = checkpoint.load(path)
     game.load_state_dict(checkpoint.below("game", tensors))
     for name, optimizer in game.optimizers.items():
-        module: Any = getattr(game, name)
-        checkpoint.load_optimizer(optimizer, module, checkpoint.below(f"optimizer {name}", tensors))
+        checkpoint.load_optimizer(optimizer, checkpoint.below(f"optimizer {name}", tensors))
     generator.set_state(tensors["rng"])
     return Stand(**state)

@@ -135,7 +135,7 @@ class Compare(TrainingOptions):
         with watching() as watch:
             comparison, fabric, threads = self._load(watch)
             runs = comparison.runs()
-            check(comparison.setup, comparison.recipes)
+            check(runs)
             return plan(runs, self.folder("compare"), fabric=fabric, threads=threads, at_once=self.jobs)
 
     def _write_script(self) -> Path:
@@ -147,7 +147,7 @@ class Compare(TrainingOptions):
         with held(out), watching() as watch:
             comparison, _, threads = self._load(watch)
             runs = comparison.runs()
-            check(comparison.setup, comparison.recipes)
+            check(runs)
             words = as_words(dataclasses.replace(self, launcher="local", threads=threads))
             command = [sys.executable, "-m", "afield", "compare", *words]
             return write_script(command, out, runs=len(runs), threads=threads, gpu=self.device == "cuda")

@@ -106,9 +106,13 @@ class TrainingOptions(DataOptions):
         dropout: probability, before the head.
         augment: a name from `afield list augmentations`, a policy's .json, or several joined by +, for recipes without
             one of their own.
+        sampling: how batches are drawn: shuffled over all domains; balanced, with equally many images of each; auto,
+            as the recipe's algorithm says.
         precision: 32, or bf16 for mixed precision.
         device: auto, cpu, cuda or mps.
         devices: how many; more than one trains data-parallel.
+        nodes: machines with so many devices each; every one starts the same command, as torchrun or Slurm do.
+        accumulate: pieces in which a batch is learned from, where it is too large for the device.
         memory: how much the images may take, as 2GiB; a larger set is shuffled in blocks and read window by window.
         set: FIELD=VALUE for every recipe, or RECIPE.FIELD=VALUE for one, as arcface.head_options.margin_rad=0.3.
         out: the run folder; a name under runs/ unless given.
@@ -131,9 +135,12 @@ class TrainingOptions(DataOptions):
     weight_decay: float | None = None
     dropout: float | None = None
     augment: str | None = None
+    sampling: Literal["auto", "shuffled", "balanced"] | None = None
     precision: Literal["32", "bf16"] | None = None
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     devices: int = 1
+    nodes: int = 1
+    accumulate: int | None = None
     memory: str | None = None
     set: tuple[str, ...] = ()
     out: Path | None = None
@@ -151,8 +158,9 @@ class TrainingOptions(DataOptions):
 
         backbone = BackboneConfig(self.backbone, self.stem, self.weights)
         validation = Validation(self.validation_fraction, self.validation == "stratified", self.splits)
-        names = ("epochs", "batch_size", "optimizer", "learning_rate", "schedule", "warmup", "weight_decay")
-        settings = {name: getattr(self, name) for name in (*names, "dropout", "augment", "precision")}
+        names = ("epochs", "batch_size", "accumulate", "optimizer", "learning_rate", "schedule", "warmup")
+        others = ("weight_decay", "dropout", "augment", "sampling", "precision")
+        settings = {name: getattr(self, name) for name in (*names, *others)}
         protocol = self.protocol or choose_protocol(self.data, backbone, self.freeze)
         training = choose_training(protocol, **settings)
         allowed = None if self.memory is None else parse_bytes("--memory", self.memory)
@@ -168,13 +176,15 @@ class TrainingOptions(DataOptions):
 
         from afield.errors import InputError
 
-        if self.devices < 1:
-            raise InputError(f"--devices must be at least 1, got {self.devices}")
+        for name in ("devices", "nodes"):
+            if getattr(self, name) < 1:
+                raise InputError(f"--{name} must be at least 1, got {getattr(self, name)}")
         try:
             fabric = Fabric(
                 accelerator=self.device,
                 devices=self.devices,
-                strategy="ddp" if self.devices > 1 else "auto",
+                num_nodes=self.nodes,
+                strategy="ddp" if self.devices * self.nodes > 1 else "auto",
                 precision="bf16-mixed" if precision == "bf16" else "32-true",
             )
         except (RuntimeError, ValueError) as error:

@@ -38,6 +38,8 @@ class List:
         Literal[
             "all",
             "recipes",
+            "algorithms",
+            "averagings",
             "losses",
             "heads",
             "augmentations",

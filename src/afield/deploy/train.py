@@ -36,7 +36,7 @@ def run_training(
     run = Run(setup, recipe, ("test",) if parts == ("test",) else (), seed)
     if (out / DONE).exists() and read_json(out / RECORD)["run"] != run.hash:
         raise InputError(f"{out} holds a model trained with other settings; choose another --out")
-    check(setup, [recipe])
+    check([run])
     features = frozen_features(setup, fabric, watch.features)
     watch.run(0, 1, run)
 

@@ -1,14 +1,15 @@
-"""From names to modules: a recipe's objective, and the classifier around it."""
+"""From names to modules: a recipe's objective, the classifier around it, and the algorithm that trains it."""
 
 from __future__ import annotations
 
 import copy
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 from torch import nn
 
+from afield.algorithms import ALGORITHMS, AVERAGINGS, Algorithm
 from afield.augment import Augmentation, MixingAugmentation
 from afield.classifier import Classifier
 from afield.errors import InputError, first_line, unknown_name
@@ -64,7 +65,7 @@ def build_classifier(setup: Setup, recipe: Recipe, seed: int) -> Classifier:
         torch.manual_seed(seed_for("init head", seed))
         objective = build_objective(recipe, features, len(setup.data.class_names))
     mean, std = setup.backbone.normalisation
-    return Classifier(backbone, objective, mean=mean, std=std, dropout=setup.training.dropout)
+    return Classifier(backbone, objective, mean=mean, std=std, dropout=recipe.training(setup.training).dropout)
 
 
 def build_head_classifier(setup: Setup, recipe: Recipe, seed: int, features: int) -> Classifier:
@@ -73,17 +74,73 @@ def build_head_classifier(setup: Setup, recipe: Recipe, seed: int, features: int
         torch.manual_seed(seed_for("init head", seed))
         objective = build_objective(recipe, features, len(setup.data.class_names))
     mean, std = setup.backbone.normalisation
-    return Classifier(nn.Identity(), objective, mean=mean, std=std, dropout=setup.training.dropout)
+    return Classifier(nn.Identity(), objective, mean=mean, std=std, dropout=recipe.training(setup.training).dropout)
+
+
+def build_algorithm(recipe: Recipe, classifier: Classifier, domain_sizes: Sequence[int], seed: int) -> Algorithm:
+    """The recipe's algorithm around a classifier, and its averaging around that; initialised from the seed.
+
+    Raises:
+        InputError: unknown names, options that are not taken, or a backbone that the algorithm cannot train.
+    """
+    kind = ALGORITHMS[recipe.algorithm]
+    _check_options(recipe, f"option of algorithm {recipe.algorithm}", kind, recipe.algorithm_options)
+    if recipe.averaging is None and recipe.averaging_options:
+        raise InputError(f"recipe {recipe.name!r} has averaging_options, but no averaging")
+    try:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed_for("init algorithm", seed))
+            algorithm = kind(classifier, domain_sizes, **recipe.algorithm_options)
+        if recipe.averaging is None:
+            return algorithm
+        averaging = AVERAGINGS[recipe.averaging]
+        _check_options(recipe, f"option of averaging {recipe.averaging}", averaging, recipe.averaging_options)
+        return averaging(algorithm, **recipe.averaging_options)
+    except InputError:
+        raise
+    except (TypeError, ValueError) as error:
+        raise InputError(f"recipe {recipe.name!r}: {error}") from None
+
+
+def check_algorithm(setup: Setup, recipe: Recipe, domains: int) -> None:
+    """Whether the recipe's algorithm has what it needs.
+
+    Args:
+        setup: of the run.
+        recipe: of the run.
+        domains: how many domains the run trains on.
+
+    Raises:
+        InputError: too few domains, too small batches, or features where it needs images.
+    """
+    kind = ALGORITHMS[recipe.algorithm]
+    if domains < kind.domains_at_least:
+        raise InputError(
+            f"recipe {recipe.name!r}: algorithm {recipe.algorithm} needs {kind.domains_at_least} or more training "
+            f"domains, and there would be {domains}"
+        )
+    if setup.freeze and kind.needs == "images":
+        raise InputError(
+            f"recipe {recipe.name!r}: algorithm {recipe.algorithm} works on images or feature maps, and --freeze "
+            "leaves it ready features alone"
+        )
+    sampling = kind.sampling if setup.training.sampling == "auto" else setup.training.sampling
+    if sampling == "balanced" and setup.training.batch_size < domains:
+        raise InputError(f"recipe {recipe.name!r}: balanced batches of {domains} domains need --batch-size {domains}")
 
 
 def check_targets(recipe: Recipe, objective: Objective, augmentation: Augmentation) -> None:
     """Try the objective on targets such as the augmentation leaves.
 
     Raises:
-        InputError: images are mixed, and the recipe's head or losses take no soft targets.
+        InputError: images are mixed, and the recipe's algorithm, head or losses take no soft targets.
     """
     if not isinstance(augmentation, MixingAugmentation):
         return
+    if not ALGORITHMS[recipe.algorithm].soft_targets:
+        raise InputError(
+            f"recipe {recipe.name!r} does not go with mixup or cutmix: algorithm {recipe.algorithm} needs class indices"
+        )
     features, classes = objective.head.in_features, objective.head.num_classes
     mixing = [part for part in getattr(augmentation, "parts", [augmentation]) if isinstance(part, MixingAugmentation)]
     mixed = min(classes, 2 ** len(mixing))

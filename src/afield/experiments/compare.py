@@ -9,16 +9,16 @@ from typing import Any
 import torch
 from lightning_fabric import Fabric
 
+from afield.classifier import Classifier
 from afield.data import make_fold, parts_of
 from afield.errors import InputError, first_line
 from afield.experiments.analysis import analyse, gallery, read_predictions
 from afield.experiments.augmentation import check_augmentation
-from afield.experiments.build import build_objective, check_targets
+from afield.experiments.build import build_algorithm, build_objective, check_algorithm, check_targets
 from afield.experiments.features import frozen_features
 from afield.experiments.grid import Comparison, Share
 from afield.experiments.launch_local import Launch, run_free
-from afield.experiments.recipes import Recipe
-from afield.experiments.setup import Setup
+from afield.experiments.run import Run
 from afield.experiments.summary import select, summarise
 from afield.experiments.watcher import Watcher
 from afield.models import build_backbone
@@ -28,13 +28,17 @@ from afield.reporting import render
 RECORDS, SUMMARY, ANALYSIS, GALLERY = "records.jsonl", "summary.json", "analysis.json", "gallery.json"
 
 
-def check(setup: Setup, recipes: Sequence[Recipe]) -> None:
+def check(runs: Sequence[Run]) -> None:
     """Build everything once, look at one blank image and draw each split, so that a mistake shows before any training.
 
+    Args:
+        runs: of one setup.
+
     Raises:
-        InputError: a backbone, weights, head, loss or augmentation that cannot be built or do not go together,
-            images of a size that the backbone does not take, or splits that cannot be drawn.
+        InputError: a backbone, weights, head, loss, augmentation or algorithm that cannot be built or do not go
+            together, images of a size that the backbone does not take, too few domains, or splits that cannot be drawn.
     """
+    setup = runs[0].setup
     backbone, features = build_backbone(setup.backbone)
     size = setup.data.images.shape[1:3]
     try:
@@ -43,9 +47,15 @@ def check(setup: Setup, recipes: Sequence[Recipe]) -> None:
     except (AssertionError, RuntimeError, ValueError) as error:
         what = f"backbone {setup.backbone.name} does not take images of {size[0]} x {size[1]}"
         raise InputError(f"{what}: {first_line(error)}") from None
-    for recipe in recipes:
+    mean, std = setup.backbone.normalisation
+    for recipe in {run.recipe.name: run.recipe for run in runs}.values():
         objective = build_objective(recipe, features, len(setup.data.class_names))
         check_targets(recipe, objective, check_augmentation(setup, recipe))
+        domains = min(run.num_domains for run in runs)
+        check_algorithm(setup, recipe, domains)
+        dropout = recipe.training(setup.training).dropout
+        classifier = Classifier(backbone, objective, mean=mean, std=std, dropout=dropout)
+        build_algorithm(recipe, classifier, [1] * domains, seed=0)
     for part in parts_of(setup.data):
         make_fold(setup.data, (part,), setup.validation, seed=0)
 
@@ -76,7 +86,7 @@ def run_comparison(
         InputError: bad input, `out` not writable, or a run that diverged.
     """
     setup, selection, runs = comparison.setup, comparison.selection, comparison.runs()
-    check(setup, comparison.recipes)
+    check(runs)
     features = frozen_features(setup, fabric, watch.features)
     done: dict[str, dict[str, Any]] = {}
     try:

@@ -14,9 +14,10 @@ import numpy as np
 import torch
 from lightning_fabric import Fabric
 
-from afield.classifier import Classifier
+from afield.algorithms import Algorithm
 from afield.data import make_fold
 from afield.experiments.augmentation import check_augmentation
+from afield.experiments.build import build_algorithm
 from afield.experiments.features import BATCH, extractor, frozen_backbone, missing_features
 from afield.experiments.launch_local import cpu_threads
 from afield.experiments.run import CHECKPOINT, CHECKPOINTS, DONE, RECORD, Run, prepare
@@ -91,13 +92,14 @@ def _seconds(run: Run, fabric: Fabric) -> float:
     start_s = time.perf_counter() - began
     batch = min(setup.training.batch_size, len(parts.train))
     steps = len(parts.train) // batch
-    step_s, _ = _epoch(run, parts, classifier, fabric, min(PROBE_STEPS, steps))
+    algorithm = build_algorithm(run.recipe, classifier, parts.train.domain_sizes, run.seed)
+    step_s, _ = _epoch(run, parts, algorithm, fabric, min(PROBE_STEPS, steps))
     enough = min(max(PROBE_STEPS, round(PROBE_SECONDS / step_s)), steps)
-    step_s, evaluation_s = _epoch(run, parts, classifier, fabric, enough)
+    step_s, evaluation_s = _epoch(run, parts, algorithm, fabric, enough)
     return start_s + setup.training.epochs * (step_s * steps + evaluation_s)
 
 
-def _epoch(run: Run, parts: Parts, classifier: Classifier, fabric: Fabric, steps: int) -> tuple[float, float]:
+def _epoch(run: Run, parts: Parts, algorithm: Algorithm, fabric: Fabric, steps: int) -> tuple[float, float]:
     """Train so many steps and evaluate on some images: seconds a step, and of evaluation on all images."""
     setup, times = run.setup, list[tuple[float, float]]()
     batch = min(setup.training.batch_size, len(parts.train))
@@ -114,9 +116,9 @@ def _epoch(run: Run, parts: Parts, classifier: Classifier, fabric: Fabric, steps
     with TemporaryDirectory(prefix="afield-") as folder, torch.random.fork_rng(devices=[]):
         began = time.perf_counter()
         fit(
-            classifier,
+            algorithm,
             few,
-            dataclasses.replace(setup.training, epochs=1),
+            dataclasses.replace(run.training, epochs=1),
             check_augmentation(setup, run.recipe),
             seed=run.seed,
             label=run.label,

@@ -80,7 +80,7 @@ def _extract(setup: Setup, fabric: Fabric, folder: Path, done: int, progress: Ca
     data, extract = setup.data, extractor(setup.backbone, fabric)
     path, shape = folder / "features.npy", (len(data), frozen_backbone(setup.backbone)[1])
     features = np.lib.format.open_memmap(path, mode="r+") if done else allocate(path, np.float32, shape)
-    source = Source(data.images, data.labels, np.arange(len(data)), setup.memory)
+    source = Source(data.images, data.labels, np.arange(len(data)), memory=setup.memory)
     rows = [np.arange(start, min(start + BATCH, len(data))) for start in range(done, len(data), BATCH)]
     for batch, (images, _) in enumerate(source.batches(rows), start=1):
         start, stop = rows[batch - 1][0], rows[batch - 1][-1] + 1

@@ -67,7 +67,7 @@ def search_policy(
         raise InputError("--freeze extracts features once, so that a policy has nothing to act on")
     data = searched_images(setup.data, held_out)
     runs = fold_runs(dataclasses.replace(setup, data=data), recipe, search.folds, search.seed)
-    check(runs[0].setup, [recipe])
+    check(runs)
     folds: list[SearchFold] = []
     for index, run in enumerate(runs):
         if folds and time.monotonic() > until:

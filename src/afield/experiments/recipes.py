@@ -1,4 +1,4 @@
-"""Recipes: what is compared. A recipe changes the objective and the augmentation, never the architecture."""
+"""Recipes: what is compared. A recipe changes objective, augmentation and algorithm, never the architecture."""
 
 from __future__ import annotations
 
@@ -13,14 +13,17 @@ from typing import Any
 
 import yaml
 
+from afield.algorithms import ALGORITHMS, AVERAGINGS
 from afield.augment import chain_key
 from afield.errors import InputError, first_line, unknown_name
+from afield.experiments.composition import merged
 from afield.registry import Registry
+from afield.training import Training
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """A head, weighted losses, an augmentation.
+    """A head, weighted losses, an augmentation, an algorithm.
 
     Attributes:
         name: how tables call it.
@@ -33,6 +36,12 @@ class Recipe:
         augment: name in ``afield.augment.AUGMENTATIONS``; a file; or, learned in each run on its own training images,
             in ``afield.augmentors.AUGMENTORS``; or several joined by ``+``. None takes the protocol's.
         augment_options: settings of the learned one, as ``{"recognised": 0.8}``.
+        algorithm: name in ``afield.algorithms.ALGORITHMS``.
+        algorithm_options: keyword arguments of the algorithm, as ``{"penalty": 10.0}``.
+        averaging: name in ``afield.algorithms.AVERAGINGS``: predict with weights averaged over training.
+        averaging_options: keyword arguments of the averaging, as ``{"tolerance": 1.2}``.
+        dropout: in place of that of the training settings.
+        weight_decay: in place of that of the training settings.
     """
 
     name: str
@@ -44,6 +53,12 @@ class Recipe:
     neck: bool = False
     augment: str | None = None
     augment_options: Mapping[str, Any] = field(default_factory=dict)
+    algorithm: str = "erm"
+    algorithm_options: Mapping[str, Any] = field(default_factory=dict)
+    averaging: str | None = None
+    averaging_options: Mapping[str, Any] = field(default_factory=dict)
+    dropout: float | None = None
+    weight_decay: float | None = None
 
     def __post_init__(self) -> None:
         for field_name, kinds in _KINDS.items():
@@ -58,6 +73,15 @@ class Recipe:
         for loss, options in self.loss_options.items():
             if not isinstance(options, Mapping):
                 raise InputError(f"recipe {self.name!r}: the options of {loss} cannot be {options!r}")
+
+    def training(self, shared: Training) -> Training:
+        """The settings that all recipes share, with this one's in their place.
+
+        Raises:
+            InputError: a dropout or weight decay that is out of bounds.
+        """
+        own: dict[str, Any] = {"dropout": self.dropout, "weight_decay": self.weight_decay}
+        return dataclasses.replace(shared, **{name: value for name, value in own.items() if value is not None})
 
     def config(self) -> dict[str, Any]:
         """What a record and a run's hash say, as JSON can hold it: files are named by their content."""
@@ -74,6 +98,12 @@ _KINDS = {
     "neck": bool,
     "augment": str | None,
     "augment_options": Mapping,
+    "algorithm": str,
+    "algorithm_options": Mapping,
+    "averaging": str | None,
+    "averaging_options": Mapping,
+    "dropout": int | float | None,
+    "weight_decay": int | float | None,
 }
 """What a file or ``--set`` may put into each field."""
 
@@ -162,6 +192,14 @@ _add(
     reference="Papers A and C together.",
 )
 
+for _algorithm in ALGORITHMS:
+    if _algorithm.name != "erm":
+        _recipe = Recipe(_algorithm.name, algorithm=_algorithm.name)
+        _add(_recipe, summary=_algorithm.summary, reference=_algorithm.reference)
+for _averaging in AVERAGINGS:
+    _recipe = Recipe(_averaging.name, averaging=_averaging.name)
+    _add(_recipe, summary=_averaging.summary, reference=_averaging.reference)
+
 ENTRY_POINTS = "afield.recipes"
 """The entry-point group under which a package offers a `Recipe`, or a function that returns one."""
 
@@ -170,12 +208,13 @@ def resolve(names: Sequence[str], overrides: Sequence[str] = ()) -> tuple[Recipe
     """Recipes by name, by file (``.toml``, ``.yaml``, ``.json``) or from an installed package, with fields set.
 
     Args:
-        names: registry names, files, or entry-point names.
+        names: registry names, files, or entry-point names; several joined by ``+`` make one recipe with what each
+            of them changes, as ``coral+flattening``.
         overrides: ``FIELD=VALUE`` for every recipe or ``RECIPE.FIELD=VALUE`` for one; fields of a mapping are
             reached by a dot (``flattening.losses.complement_flattening=1.0``), values are JSON or plain text.
 
     Raises:
-        InputError: unknown or repeated names, fields that do not exist, values that do not fit.
+        InputError: unknown or repeated names, recipes that clash, fields that do not exist, values that do not fit.
     """
     recipes = {}
     for name in names:
@@ -200,6 +239,8 @@ def resolve(names: Sequence[str], overrides: Sequence[str] = ()) -> tuple[Recipe
 def _find(name: str) -> Recipe:
     if name in RECIPES:
         return RECIPES[name]
+    if "+" in name and not Path(name).is_file():
+        return compose(name, [_find(part) for part in name.split("+")])
     if Path(name).suffix in (".toml", ".yaml", ".yml", ".json"):
         return read_recipe(Path(name))
     points = importlib.metadata.entry_points(group=ENTRY_POINTS)
@@ -208,6 +249,17 @@ def _find(name: str) -> Recipe:
             found = point.load()
             return found if isinstance(found, Recipe) else found()
     unknown_name("recipe", name, (*RECIPES.names, *points.names))
+
+
+def compose(name: str, recipes: Sequence[Recipe]) -> Recipe:
+    """The recipe of this name with what each of the given ones changes.
+
+    Raises:
+        InputError: two of them change the same thing in different ways.
+    """
+    fields = [{**dataclasses.asdict(recipe), "name": name} for recipe in recipes]
+    named = {recipe.name: own for recipe, own in zip(recipes, fields, strict=True)}
+    return Recipe(**merged(named, dataclasses.asdict(Recipe(name))))
 
 
 def read_recipe(path: Path) -> Recipe:

@@ -18,14 +18,14 @@ from afield.augment import build_chain
 from afield.classifier import Classifier
 from afield.data import Fold, make_fold
 from afield.experiments.augmentation import augmentation_names, learned_part
-from afield.experiments.build import build_classifier, build_head_classifier
+from afield.experiments.build import build_algorithm, build_classifier, build_head_classifier
 from afield.experiments.provenance import provenance
 from afield.experiments.recipes import Recipe
 from afield.experiments.setup import Setup
 from afield.experiments.stages import FIRST, SECOND, run_stages
 from afield.experiments.watcher import NOBODY, Watcher
 from afield.records import SCHEMA, read_json, run_hash, write_json
-from afield.training import Parts, Progress, Source, checkpoint, fit, resident
+from afield.training import Parts, Progress, Source, Training, checkpoint, fit, resident
 
 RECORD, DONE, PREDICTIONS, CHECKPOINT = "record.json", "done", "predictions.safetensors", "checkpoint.safetensors"
 AUGMENTOR = "augmentor.safetensors"
@@ -53,6 +53,17 @@ class Run:
         }
 
     @property
+    def training(self) -> Training:
+        """The settings of training, with the recipe's own."""
+        return self.recipe.training(self.setup.training)
+
+    @property
+    def num_domains(self) -> int:
+        """How many domains train."""
+        data = self.setup.data
+        return len(set(data.domain_names) - set(self.held_out)) if data.has_domains else 1
+
+    @property
     def hash(self) -> str:
         """Names the run's folder."""
         return run_hash(self.config)
@@ -70,9 +81,9 @@ def prepare(run: Run, features: NDArray[np.float32] | None, fabric: Fabric) -> t
     fold = make_fold(data, run.held_out, setup.validation, run.seed)
     inputs = _near(data.images if features is None else features, setup, fabric)
     parts = Parts(
-        train=Source(inputs, data.labels, fold.train, setup.memory),
-        val=Source(inputs, data.labels, fold.val, setup.memory),
-        tests={name: Source(inputs, data.labels, indices, setup.memory) for name, indices in fold.tests.items()},
+        train=Source(inputs, data.labels, fold.train, data.domains, setup.memory),
+        val=Source(inputs, data.labels, fold.val, memory=setup.memory),
+        tests={name: Source(inputs, data.labels, indices, memory=setup.memory) for name, indices in fold.tests.items()},
     )
     if features is None:
         return fold, parts, build_classifier(setup, run.recipe, run.seed)
@@ -108,12 +119,12 @@ def execute(
     learned = learned_part(names)
     with torch.random.fork_rng(devices=[]):
         if learned is None:
-            training, augmentation = setup.training, build_chain(names)
+            training, augmentation = run.training, build_chain(names)
         else:
             stages = run_stages(run, learned, classifier, parts, folder, fabric, watch)
             training, augmentation = stages.training, build_chain(names, {learned: stages.augmentor})
         progress = fit(
-            classifier,
+            build_algorithm(run.recipe, classifier, parts.train.domain_sizes, run.seed),
             parts,
             training,
             augmentation,

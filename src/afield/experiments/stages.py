@@ -15,6 +15,7 @@ from afield.augmentors import AUGMENTORS, Augmentor
 from afield.classifier import Classifier
 from afield.errors import InputError
 from afield.experiments.augmentation import augmentation_names, augmentor_settings, fixed_part
+from afield.experiments.build import build_algorithm
 from afield.experiments.watcher import Watcher
 from afield.training import Parts, Training, fit
 
@@ -59,10 +60,10 @@ def run_stages(
     """
     if fabric.world_size > 1:
         raise InputError(f"augmentation {kind!r} is learned in one process: --devices must be 1")
-    training, settings = run.setup.training, augmentor_settings(run.recipe, kind)
+    training, settings = run.training, augmentor_settings(run.recipe, kind)
     first = dataclasses.replace(training, epochs=training.epochs // 2)
     fit(
-        classifier,
+        build_algorithm(run.recipe, classifier, parts.train.domain_sizes, run.seed),
         parts,
         first,
         build_chain(fixed_part(augmentation_names(run.setup, run.recipe))),

@@ -1,7 +1,7 @@
 """Training: settings, batches, the loop, checkpoints."""
 
 from afield.training.loop import DivergedError, EpochReport, Parts, fit, predict
-from afield.training.prepare import Batch, prepared
+from afield.training.prepare import Prepared, prepared
 from afield.training.progress import Progress
 from afield.training.rowwise import RowwiseSGD
 from afield.training.settings import PROTOCOLS, Training
@@ -9,10 +9,10 @@ from afield.training.source import Source, floats, resident
 
 __all__ = [
     "PROTOCOLS",
-    "Batch",
     "DivergedError",
     "EpochReport",
     "Parts",
+    "Prepared",
     "Progress",
     "RowwiseSGD",
     "Source",

@@ -18,8 +18,8 @@ from afield.training.source import Source, floats
 
 
 @dataclass(frozen=True)
-class Batch:
-    """What a step learns from.
+class Prepared:
+    """Examples that are ready for a step.
 
     Attributes:
         inputs: float images ``[B, 3, H, W]`` or features ``[B, D]``.
@@ -41,7 +41,7 @@ def prepared(
     num_classes: int,
     fabric: Fabric,
     threads: int = 1,
-) -> Generator[Batch, None, None]:
+) -> Generator[Prepared, None, None]:
     """The batches of these positions, augmented if they are images, each made ahead of its use.
 
     One thread reads the examples and draws for them, batch after batch, so that the generator gives what it would
@@ -65,12 +65,12 @@ def prepared(
         params = augmentation.sample(inputs, generator) if inputs.ndim == 4 else None
         return inputs, targets, params, generator.get_state()
 
-    def apply(drawn: tuple[Tensor, Tensor, Any, Tensor]) -> Batch:
+    def apply(drawn: tuple[Tensor, Tensor, Any, Tensor]) -> Prepared:
         inputs, targets, params, state = drawn
         if inputs.ndim == 4:
             if isinstance(augmentation, MixingAugmentation):
                 targets = augmentation.mix_targets(targets, params, num_classes)
             inputs = floats(augmentation.apply(inputs, params))
-        return Batch(inputs, targets, state)
+        return Prepared(inputs, targets, state)
 
     return ahead(apply, ahead(draw, positions, depth=1), depth=threads, threads=threads)

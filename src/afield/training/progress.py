@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from afield.classifier import Classifier
+from afield.algorithms import Algorithm
 from afield.training import checkpoint
 
 
@@ -17,13 +17,14 @@ from afield.training import checkpoint
 class Progress:
     """Where training stands: everything that a checkpoint must hold beside model and optimiser.
 
-    `best` is the state dict and `best_logits` the logits of each watched part at the first epoch of best
-    validation accuracy; `logits` those of the last epoch.
+    `sums` adds up, over the steps of the epoch so far, each term that is minimised. `best` is the state dict and
+    `best_logits` the logits of each watched part at the first epoch of best validation accuracy; `logits` those of
+    the last epoch.
     """
 
     epoch: int = 0
     position: int = 0
-    loss_sum: float = 0.0
+    sums: dict[str, float] = field(default_factory=dict)
     epochs: list[dict[str, Any]] = field(default_factory=list)
     best: dict[str, Tensor] = field(default_factory=dict)
     best_logits: dict[str, Tensor] = field(default_factory=dict)
@@ -39,13 +40,13 @@ class Progress:
 def save(
     path: Path,
     progress: Progress,
-    classifier: Classifier,
+    algorithm: Algorithm,
     optimizer: torch.optim.Optimizer,
     drawn: Tensor,
 ) -> None:
-    """Write a checkpoint: progress, model, optimiser, and the generators of augmentation (`drawn`) and dropout."""
+    """Write a checkpoint: progress, algorithm, optimiser, and the generators of augmentation (`drawn`) and dropout."""
     tensors = {
-        **checkpoint.prefixed("model", classifier.state_dict()),
+        **checkpoint.prefixed("model", algorithm.state_dict()),
         **checkpoint.prefixed("optimizer", checkpoint.optimizer_tensors(optimizer)),
         **checkpoint.prefixed("best", progress.best),
         **checkpoint.prefixed("best_logits", progress.best_logits),
@@ -56,17 +57,17 @@ def save(
     state = {
         "epoch": progress.epoch,
         "position": progress.position,
-        "loss_sum": progress.loss_sum,
+        "sums": progress.sums,
         "epochs": progress.epochs,
     }
     checkpoint.save(path, tensors, state)
 
 
-def restore(path: Path, classifier: Classifier, optimizer: torch.optim.Optimizer) -> tuple[Progress, dict[str, Tensor]]:
-    """Put model and optimiser back; returns the progress, and the generators' states if an epoch was under way."""
+def restore(path: Path, algorithm: Algorithm, optimizer: torch.optim.Optimizer) -> tuple[Progress, dict[str, Tensor]]:
+    """Put algorithm and optimiser back; returns the progress, and the generators' states if an epoch was under way."""
     tensors, state = checkpoint.load(path)
-    classifier.load_state_dict(checkpoint.below("model", tensors))
-    checkpoint.load_optimizer(optimizer, classifier, checkpoint.below("optimizer", tensors))
+    algorithm.load_state_dict(checkpoint.below("model", tensors))
+    checkpoint.load_optimizer(optimizer, checkpoint.below("optimizer", tensors))
     progress = Progress(
         **state,
         best=checkpoint.below("best", tensors),

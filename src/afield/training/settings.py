@@ -17,6 +17,8 @@ class Training:
     Attributes:
         epochs: passes over the training images.
         batch_size: images a step, over all devices.
+        accumulate: in how many pieces a batch is learned from, so that it fits into memory: the gradients add up to the
+            same, but for batch normalisation and what else looks at several images together.
         optimizer: ``sgd`` (with momentum) or ``adamw``.
         learning_rate: at its peak.
         momentum: of SGD; the first beta of AdamW.
@@ -28,11 +30,14 @@ class Training:
         dropout: probability, on the features before the head.
         augment: name in ``afield.augment.AUGMENTATIONS``, a file, or several joined by ``+``; for recipes without
             one of their own.
+        sampling: how batches are drawn: ``shuffled`` over all domains; ``balanced``, with equally many images of each;
+            ``auto``, as the algorithm says.
         precision: ``32``, or ``bf16`` for mixed precision.
     """
 
     epochs: int = 30
     batch_size: int = 128
+    accumulate: int = 1
     optimizer: Literal["sgd", "adamw"] = "sgd"
     learning_rate: float = 0.02
     momentum: float = 0.9
@@ -43,11 +48,13 @@ class Training:
     step_factor: float = 0.1
     dropout: float = 0.0
     augment: str = "none"
+    sampling: Literal["auto", "shuffled", "balanced"] = "auto"
     precision: Literal["32", "bf16"] = "32"
 
     def __post_init__(self) -> None:
         _within("epochs", self.epochs, 1, 100_000)
         _within("batch_size", self.batch_size, 1, 1_000_000)
+        _within("accumulate", self.accumulate, 1, self.batch_size)
         _within("learning_rate", self.learning_rate, 1e-12, 1e3)
         _within("momentum", self.momentum, 0, 0.9999)
         _within("weight_decay", self.weight_decay, 0, 10)
@@ -57,6 +64,7 @@ class Training:
         _within("dropout", self.dropout, 0, 0.99)
         _one_of("optimizer", self.optimizer, ("sgd", "adamw"))
         _one_of("schedule", self.schedule, ("constant", "step", "cosine"))
+        _one_of("sampling", self.sampling, ("auto", "shuffled", "balanced"))
         _one_of("precision", self.precision, ("32", "bf16"))
 
     def learning_rate_at(self, step: int, steps: int) -> float:

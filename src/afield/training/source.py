@@ -1,9 +1,10 @@
-"""Where batches come from: images or ready features, with labels."""
+"""Where batches come from: images or ready features, with labels and domains."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -24,6 +25,7 @@ class Source:
             device.
         labels: int64 ``[N]`` of the whole set.
         indices: the examples that belong to this source.
+        domains: int64 ``[N]`` of the whole set; a single domain unless given.
         memory: how many bytes the inputs may take where they are mapped from a file; a larger set is shuffled in
             blocks and read window by window.
     """
@@ -31,6 +33,7 @@ class Source:
     inputs: NDArray | Tensor
     labels: NDArray[np.int64]
     indices: NDArray[np.int64]
+    domains: NDArray[np.int64] | None = None
     memory: int | None = None
 
     def __len__(self) -> int:
@@ -65,6 +68,18 @@ class Source:
         """One batch by position, images as floats in [0, 1]: inputs ``[B, 3, H, W]`` or ``[B, D]``, labels ``[B]``."""
         ((inputs, labels),) = self.batches([positions])
         return floats(inputs), labels
+
+    @cached_property
+    def domain_of(self) -> NDArray[np.int64]:
+        """The domain of each example of this source, numbered from 0 in the order of the set's own numbers."""
+        if self.domains is None:
+            return np.zeros(len(self), dtype=np.int64)
+        return np.unique(self.domains[self.indices], return_inverse=True)[1].astype(np.int64)
+
+    @property
+    def domain_sizes(self) -> list[int]:
+        """How many examples of this source each domain has."""
+        return np.bincount(self.domain_of).tolist()
 
     def _too_large(self) -> np.memmap | None:
         """The inputs, if they take more memory than they may."""

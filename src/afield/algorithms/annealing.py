@@ -1,0 +1,34 @@
+"""A penalty that counts in full only after a share of the training."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from afield.algorithms.algorithm import Terms
+
+
+@dataclass(frozen=True)
+class Annealed:
+    """Factor 1 at first, `penalty` from `start` on; then both terms are divided by it where it exceeds 1.
+
+    Attributes:
+        penalty: at least 0.
+        start: share of the steps, in [0, 1].
+    """
+
+    penalty: float
+    start: float
+
+    def __post_init__(self) -> None:
+        if not self.penalty >= 0:
+            raise ValueError(f"penalty must be at least 0, got {self.penalty!r}")
+        if not 0 <= self.start <= 1:
+            raise ValueError(f"anneal must lie between 0 and 1, got {self.start!r}")
+
+    def terms(self, objective: Tensor, name: str, value: Tensor, progress: float) -> Terms:
+        """``objective`` and the penalty by its name, at this share of the steps."""
+        factor = self.penalty if progress >= self.start else min(self.penalty, 1.0)
+        scale = max(factor, 1.0)
+        return {"objective": objective / scale, name: factor / scale * value}

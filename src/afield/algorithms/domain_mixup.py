@@ -1,0 +1,60 @@
+"""Mixup across domains: each example mixed with one of another domain."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from torch.distributions import Beta
+
+from afield.algorithms.algorithm import Algorithm, Batch, Terms
+from afield.algorithms.pairing import partners_elsewhere
+from afield.algorithms.registry import ALGORITHMS
+from afield.classifier import Classifier
+
+
+class DomainMixup(Algorithm):
+    """``share * x + (1 - share) * partner``; the objective counts the one's target by share, the other's by the rest.
+
+    The share is drawn once a step. Both targets stay class indices, so that every head and loss takes them, and
+    ready features are mixed as images are.
+
+    Args:
+        classifier: trained in place.
+        domain_sizes: not used.
+        alpha: the share comes from Beta(alpha, alpha); 0.2 is DomainBed's default, and the mixup paper's on ImageNet.
+
+    Raises:
+        ValueError: an alpha that is not positive.
+
+    References:
+        Xu et al., "Adversarial Domain Adaptation with Domain Mixup", AAAI 2020, and Yan et al., "Improve Unsupervised
+        Domain Adaptation with Mixup Training", 2020, mix a source with a target domain; Gulrajani and Lopez-Paz,
+        "In Search of Lost Domain Generalization", ICLR 2021, mix training domains, as is done here.
+    """
+
+    domains_at_least = 2
+    sampling = "balanced"
+
+    def __init__(self, classifier: Classifier, domain_sizes: Sequence[int], *, alpha: float = 0.2) -> None:
+        super().__init__(classifier, domain_sizes)
+        if not alpha > 0:
+            raise ValueError(f"alpha must be positive, got {alpha!r}")
+        self.alpha = alpha
+
+    def terms(self, batch: Batch) -> Terms:
+        """``objective`` and ``partner``: the parts of the two targets."""
+        partner = partners_elsewhere(batch.domains)
+        share = float(Beta(self.alpha, self.alpha).sample())
+        embedded = self.classifier.embed(share * batch.inputs + (1 - share) * batch.inputs[partner])
+        return {
+            "objective": share * self.classifier.objective(embedded, batch.targets),
+            "partner": (1 - share) * self.classifier.objective(embedded, batch.targets[partner]),
+        }
+
+
+ALGORITHMS.add(
+    "domain_mixup",
+    DomainMixup,
+    summary="Each example and target mixed with one of another domain.",
+    reference="Gulrajani and Lopez-Paz, In Search of Lost Domain Generalization, ICLR 2021.",
+)

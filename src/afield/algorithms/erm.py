@@ -1,0 +1,26 @@
+"""ERM: all domains together."""
+
+from __future__ import annotations
+
+from afield.algorithms.algorithm import Algorithm
+from afield.algorithms.registry import ALGORITHMS
+
+
+class ERM(Algorithm):
+    """Empirical risk minimisation: the objective on batches of all domains together (DeepAll).
+
+    Args:
+        classifier: trained in place.
+        domain_sizes: not used.
+
+    References:
+        Vapnik, "Statistical Learning Theory", 1998.
+    """
+
+
+ALGORITHMS.add(
+    "erm",
+    ERM,
+    summary="The objective on all domains together (DeepAll).",
+    reference="Vapnik, Statistical Learning Theory, 1998.",
+)

@@ -1,0 +1,61 @@
+"""GroupDRO: the worst domain counts most."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from afield.algorithms.algorithm import Algorithm, Batch, Terms
+from afield.algorithms.registry import ALGORITHMS
+from afield.algorithms.risks import domain_risks
+from afield.classifier import Classifier
+
+
+class GroupDRO(Algorithm):
+    """The domains' risks, weighted; each step multiplies a weight by ``exp(rate * risk)`` and normalises them.
+
+    The groups are the training domains. The paper's are pairs of class and attribute, and its remedy against
+    over-fitting, strong weight decay or early stopping, is left to the settings of training.
+
+    Args:
+        classifier: trained in place.
+        domain_sizes: training examples of each domain.
+        rate: eta, 0.01 in the paper.
+
+    Raises:
+        ValueError: a negative rate.
+
+    References:
+        Sagawa et al., "Distributionally Robust Neural Networks for Group Shifts", ICLR 2020, algorithm 1, with all
+        domains in each batch in place of one drawn by chance.
+    """
+
+    domains_at_least = 2
+    sampling = "balanced"
+    data_parallel = False
+    weights: Tensor
+
+    def __init__(self, classifier: Classifier, domain_sizes: Sequence[int], *, rate: float = 0.01) -> None:
+        super().__init__(classifier, domain_sizes)
+        if not rate >= 0:
+            raise ValueError(f"rate must be at least 0, got {rate!r}")
+        self.rate = rate
+        self.register_buffer("weights", torch.full((len(domain_sizes),), 1 / len(domain_sizes)))
+
+    def terms(self, batch: Batch) -> Terms:
+        """``objective``: the weighted sum, after the weights have moved."""
+        domains, risks, _ = domain_risks(self.classifier, batch)
+        with torch.no_grad():
+            self.weights[domains] *= (self.rate * risks).exp()
+            self.weights /= self.weights.sum()
+        return {"objective": self.weights[domains] @ risks}
+
+
+ALGORITHMS.add(
+    "groupdro",
+    GroupDRO,
+    summary="The domains' risks, of which the highest gain weight from step to step.",
+    reference="Sagawa et al., Distributionally Robust Neural Networks for Group Shifts, ICLR 2020.",
+)

@@ -1,0 +1,103 @@
+"""MixStyle: the style of one image on the content of another, inside the network."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import ExitStack
+from typing import Literal
+
+import torch
+from torch import Tensor
+from torch.distributions import Beta
+
+from afield.algorithms.algorithm import Algorithm, Batch, Terms
+from afield.algorithms.pairing import partners_elsewhere
+from afield.algorithms.registry import ALGORITHMS
+from afield.classifier import Classifier
+from afield.models import feature_stages
+
+EPS = 1e-6
+
+
+class MixStyle(Algorithm):
+    """The objective, with the channel statistics of early feature maps mixed between images while training.
+
+    After a stage, with probability `probability`, each map is normalised and gets the mean and deviation
+    ``share * own + (1 - share) * partner's``, with a share from Beta(alpha, alpha) for each image. No gradient flows
+    through the statistics. Nothing is mixed when the classifier predicts.
+
+    Args:
+        classifier: trained in place; its backbone must have stages that give feature maps.
+        domain_sizes: not used.
+        probability: of mixing after a stage, at a step.
+        alpha: 0.1 in the paper.
+        stages: after how many of the first stages; None is all but the last, three at most: in the paper's study on
+            PACS the first three of four are best, and all four are harmful.
+        mix: ``"crossdomain"`` takes partners of other domains, ``"random"`` any. The paper has both; its code shuffles
+            halves of a batch of two domains, where here a partner is drawn for each image.
+
+    Raises:
+        ValueError: an option out of bounds.
+        InputError: a backbone without stages.
+
+    References:
+        Zhou et al., "Domain Generalization with MixStyle", ICLR 2021, equations 1 to 6.
+    """
+
+    needs = "images"
+
+    def __init__(
+        self,
+        classifier: Classifier,
+        domain_sizes: Sequence[int],
+        *,
+        probability: float = 0.5,
+        alpha: float = 0.1,
+        stages: int | None = None,
+        mix: Literal["random", "crossdomain"] = "random",
+    ) -> None:
+        super().__init__(classifier, domain_sizes)
+        if not (0 <= probability <= 1 and alpha > 0):
+            raise ValueError(f"probability must lie in [0, 1] and alpha be positive, got {probability!r} and {alpha!r}")
+        if mix not in ("random", "crossdomain"):
+            raise ValueError(f'mix must be "random" or "crossdomain", got {mix!r}')
+        found = feature_stages(classifier.backbone)
+        self.stages = min(len(found) - 1, 3) if stages is None else stages
+        if not 1 <= self.stages <= len(found):
+            raise ValueError(f"stages must lie between 1 and {len(found)} for this backbone, got {stages!r}")
+        self.probability, self.alpha, self.mix = probability, alpha, mix
+
+    def terms(self, batch: Batch) -> Terms:
+        """``objective``, of a network whose stages mix styles for as long as this takes."""
+
+        def mixed(module: object, inputs: object, maps: Tensor) -> Tensor | None:
+            if float(torch.rand(())) >= self.probability:
+                return None
+            share = Beta(self.alpha, self.alpha).sample((len(maps),)).to(maps)
+            if self.mix == "random":
+                return mix_styles(maps, torch.randperm(len(maps)).to(maps.device), share)
+            return mix_styles(maps, partners_elsewhere(batch.domains), share)
+
+        with ExitStack() as hooks:
+            for stage in feature_stages(self.classifier.backbone)[: self.stages]:
+                hooks.callback(stage.register_forward_hook(mixed).remove)
+            return super().terms(batch)
+
+
+def mix_styles(maps: Tensor, partner: Tensor, share: Tensor) -> Tensor:
+    """Feature maps ``[B, C, H, W]`` with statistics ``share * own + (1 - share) * partner's``; both ``[B]``."""
+    share = share[:, None, None, None]
+    with torch.no_grad():
+        mean = maps.mean(dim=(2, 3), keepdim=True)
+        deviation = (maps.var(dim=(2, 3), keepdim=True) + EPS).sqrt()
+        new_mean = mean.lerp(mean[partner], 1 - share)
+        new_deviation = deviation.lerp(deviation[partner], 1 - share)
+    return (maps - mean) / deviation * new_deviation + new_mean
+
+
+ALGORITHMS.add(
+    "mixstyle",
+    MixStyle,
+    summary="Channel statistics of early feature maps mixed between images.",
+    reference="Zhou et al., Domain Generalization with MixStyle, ICLR 2021.",
+)

@@ -1,0 +1,14 @@
+"""Partners from other domains."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def partners_elsewhere(domains: Tensor) -> Tensor:
+    """For each row a random one of another domain: ``[B]`` -> indices ``[B]``; itself where there is no other."""
+    other = (domains[:, None] != domains).cpu()
+    alone = ~other.any(dim=1)
+    chances = other | (torch.eye(len(domains), dtype=torch.bool) & alone[:, None])
+    return torch.multinomial(chances.float(), 1).squeeze(1).to(domains.device)

@@ -1,0 +1,61 @@
+"""One recipe with what several of them change."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from afield.errors import InputError
+
+LEFT_OUT: Final = "(left out)"
+"""What a mapping has of a key that the default has and a recipe does not."""
+
+Change = dict[tuple[str, ...], Any]
+
+
+def changes(fields: Mapping[str, Any], default: Mapping[str, Any]) -> Change:
+    """Where fields differ from their defaults: path -> value. Mappings are entered, key by key.
+
+    >>> changes({"head": "linear", "losses": {"focal": 1.0}}, {"head": "linear", "losses": {"cross_entropy": 1.0}})
+    {('losses', 'cross_entropy'): '(left out)', ('losses', 'focal'): 1.0}
+    """
+    found: Change = {}
+    for name in dict.fromkeys((*default, *fields)):
+        new, old = fields.get(name, LEFT_OUT), default.get(name, LEFT_OUT)
+        if isinstance(new, Mapping) and (isinstance(old, Mapping) or old == LEFT_OUT):
+            inner = changes(new, old if isinstance(old, Mapping) else {})
+            found |= {(name, *path): value for path, value in inner.items()}
+        elif new != old:
+            found[name,] = new
+    return found
+
+
+def merged(recipes: Mapping[str, Mapping[str, Any]], default: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields that recipes have together: the default with the changes of all of them.
+
+    Args:
+        recipes: fields by name of the recipe.
+        default: fields of a recipe that changes nothing.
+
+    Raises:
+        InputError: two recipes change the same thing in different ways.
+    """
+    together: Change = {}
+    owner: dict[tuple[str, ...], str] = {}
+    for name, fields in recipes.items():
+        for path, value in changes(fields, default).items():
+            if path in together and together[path] != value:
+                what = f"{owner[path]!r} has {together[path]!r} and {name!r} has {value!r}"
+                raise InputError(f"{'+'.join(recipes)}: the recipes clash in {'.'.join(path)}: {what}")
+            together[path], owner[path] = value, name
+    result = dict(default)
+    for path, value in together.items():
+        result = _put(result, path, value)
+    return result
+
+
+def _put(fields: Mapping[str, Any], path: Sequence[str], value: Any) -> dict[str, Any]:
+    first, *rest = path
+    if rest:
+        return {**fields, first: _put(fields.get(first, {}), rest, value)}
+    return {name: kept for name, kept in {**fields, first: value}.items() if kept != LEFT_OUT}

@@ -1,0 +1,40 @@
+"""Which examples make up the batches of an epoch."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from afield.errors import InputError
+from afield.training.source import Source
+
+Positions = NDArray[np.int64]
+
+
+def shuffled(source: Source, batch: int, rng: np.random.Generator) -> list[Positions]:
+    """Positions of all N examples in random order, cut into whole batches; the rest is left out."""
+    order, steps = source.order(batch, rng), len(source) // batch
+    return np.split(order[: steps * batch], steps)
+
+
+def balanced(source: Source, batch: int, rng: np.random.Generator) -> list[Positions]:
+    """As many batches, each with equally many examples of every domain.
+
+    A domain goes round in random order, and begins anew, in another order, where it is at its end before the epoch
+    is. What is left of a batch that the domains do not divide is left out. The domains alternate within a batch.
+
+    Args:
+        source: N examples of E domains.
+        batch: examples a batch, at most.
+        rng: draws the orders.
+
+    Raises:
+        InputError: smaller batches than there are domains.
+    """
+    members = [np.flatnonzero(source.domain_of == domain) for domain in range(len(source.domain_sizes))]
+    steps, share = len(source) // batch, batch // len(members)
+    if not share:
+        raise InputError(f"balanced batches need --batch-size {len(members)} or more, one image of each domain")
+    wanted = steps * share
+    rounds = [np.concatenate([rng.permutation(m) for _ in range(-(-wanted // len(m)))])[:wanted] for m in members]
+    return np.split(np.stack(rounds, axis=1).ravel(), steps)
