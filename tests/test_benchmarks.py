@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from afield.algorithms import ALGORITHMS, AVERAGINGS
 from afield.records import read_json, read_jsonl
 
 FOLDER = Path(__file__).parent.parent / "benchmarks"
@@ -35,6 +36,12 @@ def test_objectives_ends_with_a_line_of_json_that_holds_its_ratios():
     assert result["heads"]["10000"]["arcface"]["memory"] < 1.15  # bytes that PyTorch asked for: no timing
     assert all(value for name, value in result["precision"].items() if name.endswith("finite"))
     assert result["precision"]["float32 gradient error"] < 5e-7
+
+
+def test_algorithms_ends_with_a_line_of_json_that_holds_the_ratio_of_each():
+    result = json.loads(run("algorithms.py", "--quick").splitlines()[-1])
+    assert set(result["time_over_erm"]) == {*ALGORITHMS.names, *AVERAGINGS.names}
+    assert result["time_over_erm"]["erm"] == 1
 
 
 def test_augment_ends_with_a_line_of_json_that_holds_its_ratios():

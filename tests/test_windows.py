@@ -121,14 +121,16 @@ class Mean(nn.Module):
 
 def train(images, memory, folder):
     labels, every = np.arange(len(images)) % 3, np.arange(len(images))
-    source = Source(images, labels, every[every % 10 > 0], memory=memory)
-    parts = Parts(source, Source(images, labels, every[::10], memory=memory), {"test": Source(images, labels, every, memory=memory)})
+    rows = (every[every % 10 > 0], every[::10], every)
+    source, val, test = (Source(images, labels, chosen, memory=memory) for chosen in rows)
     classifier = Classifier(
         Mean(), Objective(LinearHead(3, 3), {"cross_entropy": 1.0}), mean=(0.5,) * 3, std=(0.5,) * 3, dropout=0.0
     )
     fabric = Fabric(accelerator="cpu", devices=1)
-    fit(ERM(classifier, [len(source)]), parts, Training(epochs=1, batch_size=4), build_chain("resized_crop"), seed=0, label="",
-        checkpoint_file=Path(folder) / "c.safetensors", fabric=fabric)
+    fit(
+        ERM(classifier, [len(source)]), Parts(source, val, {"test": test}), Training(epochs=1, batch_size=4),
+        build_chain("resized_crop"), seed=0, label="", checkpoint_file=Path(folder) / "c.safetensors", fabric=fabric,
+    )
 
 def peak(images, memory, folder):
     before = status("VmRSS")

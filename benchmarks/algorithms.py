@@ -1,0 +1,96 @@
+"""What a training step of each algorithm costs, relative to ERM in the same run.
+
+    python benchmarks/algorithms.py [--quick] [--out FILE]
+
+ResNet-8 at 32 px, batches of 96 from three domains, one thread; a step is forward, backward, the optimiser's step, and
+what the algorithm does after it. The algorithms take turns, in another order each round, and a ratio is that of medians
+of CPU seconds. The looks of SWAD at the validation loss are left out: each costs as much as predicting the
+validation images. The last line is one JSON object.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import random
+import statistics
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+
+from afield.algorithms import ALGORITHMS, AVERAGINGS, Algorithm, Batch
+from afield.classifier import Classifier
+from afield.experiments.build import build_algorithm
+from afield.experiments.provenance import provenance
+from afield.experiments.recipes import RECIPES
+from afield.heads import LinearHead
+from afield.models import BackboneConfig, build_backbone
+from afield.objective import Objective
+from afield.records import write_json
+from afield.training import RowwiseSGD
+
+BATCH, DOMAINS, CLASSES, SIDE, STEPS = 96, 3, 7, 32, 1000
+
+
+def make_algorithm(name: str) -> Algorithm:
+    """The recipe of this name, around a fresh ResNet-8."""
+    torch.manual_seed(0)
+    backbone, features = build_backbone(BackboneConfig("resnet8"))
+    objective = Objective(LinearHead(features, CLASSES), {"cross_entropy": 1.0})
+    classifier = Classifier(backbone, objective, mean=(0.5,) * 3, std=(0.25,) * 3, dropout=0.0)
+    algorithm = build_algorithm(RECIPES[name], classifier, [BATCH] * DOMAINS, seed=0)
+    return algorithm.to(memory_format=torch.channels_last).train()
+
+
+def make_step(name: str) -> Callable[[], None]:
+    """A step of training, on the same batch each time."""
+    algorithm = make_algorithm(name)
+    parameters = [parameter for parameter in algorithm.parameters() if parameter.requires_grad]
+    optimizer = RowwiseSGD(parameters, 0.01, momentum=0.9, weight_decay=5e-4)
+    images = torch.rand(BATCH, 3, SIDE, SIDE).contiguous(memory_format=torch.channels_last)
+    domains, targets = torch.arange(BATCH) % DOMAINS, torch.arange(BATCH) // DOMAINS % CLASSES
+    done = 0
+
+    def step() -> None:
+        nonlocal done
+        done += 1
+        algorithm.update(algorithm, Batch(images, targets, domains, torch.arange(BATCH), 0.5), torch.Tensor.backward)
+        optimizer.step()
+        optimizer.zero_grad()
+        algorithm.end_step(done, STEPS, lambda: 1.0)
+
+    return step
+
+
+def main() -> None:
+    """Measure, print the table and the JSON line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help="fewer rounds")
+    parser.add_argument("--out", type=Path, help="also write the JSON object, with hardware and versions, here")
+    args = parser.parse_args()
+    torch.set_num_threads(1)
+    contestants = [(name, make_step(name)) for name in (*ALGORITHMS.names, *AVERAGINGS.names)]
+    seconds: dict[str, list[float]] = {name: [] for name, _ in contestants}
+    chance = random.Random(0)
+    for counted in range(-1, 3 if args.quick else 60):
+        chance.shuffle(contestants)
+        for name, step in contestants:
+            began = time.process_time()
+            step()
+            if counted >= 0:
+                seconds[name].append(time.process_time() - began)
+    medians = {name: statistics.median(values) for name, values in seconds.items()}
+    ratios = {name: median / medians["erm"] for name, median in medians.items()}
+    print(f"{'algorithm':16}{'ms a step':>12}{'over erm':>12}")
+    for name, ratio in ratios.items():
+        print(f"{name:16}{1000 * medians[name]:>12.1f}{ratio:>12.2f}")
+    result = {"benchmark": "algorithms", "batch": BATCH, "erm_seconds": medians["erm"], "time_over_erm": ratios}
+    if args.out:
+        write_json(args.out, result | provenance())
+    print(json.dumps(result))
+
+
+if __name__ == "__main__":
+    main()
