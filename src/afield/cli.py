@@ -13,6 +13,7 @@ from typing import Annotated, Any
 import tyro
 
 from afield import commands
+from afield.allocation import keep_freed_memory
 from afield.errors import InputError
 
 _AUGMENT = "Augmentations: learn one, search one, look at any."
@@ -39,6 +40,7 @@ def main(arguments: list[str] | None = None) -> None:
     """Run a verb. Wrong input ends with one line and exit code 2, an interrupt with 130."""
     # Threads of small nets wait for each other often: wait briefly, so that another job on the same cores can go on.
     os.environ.setdefault("GOMP_SPINCOUNT", "30000")
+    keep_freed_memory()
     warnings.formatwarning = lambda message, *_: f"afield: warning: {message}\n"
     config = (tyro.conf.OmitSubcommandPrefixes,)
     verb = tyro.cli(Verb, prog="afield", description=_DESCRIPTION, args=arguments, config=config)

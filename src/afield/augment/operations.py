@@ -85,8 +85,23 @@ def apply_draws(images: Tensor, draws: Draws, interpolation: Interpolation = "ne
 
 
 def _apply_steps(images: Tensor, draws: Draws, interpolation: Interpolation) -> Tensor:
-    """uint8 images after all their steps."""
-    found, together = images.contiguous(), max(1, CHUNK // images[:1].numel())
+    """uint8 images after all their steps: one image after the other where it fills a chunk, else all step by step."""
+    together = CHUNK // images[:1].numel()
+    found = torch.empty_like(images)
+    if together > 1:
+        _put(_step_by_step(images, draws, interpolation, together), found)
+        return found
+    for place, (image, kinds, magnitudes) in enumerate(zip(images.split(1), draws.kind.tolist(), draws.magnitude)):
+        image = image.contiguous()
+        for step, magnitude in zip(kinds, magnitudes.split(1), strict=True):
+            image = _operate_alike(image, [step], magnitude, interpolation)
+        _put(image, found[place : place + 1])
+    return found
+
+
+def _step_by_step(images: Tensor, draws: Draws, interpolation: Interpolation, together: int) -> Tensor:
+    found = images.clone(memory_format=torch.contiguous_format)
+    grouped = torch.empty_like(found)
     for kinds, magnitudes in zip(draws.kind.T, draws.magnitude.T, strict=True):
         parts = _alike(kinds, together)
         done = [
@@ -98,8 +113,15 @@ def _apply_steps(images: Tensor, draws: Draws, interpolation: Interpolation) -> 
             )
             for rows in parts
         ]
-        found = torch.cat(done).index_select(0, torch.cat(parts).argsort().to(images.device))
-    return found if found.stride() == images.stride() else torch.empty_like(images).copy_(found)
+        torch.cat(done, out=grouped)
+        torch.index_select(grouped, 0, torch.cat(parts).argsort().to(images.device), out=found)
+    return found
+
+
+def _put(images: Tensor, there: Tensor) -> None:
+    """Copy into another memory format: channel by channel, which is twice as fast."""
+    for channel, place in zip(images.unbind(1), there.unbind(1), strict=True):
+        place.copy_(channel)
 
 
 def _alike(kinds: Tensor, together: int) -> list[Tensor]:
