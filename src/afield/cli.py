@@ -30,6 +30,7 @@ Verb = (
     | Annotated[commands.Predict, tyro.conf.subcommand("predict", prefix_name=False)]
     | Annotated[commands.Export, tyro.conf.subcommand("export", prefix_name=False)]
     | Annotated[Augment, tyro.conf.subcommand("augment", prefix_name=False, description=_AUGMENT)]
+    | Annotated[commands.Reproduce, tyro.conf.subcommand("reproduce", prefix_name=False)]
     | Annotated[commands.Report, tyro.conf.subcommand("report", prefix_name=False)]
     | Annotated[commands.List, tyro.conf.subcommand("list", prefix_name=False)]
 )
@@ -91,6 +92,12 @@ def _show(verb: Any, result: Any) -> None:
                 f"{origin['seconds']['all']:.0f} s; use it as --augment {verb.file}",
                 soft_wrap=True,
             )
+        case commands.Reproduce():
+            out.print(f"report: {result.page}", soft_wrap=True)
+            if result.done < result.tasks:
+                left, time = result.tasks - result.done, console.in_words(result.seconds_left)
+                out.print(f"{left} of {result.tasks} runs are left, {time}; the same command goes on", soft_wrap=True)
+                sys.exit(commands.reproduce.UNFINISHED)
         case commands.Evaluate():
             print(json.dumps(result)) if verb.json else out.print(console.evaluation_table(result))
         case commands.Predict():
