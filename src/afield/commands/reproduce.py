@@ -29,7 +29,7 @@ class Reproduce:
     """Run a paper's experiments, and make its tables and figures with our numbers beside the printed ones.
 
     Attributes:
-        paper: which.
+        paper: which; combined is what their methods come to together.
         size: smoke, seconds, on the embedded digits; small, under an hour on two cores; full, by the paper's protocol.
         data: the folder with cifar10.npz, cifar100.npz and pacs/; $AFIELD_DATA, or data, unless given.
         only: some of the studies, by the beginning of their names, as cifar10/resnet18; the page shows whatever
@@ -43,7 +43,7 @@ class Reproduce:
         out: the folder of records and page; runs/reproduce-PAPER unless given.
     """
 
-    paper: Annotated[Literal["flattening", "margin"], tyro.conf.Positional]
+    paper: Annotated[Literal["flattening", "augmentation", "margin", "combined"], tyro.conf.Positional]
     size: Literal["smoke", "small", "full"] = "small"
     data: Path = field(default_factory=_data)
     only: tuple[str, ...] = ()

@@ -254,6 +254,6 @@ def to_svg(figure: Figure, key: str, label: str) -> str:
                 element.set(name, f"{key}-{value}")
             else:
                 value = value.replace(INK, "currentColor").replace("url(#", f"url(#{key}-")
-                element.set(name, f"#{key}-{value[1:]}" if name == "href" else value)
+                element.set(name, f"#{key}-{value[1:]}" if name == "href" and value[0] == "#" else value)
     root.attrib = {"viewBox": root.attrib["viewBox"], "role": "img", "aria-label": label}
     return ElementTree.tostring(root, encoding="unicode")

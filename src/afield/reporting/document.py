@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -33,13 +33,12 @@ class Figure:
 
 @dataclass(frozen=True)
 class Section:
-    """A heading, sentences, tables, figures; and pictures (PNG files beside the page), title by file name."""
+    """A heading, sentences, tables, figures."""
 
     title: str
     text: tuple[str, ...] = ()
     tables: tuple[Table, ...] = ()
     figures: tuple[Figure, ...] = ()
-    pictures: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -55,7 +54,7 @@ class Document:
         """Figures as SVG files and the page as ``report.html``; returns its path."""
         for figure in (figure for section in self.sections for figure in section.figures):
             write_atomic(folder / f"{figure.name}.svg", standalone(figure.svg))
-        html = templates().get_template("document.html.j2").render(document=self, image=_data_url(folder))
+        html = templates().get_template("document.html.j2").render(document=self)
         write_atomic(folder / "report.html", html + "\n")
         return folder / "report.html"
 
@@ -66,11 +65,10 @@ class Document:
             lines += [f"### {section.title}", "", *_paragraphs(section.text)]
             for table in section.tables:
                 lines += [*_paragraphs([table.caption]), _table(table), ""]
-            files = [(figure.title, f"{figure.name}.svg") for figure in section.figures]
-            for title, file in [*files, *((title, name) for name, title in section.pictures.items())]:
-                lines.append(f'<img src="{folder}/{file}" alt="{title}" title="{title}" width="400">')
-            if files or section.pictures:
-                lines.append("")
+            for figure in section.figures:
+                name = f"{folder}/{figure.name}.svg"
+                lines.append(f'<img src="{name}" alt="{figure.title}" title="{figure.title}" width="400">')
+            lines += [""] * bool(section.figures)
         facts = "; ".join(f"{name.lower()}: {value}" for name, value in self.provenance.items())
         return "\n".join([*lines, f"{facts}.", ""])
 
@@ -98,13 +96,3 @@ def _paragraphs(texts: Iterable[str]) -> list[str]:
 def _table(table: Table) -> str:
     rows: Sequence[Sequence[str]] = [table.header, ["---"] * len(table.header), *table.rows]
     return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in rows)
-
-
-def _data_url(folder: Path) -> Any:
-    from base64 import b64encode
-
-    def url(name: str) -> str:
-        path = folder / name
-        return f"data:image/png;base64,{b64encode(path.read_bytes()).decode()}" if path.exists() else ""
-
-    return url

@@ -113,6 +113,31 @@ def bars_with_intervals(
         return to_svg(figure, key, label)
 
 
+def differences(key: str, label: str, points: Mapping[str, Mapping[str, Any]], *, x: str, factor: float = 100) -> str:
+    """A dot and its 95 % interval for each name, and a line at zero.
+
+    Args:
+        key: makes the ids of this figure unique in the page.
+        label: what is said to those who cannot see it.
+        points: ``mean`` and ``ci95`` by name.
+        x: name of the values.
+        factor: of the values.
+    """
+    with style.context(["default", STYLE]):
+        figure, axes = panel(0.6 + 0.24 * len(points))
+        axes.axvline(0, color=INK, alpha=0.6, linewidth=1, linestyle=":")
+        for row, value in enumerate(points.values()):
+            if value["ci95"] is not None:
+                axes.plot([factor * end for end in value["ci95"]], [row, row], color=PALETTE[0], linewidth=2)
+            axes.plot(factor * value["mean"], row, "o", color=PALETTE[0], markersize=5)
+        axes.set_yticks(range(len(points)), [name.replace(" augmentation", "") for name in points])
+        axes.set_ylim(len(points) - 0.4, -0.6)
+        axes.xaxis.set_major_locator(MaxNLocator(5))
+        axes.set_xlabel(x)
+        axes.grid(axis="x")
+        return to_svg(figure, key, label)
+
+
 def plane(
     key: str,
     label: str,
@@ -152,10 +177,18 @@ def plane(
         axes.set_xlim(-reach, reach)
         axes.set_ylim(-reach, reach)
         axes.set_aspect("equal")
+        axes.xaxis.set_major_locator(MaxNLocator(5))
+        axes.yaxis.set_major_locator(MaxNLocator(5))
         axes.set_xlabel("feature 1")
         axes.set_ylabel("feature 2")
         figure.legend(loc="outside lower center", ncols=3, frameon=False, fontsize=8, markerscale=3)
         return to_svg(figure, key, label)
+
+
+def strip(label: str, url: str, width: int, height: int) -> str:
+    """Pictures in one PNG, given as a data URL, of so many pixels: enlarged without smoothing."""
+    image = f'<image href="{url}" width="{width}" height="{height}" style="image-rendering: pixelated" />'
+    return f'<svg viewBox="0 0 {width} {height}" role="img" aria-label="{label}">{image}</svg>'
 
 
 def standalone(svg: str) -> str:

@@ -204,7 +204,7 @@ def verdicts(lines: Sequence[Line]) -> Section:
         "are a tenth of each training domain, by class; the epoch is that of best validation accuracy.",
         f"Named in the paper's text without a number, and not run: {', '.join(unprinted)}." if unprinted else "",
     )
-    return Section("Published numbers and claims", text, (verdict_table(f"**{study}**.", judged),))
+    return Section("Published numbers and claims", text, (verdict_table(f"{study}.", judged),))
 
 
 def tables(lines: Sequence[Line]) -> Iterator[Section]:
@@ -234,7 +234,7 @@ def tables(lines: Sequence[Line]) -> Iterator[Section]:
             blank = [""] * (len(unseen) + 4)
             rows += [(f"{name} (not run)", *blank) for recipe, (name, _) in SYSTEMS.items() if recipe not in there]
         title = "Table 1: one domain left out at a time" if study == _main(lines) else f"Beyond the paper: {study}"
-        caption = f"**{study}**: {set_up(inside[0])} n = {len({line['seed'] for line in inside})} seeds."
+        caption = f"{study}: {set_up(inside[0])} n = {len({line['seed'] for line in inside})} seeds."
         header = ("recipe", *unseen, "average", "− erm", "ECE, average", "ECE − erm")
         yield Section(title, tables=(Table(caption, header, rows),))
 

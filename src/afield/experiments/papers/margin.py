@@ -245,8 +245,8 @@ def verdicts(lines: Sequence[Line]) -> Section:
     judged += [*broken(lines), many_classes(lines)]
     caption = "mAP in %. A difference is judged by its direction, on our set-up; a number only where the set-ups agree."
     text = (
-        "The paper prints no training schedule, so that ours is our own for both heads alike. `scale 1, exact` is the "
-        "paper's head; the default of this library is `scale auto, straight-through`.",
+        "The paper prints no training schedule, so that ours is our own, the same for both heads. Scale 1 with the "
+        "exact gradient is the paper's head; scale auto with the straight-through gradient is this library's default.",
     )
     return Section("Published numbers and claims", text, (verdict_table(caption, judged),))
 
@@ -302,7 +302,7 @@ def tables(lines: Sequence[Line]) -> Section:
             ]
             cells = [said(seeds.over(of[metric])) for metric in of]
             rows.append((name, cells[0], gains[0], cells[1], gains[1], cells[2]))
-        caption = f"**{study}**: {set_up(inside[0])} n = {len({line['seed'] for line in inside})} seeds."
+        caption = f"{study}: {set_up(inside[0])} n = {len({line['seed'] for line in inside})} seeds."
         shown.append(Table(caption, ("objective", "mAP", "− CE", "top-1", "− CE", "ECE"), rows))
     return Section("Tables 1 and 2: mAP and top-1", tables=tuple(shown))
 

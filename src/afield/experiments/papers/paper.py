@@ -61,11 +61,19 @@ class Judged:
     ours: Estimate | None
     verdict: Verdict
     sign: str = ""
+    factor: float = 100
+    digits: int = 1
 
     def row(self) -> tuple[str, ...]:
         """Cells of the table."""
         n = str(self.ours.n) if self.ours else "0"
-        return self.place, self.published, said(self.ours, self.sign), n, str(self.verdict)
+        return (
+            self.place,
+            self.published,
+            said(self.ours, self.sign, digits=self.digits, factor=self.factor),
+            n,
+            str(self.verdict),
+        )
 
 
 def verdict_table(caption: str, judged: Sequence[Judged]) -> Table:
@@ -84,10 +92,14 @@ def document(paper: Paper, lines: Sequence[Line], about: dict[str, Any]) -> Docu
     seconds = sum(line.get("duration_s", 0.0) for line in lines)
     done = f"{len(lines)} of {about['tasks']} runs" if len(lines) < about["tasks"] else f"{len(lines)} runs"
     provenance = {"Runs": done, "Training": f"{seconds / 60:.0f} min in all", **(origin(lines) if lines else {})}
-    lead = (f"Size `{about['size']}`: `{about['command']}`.", UNITS)
+    lead = (f"Made by {about['command']}.", STAND_IN if about["size"] == "smoke" else "", UNITS)
     return Document(paper.title, lead, tuple(paper.sections(lines)) if lines else (), provenance)
 
 
+STAND_IN = (
+    "The embedded digits stand in for the papers' images, and training is far too short: this size shows that all "
+    "of it works, and no result."
+)
 UNITS = (
     "In %, unless a column says otherwise: mean ± sample deviation [95 % interval] over seeds. Differences are paired "
     "over seeds; a claim is reproduced where the interval of the difference lies on its side of zero, a number where "

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 
@@ -112,6 +112,23 @@ def digits() -> Pictures:
         (data.images[test], data.labels[test]),
         data.class_names,
         flippable=False,
+    )
+
+
+def fewer(data: ImageSet, count: int) -> ImageSet:
+    """About so many of the images, in equal shares of each domain and class."""
+    order = np.random.default_rng(seed_for("fewer", data.name.rpartition("/")[2])).permutation(len(data))
+    group = data.domains * len(data.class_names) + data.labels
+    kept = [order[group[order] == each] for each in np.unique(group)]
+    chosen = np.sort(np.concatenate([members[: max(1, round(count * len(members) / len(data)))] for members in kept]))
+    return replace(
+        data,
+        images=np.asarray(data.images[chosen]),
+        labels=data.labels[chosen],
+        domains=data.domains[chosen],
+        digests=data.digests[chosen],
+        given=data.given[chosen],
+        paths=tuple(data.paths[i] for i in chosen),
     )
 
 
