@@ -1,7 +1,8 @@
-"""The three papers together: flattening, an angular margin and learned augmentation, each alone, each pair, all three."""
+"""The papers together: flattening, an angular margin and learned augmentation, each alone, each pair, all three."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
@@ -121,19 +122,18 @@ Gains = Mapping[str, Mapping[str, Estimate]]
 def default_recipe(gains: Gains) -> tuple[str, str]:
     """The recipe to start from, and why.
 
-    It is the one with the largest mean gain over the sets of images it was run on, among those that are told apart
-    from the base to the better on at least one set and to the worse on none, and that were run on every set on which
-    any was; the base, if there is none.
+    It is the one with the largest mean gain over all sets of images, among those that are told apart from the base to
+    the better on at least one set and to the worse on none; the base, if there is none.
     """
     everywhere = set.intersection(*(set(by_recipe) for by_recipe in gains.values())) if gains else set()
     means = {}
-    for recipe in everywhere:
+    for recipe in sorted(everywhere):
         found = [by_recipe[recipe] for by_recipe in gains.values()]
         intervals = [each.ci95 for each in found if each.ci95 is not None]
         if any(low > 0 for low, _ in intervals) and not any(high < 0 for _, high in intervals):
             means[recipe] = sum(each.mean for each in found) / len(found)
     if not means:
-        return BASE, "no other recipe that was run on every set is better on one and worse on none"
+        return BASE, f"no other recipe is told apart from {BASE} to the better on one set and to the worse on none"
     best = max(means, key=lambda recipe: means[recipe])
     better = [name for name, by_recipe in gains.items() if (span := by_recipe[best].ci95) and span[0] > 0]
     return best, (
@@ -143,7 +143,10 @@ def default_recipe(gains: Gains) -> tuple[str, str]:
 
 
 def gains_of(lines: Sequence[Line]) -> dict[str, dict[str, Estimate]]:
-    """See `Gains`: the level of 95 % is shared among the recipes of a set (Bonferroni)."""
+    """See `Gains`: the level of 95 % is shared among the recipes of a set (Bonferroni).
+
+    Where learned augmentation cannot apply, a recipe is the same as without it.
+    """
     found: dict[str, dict[str, Estimate]] = {}
     for study in dict.fromkeys(line["study"] for line in lines):
         base, recipes = _average(lines, study, BASE), seeds.names(seeds.of(lines, study))
@@ -154,6 +157,12 @@ def gains_of(lines: Sequence[Line]) -> dict[str, dict[str, Estimate]]:
                 pairs = [of_recipe[seed] for seed in common], [base[seed] for seed in common]
                 difference = paired_difference(*pairs, level=1 - LEVEL / (len(recipes) - 1))
                 found.setdefault(study, {})[recipe] = difference
+        inside = found.get(study, {})
+        for parts in COMBINATIONS[1:]:
+            without = " + ".join(part for part in parts if part != "learned augmentation") or BASE
+            same = Estimate(0.0, 0.0, len(base), (0.0, 0.0)) if without == BASE else inside.get(without)
+            if " + ".join(parts) not in recipes and same is not None and inside:
+                inside[" + ".join(parts)] = same
     return found
 
 
@@ -175,17 +184,31 @@ def decision(lines: Sequence[Line]) -> Section:
     rows = []
     for parts in COMBINATIONS[1:]:
         name = " + ".join(parts)
-        found = [gains.get(study, {}).get(name) for study in gains]
-        rows.append((name, *("cannot apply" if each is None else said(each, "+") for each in found)))
+        rows.append((name, *(_cell(lines, study, name, gains[study].get(name)) for study in gains)))
     text = (
         f"The default that follows: {recipe}; {why}.",
-        "The rule: epochs are selected on validation images of the training domains; of the recipes run on every set of "
-        f"images, those count that are told apart from {BASE} to the better on one set at least and to the worse on none, "
-        "with paired intervals at a level of 95 % shared among a set's recipes; of them the largest mean gain is taken.",
-        "A head on frozen features sees no images, so that learned augmentation cannot apply there.",
+        "The rule: epochs are selected on validation images of the training domains. Those recipes count that are told "
+        f"apart from {BASE} to the better on one set of images at least and to the worse on none, with paired intervals "
+        "at a level of 95 % shared among a set's recipes; of them the one with the largest mean gain over the sets.",
+        "A head on frozen features sees no images, so that learned augmentation cannot apply: there a recipe counts as "
+        "the same without it.",
+        collapses(lines),
     )
     caption = f"Accuracy, − {BASE}: paired over seeds, with intervals at the shared level."
     return Section("Which recipe follows", text, (Table(caption, ("recipe", *gains), rows),))
+
+
+def collapses(lines: Sequence[Line]) -> str:
+    """In how many runs the augmentor collapsed, and how, in a sentence."""
+    learned = [line["learned"]["collapses"] for line in lines if "learned" in line]
+    counts = Counter(name for found in learned for name in found)
+    said_so = ", ".join(f"{name} {count}" for name, count in counts.items()) or "none"
+    return f"Of {len(learned)} augmentors that were learned, these collapsed: {said_so}." if learned else ""
+
+
+def _cell(lines: Sequence[Line], study: str, recipe: str, gain: Estimate | None) -> str:
+    run = recipe in seeds.names(seeds.of(lines, study))
+    return said(gain, "+") if run else "cannot apply" if "learned augmentation" in recipe else "–"
 
 
 def tables(lines: Sequence[Line]) -> Iterator[Section]:
@@ -197,11 +220,10 @@ def tables(lines: Sequence[Line]) -> Iterator[Section]:
         for recipe in seeds.names(inside):
             average = _average(lines, study, recipe)
             gain = seeds.paired(average, base)
-            cells = [
-                said(seeds.over(seeds.values(seeds.of(inside, study, recipe), "accuracy", part))) for part in unseen
-            ]
+            of_recipe = seeds.of(inside, study, recipe)
+            cells = [said(seeds.over(seeds.values(of_recipe, "accuracy", part))) for part in unseen]
             over_all = [said(seeds.over(average))] if len(unseen) > 1 else []
-            error = said(seeds.over(seeds.values(seeds.of(inside, study, recipe), "ece")))
+            error = said(seeds.over(seeds.values(of_recipe, "ece")))
             rows.append((recipe, *cells, *over_all, said(gain, "+") if recipe != BASE else "", error))
             if gain is not None and recipe != BASE:
                 bars[recipe] = point(gain)
