@@ -281,7 +281,7 @@ def verdicts(lines: Sequence[Line]) -> Section:
 def collapse_claims(lines: Sequence[Line]) -> Iterator[Judged]:
     """The paper's collapse; that the sign explains it without D; that the corrected sign does not do it."""
     for arm, text, collapses in (
-        (METHOD, "section 4: the augmentor collapses to the identity (distance)", True),
+        (METHOD, "text: the augmentor collapses to the identity (distance)", True),
         (METHOD_ALONE, "the same without D, which the paper blames (distance; the paper did not try)", True),
         ("corrected sign + D", "beyond the paper: with the sign corrected it does not (distance)", False),
     ):

@@ -93,7 +93,7 @@ def document(paper: Paper, lines: Sequence[Line], about: dict[str, Any]) -> Docu
     done = f"{len(lines)} of {about['tasks']} runs" if len(lines) < about["tasks"] else f"{len(lines)} runs"
     provenance = {"Runs": done, "Training": f"{seconds / 60:.0f} min in all", **(origin(lines) if lines else {})}
     lead = (f"Made by {about['command']}.", STAND_IN if about["size"] == "smoke" else "", UNITS)
-    return Document(paper.title, lead, tuple(paper.sections(lines)) if lines else (), provenance)
+    return Document(f"{paper.title}, {about['size']}", lead, tuple(paper.sections(lines)) if lines else (), provenance)
 
 
 STAND_IN = (

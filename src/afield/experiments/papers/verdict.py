@@ -80,8 +80,15 @@ def differences(config: Mapping[str, Any], protocol: Mapping[str, Any]) -> list[
         for step in path.split("."):
             value = value[step]
         if value != wanted:
-            found.append(f"{path.rpartition('.')[2].replace('_', ' ')} {_said(value)}, not {_said(wanted)}")
+            found.append(f"{_name(path)} {_said(value)}, not {_said(wanted)}")
     return found
+
+
+def _name(path: str) -> str:
+    """A dotted path in words: whose name it is, or what of it."""
+    owner, _, field = path.rpartition(".")
+    words = owner if field == "name" else field if owner in ("", "training", "data") else f"{owner} {field}"
+    return words.replace("_", " ")
 
 
 def _said(value: Any) -> str:
