@@ -187,9 +187,9 @@ def decision(lines: Sequence[Line]) -> Section:
         rows.append((name, *(_cell(lines, study, name, gains[study].get(name)) for study in gains)))
     text = (
         f"The default that follows: {recipe}; {why}.",
-        "The rule: epochs are selected on validation images of the training domains. Of the recipes that are told apart "
-        f"from {BASE} to the better on one set of images at least and to the worse on none, with paired intervals at a "
-        "level of 95 % shared among a set's recipes, the one of the largest mean gain over the sets is taken.",
+        "The rule: epochs are selected on validation images of the training domains. Of the recipes that are told "
+        f"apart from {BASE} to the better on one set of images at least and to the worse on none, with paired "
+        "intervals at a level of 95 % shared among a set's recipes, the one of the largest mean gain is taken.",
         "A head on frozen features sees no images, so that learned augmentation cannot apply: there a recipe counts as "
         "the same without it.",
         collapses(lines),

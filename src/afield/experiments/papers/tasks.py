@@ -26,7 +26,7 @@ from afield.experiments.recipes import Recipe
 from afield.experiments.run import PREDICTIONS, Run, execute
 from afield.experiments.setup import Setup
 from afield.experiments.watcher import NOBODY, Watcher
-from afield.records import read_json, write_json
+from afield.records import read_json, run_hash, write_json
 from afield.training import DivergedError, Progress, checkpoint
 
 Line = dict[str, Any]
@@ -183,8 +183,8 @@ class RunTask:
 
     @property
     def hash(self) -> str:
-        """The run's."""
-        return self.run.hash
+        """The run's in this study."""
+        return run_hash({"study": self.study.name, "run": self.run.hash})
 
     @property
     def label(self) -> str:
