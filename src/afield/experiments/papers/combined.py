@@ -68,7 +68,7 @@ class Scale:
 
 
 SIZES = {
-    "smoke": Scale((2, 2), False, (200, 2), (120, 60, 2), 1, stand_in=True),
+    "smoke": Scale((2, 1), False, (200, 2), (120, 60, 2), 1, stand_in=True),
     "small": Scale((5, 3), False, (2500, 8), (2500, 2000, 12), 5),
     "full": Scale((5, 3), True, (9991, 30), (50_000, 10_000, 30), 10),
 }

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import time
 from collections.abc import Iterable
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -23,45 +22,44 @@ from afield.records import canonical_json
 from afield.training import Parts, Source, fit
 
 BATCHES = 2
+RUN_SECONDS = 1.0
+"""What a run takes beside its steps: building, writing, measuring."""
 
 
-def forecast(tasks: Iterable[Task], desk: Desk) -> float:
-    """Seconds of training that these tasks take one after the other, without what they share (features, decoding)."""
-    total, rates = 0.0, dict[str, float]()
+def forecast(tasks: Iterable[Task], desk: Desk) -> dict[str, float]:
+    """Seconds that each task will take, by its hash, without what tasks share (features, decoding)."""
+    found, rates = dict[str, float](), dict[str, float]()
     for task in tasks:
         work = task.workload()
         config = work.setup.config()
-        kind = canonical_json(
-            [config["backbone"], config["training"], config["data"]["image_size"], work.recipe.augment]
-        )
+        augment, size = work.recipe.augment, config["data"]["image_size"]
+        kind = canonical_json([config["backbone"], config["training"], size, augment])
         if kind not in rates:
-            rates[kind] = seconds_per_image(work, desk)
-        total += work.images * rates[kind]
-    return total
+            rates[kind] = images_per_second(work, desk)
+        found[task.hash] = RUN_SECONDS + work.images / rates[kind]
+    return found
 
 
-def seconds_per_image(work: Workload, desk: Desk) -> float:
-    """Of training, timed over two batches after two to warm up."""
-    training = dataclasses.replace(work.setup.training, epochs=1)
+def images_per_second(work: Workload, desk: Desk) -> float:
+    """Of training steps, timed over two batches after two to warm up."""
+    training = dataclasses.replace(work.setup.training, epochs=2)
     labels, count = work.setup.data.labels, BATCHES * min(training.batch_size, len(work.setup.data) // BATCHES)
     classifier, inputs = _classifier(work)
     parts = Parts(Source(inputs, labels, np.arange(count)), Source(inputs, labels, np.arange(2)), {})
-    augmentation, seconds = build_chain(augmentation_names(work.setup, work.recipe)), 0.0
+    speeds: list[float] = []
     with TemporaryDirectory() as folder, torch.random.fork_rng(devices=[]), cpu_threads(desk.threads):
-        for attempt in range(2):
-            began = time.perf_counter()
-            fit(
-                classifier,
-                parts,
-                training,
-                augmentation,
-                seed=0,
-                label="forecast",
-                checkpoint_file=Path(folder) / f"{attempt}.safetensors",
-                fabric=desk.fabric(training.precision),
-            )
-            seconds = time.perf_counter() - began
-    return seconds / count
+        fit(
+            classifier,
+            parts,
+            training,
+            build_chain(augmentation_names(work.setup, work.recipe)),
+            seed=0,
+            label="forecast",
+            checkpoint_file=Path(folder) / "checkpoint.safetensors",
+            fabric=desk.fabric(training.precision),
+            on_epoch=lambda report: speeds.append(report.images_per_second),
+        )
+    return speeds[-1]
 
 
 def _classifier(work: Workload) -> tuple[Classifier, NDArray]:

@@ -54,9 +54,10 @@ def reproduce(
         announce: told how many runs there are to do, and the forecast of their seconds.
     """
     left = unfinished(chosen, out)
+    seconds = forecast(left, desk)
     try:
         if left:
-            announce(len(left), forecast(left, desk))
+            announce(len(left), sum(seconds.values()))
         with crew if left else nullcontext():
             while left:
                 before, left = len(left), work_through(left, out, desk)
@@ -71,7 +72,7 @@ def reproduce(
         write_json(out / SUMMARY, about)
         page = document(paper, lines, about).write(out)
     left = unfinished(chosen, out)
-    return Outcome(len(chosen), len(chosen) - len(left), forecast(left, desk), page)
+    return Outcome(len(chosen), len(chosen) - len(left), sum(seconds[task.hash] for task in left), page)
 
 
 def work_through(tasks: Sequence[Task], out: Path, desk: Desk) -> list[Task]:
