@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import doctest
 
 import pytest
@@ -9,7 +10,9 @@ import pytest
 from afield.evaluation import Estimate, estimate
 from afield.experiments.papers import verdict
 from afield.experiments.papers.combined import BASE, default_recipe
+from afield.experiments.papers.flattening import SCRATCH, TUNED, verdicts
 from afield.experiments.papers.verdict import differences, judge_difference, judge_value
+from afield.training import PROTOCOLS
 
 
 def between(low: float, high: float) -> Estimate:
@@ -105,3 +108,35 @@ def test_the_default_recipe_is_the_largest_gain_that_harms_nowhere():
     assert default_recipe(gains)[0] == "c"  # (5 + 0) / 2 = 2.5 points
     assert default_recipe({"two": gains["two"]})[0] == BASE
     assert default_recipe({})[0] == BASE
+
+
+def line(study: str, recipe: str, seed: int, accuracy: float) -> dict:
+    """A line of two unseen domains, one two points above and one two points below this accuracy."""
+    test = {"art_painting": accuracy + 0.02, "sketch": accuracy - 0.02}
+    config = {
+        "backbone": {"name": "resnet18", "stem": "standard", "weights": "file", "freeze": False},
+        "data": {"image_size": 224},
+        "training": dataclasses.asdict(PROTOCOLS["flattening_paper"]),
+    }
+    measured = {name: {"accuracy": value, "ece": 0.1} for name, value in test.items()}
+    return {"study": study, "recipe": recipe, "seed": seed, "test": measured, "config": config}
+
+
+def test_verdicts_of_paper_a_come_from_the_study_in_which_a_system_runs():
+    accuracies = {"erm": (0.80, 0.81, 0.805), "flattening 0.5": (0.82, 0.825, 0.822)}
+    lines = [line(TUNED, name, seed, value) for name, of in accuracies.items() for seed, value in enumerate(of)]
+    lines += [line(SCRATCH, name, seed, 0.3) for name in ("erm", "flattening 0.5") for seed in range(3)]
+    lines += [line(SCRATCH, "jigen", seed, value) for seed, value in enumerate((0.28, 0.29, 0.27))]
+    found = {row[0]: row for row in verdicts(lines).tables[0].rows}
+    # + 0.02, 0.015, 0.017: mean 0.01733, sd 0.00252, interval 0.01733 -+ 4.303 * 0.00252 / sqrt(3)
+    assert found["table 2: flattening 0.5 − CE, average"][1:] == ("+1.60", "+1.7 ± 0.3 [+1.1, +2.4]", "3", "reproduced")
+    jigen = found["table 1: flattening 0.5 − JiGen, average (PACS, from scratch)"]
+    assert jigen[2:] == ("+2.0 ± 1.0 [-0.5, +4.5]", "3", "not reproduced (the interval holds zero)")
+    assert found["table 1: flattening 0.5 − MASF, average"][2:] == ("–", "0", "not run")
+    # 0.82233 -+ 4.303 * 0.00252 / sqrt(3) holds 0.8222; art_painting, two points above, does not hold 0.8235
+    assert found["table 1: flattening 0.5, average"][4] == "reproduced"
+    assert found["table 1: flattening 0.5, art_painting"][4] == "not reproduced"
+    assert found["table 1: flattening 0.5, photo"][4] == "not run"
+    lines[0]["config"]["training"]["epochs"] = 3
+    found = {row[0]: row for row in verdicts(lines).tables[0].rows}
+    assert found["table 1: flattening 0.5, average"][4] == "not comparable (epochs 3, not 30)"

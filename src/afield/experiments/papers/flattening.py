@@ -56,6 +56,9 @@ PROTOCOL = {
 }
 """Section 4. Not held against a run, but on the page: 5 runs, and images that are re-encoded."""
 
+TUNED, FROZEN, SCRATCH = "PACS, fine-tuned", "PACS, frozen", "PACS, from scratch"
+"""Studies; systems that need images train from scratch where there is no fine-tuning."""
+
 CROSS_ENTROPY = Recipe("erm")
 LAMBDAS = (0.25, 0.5, 1.0, 2.0, 4.0)
 RIVALS = ("label_smoothing", "complement_entropy", "confidence_penalty")
@@ -106,12 +109,16 @@ def studies(place: Place, scale: Scale) -> Iterator[Study]:
     many, few = scale.seeds
     if scale.tuned:
         yield _tuned(place, few)
+    featured: tuple[Recipe, ...] = ()
     if scale.frozen:
-        yield _frozen(place, scale, many)
+        frozen = _frozen(place, scale, many)
+        featured = frozen.recipes
+        yield frozen
     if scale.scratch:
         training = choose_training("scratch", epochs=scale.scratch, precision="bf16")
         setup = Setup(pacs(place.data, 32), BackboneConfig("resnet8"), False, Validation(), training)
-        yield Study("PACS, from scratch", setup, (CROSS_ENTROPY, flattening(0.5)), few)
+        of_images = [recipe for recipe in competitors(setup) if recipe not in featured]
+        yield Study(SCRATCH, setup, (CROSS_ENTROPY, flattening(0.5), *of_images), few)
     network, stem, train, test, epochs = scale.corrupted
     pictures = digits() if scale.stand_in else cifar(place.data, "cifar10")
     data = with_corruptions(pictures.subset(train, test))
@@ -129,7 +136,7 @@ def _tuned(place: Place, count: int) -> Study:
     data = pacs(place.data, 224)
     setup = Setup(data, backbone, False, Validation(), choose_training("flattening_paper", precision="bf16"))
     recipes = (CROSS_ENTROPY, flattening(0.5), flattening(1.0), *competitors(setup))
-    return Study("PACS, fine-tuned", setup, recipes, count, wrong_classes=True)
+    return Study(TUNED, setup, recipes, count, wrong_classes=True)
 
 
 def _frozen(place: Place, scale: Scale, count: int) -> Study:
@@ -141,7 +148,7 @@ def _frozen(place: Place, scale: Scale, count: int) -> Study:
         backbone, training = BackboneConfig(PACKAGE_BACKBONE, weights=PACKAGE), choose_training("frozen")
     setup = Setup(data, backbone, True, Validation(), training)
     recipes = (CROSS_ENTROPY, *map(flattening, scale.lambdas), *(RECIPES[name] for name in RIVALS), *competitors(setup))
-    return Study("PACS, frozen", setup, recipes, count, wrong_classes=True)
+    return Study(FROZEN, setup, recipes, count, wrong_classes=True)
 
 
 def competitors(setup: Setup) -> tuple[Recipe, ...]:
@@ -158,7 +165,7 @@ def sections(lines: Sequence[Line]) -> Sequence[Section]:
 def _main(lines: Sequence[Line]) -> str:
     """The study that stands beside the paper's tables."""
     studies_there = [line["study"] for line in lines]
-    return next((name for name in ("PACS, fine-tuned", "PACS, frozen") if name in studies_there), "PACS, frozen")
+    return next((name for name in (TUNED, FROZEN) if name in studies_there), FROZEN)
 
 
 def _of(
@@ -182,7 +189,9 @@ def verdicts(lines: Sequence[Line]) -> Section:
 
     def claim(place: str, value: float | None, first: str, second: str) -> None:
         """A difference in print, or one that is only said to be above zero."""
-        ours = seeds.paired(_of(lines, study, first), _of(lines, study, second))
+        where = study if _of(lines, study, second) or not _of(lines, SCRATCH, second) else SCRATCH
+        ours = seeds.paired(_of(lines, where, first), _of(lines, where, second))
+        place = place if where == study else f"{place} ({where})"
         printed = "above 0" if value is None else f"{100 * value:+.2f}"
         judged.append(Judged(place, printed, ours, judge_difference(value or 1.0, ours), "+"))
 
@@ -197,7 +206,7 @@ def verdicts(lines: Sequence[Line]) -> Section:
         for part, value in zip((*DOMAINS, None), printed or (), strict=False):
             add(f"table 1: {name}, {part or 'average'}", value, recipe, part)
     unprinted = [
-        name for recipe, (name, printed) in SYSTEMS.items() if printed is None and not _of(lines, study, recipe)
+        name for recipe, (name, printed) in SYSTEMS.items() if printed is None and recipe not in seeds.names(lines)
     ]
     text = (
         "PACS is re-encoded (JPEG of quality 88, sketch lossless) and squashed to the image size; validation images "
@@ -230,9 +239,10 @@ def tables(lines: Sequence[Line]) -> Iterator[Section]:
                 )
             )
         if study == _main(lines):
-            there = seeds.names(inside)
-            blank = [""] * (len(unseen) + 4)
-            rows += [(f"{name} (not run)", *blank) for recipe, (name, _) in SYSTEMS.items() if recipe not in there]
+            there, anywhere, blank = seeds.names(inside), seeds.names(lines), [""] * (len(unseen) + 4)
+            for recipe, (name, _) in SYSTEMS.items():
+                if recipe not in there:
+                    rows.append((f"{name} ({f'see {SCRATCH}' if recipe in anywhere else 'not run'})", *blank))
         title = "Table 1: one domain left out at a time" if study == _main(lines) else f"Beyond the paper: {study}"
         caption = f"{study}: {set_up(inside[0])} n = {len({line['seed'] for line in inside})} seeds."
         header = ("recipe", *unseen, "average", "− erm", "ECE, average", "ECE − erm")
