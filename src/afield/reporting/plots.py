@@ -63,6 +63,7 @@ def curves_with_intervals(
             axes.set_xscale("log")
             axes.set_xticks(positions, [f"{position:g}" for position in positions])
             axes.minorticks_off()
+            axes.set_xlim(positions[0] / 1.4, positions[-1] * 1.4)
         axes.set_xlabel(x)
         axes.set_ylabel(y)
         axes.yaxis.set_major_locator(MaxNLocator(6))
@@ -171,7 +172,7 @@ def plane(
         axes.contourf(x, y, winner, levels=levels, cmap=chosen, alpha=0.13)
         for place, name in enumerate(classes):
             inside = points[labels == place]
-            axes.plot(*inside.T, ".", color=PALETTE[place], markersize=3, alpha=0.7, markeredgewidth=0, label=name)
+            axes.plot(*inside.T, ".", color=PALETTE[place], markersize=4, alpha=0.7, markeredgewidth=0, label=name)
             tip = 0.9 * reach * weights[place] / np.linalg.norm(weights[place])
             axes.annotate("", tip, (0, 0), arrowprops={"arrowstyle": "-|>", "color": PALETTE[place], "linewidth": 1.6})
         axes.set_xlim(-reach, reach)

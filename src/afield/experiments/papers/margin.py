@@ -64,8 +64,8 @@ PLANE = (
     Recipe("sphereface x 2", "sphereface", {"margin_multiplier": 2.0}),
     Recipe("arcface 0.5 rad", "arcface", {"margin_rad": 0.5}),
 )
-DRAWN, SHOWN_CLASSES = 200, (3, 5, 8)
-"""Test images of a class that figure 1 shows, and the classes: cat, dog and ship of CIFAR-10."""
+DRAWN, SHOWN_CLASSES = 200, (0, 1, 6)
+"""Test images of a class that figure 1 shows, and the classes: airplane, automobile and frog of CIFAR-10."""
 
 
 @dataclass(frozen=True)
@@ -282,7 +282,7 @@ def many_classes(lines: Sequence[Line]) -> Judged:
     return Judged(place, "−", ours, judge_difference(-1.0, ours), "+")
 
 
-def tables(lines: Sequence[Line]) -> Section:
+def tables(lines: Sequence[Line]) -> Section | None:
     """mAP and top-1 of every objective, by data and network, each beside cross-entropy."""
     shown = []
     for study in dict.fromkeys(line["study"] for line in lines):
@@ -304,7 +304,7 @@ def tables(lines: Sequence[Line]) -> Section:
             rows.append((name, cells[0], gains[0], cells[1], gains[1], cells[2]))
         caption = f"{study}: {set_up(inside[0])} n = {len({line['seed'] for line in inside})} seeds."
         shown.append(Table(caption, ("objective", "mAP", "− CE", "top-1", "− CE", "ECE"), rows))
-    return Section("Tables 1 and 2: mAP and top-1", tables=tuple(shown))
+    return Section("Tables 1 and 2: mAP and top-1", tables=tuple(shown)) if shown else None
 
 
 def _swept(lines: Sequence[Line]) -> list[str]:
@@ -466,7 +466,7 @@ def first_figure(lines: Sequence[Line]) -> Section | None:
     text = (
         "Test images of three classes as a network with two features sees them; shaded: where each class is predicted; "
         "arrows: class vectors. A linear head draws its boundaries by products and bias, the others by angle alone; "
-        "with a margin the classes keep a distance in angle from the boundary.",
+        "a margin asks of every class that it keep a distance in angle from the boundary.",
     )
     return Section("Figure 1: decision boundaries and margins of three classes", text, figures=tuple(figures))
 
