@@ -36,7 +36,6 @@ from torch.utils.data import DataLoader
 from torchvision.datasets import ImageFolder
 from torchvision.transforms import v2
 
-from afield.allocation import keep_freed_memory
 from afield.augment import Chain, ColorJitter, RandomResizedCrop, normalize
 from afield.data import load
 from afield.experiments.provenance import provenance
@@ -57,8 +56,7 @@ class Ready(Chain):
 
 
 def our_batches(folder: str, size: int, batch: int) -> Iterator[Tensor]:
-    """Epoch after epoch, from the cache, as the commands do it."""
-    keep_freed_memory()
+    """Epoch after epoch, from the cache."""
     data = load(folder, image_size=size)
     source = Source(data.images, data.labels, np.arange(len(data)))
     augmentation = Ready([RandomResizedCrop(scale=SCALE), ColorJitter(*JITTER)])

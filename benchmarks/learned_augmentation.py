@@ -14,200 +14,32 @@ of an augmentor are on validation images.
 from __future__ import annotations
 
 import argparse
-import copy
 import dataclasses
 import json
-import math
 import time
 from collections import Counter
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from lightning_fabric import Fabric
 
-from afield.algorithms import ERM
-from afield.augment import (
-    AffineAugmentor,
-    AffineBounds,
-    Augmentation,
-    AugmentorConfig,
-    RandomAffine,
-    build_chain,
-    compose,
-    identity_distance,
-)
-from afield.augmentors import AffineSettings, learn_affine
-from afield.classifier import Classifier
-from afield.data import ImageSet, Validation, load, make_fold
-from afield.evaluation import accuracy, diagnose, estimate, paired_difference
-from afield.experiments.build import build_classifier
-from afield.experiments.provenance import provenance
-from afield.experiments.recipes import Recipe
+from afield.data import ImageSet, Validation, load
+from afield.evaluation import diagnose, estimate, paired_difference
+from afield.experiments.papers.stages import BASELINE, DEFAULT, EVERY_IMAGE, LEARNED, MATCHED, MATCHED_EVERY, Stages
+from afield.experiments.papers.tasks import Desk
 from afield.experiments.setup import Setup, choose_training
-from afield.experiments.stages import Predictor
 from afield.models import BackboneConfig
-from afield.records import read_json, seed_for, write_json, write_jsonl
-from afield.training import Parts, Source, Training, fit, predict
+from afield.records import seed_for, write_json, write_jsonl
 
-BASELINE, DEFAULT, EVERY_IMAGE = "none", "default", "default, on every image"
-MATCHED, MATCHED_EVERY = "random affine, matched", "random affine, matched, on every image"
 SIZE = {"images": 6000, "epochs": (12, 10, 16), "seeds": (10, 5, 3), "backbone": BackboneConfig("resnet8")}
 QUICK = {"images": 500, "epochs": (1, 1, 1), "seeds": (1, 1, 1)}
 FULL = {"images": 50_000, "epochs": (100, 50, 100), "seeds": (3, 3, 3), "backbone": BackboneConfig("resnet18", "small")}
-
-EVERY = AugmentorConfig(probability=1.0)
-"""Every image is transformed, not half of them."""
-FREE = dataclasses.replace(EVERY, form="free", draw="point")
-"""The paper's: six free numbers, one transformation an image."""
-PAPER = AffineSettings(augmentor=FREE, sign="printed", discriminator="saturating", recognised=None, refresh=False)
-CORRECTED = dataclasses.replace(PAPER, sign="corrected")
-BOUNDED = dataclasses.replace(CORRECTED, augmentor=dataclasses.replace(EVERY, draw="point"), discriminator="none")
-SPREAD = dataclasses.replace(BOUNDED, augmentor=EVERY)
-FROZEN = AffineSettings(augmentor=EVERY, refresh=False)
-
-LEARNED: dict[str, AffineSettings] = {
-    "printed sign + D": PAPER,
-    "corrected sign + D": CORRECTED,
-    "corrected, non-saturating D": dataclasses.replace(CORRECTED, discriminator="non_saturating"),
-    "bounded, no D": BOUNDED,
-    "bounded, noise input": dataclasses.replace(BOUNDED, augmentor=dataclasses.replace(EVERY, draw="noise")),
-    "distribution": SPREAD,
-    "distribution, target entropy": dataclasses.replace(SPREAD, target_entropy=0.6),
-    "distribution, fixed teacher weight": dataclasses.replace(SPREAD, recognised=0.9, recognition_weight=1.0),
-    "distribution, adaptive teacher": FROZEN,
-    "every image, no spread reward": AffineSettings(augmentor=EVERY, spread_weight=0.0),
-    "every image, more entropy": AffineSettings(augmentor=EVERY, entropy_weight=5.0, spread_weight=0.02),
-    "every image, recognised 0.8": AffineSettings(augmentor=EVERY, recognised=0.8),
-    EVERY_IMAGE: AffineSettings(augmentor=EVERY),
-    DEFAULT: AffineSettings(),
-}
-"""The paper's way, then one remedy after another."""
 
 RIVALS = (BASELINE, DEFAULT, MATCHED, "trivialaugment")
 """What the question is about; these have the most seeds."""
 FIRST = ("printed sign + D", "corrected sign + D", "random_affine", "mixup", "cutout", EVERY_IMAGE, MATCHED_EVERY)
 """The paper's way and other augmentations. All others are remedies that were tried, and have the fewest seeds."""
-
-
-@dataclass(frozen=True)
-class Study:
-    """All that the arms of one seed share."""
-
-    data: ImageSet
-    setup: Setup
-    second_epochs: int
-    tuning: Training
-    work: Path
-    fabric: Fabric
-
-    def parts(self, seed: int) -> tuple[Parts, Source]:
-        """Training and validation images, and the test images, which nothing is selected on."""
-        fold = make_fold(self.data, ("test",), self.setup.validation, seed)
-        source = {"train": fold.train, "val": fold.val, "test": fold.tests["test"]}
-        train, val, test = (Source(self.data.images, self.data.labels, source[name]) for name in source)
-        return Parts(train, val, {}), test
-
-    def train(
-        self, classifier: Classifier, training: Training, augmentation: Augmentation, seed: int, to: Path
-    ) -> float:
-        """Train a classifier in place, resumably; the validation accuracy of the last epoch."""
-        parts = self.parts(seed)[0]
-        progress = fit(
-            ERM(classifier, parts.train.domain_sizes),
-            parts,
-            training,
-            augmentation,
-            seed=seed,
-            label=to.stem,
-            checkpoint_file=to,
-            fabric=self.fabric,
-        )
-        return float(progress.epochs[-1]["validation"]["accuracy"])
-
-    def first(self, seed: int) -> Classifier:
-        """Stage one's classifier, trained once a seed."""
-        classifier = build_classifier(self.setup, Recipe("erm"), seed)
-        self.train(classifier, self.setup.training, build_chain("none"), seed, self.work / f"first-{seed}.safetensors")
-        return classifier
-
-    def run(self, arm: str, seed: int) -> dict[str, Any]:
-        """The record of one arm."""
-        file = self.work / "arms" / f"{seed}-{arm.replace(' ', '_')}.json"
-        if file.exists():
-            return read_json(file)
-        classifier, (parts, test) = self.first(seed), self.parts(seed)
-        augmentation, learned = self.augmentation(arm, seed, classifier, parts)
-        began, checkpoint = time.process_time(), file.with_suffix(".safetensors")
-        tuned = copy.deepcopy(classifier)
-        validation = self.train(tuned, self.tuning, augmentation, seed_for("tuning", seed), checkpoint)
-        seconds = time.process_time() - began
-        logits = predict(tuned, test, batch_size=500, fabric=self.fabric).numpy()
-        record = {
-            "arm": arm,
-            "seed": seed,
-            "accuracy": accuracy(logits, test.labels[test.indices]),
-            "validation_accuracy": validation,
-            "tuning_cpu_s": round(seconds, 1),
-            **learned,
-            "images": {"train": len(parts.train), "validation": len(parts.val), "test": len(test)},
-            **provenance(),
-        }
-        write_json(file, record)
-        checkpoint.unlink()
-        return record
-
-    def augmentation(
-        self, arm: str, seed: int, classifier: Classifier, parts: Parts
-    ) -> tuple[Augmentation, dict[str, Any]]:
-        """An arm's augmentation, learned if it is a learned one, and what the record says of that."""
-        if arm in LEARNED:
-            settings = dataclasses.replace(LEARNED[arm], epochs=self.second_epochs)
-            file = self.work / "augmentors" / f"{seed}-{arm.replace(' ', '_')}.safetensors"
-            began = time.process_time()
-            learned = learn_affine(
-                Predictor(classifier),
-                parts.train,
-                {"validation": parts.val},
-                settings,
-                seed=seed,
-                checkpoint_file=file.with_suffix(".checkpoint"),
-                fabric=self.fabric,
-            )
-            learned.augmentor.write(file)
-            return learned.augmentor, {
-                "settings": dataclasses.asdict(settings),
-                "search_cpu_s": round(time.process_time() - began, 1),
-                "measures": learned.epochs[-1]["validation"],
-                "epochs": learned.epochs,
-            }
-        if arm in (MATCHED, MATCHED_EVERY):
-            default = AffineAugmentor.read(self.work / "augmentors" / f"{seed}-{DEFAULT}.safetensors")
-            affine, distance = matched(default, parts.val)
-            affine = dataclasses.replace(
-                affine, probability=EVERY.probability if arm == MATCHED_EVERY else default.config.probability
-            )
-            return affine, {"settings": dataclasses.asdict(affine), "measures": {"distance": distance}}
-        return build_chain(arm), {}
-
-
-def matched(augmentor: AffineAugmentor, source: Source) -> tuple[RandomAffine, float]:
-    """A random affine within the augmentor's bounds times a factor, of the same mean distance from the identity."""
-    generator = torch.Generator().manual_seed(seed_for("matched"))
-    images, _ = source.take(np.arange(min(len(source), 600)))
-    wanted = float(identity_distance(augmentor.sample(images, generator).theta).mean())
-    limits = augmentor.config.bounds.limits()
-    drawn = 2 * torch.rand(4000, 6, generator=generator) - 1
-    low, high = 0.0, 2.0
-    for _ in range(40):
-        factor = (low + high) / 2
-        below = float(identity_distance(compose(drawn * limits * factor)).mean()) < wanted
-        low, high = (factor, high) if below else (low, factor)
-    turn, scale, _, shear, shift, _ = (limits * low).tolist()
-    bounds = AffineBounds(math.degrees(turn), math.exp(scale), shear, shift / 2)
-    return RandomAffine(bounds, padding=augmentor.config.padding), wanted
 
 
 def subset(file: Path, images: int, folder: Path) -> ImageSet:
@@ -292,21 +124,20 @@ def main() -> None:
     first, second, third = size["epochs"]
     training = choose_training("scratch", epochs=first, batch_size=128, warmup=0.2, augment="none", precision="bf16")
     data = subset(args.data, size["images"], args.work)
-    study = Study(
-        data,
+    study = Stages(
         Setup(data, size["backbone"], False, Validation(), training),
         second,
         dataclasses.replace(training, epochs=third, learning_rate=training.learning_rate / 2),
         args.work,
-        Fabric(accelerator="auto", precision="bf16-mixed"),
     )
+    desk = Desk()
     arms = dict.fromkeys((*RIVALS, *FIRST, *LEARNED), size["seeds"][2])
     arms |= dict.fromkeys(FIRST, size["seeds"][1]) | dict.fromkeys(RIVALS, size["seeds"][0])
     until, records = time.monotonic() + args.time_budget, []
     for seed in args.seeds or range(max(arms.values())):
         for arm in args.arms or (arm for arm, seeds in arms.items() if seed < seeds):
             if time.monotonic() < until:
-                records.append(study.run(arm, seed))
+                records.append(study.run(arm, seed, desk))
                 print(f"seed {seed} {arm}: {100 * records[-1]['accuracy']:.2f} %", flush=True)
     write_jsonl(args.out / "records.jsonl", records)
     rows = summarise(records)

@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from afield.catalogue import REGISTRIES
+from afield.experiments.papers import PAPERS
+from afield.experiments.papers.paper import document
 
 ROOT = Path(__file__).parent.parent
 
@@ -89,7 +91,11 @@ def result_section(folder: Path) -> str:
 def results_page() -> str:
     """All committed comparisons."""
     sections = [result_section(path.parent) for path in sorted((ROOT / "results").glob("*/about.json"))]
-    return "# Results\n\nMade by `docs/make_tables.py` from the records under `results/`.\n\n" + "\n".join(sections)
+    head = (
+        "# Results\n\nMade by `docs/make_tables.py` from the records under `results/`. "
+        "The papers, table by table: [reproduction.md](reproduction.md).\n\n"
+    )
+    return head + "\n".join(sections)
 
 
 def study(name: str) -> dict[str, Any]:
@@ -256,6 +262,24 @@ def augmentation_page() -> str:
     return template
 
 
+def reproduction_page() -> str:
+    """Every committed reproduction of a paper, made anew from its records."""
+    sections = [(ROOT / "docs" / "reproduction.md.in").read_text()]
+    for name, paper in PAPERS.items():
+        folders = sorted(
+            path.parent
+            for path in (ROOT / "results").glob("reproduce-*/summary.json")
+            if json.loads(path.read_text())["paper"] == name
+        )
+        for folder in folders:
+            lines = [json.loads(line) for line in (folder / "records.jsonl").read_text().splitlines()]
+            page = document(paper, lines, json.loads((folder / "summary.json").read_text()))
+            sections.append(page.markdown(f"../results/{folder.name}"))
+        if not folders:
+            sections.append(f"## {paper.title}\n\nNot run yet: `afield reproduce {name} --size small --jobs 2`.\n")
+    return "\n".join(sections)
+
+
 def pages() -> dict[Path, str]:
     """Each file that holds something generated, as it should read."""
     readme, parts = ROOT / "README.md", ROOT / "docs" / "parts.md"
@@ -265,6 +289,7 @@ def pages() -> dict[Path, str]:
         readme: between(readme.read_text(), "recipes", registry_table("recipes")),
         parts: "# Parts\n\nMade by `docs/make_tables.py` from the registries.\n\n" + "\n".join(sections),
         ROOT / "docs" / "results.md": results_page(),
+        ROOT / "docs" / "reproduction.md": reproduction_page(),
         ROOT / "docs" / "margins.md": margins_page(),
         ROOT / "docs" / "augmentation.md": augmentation_page(),
     }

@@ -1,6 +1,6 @@
 """afield: image classifiers that hold up far afield.
 
-Verbs, with the options of the command line: `compare`, `train`, `evaluate`, `predict`, `export`, `report`,
+Verbs, with the options of the command line: `compare`, `train`, `evaluate`, `predict`, `export`, `report`, `reproduce`,
 `augment_search`, `augment_learn`, `augment_show`; and `load` for a trained model. Parts for anyone's own loop:
 `afield.augment`, `afield.losses`, `afield.heads`, `afield.Objective`.
 
@@ -21,6 +21,7 @@ from afield.commands import (
     Export,
     Predict,
     Report,
+    Reproduce,
     Train,
     as_function,
 )
@@ -40,6 +41,7 @@ evaluate = as_function(Evaluate)
 predict = as_function(Predict)
 export = as_function(Export)
 report = as_function(Report)
+reproduce = as_function(Reproduce)
 augment_learn = as_function(AugmentLearn)
 augment_show = as_function(AugmentShow)
 
@@ -62,6 +64,7 @@ __all__ = [
     "models",
     "predict",
     "report",
+    "reproduce",
     "train",
 ]
 

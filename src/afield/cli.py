@@ -13,7 +13,6 @@ from typing import Annotated, Any
 import tyro
 
 from afield import commands
-from afield.allocation import keep_freed_memory
 from afield.errors import InputError
 
 _AUGMENT = "Augmentations: learn one, search one, look at any."
@@ -31,6 +30,7 @@ Verb = (
     | Annotated[commands.Predict, tyro.conf.subcommand("predict", prefix_name=False)]
     | Annotated[commands.Export, tyro.conf.subcommand("export", prefix_name=False)]
     | Annotated[Augment, tyro.conf.subcommand("augment", prefix_name=False, description=_AUGMENT)]
+    | Annotated[commands.Reproduce, tyro.conf.subcommand("reproduce", prefix_name=False)]
     | Annotated[commands.Report, tyro.conf.subcommand("report", prefix_name=False)]
     | Annotated[commands.List, tyro.conf.subcommand("list", prefix_name=False)]
 )
@@ -40,7 +40,6 @@ def main(arguments: list[str] | None = None) -> None:
     """Run a verb. Wrong input ends with one line and exit code 2, an interrupt with 130."""
     # Threads of small nets wait for each other often: wait briefly, so that another job on the same cores can go on.
     os.environ.setdefault("GOMP_SPINCOUNT", "30000")
-    keep_freed_memory()
     warnings.formatwarning = lambda message, *_: f"afield: warning: {message}\n"
     config = (tyro.conf.OmitSubcommandPrefixes,)
     verb = tyro.cli(Verb, prog="afield", description=_DESCRIPTION, args=arguments, config=config)
@@ -99,6 +98,12 @@ def _show(verb: Any, result: Any) -> None:
                 f"{origin['seconds']['all']:.0f} s; use it as --augment {verb.file}",
                 soft_wrap=True,
             )
+        case commands.Reproduce():
+            out.print(f"report: {result.page}", soft_wrap=True)
+            if result.done < result.tasks:
+                left, time = result.tasks - result.done, console.in_words(result.seconds_left)
+                out.print(f"{left} of {result.tasks} runs are left, {time}; the same command goes on", soft_wrap=True)
+                sys.exit(commands.reproduce.UNFINISHED)
         case commands.Evaluate():
             print(json.dumps(result)) if verb.json else out.print(console.evaluation_table(result))
         case commands.Predict():

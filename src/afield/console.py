@@ -14,9 +14,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from afield.data import parts_of
-from afield.experiments.run import Run
 from afield.experiments.setup import Setup
-from afield.experiments.watcher import Watcher
+from afield.experiments.watcher import Labelled, Watcher
 from afield.records import exclusive
 from afield.reporting.learned import in_figures
 from afield.training import EpochReport
@@ -39,6 +38,10 @@ class ConsoleWatcher(Watcher):
         for line in data.leaks():
             self.console.print(f"[yellow]warning:[/] {line}")
 
+    def forecast(self, runs: int, seconds: float) -> None:
+        """Say what lies ahead."""
+        self.console.print(f"{runs} runs, {in_words(seconds)} one after the other", highlight=False)
+
     def decode(self, done: int, total: int) -> None:
         """Images decoded so far; a total of 0 is one that is not known."""
         self._show("decoding images", done, total)
@@ -47,7 +50,7 @@ class ConsoleWatcher(Watcher):
         """Images whose features are extracted so far."""
         self._show("extracting features", done, total)
 
-    def run(self, index: int, total: int, run: Run) -> None:
+    def run(self, index: int, total: int, run: Labelled) -> None:
         """A run begins."""
         self._show("runs", index, total, run.label)
 
@@ -181,6 +184,15 @@ def interval(value: dict[str, Any], sign: str = "") -> str:
         return mean
     low, high = value["ci95"]
     return f"{mean} [{100 * low:{sign}.1f}, {100 * high:{sign}.1f}]"
+
+
+def in_words(seconds: float) -> str:
+    """``about 40 s``, ``about 12 min`` or ``about 3.5 h``, of training."""
+    if seconds < 90:
+        return f"about {seconds:.0f} s of training"
+    return (
+        f"about {seconds / 60:.0f} min of training" if seconds < 5400 else f"about {seconds / 3600:.1f} h of training"
+    )
 
 
 def output() -> Console:

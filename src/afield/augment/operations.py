@@ -91,7 +91,8 @@ def _apply_steps(images: Tensor, draws: Draws, interpolation: Interpolation) -> 
     if together > 1:
         _put(_step_by_step(images, draws, interpolation, together), found)
         return found
-    for place, (image, kinds, magnitudes) in enumerate(zip(images.split(1), draws.kind.tolist(), draws.magnitude)):
+    steps = zip(images.split(1), draws.kind.tolist(), draws.magnitude, strict=True)
+    for place, (image, kinds, magnitudes) in enumerate(steps):
         image = image.contiguous()
         for step, magnitude in zip(kinds, magnitudes.split(1), strict=True):
             image = _operate_alike(image, [step], magnitude, interpolation)

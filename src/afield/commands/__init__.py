@@ -8,6 +8,7 @@ from afield.commands.comparison import Compare
 from afield.commands.model import Evaluate, Export, Predict, Train
 from afield.commands.options import as_function
 from afield.commands.reading import List, Report
+from afield.commands.reproduce import Reproduce
 from afield.commands.search import AugmentSearch
 
 __all__ = [
@@ -20,6 +21,7 @@ __all__ = [
     "List",
     "Predict",
     "Report",
+    "Reproduce",
     "Train",
     "as_function",
 ]

@@ -2,7 +2,13 @@
 
 from afield.evaluation.collapse import diagnose
 from afield.evaluation.dagan_collapse import diagnose_dagan
-from afield.evaluation.metrics import accuracy, confusion, mean_average_precision, non_target_probabilities
+from afield.evaluation.metrics import (
+    accuracy,
+    confusion,
+    expected_calibration_error,
+    mean_average_precision,
+    non_target_probabilities,
+)
 from afield.evaluation.selection import SELECTIONS
 from afield.evaluation.statistics import Estimate, estimate, paired_difference
 
@@ -14,6 +20,7 @@ __all__ = [
     "diagnose",
     "diagnose_dagan",
     "estimate",
+    "expected_calibration_error",
     "mean_average_precision",
     "non_target_probabilities",
     "paired_difference",

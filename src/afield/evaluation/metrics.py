@@ -1,4 +1,4 @@
-"""How good predictions are: accuracy, mean average precision, confusion, the shape of the wrong classes. NumPy."""
+"""How good predictions are: accuracy, average precision, calibration, confusion, the wrong classes' shape. NumPy."""
 
 from __future__ import annotations
 
@@ -30,6 +30,24 @@ def confusion(logits: Floats, labels: Labels) -> NDArray[np.int64]:
     """Counts ``[K, K]``: true class by row, predicted class by column."""
     classes = logits.shape[1]
     return np.bincount(labels * classes + logits.argmax(axis=1), minlength=classes**2).reshape(classes, classes)
+
+
+def expected_calibration_error(logits: Floats, labels: Labels, *, bins: int = 15) -> float:
+    """How far confidence is from accuracy, as a fraction: the mean gap over equal bins of confidence, by their size.
+
+    Args:
+        logits: ``[N, K]``; the confidence is the largest softmax probability.
+        labels: ``[N]``.
+        bins: of equal width.
+
+    References:
+        Guo et al., "On Calibration of Modern Neural Networks", ICML 2017, equation 3.
+    """
+    confidence = softmax(logits.astype(np.float64), axis=1).max(axis=1)
+    right = logits.argmax(axis=1) == labels
+    place = np.minimum((confidence * bins).astype(np.int64), bins - 1)
+    gaps = np.bincount(place, weights=right - confidence, minlength=bins)
+    return float(np.abs(gaps).sum() / len(labels))
 
 
 def non_target_probabilities(logits: Floats, labels: Labels, label: int) -> Floats:

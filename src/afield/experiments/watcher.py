@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from afield.training import EpochReport
 
 if TYPE_CHECKING:
-    from afield.experiments.run import Run
     from afield.experiments.setup import Setup
+
+
+class Labelled(Protocol):
+    """A run, or another piece of work."""
+
+    @property
+    def label(self) -> str:
+        """Names it for people."""
+        ...
 
 
 class Watcher:
@@ -23,7 +31,7 @@ class Watcher:
     def features(self, done: int, total: int) -> None:
         """Of so many images the features are extracted."""
 
-    def run(self, index: int, total: int, run: Run) -> None:
+    def run(self, index: int, total: int, run: Labelled) -> None:
         """The run of this index begins."""
 
     def epoch(self, report: EpochReport) -> None:

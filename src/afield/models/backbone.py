@@ -11,7 +11,7 @@ import timm
 from torch import nn
 
 from afield.errors import InputError, first_line, unknown_name
-from afield.models.resnet8 import ResNet8
+from afield.models.resnet8 import PlaneResNet8, ResNet8
 from afield.models.stem import use_small_stem
 from afield.models.weights import PACKAGE, load_weights, weights_digest
 from afield.registry import Registry
@@ -24,6 +24,13 @@ BACKBONES.add(
     lambda: ResNet8(width=16),
     summary="Eight layers, 64 features: trains on a CPU at 16 to 64 px.",
     reference="He et al., Deep Residual Learning, CVPR 2016, section 4.2.",
+)
+
+BACKBONES.add(
+    "resnet8_plane",
+    PlaneResNet8,
+    summary="ResNet-8 with 2 features, to draw what a head learns.",
+    reference="Wen et al., A Discriminative Feature Learning Approach, ECCV 2016, figure 2.",
 )
 
 OWN_IMAGE_SIZE = 64

@@ -51,3 +51,18 @@ class ResNet8(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         """Images ``[B, 3, H, W]`` -> features ``[B, num_features]``."""
         return self.pool(self.stages(self.stem(images)))
+
+
+class PlaneResNet8(nn.Module):
+    """A ResNet-8 whose features are points of a plane, to draw what a head learns: images -> ``[B, 2]``."""
+
+    num_features = 2
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.backbone = ResNet8(width=16)
+        self.plane = nn.Linear(self.backbone.num_features, self.num_features)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Images ``[B, 3, H, W]`` -> features ``[B, 2]``."""
+        return self.plane(self.backbone(images))

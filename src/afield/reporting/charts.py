@@ -38,7 +38,7 @@ PALETTE = (
 """Contrast near 3 or more to white and to near-black; far apart to the colour-blind too."""
 
 INK = "#010203"
-"""Stands for the page's text colour until `_svg` replaces it."""
+"""Stands for the page's text colour until `to_svg` replaces it."""
 
 STYLE: Any = {
     "axes.edgecolor": INK,
@@ -96,7 +96,7 @@ def interval_plot(
         baseline: name of a recipe.
     """
     with style.context(["default", STYLE]):
-        figure, axes = _panel(0.5 + 0.24 * len(estimates))
+        figure, axes = panel(0.5 + 0.24 * len(estimates))
         if baseline is not None:
             axes.axvline(100 * estimates[baseline]["mean"], color=INK, alpha=0.5, linewidth=1, linestyle=":")
         for row, (recipe, estimate) in enumerate(estimates.items()):
@@ -106,14 +106,14 @@ def interval_plot(
                 axes.plot([low, high], [row, row], color=colour[recipe], linewidth=2, solid_capstyle="round")
             axes.plot(mean, row, "o", color=colour[recipe], markersize=5.5, clip_on=False)
             axes.text(1.03, row, f"{mean:.1f}", transform=axes.get_yaxis_transform(), va="center_baseline")
-        axes.set_yticks(range(len(estimates)), [_short(recipe) for recipe in estimates])
+        axes.set_yticks(range(len(estimates)), [short(recipe) for recipe in estimates])
         axes.set_ylim(len(estimates) - 0.4, -0.6)
         axes.spines.left.set_visible(False)
         axes.set_xlim(*limits)
         axes.xaxis.set_major_locator(MaxNLocator(5))
         axes.set_xlabel("%")
         axes.grid(axis="x")
-        return _svg(figure, key, label)
+        return to_svg(figure, key, label)
 
 
 class Curves(NamedTuple):
@@ -141,7 +141,7 @@ def learning_curves(
         colour: by recipe.
     """
     with style.context(["default", STYLE]):
-        figure, axes = _panel(2.5)
+        figure, axes = panel(2.5)
         for recipe, (validation, unseen, before) in curves.items():
             epochs = before + np.arange(1, validation.shape[1] + 1)
             dot = "o" if len(epochs) == 1 else None
@@ -156,7 +156,7 @@ def learning_curves(
         axes.set_xlabel("epoch")
         axes.set_ylabel("accuracy, %")
         axes.grid(axis="y")
-        return _svg(figure, key, label)
+        return to_svg(figure, key, label)
 
 
 def measure_curves(
@@ -173,7 +173,7 @@ def measure_curves(
         colour: by part.
     """
     with style.context(["default", STYLE]):
-        figure, axes = _panel(2.1)
+        figure, axes = panel(2.1)
         for part, rows in lines.items():
             for values, dashes in zip(rows, ("-", (0, (3, 2))), strict=False):
                 axes.plot(values, color=colour[part], linewidth=1.5, linestyle=dashes)
@@ -187,7 +187,7 @@ def measure_curves(
         axes.set_xlabel("epoch")
         axes.set_ylabel(unit)
         axes.grid(axis="y")
-        return _svg(figure, key, label)
+        return to_svg(figure, key, label)
 
 
 def wrong_class_bars(
@@ -211,31 +211,32 @@ def wrong_class_bars(
     thickness = min(0.8, 0.32 * len(probabilities)) / len(probabilities)
     groups = np.arange(len(classes))
     with style.context(["default", STYLE]):
-        figure, axes = _panel(0.5 + len(classes) * max(0.24, 0.055 * len(probabilities)))
+        figure, axes = panel(0.5 + len(classes) * max(0.24, 0.055 * len(probabilities)))
         for place, (recipe, values) in enumerate(probabilities.items()):
             offset = (place - (len(probabilities) - 1) / 2) * thickness
             axes.barh(groups + offset, values, 0.9 * thickness, color=colour[recipe], linewidth=0)
-        axes.set_yticks(groups, [_short(name) for name in classes])
+        axes.set_yticks(groups, [short(name) for name in classes])
         axes.set_ylim(len(classes) - 0.4, -0.6)
         axes.set_xlim(0, longest)
         axes.xaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
         axes.set_xlabel("mean probability")
         axes.grid(axis="x")
         axes.set_axisbelow(True)
-        return _svg(figure, key, label)
+        return to_svg(figure, key, label)
 
 
-def _panel(height: float) -> tuple[Figure, Axes]:
+def panel(height: float) -> tuple[Figure, Axes]:
+    """A figure as wide as a phone, of this height in inches, with one pair of axes."""
     figure = Figure(figsize=(WIDTH, height), layout="constrained")
     return figure, figure.add_subplot()
 
 
-def _short(name: str, longest: int = 22) -> str:
+def short(name: str, longest: int = 22) -> str:
     """Both ends of a name that is too long for an axis."""
     return name if len(name) <= longest else f"{name[: longest // 2]}…{name[-longest // 2 + 1 :]}"
 
 
-def _svg(figure: Figure, key: str, label: str) -> str:
+def to_svg(figure: Figure, key: str, label: str) -> str:
     """The figure as an ``svg`` element for HTML: without size and namespaces, its ids those of no other."""
     buffer = io.BytesIO()
     with warnings.catch_warnings():
@@ -253,6 +254,6 @@ def _svg(figure: Figure, key: str, label: str) -> str:
                 element.set(name, f"{key}-{value}")
             else:
                 value = value.replace(INK, "currentColor").replace("url(#", f"url(#{key}-")
-                element.set(name, f"#{key}-{value[1:]}" if name == "href" else value)
+                element.set(name, f"#{key}-{value[1:]}" if name == "href" and value[0] == "#" else value)
     root.attrib = {"viewBox": root.attrib["viewBox"], "role": "img", "aria-label": label}
     return ElementTree.tostring(root, encoding="unicode")

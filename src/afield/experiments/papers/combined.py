@@ -1,0 +1,241 @@
+"""The papers together: flattening, an angular margin and learned augmentation, each alone, each pair, all three."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+
+from afield.data import Validation, load
+from afield.evaluation import Estimate, paired_difference
+from afield.experiments.papers import seeds
+from afield.experiments.papers.paper import Paper, Place, set_up
+from afield.experiments.papers.pictures import cifar, digits, fewer, pacs
+from afield.experiments.papers.seeds import Line
+from afield.experiments.papers.tasks import Study, Task
+from afield.experiments.recipes import Recipe
+from afield.experiments.setup import Setup, choose_training, keep_class
+from afield.models import BackboneConfig
+from afield.models.weights import PACKAGE, PACKAGE_BACKBONE
+from afield.reporting import plots
+from afield.reporting.document import Figure, Section, Table, point, said
+
+BASE = "erm"
+PARTS = ("flattening", "margin", "learned augmentation")
+COMBINATIONS = tuple(parts for size in range(len(PARTS) + 1) for parts in combinations(PARTS, size))
+LEVEL = 0.05
+"""Of error, shared among all comparisons with the base on one set of images."""
+
+
+def combination(parts: Sequence[str], learned: str, epochs: int) -> Recipe:
+    """Cross-entropy with these of the three parts, named after them.
+
+    Args:
+        parts: some of `PARTS`.
+        learned: the augmentation where it is learned: ``learned``, perhaps after others.
+        epochs: in which it is learned.
+    """
+    losses = {"cross_entropy": 1.0} | ({"complement_flattening": 0.5} if "flattening" in parts else {})
+    with_augmentor = {"augment": learned, "augment_options": {"epochs": epochs}}
+    return Recipe(
+        " + ".join(parts) or BASE,
+        head="arcface" if "margin" in parts else "linear",
+        losses=losses,
+        **(with_augmentor if "learned augmentation" in parts else {}),  # type: ignore[arg-type]
+    )
+
+
+@dataclass(frozen=True)
+class Scale:
+    """How large the experiment is.
+
+    Attributes:
+        seeds: on frozen features, and otherwise.
+        tuned: whether PACS is fine-tuned at 224 px.
+        domains: PACS images and epochs of a ResNet-8 at 32 px.
+        cifar: training and test images, and epochs, of a ResNet-8 on CIFAR-10.
+        learning: epochs in which an augmentation is learned.
+        stand_in: whether the digits take the place of PACS and CIFAR-10.
+    """
+
+    seeds: tuple[int, int]
+    tuned: bool
+    domains: tuple[int, int]
+    cifar: tuple[int, int, int]
+    learning: int
+    stand_in: bool = False
+
+
+SIZES = {
+    "smoke": Scale((2, 1), False, (200, 2), (120, 60, 2), 1, stand_in=True),
+    "small": Scale((5, 3), False, (2500, 8), (2500, 2000, 12), 5),
+    "full": Scale((5, 3), True, (9991, 30), (50_000, 10_000, 30), 10),
+}
+
+
+def tasks(place: Place) -> Sequence[Task]:
+    """Set of images by set of images."""
+    return [task for study in studies(place, SIZES[place.size]) for task in study.tasks()]
+
+
+def studies(place: Place, scale: Scale) -> Iterator[Study]:
+    """What is run."""
+    many, few = scale.seeds
+    if scale.stand_in:
+        frozen = Setup(
+            load("digits"), BackboneConfig("resnet8"), True, Validation(), choose_training("frozen", epochs=2)
+        )
+    else:
+        backbone = BackboneConfig(PACKAGE_BACKBONE, weights=PACKAGE)
+        frozen = Setup(pacs(place.data, 224), backbone, True, Validation(), choose_training("frozen"))
+    features = [parts for parts in COMBINATIONS if "learned augmentation" not in parts]
+    yield Study("PACS, frozen", frozen, tuple(combination(parts, "learned", 1) for parts in features), many)
+    images, epochs = scale.domains
+    domains = fewer(load("digits") if scale.stand_in else pacs(place.data, 32), images)
+    train, test, cifar_epochs = scale.cifar
+    pictures = digits() if scale.stand_in else cifar(place.data, "cifar10")
+    one = pictures.subset(train, test).image_set()
+    for name, data, length in (("PACS, from scratch", domains, epochs), ("CIFAR-10", one, cifar_epochs)):
+        training = choose_training(
+            "scratch", epochs=length, batch_size=64, warmup=0.2, augment="crop_flip", precision="bf16"
+        )
+        setup = Setup(data, BackboneConfig("resnet8"), False, Validation(), keep_class(training, data))
+        yield Study(name, setup, _all(setup, scale.learning), few)
+    if scale.tuned:
+        backbone = place.pretrained or BackboneConfig("resnet18", weights="pretrained")
+        training = choose_training("flattening_paper", precision="bf16")
+        setup = Setup(pacs(place.data, 224), backbone, False, Validation(), training)
+        yield Study("PACS, fine-tuned", setup, _all(setup, scale.learning), few)
+
+
+def _all(setup: Setup, learning: int) -> tuple[Recipe, ...]:
+    """All eight; the learned augmentation comes after the setup's own."""
+    chain = f"{setup.training.augment}+learned"
+    return tuple(combination(parts, chain, learning) for parts in COMBINATIONS)
+
+
+Gains = Mapping[str, Mapping[str, Estimate]]
+"""By set of images and recipe: the paired difference to the base, with an interval at the shared level."""
+
+
+def default_recipe(gains: Gains) -> tuple[str, str]:
+    """The recipe to start from, and why.
+
+    It is the one with the largest mean gain over all sets of images, among those that are told apart from the base to
+    the better on at least one set and to the worse on none; the base, if there is none.
+    """
+    everywhere = set.intersection(*(set(by_recipe) for by_recipe in gains.values())) if gains else set()
+    means = {}
+    for recipe in sorted(everywhere):
+        found = [by_recipe[recipe] for by_recipe in gains.values()]
+        intervals = [each.ci95 for each in found if each.ci95 is not None]
+        if any(low > 0 for low, _ in intervals) and not any(high < 0 for _, high in intervals):
+            means[recipe] = sum(each.mean for each in found) / len(found)
+    if not means:
+        return BASE, f"no other recipe is told apart from {BASE} to the better on one set and to the worse on none"
+    best = max(means, key=lambda recipe: means[recipe])
+    better = [name for name, by_recipe in gains.items() if (span := by_recipe[best].ci95) and span[0] > 0]
+    return best, (
+        f"{100 * means[best]:+.1f} points over the sets of images on average, told apart from {BASE} to the better on "
+        f"{', '.join(better)} and to the worse on none"
+    )
+
+
+def gains_of(lines: Sequence[Line]) -> dict[str, dict[str, Estimate]]:
+    """See `Gains`: the level of 95 % is shared among the recipes of a set (Bonferroni).
+
+    Where learned augmentation cannot apply, a recipe is the same as without it.
+    """
+    found: dict[str, dict[str, Estimate]] = {}
+    for study in dict.fromkeys(line["study"] for line in lines):
+        base, recipes = _average(lines, study, BASE), seeds.names(seeds.of(lines, study))
+        for recipe in recipes:
+            of_recipe = _average(lines, study, recipe)
+            common = sorted(base.keys() & of_recipe.keys())
+            if recipe != BASE and common:
+                pairs = [of_recipe[seed] for seed in common], [base[seed] for seed in common]
+                difference = paired_difference(*pairs, level=1 - LEVEL / (len(recipes) - 1))
+                found.setdefault(study, {})[recipe] = difference
+        inside = found.get(study, {})
+        for parts in COMBINATIONS[1:]:
+            without = " + ".join(part for part in parts if part != "learned augmentation") or BASE
+            same = Estimate(0.0, 0.0, len(base), (0.0, 0.0)) if without == BASE else inside.get(without)
+            if " + ".join(parts) not in recipes and same is not None and inside:
+                inside[" + ".join(parts)] = same
+    return found
+
+
+def _average(lines: Sequence[Line], study: str, recipe: str) -> seeds.BySeed:
+    """By seed, over the unseen parts; nothing while a part is missing."""
+    found, wanted = seeds.of(lines, study, recipe), seeds.parts(seeds.of(lines, study))
+    return seeds.values(found, "accuracy") if set(seeds.parts(found)) == set(wanted) else {}
+
+
+def sections(lines: Sequence[Line]) -> Sequence[Section]:
+    """The page."""
+    return [decision(lines), *tables(lines)]
+
+
+def decision(lines: Sequence[Line]) -> Section:
+    """Which recipe follows, and by which rule."""
+    gains = gains_of(lines)
+    recipe, why = default_recipe(gains)
+    rows = []
+    for parts in COMBINATIONS[1:]:
+        name = " + ".join(parts)
+        rows.append((name, *(_cell(lines, study, name, gains[study].get(name)) for study in gains)))
+    text = (
+        f"The default that follows: {recipe}; {why}.",
+        "The rule: epochs are selected on validation images of the training domains. Of the recipes that are told "
+        f"apart from {BASE} to the better on one set of images at least and to the worse on none, with paired "
+        "intervals at a level of 95 % shared among a set's recipes, the one of the largest mean gain is taken.",
+        "A head on frozen features sees no images, so that learned augmentation cannot apply: there a recipe counts as "
+        "the same without it.",
+        collapses(lines),
+    )
+    caption = f"Accuracy, − {BASE}: paired over seeds, with intervals at the shared level."
+    return Section("Which recipe follows", text, (Table(caption, ("recipe", *gains), rows),))
+
+
+def collapses(lines: Sequence[Line]) -> str:
+    """In how many runs the augmentor collapsed, and how, in a sentence."""
+    learned = [line["learned"]["collapses"] for line in lines if "learned" in line]
+    counts = Counter(name for found in learned for name in found)
+    said_so = ", ".join(f"{name} {count}" for name, count in counts.items()) or "none"
+    return f"Of {len(learned)} augmentors that were learned, these collapsed: {said_so}." if learned else ""
+
+
+def _cell(lines: Sequence[Line], study: str, recipe: str, gain: Estimate | None) -> str:
+    run = recipe in seeds.names(seeds.of(lines, study))
+    return said(gain, "+") if run else "cannot apply" if "learned augmentation" in recipe else "–"
+
+
+def tables(lines: Sequence[Line]) -> Iterator[Section]:
+    """Accuracy by unseen part for each set of images, and a figure of the differences."""
+    for index, study in enumerate(dict.fromkeys(line["study"] for line in lines)):
+        inside = seeds.of(lines, study)
+        unseen, rows, bars = seeds.parts(inside), [], {}
+        base = _average(lines, study, BASE)
+        for recipe in seeds.names(inside):
+            average = _average(lines, study, recipe)
+            gain = seeds.paired(average, base)
+            of_recipe = seeds.of(inside, study, recipe)
+            cells = [said(seeds.over(seeds.values(of_recipe, "accuracy", part))) for part in unseen]
+            over_all = [said(seeds.over(average))] if len(unseen) > 1 else []
+            error = said(seeds.over(seeds.values(of_recipe, "ece")))
+            rows.append((recipe, *cells, *over_all, said(gain, "+") if recipe != BASE else "", error))
+            if gain is not None and recipe != BASE:
+                bars[recipe] = point(gain)
+        header = ("recipe", *unseen, *(["average"] if len(unseen) > 1 else []), f"− {BASE}", "ECE")
+        caption = f"{study}: {set_up(inside[0])} n = {len({line['seed'] for line in inside})} seeds."
+        figures = []
+        if bars:
+            label = f"{study}: accuracy, difference to {BASE}"
+            svg = plots.differences(f"gains{index}", label, bars, x=f"points of accuracy, − {BASE}")
+            name = f"gains-{study.lower().replace(', ', '-').replace(' ', '-')}"
+            figures.append(Figure(name, label, svg))
+        yield Section(study, tables=(Table(caption, header, rows),), figures=tuple(figures))
+
+
+COMBINED = Paper("combined", "The three papers together", tasks, sections)

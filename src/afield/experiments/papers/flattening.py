@@ -1,0 +1,321 @@
+"""Paper A: complement flattening. PACS, one domain left out at a time; a sweep of lambda; corruptions of CIFAR-10."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from afield.data import ImageSet, Validation, load
+from afield.evaluation import Estimate, estimate
+from afield.experiments.papers import seeds
+from afield.experiments.papers.corruptions import CORRUPTIONS, TEST, with_corruptions
+from afield.experiments.papers.paper import Judged, Paper, Place, set_up, verdict_table
+from afield.experiments.papers.pictures import cifar, digits, pacs
+from afield.experiments.papers.seeds import Line
+from afield.experiments.papers.tasks import Study, Task, runnable
+from afield.experiments.papers.verdict import differences, judge_difference, judge_value
+from afield.experiments.recipes import RECIPES, Recipe
+from afield.experiments.setup import Setup, choose_training, keep_class
+from afield.models import BackboneConfig
+from afield.models.weights import PACKAGE, PACKAGE_BACKBONE
+from afield.reporting import plots
+from afield.reporting.document import Figure, Section, Table, point, said
+
+DOMAINS = ("art_painting", "cartoon", "sketch", "photo")
+SYSTEMS = {
+    "masf": ("MASF", (0.8029, 0.7717, 0.7169, 0.9499, 0.8103)),
+    "epi_fcr": ("Epi-FCR", (0.8210, 0.7700, 0.7300, 0.9390, 0.8150)),
+    "jigen": ("JiGen", (0.7942, 0.7525, 0.7135, 0.9603, 0.8051)),
+    "metareg": ("MetaReg", (0.8370, 0.7720, 0.7030, 0.9550, 0.8170)),
+    "mmld": ("MMLD", (0.8128, 0.7716, 0.7229, 0.9609, 0.8183)),
+    "mmd_aae": ("MMD-AAE", None),
+    "crossgrad": ("CrossGrad", None),
+    "l2a_ot": ("L2A-OT", None),
+}
+"""The systems of the paper, by recipe: name, and accuracy on `DOMAINS` and on average where table 1 prints it."""
+
+OURS = (0.8235, 0.7767, 0.7283, 0.9605, 0.8222)
+"""Table 1: flattening with lambda 0.5."""
+BASELINE = 0.8062
+"""Table 2: cross-entropy, on average."""
+
+PROTOCOL = {
+    "backbone.name": "resnet18",
+    "backbone.freeze": False,
+    "data.image_size": 224,
+    "training.epochs": 30,
+    "training.batch_size": 128,
+    "training.optimizer": "sgd",
+    "training.learning_rate": 0.004,
+    "training.schedule": "step",
+    "training.augment": "crop_flip_jitter",
+    "training.dropout": 0.0,
+}
+"""Section 4. Not held against a run, but on the page: 5 runs, and images that are re-encoded."""
+
+TUNED, FROZEN, SCRATCH = "PACS, fine-tuned", "PACS, frozen", "PACS, from scratch"
+"""Studies; systems that need images train from scratch where there is no fine-tuning."""
+
+CROSS_ENTROPY = Recipe("erm")
+LAMBDAS = (0.25, 0.5, 1.0, 2.0, 4.0)
+RIVALS = ("label_smoothing", "complement_entropy", "confidence_penalty")
+
+
+def flattening(weight: float) -> Recipe:
+    """Cross-entropy and so many times complement flattening."""
+    return Recipe(f"flattening {weight:g}", losses={"cross_entropy": 1.0, "complement_flattening": weight})
+
+
+@dataclass(frozen=True)
+class Scale:
+    """How large the experiment is.
+
+    Attributes:
+        seeds: of the studies on a frozen backbone, and of the others.
+        lambdas: of the sweep.
+        frozen: whether the head on a frozen backbone is among it.
+        tuned: whether fine-tuning by the paper's protocol is.
+        scratch: epochs of a ResNet-8 on PACS at 32 px; 0 leaves it out.
+        corrupted: network, stem, training and test images, epochs: of CIFAR-10 with corruptions.
+        stand_in: whether the digits take the place of PACS and CIFAR-10.
+    """
+
+    seeds: tuple[int, int]
+    lambdas: tuple[float, ...]
+    frozen: bool
+    tuned: bool
+    scratch: int
+    corrupted: tuple[str, str, int, int, int]
+    stand_in: bool = False
+
+
+SIZES = {
+    "smoke": Scale((2, 2), (0.5, 1.0), True, False, 0, ("resnet8", "standard", 120, 40, 1), stand_in=True),
+    "small": Scale((5, 3), LAMBDAS, True, False, 5, ("resnet8", "standard", 4000, 1000, 10)),
+    "full": Scale((5, 3), LAMBDAS, True, True, 0, ("resnet18", "small", 50_000, 10_000, 30)),
+}
+
+
+def tasks(place: Place) -> Sequence[Task]:
+    """The paper's protocol first, where it is among the size."""
+    return [task for study in studies(place, SIZES[place.size]) for task in study.tasks()]
+
+
+def studies(place: Place, scale: Scale) -> Iterator[Study]:
+    """What is run."""
+    many, few = scale.seeds
+    if scale.tuned:
+        yield _tuned(place, few)
+    featured: tuple[Recipe, ...] = ()
+    if scale.frozen:
+        frozen = _frozen(place, scale, many)
+        featured = frozen.recipes
+        yield frozen
+    if scale.scratch:
+        training = choose_training("scratch", epochs=scale.scratch, precision="bf16")
+        setup = Setup(pacs(place.data, 32), BackboneConfig("resnet8"), False, Validation(), training)
+        of_images = [recipe for recipe in competitors(setup) if recipe not in featured]
+        yield Study(SCRATCH, setup, (CROSS_ENTROPY, flattening(0.5), *of_images), few)
+    network, stem, train, test, epochs = scale.corrupted
+    pictures = digits() if scale.stand_in else cifar(place.data, "cifar10")
+    data = with_corruptions(pictures.subset(train, test))
+    training = choose_training(
+        "scratch", epochs=epochs, batch_size=128, warmup=0.2, augment="crop_flip", precision="bf16"
+    )
+    backbone = BackboneConfig(network, "small" if stem == "small" else "standard")
+    setup = Setup(data, backbone, False, Validation(), keep_class(training, data))
+    recipes = (CROSS_ENTROPY, flattening(0.5), flattening(1.0))
+    yield Study("CIFAR-10, corrupted", setup, recipes, few, ((TEST, *CORRUPTIONS),))
+
+
+def _tuned(place: Place, count: int) -> Study:
+    backbone = place.pretrained or BackboneConfig("resnet18", weights="pretrained")
+    data = pacs(place.data, 224)
+    setup = Setup(data, backbone, False, Validation(), choose_training("flattening_paper", precision="bf16"))
+    recipes = (CROSS_ENTROPY, flattening(0.5), flattening(1.0), *competitors(setup))
+    return Study(TUNED, setup, recipes, count, wrong_classes=True)
+
+
+def _frozen(place: Place, scale: Scale, count: int) -> Study:
+    if scale.stand_in:
+        data: ImageSet = load("digits")
+        backbone, training = BackboneConfig("resnet8"), choose_training("frozen", epochs=2)
+    else:
+        data = pacs(place.data, 224)
+        backbone, training = BackboneConfig(PACKAGE_BACKBONE, weights=PACKAGE), choose_training("frozen")
+    setup = Setup(data, backbone, True, Validation(), training)
+    recipes = (CROSS_ENTROPY, *map(flattening, scale.lambdas), *(RECIPES[name] for name in RIVALS), *competitors(setup))
+    return Study(FROZEN, setup, recipes, count, wrong_classes=True)
+
+
+def competitors(setup: Setup) -> tuple[Recipe, ...]:
+    """The paper's systems that there are and that can train in this setup."""
+    return runnable(setup, [RECIPES[name] for name in SYSTEMS if name in RECIPES])
+
+
+def sections(lines: Sequence[Line]) -> Sequence[Section]:
+    """The page."""
+    found = [verdicts(lines), *tables(lines), sweep(lines), wrong_classes(lines)]
+    return [section for section in found if section is not None]
+
+
+def _main(lines: Sequence[Line]) -> str:
+    """The study that stands beside the paper's tables."""
+    studies_there = [line["study"] for line in lines]
+    return next((name for name in (TUNED, FROZEN) if name in studies_there), FROZEN)
+
+
+def _of(
+    lines: Sequence[Line], study: str, recipe: str, part: str | None = None, metric: str = "accuracy"
+) -> seeds.BySeed:
+    found = seeds.of(lines, study, recipe)
+    wanted = seeds.parts(seeds.of(lines, study))
+    return seeds.values(found, metric, part) if part or set(seeds.parts(found)) == set(wanted) else {}
+
+
+def verdicts(lines: Sequence[Line]) -> Section:
+    """Tables 1 and 2 number by number; each claim that flattening is better."""
+    study = _main(lines)
+    inside = seeds.of(lines, study)
+    change = differences(inside[0]["config"], PROTOCOL) if inside else []
+    judged: list[Judged] = []
+
+    def add(place: str, value: float, recipe: str, part: str | None) -> None:
+        ours = seeds.over(_of(lines, study, recipe, part)) if part is None or part in seeds.parts(inside) else None
+        judged.append(Judged(place, f"{100 * value:.2f}", ours, judge_value(value, ours, change)))
+
+    def claim(place: str, value: float | None, first: str, second: str) -> None:
+        """A difference in print, or one that is only said to be above zero."""
+        where = study if _of(lines, study, second) or not _of(lines, SCRATCH, second) else SCRATCH
+        ours = seeds.paired(_of(lines, where, first), _of(lines, where, second))
+        place = place if where == study else f"{place} ({where})"
+        printed = "above 0" if value is None else f"{100 * value:+.2f}"
+        judged.append(Judged(place, printed, ours, judge_difference(value or 1.0, ours), "+"))
+
+    best, plain = flattening(0.5).name, CROSS_ENTROPY.name
+    claim("table 2: flattening 0.5 − CE, average", OURS[-1] - BASELINE, best, plain)
+    claim("table 2: flattening 1.0 − CE, average", None, flattening(1.0).name, plain)
+    for recipe, (name, printed) in SYSTEMS.items():
+        if printed is not None:
+            claim(f"table 1: flattening 0.5 − {name}, average", OURS[-1] - printed[-1], best, recipe)
+    add("table 2: CE, average", BASELINE, CROSS_ENTROPY.name, None)
+    for recipe, (name, printed) in {best: ("flattening 0.5", OURS), **SYSTEMS}.items():
+        for part, value in zip((*DOMAINS, None), printed or (), strict=False):
+            add(f"table 1: {name}, {part or 'average'}", value, recipe, part)
+    unprinted = [
+        name for recipe, (name, printed) in SYSTEMS.items() if printed is None and recipe not in seeds.names(lines)
+    ]
+    text = (
+        "PACS is re-encoded (JPEG of quality 88, sketch lossless) and squashed to the image size; validation images "
+        "are a tenth of each training domain, by class; the epoch is that of best validation accuracy.",
+        f"Named in the paper's text without a number, and not run: {', '.join(unprinted)}." if unprinted else "",
+    )
+    return Section("Published numbers and claims", text, (verdict_table(f"{study}.", judged),))
+
+
+def tables(lines: Sequence[Line]) -> Iterator[Section]:
+    """Accuracy by unseen domain, calibration, and the difference to cross-entropy: a table for each study."""
+    for study in dict.fromkeys(line["study"] for line in lines):
+        inside = seeds.of(lines, study)
+        unseen = seeds.parts(inside)
+        rows = []
+        for recipe in seeds.names(inside):
+            average = _of(inside, study, recipe)
+            gain = seeds.paired(average, _of(inside, study, CROSS_ENTROPY.name))
+            error = _of(inside, study, recipe, metric="ece")
+            worse = seeds.paired(error, _of(inside, study, CROSS_ENTROPY.name, metric="ece"))
+            others = recipe != CROSS_ENTROPY.name
+            rows.append(
+                (
+                    SYSTEMS[recipe][0] if recipe in SYSTEMS else recipe,
+                    *(said(seeds.over(_of(inside, study, recipe, part))) for part in unseen),
+                    said(seeds.over(average)),
+                    said(gain, "+") if others else "",
+                    said(seeds.over(error)),
+                    said(worse, "+") if others else "",
+                )
+            )
+        if study == _main(lines):
+            there, anywhere, blank = seeds.names(inside), seeds.names(lines), [""] * (len(unseen) + 4)
+            for recipe, (name, _) in SYSTEMS.items():
+                if recipe not in there:
+                    rows.append((f"{name} ({f'see {SCRATCH}' if recipe in anywhere else 'not run'})", *blank))
+        title = "Table 1: one domain left out at a time" if study == _main(lines) else f"Beyond the paper: {study}"
+        caption = f"{study}: {set_up(inside[0])} n = {len({line['seed'] for line in inside})} seeds."
+        header = ("recipe", *unseen, "average", "− erm", "ECE, average", "ECE − erm")
+        yield Section(title, tables=(Table(caption, header, rows),))
+
+
+def sweep(lines: Sequence[Line]) -> Section | None:
+    """Table 2 and the sweep of lambda: unseen accuracy and calibration."""
+    study = _main(lines)
+    by_lambda = {0.0: CROSS_ENTROPY.name, **{weight: flattening(weight).name for weight in LAMBDAS}}
+    there = set(seeds.names(seeds.of(lines, study)))
+    by_lambda = {weight: name for weight, name in by_lambda.items() if name in there}
+    if len(by_lambda) < 2:
+        return None
+    rows, figures = [], []
+    base = _of(lines, study, CROSS_ENTROPY.name)
+    for weight, name in by_lambda.items():
+        found = _of(lines, study, name)
+        rows.append((f"{weight:g}", said(seeds.over(found)), said(seeds.paired(found, base), "+") if weight else ""))
+    for metric, what in (("accuracy", "accuracy on unseen domains"), ("ece", "calibration error on unseen domains")):
+        points: dict[float, dict[str, Any]] = {}
+        for weight, name in by_lambda.items():
+            value = seeds.over(_of(lines, study, name, metric=metric))
+            if value is not None:
+                points[weight] = point(value)
+        svg = plots.curves_with_intervals(
+            f"lambda-{metric}", f"{what} by lambda", {f"{study}, average": points}, x="lambda", y=f"{what}, %"
+        )
+        figures.append(Figure(f"lambda-{metric}", f"{what} against lambda", svg))
+    caption = f"Average over the unseen domains, {study}; lambda 0 is cross-entropy alone."
+    table = Table(caption, ("lambda", "accuracy", "− lambda 0"), rows)
+    return Section("Table 2: lambda from 0 to 4", tables=(table,), figures=tuple(figures))
+
+
+SHOWN = ("dog", "0")
+"""The class of figure 1, and of the stand-in."""
+
+
+def wrong_classes(lines: Sequence[Line]) -> Section | None:
+    """Figure 1: the mean probability of each wrong class for images of each class, CE beside flattening."""
+    study = _main(lines)
+    recipes = (CROSS_ENTROPY.name, flattening(0.5).name)
+    inside = [line for line in seeds.of(lines, study) if line["recipe"] in recipes and "wrong_classes" in line]
+    if {line["recipe"] for line in inside} != set(recipes):
+        return None
+    classes = inside[0]["classes"]
+    figures = []
+    for true in sorted(classes, key=lambda name: (name not in SHOWN, name)):
+        bars = {
+            recipe: {
+                wrong: point(_wrong([line for line in inside if line["recipe"] == recipe], true, place))
+                for place, wrong in enumerate(classes)
+                if wrong != true
+            }
+            for recipe in recipes
+        }
+        svg = plots.bars_with_intervals(
+            f"wrong-{true}", f"images of {true}: mean probability of wrong classes", bars, x="mean probability"
+        )
+        figures.append(
+            Figure(f"figure-1-{true}", f"figure 1, images of {true}: mean probability of wrong classes", svg)
+        )
+    text = (f"{study}: mean over unseen domains, with 95 % intervals over seeds. The paper shows dog.",)
+    return Section("Figure 1: probabilities of the wrong classes", text, figures=tuple(figures))
+
+
+def _wrong(lines: Sequence[Line], true: str, wrong: int) -> Estimate:
+    """Over seeds, of the mean over unseen domains."""
+    by_seed: dict[int, list[float]] = {}
+    for line in lines:
+        if true in line["wrong_classes"]:
+            by_seed.setdefault(line["seed"], []).append(line["wrong_classes"][true][wrong])
+    return estimate([float(np.mean(values)) for values in by_seed.values()])
+
+
+FLATTENING = Paper("flattening", "Complement flattening (paper A)", tasks, sections)

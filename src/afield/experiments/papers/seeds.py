@@ -1,0 +1,55 @@
+"""From lines to estimates over seeds: what a study may not have finished yet is left out. Free of torch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from afield.evaluation import Estimate, estimate, paired_difference
+
+Line = dict[str, Any]
+BySeed = dict[int, float]
+
+
+def of(lines: Sequence[Line], study: str, recipe: str | None = None) -> list[Line]:
+    """The lines of a study, or of one recipe in it."""
+    return [line for line in lines if line["study"] == study and recipe in (None, line["recipe"])]
+
+
+def names(lines: Sequence[Line]) -> list[str]:
+    """The recipes of these lines, in order."""
+    return list(dict.fromkeys(line["recipe"] for line in lines))
+
+
+def parts(lines: Sequence[Line]) -> list[str]:
+    """The unseen parts of these lines, in order."""
+    return list(dict.fromkeys(part for line in lines for part in line["test"]))
+
+
+def values(lines: Sequence[Line], metric: str, part: str | None = None) -> BySeed:
+    """A metric of a recipe by seed: on one part, or the mean over all, for seeds that have them all.
+
+    A run without the metric (calibration of one that diverged) takes its seed out.
+    """
+    found: dict[int, dict[str, float]] = {}
+    for line in lines:
+        for name, test in line["test"].items():
+            if test[metric] is not None:
+                found.setdefault(line["seed"], {})[name] = test[metric]
+    wanted = parts(lines) if part is None else [part]
+    return {
+        seed: sum(of_seed[name] for name in wanted) / len(wanted)
+        for seed, of_seed in sorted(found.items())
+        if all(name in of_seed for name in wanted)
+    }
+
+
+def over(by_seed: BySeed) -> Estimate | None:
+    """Mean and interval; None without a seed."""
+    return estimate(list(by_seed.values())) if by_seed else None
+
+
+def paired(first: BySeed, second: BySeed) -> Estimate | None:
+    """``first - second`` over the seeds of both; None without one."""
+    common = sorted(first.keys() & second.keys())
+    return paired_difference([first[seed] for seed in common], [second[seed] for seed in common]) if common else None

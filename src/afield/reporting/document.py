@@ -1,0 +1,98 @@
+"""A page of results as data, and as Markdown and HTML. Free of torch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from afield.evaluation import Estimate
+from afield.records import write_atomic
+from afield.reporting.plots import standalone
+from afield.reporting.templates import templates
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows of text under a header, and what they say."""
+
+    caption: str
+    header: tuple[str, ...]
+    rows: Sequence[tuple[str, ...]]
+
+
+@dataclass(frozen=True)
+class Figure:
+    """An SVG figure for a page, by the name of its file."""
+
+    name: str
+    title: str
+    svg: str
+
+
+@dataclass(frozen=True)
+class Section:
+    """A heading, sentences, tables, figures."""
+
+    title: str
+    text: tuple[str, ...] = ()
+    tables: tuple[Table, ...] = ()
+    figures: tuple[Figure, ...] = ()
+
+
+@dataclass(frozen=True)
+class Document:
+    """A page: what it is of, sections, and where the numbers come from."""
+
+    title: str
+    lead: tuple[str, ...]
+    sections: tuple[Section, ...]
+    provenance: Mapping[str, str]
+
+    def write(self, folder: Path) -> Path:
+        """Figures as SVG files and the page as ``report.html``; returns its path."""
+        for figure in (figure for section in self.sections for figure in section.figures):
+            write_atomic(folder / f"{figure.name}.svg", standalone(figure.svg))
+        html = templates().get_template("document.html.j2").render(document=self)
+        write_atomic(folder / "report.html", html + "\n")
+        return folder / "report.html"
+
+    def markdown(self, folder: str) -> str:
+        """As Markdown, under a heading of the second level; `folder` is where figures are found from the page."""
+        lines = [f"## {self.title}", "", *_paragraphs(self.lead)]
+        for section in self.sections:
+            lines += [f"### {section.title}", "", *_paragraphs(section.text)]
+            for table in section.tables:
+                lines += [*_paragraphs([table.caption]), _table(table), ""]
+            for figure in section.figures:
+                name = f"{folder}/{figure.name}.svg"
+                lines.append(f'<img src="{name}" alt="{figure.title}" title="{figure.title}" width="400">')
+            lines += [""] * bool(section.figures)
+        facts = "; ".join(f"{name.lower()}: {value}" for name, value in self.provenance.items())
+        return "\n".join([*lines, f"{facts}.", ""])
+
+
+def said(value: Estimate | None, sign: str = "", *, digits: int = 1, factor: float = 100) -> str:
+    """``71.9 ± 0.5 [70.2, 73.6]``: mean, sample deviation and 95 % interval, times `factor`; a dash for None."""
+    if value is None:
+        return "–"
+    mean = f"{factor * value.mean:{sign}.{digits}f}"
+    if value.ci95 is None or value.sd is None:
+        return f"{mean} (n = 1)"
+    low, high = (f"{factor * end:{sign}.{digits}f}" for end in value.ci95)
+    return f"{mean} ± {factor * value.sd:.{digits}f} [{low}, {high}]"
+
+
+def point(value: Estimate) -> dict[str, Any]:
+    """As the plots take it."""
+    return {"mean": value.mean, "ci95": value.ci95}
+
+
+def _paragraphs(texts: Iterable[str]) -> list[str]:
+    return [line for text in texts if text for line in (text, "")]
+
+
+def _table(table: Table) -> str:
+    rows: Sequence[Sequence[str]] = [table.header, ["---"] * len(table.header), *table.rows]
+    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in rows)

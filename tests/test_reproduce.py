@@ -1,0 +1,265 @@
+"""The papers at size smoke: every target, a kill, a time budget, bad input; and what their images and lines are."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from afield.data import make_fold
+from afield.data.splits import Validation
+from afield.experiments.papers import PAPERS, seeds
+from afield.experiments.papers.corruptions import CORRUPTIONS, with_corruptions
+from afield.experiments.papers.deadline import Deadline, OutOfTimeError
+from afield.experiments.papers.paper import Place, document
+from afield.experiments.papers.pictures import Pictures, digits, fewer
+from afield.experiments.watcher import NOBODY
+from afield.records import read_json, read_jsonl
+
+TIMES = ("duration_s", "search_cpu_s")
+
+
+def start(paper: str, out: Path, *arguments: str, code: str = "pass") -> subprocess.Popen[bytes]:
+    """``afield reproduce`` at size smoke, in a process of its own."""
+    program = f"import sys; from afield.cli import main; {code}; main(sys.argv[1:])"
+    command = [sys.executable, "-c", program, "reproduce", paper, "--size", "smoke", "--out", str(out), *arguments]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+
+
+def finish(paper: str, out: Path, *arguments: str) -> None:
+    process = start(paper, out, *arguments)
+    _, err = process.communicate()
+    assert process.returncode == 0, err.decode()
+
+
+def lines_of(out: Path) -> list[dict]:
+    """Records without times."""
+    found = [
+        {name: value for name, value in line.items() if name not in TIMES} for line in read_jsonl(out / "records.jsonl")
+    ]
+    assert found
+    return found
+
+
+def tables_of(paper: str, out: Path) -> list:
+    """All tables of the page, from the records."""
+    sections = document(PAPERS[paper], lines_of(out), read_json(out / "summary.json")).sections
+    return [(table.caption, table.header, list(table.rows)) for section in sections for table in section.tables]
+
+
+@pytest.fixture(scope="module")
+def margin(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("margin") / "out"
+    finish("margin", out)
+    return out
+
+
+def test_margin_has_every_study_and_figure(margin):
+    lines = lines_of(margin)
+    studies = {line["study"] for line in lines}
+    assert studies == {"cifar10/resnet8", "cifar100/resnet8", "exemplars/resnet8", "plane"}
+    assert {line["class_count"] for line in lines if line["study"] == "exemplars/resnet8"} == {20}
+    for line in lines:
+        assert all(0 <= value <= 1 for test in line["test"].values() for value in test.values())
+        assert {"config", "split_hash", "seed", "hardware", "versions", "commit"} <= line.keys()
+    for name in ("figure-2-cifar10-resnet8", "gradients", "scales", "figure-1-arcface"):
+        assert (margin / f"{name}.svg").read_text().startswith("<svg xmlns=")
+    plane = next(line["plane"] for line in lines if line["study"] == "plane")
+    assert np.array(plane["weights"]).shape == (3, 2)
+    assert len(plane["points"]) == len(plane["labels"])
+    page = (margin / "report.html").read_text()
+    assert "ResNet-18: angular margin" in page
+    assert "not run" in page
+
+
+def test_the_margin_page_has_the_means_of_its_lines(margin):
+    lines = lines_of(margin)
+    found = [
+        line["test"]["test"]["map"]
+        for line in lines
+        if (line["study"], line["recipe"]) == ("cifar100/resnet8", "cross-entropy")
+    ]
+    (rows,) = (rows for caption, _, rows in tables_of("margin", margin) if caption.startswith("cifar100/resnet8"))
+    assert rows[0][0] == "cross-entropy"
+    assert rows[0][1].startswith(f"{100 * np.mean(found):.1f} ± {100 * np.std(found, ddof=1):.1f} [")
+
+
+@pytest.mark.parametrize(
+    ("paper", "figures"),
+    [
+        ("flattening", ("lambda-accuracy", "lambda-ece", "figure-1-0")),
+        ("augmentation", ("figure-2-G-printed", "figure-2-D-printed", "figure-3-printed-sign-D", "figure-3-default")),
+        ("combined", ("gains-pacs-frozen", "gains-cifar-10")),
+    ],
+)
+def test_every_other_target_goes_through_and_again_gives_the_same_page(afield, tmp_path, paper, figures):
+    code, _, err = afield("reproduce", paper, "--size", "smoke", "--out", tmp_path / "out")
+    assert code == 0, err
+    page = (tmp_path / "out" / "report.html").read_text()
+    lines = read_jsonl(tmp_path / "out" / "records.jsonl")
+    for figure in figures:
+        assert (tmp_path / "out" / f"{figure}.svg").exists()
+    code, _, err = afield("reproduce", paper, "--size", "smoke", "--out", tmp_path / "out")
+    assert code == 0, err
+    assert read_jsonl(tmp_path / "out" / "records.jsonl") == lines
+    assert (tmp_path / "out" / "report.html").read_text() == page
+
+
+def test_killed_and_run_again_with_two_jobs_it_keeps_what_is_finished_and_has_the_same_tables(margin, tmp_path):
+    out = tmp_path / "out"
+    process = start("margin", out)
+    while process.poll() is None and len(list(out.glob("runs/*/line.json"))) < 3:
+        time.sleep(0.02)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    assert process.returncode == -signal.SIGKILL
+    kept = {path: path.stat().st_mtime_ns for path in out.glob("runs/*/line.json")}
+    assert 3 <= len(kept) < len(lines_of(margin))
+    finish("margin", out, "--jobs", "2")
+    assert {path: path.stat().st_mtime_ns for path in kept} == kept
+    assert lines_of(out) == lines_of(margin)
+    assert tables_of("margin", out) == tables_of("margin", margin)
+
+
+def test_a_time_budget_ends_it_with_a_code_of_its_own_and_the_same_command_goes_on(margin, afield, tmp_path):
+    out = tmp_path / "out"
+    code, said, _ = afield("reproduce", "margin", "--size", "smoke", "--out", out, "--time-budget", "0.001s")
+    total = len(lines_of(margin))
+    assert code == 3
+    assert f"{total} of {total} runs are left, about" in said
+    assert read_json(out / "summary.json")["done"] == 0
+    only = ("reproduce", "margin", "--size", "smoke", "--out", out, "--only", "plane")
+    assert afield(*only)[0] == 0
+    assert {line["study"] for line in read_jsonl(out / "records.jsonl")} == {"plane"}
+    assert read_json(out / "summary.json")["tasks"] == total
+
+
+def test_a_run_that_ran_out_of_time_goes_on_from_its_checkpoint(margin, tmp_path):
+    code = """
+import afield.training.loop as loop
+loop.CHECKPOINT_SECONDS = 0
+from afield.experiments.papers import deadline
+ends = iter([False] * 5 + [True] * 1000)
+deadline.Deadline.check = lambda self: (_ for _ in ()).throw(deadline.OutOfTimeError) if next(ends) else None
+"""
+    out = tmp_path / "out"
+    process = start("margin", out, "--only", "plane", code=f"exec({code!r})")
+    _, err = process.communicate()
+    assert process.returncode == 3, err.decode()
+    assert list(out.glob("runs/*/checkpoint.safetensors"))
+    finish("margin", out, "--only", "plane")
+    assert lines_of(out) == [line for line in lines_of(margin) if line["study"] == "plane"]
+
+
+def test_the_deadline_ends_between_runs_and_after_epochs():
+    with pytest.raises(OutOfTimeError):
+        Deadline(NOBODY, 0.0).features(1, 2)
+    Deadline(NOBODY, 60.0).features(1, 2)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--only", "cifar10/resnet9"), "unknown study 'cifar10/resnet9'; did you mean 'cifar10/resnet8'"),
+        (("--time-budget", "soon"), "--time-budget must be a number with s, m or h"),
+        (("--jobs", "0"), "--jobs must lie between 1 and 1000, got 0"),
+        (("--size", "small", "--data", "nowhere"), "no cifar10.npz in nowhere; --data names the folder"),
+    ],
+)
+def test_bad_input_ends_with_one_line_and_code_2(afield, tmp_path, arguments, message):
+    code, _, err = afield("reproduce", "margin", "--size", "smoke", "--out", tmp_path / "out", *arguments)
+    assert code == 2
+    assert err.startswith(f"afield: {message}")
+    assert err.count("\n") == 1
+    assert not list((tmp_path / "out").glob("runs/*"))
+
+
+def test_a_paper_that_is_not_there_ends_with_code_2(afield, tmp_path):
+    assert afield("reproduce", "margins", "--out", tmp_path)[0] == 2
+
+
+def test_subsets_are_balanced_seeded_and_nested():
+    pictures = digits()
+    small, large = pictures.subset(50, 20), pictures.subset(100, 20)
+    assert np.bincount(small.train[1]).tolist() == [5] * 10
+    assert np.bincount(small.test[1]).tolist() == [2] * 10
+    assert np.array_equal(pictures.subset(50, 20).train[0], small.train[0])
+    for label in range(10):
+        assert np.array_equal(large.train[0][large.train[1] == label][:5], small.train[0][small.train[1] == label])
+    three = pictures.subset(30, 9, (3, 5, 8))
+    assert three.class_names == ("3", "5", "8")
+    assert set(three.train[1]) == {0, 1, 2}
+
+
+def test_exemplars_are_classes_of_one_image_at_half_size():
+    made = digits().exemplars(20, 6, 3)
+    assert made.train[0].shape == (120, 8, 8, 3)
+    assert np.bincount(made.test[1]).tolist() == [3] * 20
+    assert len({image.tobytes() for image in made.train[0][made.train[1] == 4]}) > 1
+
+
+def test_fewer_keeps_the_shares_of_domains_and_classes():
+    from afield.data import load
+
+    data = load("digits")
+    part = fewer(data, 400)
+    assert abs(len(part) - 400) <= 20
+    assert np.allclose(np.bincount(part.domains) / len(part), np.bincount(data.domains) / len(data), atol=0.01)
+    assert set(part.paths) <= set(data.paths)
+
+
+def test_corruptions_are_unseen_domains_of_the_same_test_images():
+    grey = np.full((4, 8, 8, 3), 100, np.uint8)
+    grey[:, :, 4:] = 200
+    labels = np.array([0, 1, 0, 1])
+    pictures = Pictures("grey", (grey, labels), (grey, labels), ("a", "b"))
+    data = with_corruptions(pictures)
+    assert data.domain_names == ("clean", "test", *CORRUPTIONS)
+    fold = make_fold(data, ("test", *CORRUPTIONS), Validation(0.5), 0)
+    assert (data.domains[np.concatenate([fold.train, fold.val])] == 0).all()
+    seen = {name: data.images[indices].astype(float) for name, indices in fold.tests.items()}
+    assert np.array_equal(seen["test"], grey)
+    assert np.array_equal(np.unique(seen["contrast"]), [135, 165])  # 150 -+ 0.3 * 50
+    assert 15 < (seen["noise"] - grey).std() < 30
+    assert 100 < seen["blur"][0, 4, 4, 0] < 200
+    assert not np.array_equal(seen["noise"][0], seen["noise"][1])
+
+
+def test_seeds_without_all_parts_are_left_out():
+    def line(seed: int, **test: float) -> dict:
+        return {"study": "s", "recipe": "r", "seed": seed, "test": {part: {"map": v} for part, v in test.items()}}
+
+    lines = [line(0, a=0.2), line(0, b=0.4), line(1, a=0.6), line(2, a=0.5, b=0.7)]
+    assert seeds.values(lines, "map") == pytest.approx({0: 0.3, 2: 0.6})
+    assert seeds.values(lines, "map", "a") == {0: 0.2, 1: 0.6, 2: 0.5}
+    found = seeds.paired(seeds.values(lines, "map", "a"), {0: 0.1, 2: 0.2, 5: 1.0})
+    assert found is not None
+    assert (found.mean, found.n) == (pytest.approx(0.2), 2)
+    assert seeds.over({}) is None
+    assert seeds.paired({0: 1.0}, {1: 1.0}) is None
+
+
+def test_sizes_name_every_published_table_in_full(monkeypatch, tmp_path):
+    from afield.experiments.papers import margin as module
+
+    monkeypatch.setattr(module, "cifar", lambda folder, name: digits())
+    found = {study.name: study for study in module.studies(Place("full", tmp_path, tmp_path), module.SIZES["full"])}
+    for data, network in module.PUBLISHED:
+        assert {f"{data}/{network}", f"{data}/{network}, small stem"} <= found.keys()
+        assert {"cross-entropy", module.PAPER.name} <= {recipe.name for recipe in found[f"{data}/{network}"].recipes}
+    assert module.PAPER.head_options == {"scale": 1.0, "margin_rad": 0.1, "gradient": "exact"}
+
+
+def test_committed_reproductions_name_their_size_and_paper():
+    for path in sorted((Path(__file__).parent.parent / "results").glob("reproduce-*/summary.json")):
+        about = json.loads(path.read_text())
+        assert about["paper"] in PAPERS
+        assert about["size"] in ("small", "full")
+        assert os.path.getsize(path.parent / "records.jsonl")

@@ -1,0 +1,142 @@
+"""Verdicts on published numbers, worked out by hand."""
+
+from __future__ import annotations
+
+import dataclasses
+import doctest
+
+import pytest
+
+from afield.evaluation import Estimate, estimate
+from afield.experiments.papers import verdict
+from afield.experiments.papers.combined import BASE, default_recipe
+from afield.experiments.papers.flattening import SCRATCH, TUNED, verdicts
+from afield.experiments.papers.verdict import differences, judge_difference, judge_value
+from afield.training import PROTOCOLS
+
+
+def between(low: float, high: float) -> Estimate:
+    return Estimate((low + high) / 2, 0.01, 3, (low, high))
+
+
+@pytest.mark.parametrize(
+    ("published", "ours", "changed", "said"),
+    [
+        (0.8222, None, (), "not run"),
+        (0.8222, None, ("epochs 12, not 30",), "not run"),
+        (0.8222, between(0.81, 0.83), ("epochs 12, not 30", "frozen yes, not no"), "not comparable"),
+        (0.8222, between(0.81, 0.83), (), "reproduced"),
+        (0.8222, between(0.8222, 0.83), (), "reproduced"),
+        (0.8222, between(0.83, 0.85), (), "not reproduced"),
+        (0.8222, estimate([0.82]), (), "not comparable"),
+    ],
+)
+def test_a_number_is_reproduced_where_it_lies_in_the_interval_and_the_set_ups_agree(published, ours, changed, said):
+    found = judge_value(published, ours, changed)
+    assert found.name == said
+    assert found.why == ("; ".join(changed) if said == "not comparable" and changed else found.why)
+
+
+def test_the_interval_of_three_seeds_decides():
+    ours = estimate([0.80, 0.82, 0.84])  # 0.82 -+ 4.303 * 0.02 / sqrt(3) = 0.82 -+ 0.0497
+    assert judge_value(0.869, ours, ()).name == "reproduced"
+    assert judge_value(0.870, ours, ()).name == "not reproduced"
+
+
+@pytest.mark.parametrize(
+    ("published", "ours", "said"),
+    [
+        (0.016, None, "not run"),
+        (0.016, estimate([0.02]), "not comparable (one seed gives no interval)"),
+        (0.016, between(0.001, 0.05), "reproduced"),
+        (0.016, between(-0.001, 0.05), "not reproduced (the interval holds zero)"),
+        (0.016, between(-0.05, -0.01), "not reproduced (the other way round)"),
+        (-0.0036, between(-0.05, -0.01), "reproduced"),
+        (-0.0036, between(0.01, 0.05), "not reproduced (the other way round)"),
+    ],
+)
+def test_a_difference_is_judged_by_its_direction(published, ours, said):
+    assert str(judge_difference(published, ours)) == said
+
+
+@pytest.mark.parametrize(
+    ("ours", "said"),
+    [
+        (between(-0.01, 0.015), "reproduced (no difference)"),
+        (between(-0.05, 0.05), "not comparable (too wide an interval)"),
+        (between(0.01, 0.05), "not reproduced (told apart)"),
+        (between(0.001, 0.015), "reproduced (no difference)"),
+    ],
+)
+def test_a_claim_of_no_difference_needs_a_narrow_interval_about_zero(ours, said):
+    assert str(judge_difference(0.0024, ours, tolerance=0.005)) == said
+
+
+def test_differences_of_set_ups_are_named_in_words():
+    config = {
+        "backbone": {"name": "resnet8", "freeze": True},
+        "training": {"epochs": 30, "learning_rate": 0.02},
+        "tuning": {"epochs": 4},
+    }
+    protocol = {
+        "backbone.name": "resnet18",
+        "backbone.freeze": False,
+        "training.epochs": 30,
+        "training.learning_rate": 0.004,
+        "tuning.epochs": 100,
+    }
+    assert differences(config, protocol) == [
+        "backbone resnet8, not resnet18",
+        "backbone freeze yes, not no",
+        "learning rate 0.02, not 0.004",
+        "tuning epochs 4, not 100",
+    ]
+    assert doctest.testmod(verdict).attempted == 1
+    assert doctest.testmod(verdict).failed == 0
+
+
+def test_the_default_recipe_is_the_largest_gain_that_harms_nowhere():
+    gains = {
+        "one": {"a": between(0.01, 0.03), "b": between(0.05, 0.09), "c": between(-0.01, 0.08), "d": between(0, 0.4)},
+        "two": {"a": between(-0.01, 0.02), "b": between(-0.03, -0.01), "c": between(-0.01, 0.01)},
+    }
+    recipe, why = default_recipe(gains)  # b harms on two, c is told apart nowhere, d lacks a set
+    assert recipe == "a"
+    assert why.startswith("+1.2 points over the sets of images on average")  # (2.0 + 0.5) / 2 = 1.25
+    assert "to the better on one and" in why
+    gains["one"]["c"] = between(0.02, 0.08)
+    assert default_recipe(gains)[0] == "c"  # (5 + 0) / 2 = 2.5 points
+    assert default_recipe({"two": gains["two"]})[0] == BASE
+    assert default_recipe({})[0] == BASE
+
+
+def line(study: str, recipe: str, seed: int, accuracy: float) -> dict:
+    """A line of two unseen domains, one two points above and one two points below this accuracy."""
+    test = {"art_painting": accuracy + 0.02, "sketch": accuracy - 0.02}
+    config = {
+        "backbone": {"name": "resnet18", "stem": "standard", "weights": "file", "freeze": False},
+        "data": {"image_size": 224},
+        "training": dataclasses.asdict(PROTOCOLS["flattening_paper"]),
+    }
+    measured = {name: {"accuracy": value, "ece": 0.1} for name, value in test.items()}
+    return {"study": study, "recipe": recipe, "seed": seed, "test": measured, "config": config}
+
+
+def test_verdicts_of_paper_a_come_from_the_study_in_which_a_system_runs():
+    accuracies = {"erm": (0.80, 0.81, 0.805), "flattening 0.5": (0.82, 0.825, 0.822)}
+    lines = [line(TUNED, name, seed, value) for name, of in accuracies.items() for seed, value in enumerate(of)]
+    lines += [line(SCRATCH, name, seed, 0.3) for name in ("erm", "flattening 0.5") for seed in range(3)]
+    lines += [line(SCRATCH, "jigen", seed, value) for seed, value in enumerate((0.28, 0.29, 0.27))]
+    found = {row[0]: row for row in verdicts(lines).tables[0].rows}
+    # + 0.02, 0.015, 0.017: mean 0.01733, sd 0.00252, interval 0.01733 -+ 4.303 * 0.00252 / sqrt(3)
+    assert found["table 2: flattening 0.5 − CE, average"][1:] == ("+1.60", "+1.7 ± 0.3 [+1.1, +2.4]", "3", "reproduced")
+    jigen = found["table 1: flattening 0.5 − JiGen, average (PACS, from scratch)"]
+    assert jigen[2:] == ("+2.0 ± 1.0 [-0.5, +4.5]", "3", "not reproduced (the interval holds zero)")
+    assert found["table 1: flattening 0.5 − MASF, average"][2:] == ("–", "0", "not run")
+    # 0.82233 -+ 4.303 * 0.00252 / sqrt(3) holds 0.8222; art_painting, two points above, does not hold 0.8235
+    assert found["table 1: flattening 0.5, average"][4] == "reproduced"
+    assert found["table 1: flattening 0.5, art_painting"][4] == "not reproduced"
+    assert found["table 1: flattening 0.5, photo"][4] == "not run"
+    lines[0]["config"]["training"]["epochs"] = 3
+    found = {row[0]: row for row in verdicts(lines).tables[0].rows}
+    assert found["table 1: flattening 0.5, average"][4] == "not comparable (epochs 3, not 30)"
