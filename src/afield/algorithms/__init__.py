@@ -8,6 +8,7 @@ from afield.algorithms.coral import CORAL
 from afield.algorithms.domain_mixup import DomainMixup
 from afield.algorithms.groupdro import GroupDRO
 from afield.algorithms.irm import IRM
+from afield.algorithms.jigen import JiGen
 from afield.algorithms.mixstyle import MixStyle
 from afield.algorithms.mldg import MLDG
 from afield.algorithms.registry import ALGORITHMS, AVERAGINGS
@@ -29,6 +30,7 @@ __all__ = [
     "Batch",
     "DomainMixup",
     "GroupDRO",
+    "JiGen",
     "MixStyle",
     "Terms",
     "VREx",
