@@ -5,6 +5,7 @@ from afield.algorithms.averaging import Averaging
 from afield.algorithms.erm import ERM  # isort: split
 
 from afield.algorithms.coral import CORAL
+from afield.algorithms.crossgrad import CrossGrad
 from afield.algorithms.domain_mixup import DomainMixup
 from afield.algorithms.groupdro import GroupDRO
 from afield.algorithms.irm import IRM
@@ -28,6 +29,7 @@ __all__ = [
     "Algorithm",
     "Averaging",
     "Batch",
+    "CrossGrad",
     "DomainMixup",
     "GroupDRO",
     "JiGen",
