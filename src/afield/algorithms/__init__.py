@@ -12,6 +12,7 @@ from afield.algorithms.irm import IRM
 from afield.algorithms.jigen import JiGen
 from afield.algorithms.mixstyle import MixStyle
 from afield.algorithms.mldg import MLDG
+from afield.algorithms.mmd_aae import MMDAAE
 from afield.algorithms.registry import ALGORITHMS, AVERAGINGS
 from afield.algorithms.rsc import RSC
 from afield.algorithms.swad import SWAD
@@ -24,6 +25,7 @@ __all__ = [
     "ERM",
     "IRM",
     "MLDG",
+    "MMDAAE",
     "RSC",
     "SWAD",
     "Algorithm",
