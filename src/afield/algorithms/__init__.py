@@ -10,6 +10,7 @@ from afield.algorithms.domain_mixup import DomainMixup
 from afield.algorithms.groupdro import GroupDRO
 from afield.algorithms.irm import IRM
 from afield.algorithms.jigen import JiGen
+from afield.algorithms.l2a_ot import L2AOT
 from afield.algorithms.mixstyle import MixStyle
 from afield.algorithms.mldg import MLDG
 from afield.algorithms.mmd_aae import MMDAAE
@@ -24,6 +25,7 @@ __all__ = [
     "CORAL",
     "ERM",
     "IRM",
+    "L2AOT",
     "MLDG",
     "MMDAAE",
     "RSC",

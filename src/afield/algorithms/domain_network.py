@@ -5,6 +5,7 @@ from __future__ import annotations
 from itertools import pairwise
 
 from torch import Tensor, nn
+from torch.func import functional_call
 
 
 class DomainNetwork(nn.Module):
@@ -24,10 +25,14 @@ class DomainNetwork(nn.Module):
         self.layers = nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten())
         self.out = nn.Linear(4 * width, domains)
 
-    def features(self, images: Tensor) -> Tensor:
-        """Images -> what the logits are computed from, ``[B, 4 * width]``."""
-        return self.layers(2 * images - 1)
-
     def forward(self, images: Tensor) -> Tensor:
         """See the class."""
-        return self.out(self.features(images))
+        return self.out(self.layers(2 * images - 1))
+
+    def frozen_features(self, images: Tensor) -> Tensor:
+        """Images -> what the logits are computed from, ``[B, 4 * width]``, with running statistics.
+
+        A gradient flows to the images, and none to the network, which is left in evaluation mode.
+        """
+        weights = {name: weight.detach() for name, weight in self.layers.named_parameters()}
+        return functional_call(self.layers.eval(), weights, (2 * images - 1,))
