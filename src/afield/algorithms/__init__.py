@@ -5,11 +5,15 @@ from afield.algorithms.averaging import Averaging
 from afield.algorithms.erm import ERM  # isort: split
 
 from afield.algorithms.coral import CORAL
+from afield.algorithms.crossgrad import CrossGrad
 from afield.algorithms.domain_mixup import DomainMixup
 from afield.algorithms.groupdro import GroupDRO
 from afield.algorithms.irm import IRM
+from afield.algorithms.jigen import JiGen
+from afield.algorithms.l2a_ot import L2AOT
 from afield.algorithms.mixstyle import MixStyle
 from afield.algorithms.mldg import MLDG
+from afield.algorithms.mmd_aae import MMDAAE
 from afield.algorithms.registry import ALGORITHMS, AVERAGINGS
 from afield.algorithms.rsc import RSC
 from afield.algorithms.swad import SWAD
@@ -21,14 +25,18 @@ __all__ = [
     "CORAL",
     "ERM",
     "IRM",
+    "L2AOT",
     "MLDG",
+    "MMDAAE",
     "RSC",
     "SWAD",
     "Algorithm",
     "Averaging",
     "Batch",
+    "CrossGrad",
     "DomainMixup",
     "GroupDRO",
+    "JiGen",
     "MixStyle",
     "Terms",
     "VREx",

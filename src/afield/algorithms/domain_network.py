@@ -1,0 +1,38 @@
+"""A small network that tells domains apart."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+from torch import Tensor, nn
+from torch.func import functional_call
+
+
+class DomainNetwork(nn.Module):
+    """Images ``[B, 3, H, W]`` in [0, 1] -> logits ``[B, E]``; a domain shows in few layers.
+
+    Args:
+        domains: E.
+        width: channels of the first of three convolutions; the next have twice and four times as many.
+    """
+
+    def __init__(self, domains: int, width: int = 16) -> None:
+        super().__init__()
+        layers: list[nn.Module] = []
+        for entering, leaving in pairwise((3, width, 2 * width, 4 * width)):
+            conv = nn.Conv2d(entering, leaving, 3, stride=2, padding=1, bias=False)
+            layers += [conv, nn.BatchNorm2d(leaving), nn.ReLU(inplace=True)]
+        self.layers = nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten())
+        self.out = nn.Linear(4 * width, domains)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """See the class."""
+        return self.out(self.layers(2 * images - 1))
+
+    def frozen_features(self, images: Tensor) -> Tensor:
+        """Images -> what the logits are computed from, ``[B, 4 * width]``, with running statistics.
+
+        A gradient flows to the images, and none to the network, which is left in evaluation mode.
+        """
+        weights = {name: weight.detach() for name, weight in self.layers.named_parameters()}
+        return functional_call(self.layers.eval(), weights, (2 * images - 1,))

@@ -1,0 +1,128 @@
+"""MMD-AAE: features spread alike in every domain, and as a prior says."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import combinations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from afield.algorithms.algorithm import Algorithm, Batch, Terms
+from afield.algorithms.registry import ALGORITHMS
+from afield.algorithms.reversal import scaled_gradient
+from afield.classifier import Classifier
+
+BANDWIDTHS = (1.0, 5.0, 10.0)
+"""Of the kernels, in units of the features, as in the paper."""
+
+THUMBNAIL = 16
+"""Cells along each side of the picture that the decoder draws."""
+
+
+class MMDAAE(Algorithm):
+    """The objective, the distance between the domains' features, an auto-encoder, and an adversary with a prior.
+
+    The features are the code: the backbone is the encoder, so that the classifier stays what it is. A decoder and an
+    adversary are there in training only. The decoder draws the image's averages over 16 x 16 cells from the features.
+    The adversary tells the features from draws of a Laplace distribution of scale 1, and its gradient is reversed on
+    the way to the backbone. It sees absolute values: behind a ReLU no feature is negative, and what the prior asks
+    for, few features that are far from 0, lies in the size.
+
+    The paper's encoder is a layer on features of a frozen network, which are also what its decoder restores; there
+    the adversary sees signs, and the players take turns. The default factors are ours, for features of unit scale.
+
+    Args:
+        classifier: trained in place.
+        domain_sizes: not used.
+        reconstruction: factor of the mean squared error of the drawn picture.
+        mmd: factor of the squared distance, averaged over all ordered pairs of domains, those of a domain with
+            itself, which are 0, among them, as in the paper.
+        adversary: factor of the reversed gradient; the adversary itself learns at the full rate.
+        hidden: units in the hidden layer of decoder and adversary.
+
+    Raises:
+        ValueError: an option out of bounds.
+
+    References:
+        Li et al., "Domain Generalization with Adversarial Feature Learning", CVPR 2018.
+    """
+
+    domains_at_least = 2
+    needs = "images"
+    sampling = "balanced"
+
+    def __init__(
+        self,
+        classifier: Classifier,
+        domain_sizes: Sequence[int],
+        *,
+        reconstruction: float = 0.1,
+        mmd: float = 1.0,
+        adversary: float = 0.1,
+        hidden: int = 128,
+    ) -> None:
+        super().__init__(classifier, domain_sizes)
+        if not all(factor >= 0 for factor in (reconstruction, mmd, adversary)):
+            found = f"{reconstruction!r}, {mmd!r} and {adversary!r}"
+            raise ValueError(f"reconstruction, mmd and adversary must be at least 0, got {found}")
+        if not (isinstance(hidden, int) and hidden >= 1):
+            raise ValueError(f"hidden must be a whole number, 1 or more, got {hidden!r}")
+        self.reconstruction, self.mmd, self.reversal = reconstruction, mmd, -adversary
+        features = classifier.objective.head.in_features
+        self.decoder = two_layers(features, hidden, 3 * THUMBNAIL**2)
+        self.adversary = two_layers(features, hidden, 1)
+
+    def terms(self, batch: Batch) -> Terms:
+        """``objective``, ``reconstruction``, ``mmd`` and ``adversary``, what the latter loses."""
+        features = self.classifier.features(batch.inputs)
+        drawn = self.decoder(features).sigmoid()
+        cells = F.adaptive_avg_pool2d(batch.inputs, THUMBNAIL).flatten(1)
+        return {
+            "objective": self.classifier.objective(self.classifier.dropout(features), batch.targets),
+            "reconstruction": self.reconstruction * F.mse_loss(drawn, cells),
+            "mmd": self.mmd * mmd_distance(features, batch.domains),
+            "adversary": self.adversary_loss(scaled_gradient(features, self.reversal)),
+        }
+
+    def adversary_loss(self, features: Tensor) -> Tensor:
+        """Cross-entropy of telling draws from the prior (1) and features (0) apart, a scalar."""
+        prior = torch.empty(features.shape).exponential_().to(features)
+        real, false = self.adversary(prior), self.adversary(features.abs())
+        return F.softplus(-real).mean() + F.softplus(false).mean()
+
+
+def two_layers(entering: int, hidden: int, leaving: int) -> nn.Sequential:
+    """``[B, entering]`` -> ``[B, leaving]``, with a ReLU between."""
+    return nn.Sequential(nn.Linear(entering, hidden), nn.ReLU(), nn.Linear(hidden, leaving))
+
+
+def mmd_distance(features: Tensor, domains: Tensor) -> Tensor:
+    """The squared maximum mean discrepancy, averaged over all G * G ordered pairs of the G domains: a scalar.
+
+    The kernel is the mean of ``exp(-|a - b|^2 / (2 s^2))`` over the bandwidths ``s``.
+
+    Args:
+        features: ``[B, D]``.
+        domains: ``[B]``.
+    """
+    with torch.autocast(features.device.type, enabled=False):
+        features = features if features.dtype == torch.float64 else features.float()
+        lengths = features.square().sum(dim=1)
+        squares = (lengths[:, None] + lengths - 2 * features @ features.T).clamp(min=0)
+        kernel = torch.stack([(squares / (-2 * bandwidth**2)).exp() for bandwidth in BANDWIDTHS]).mean(dim=0)
+        members = (domains == domains.unique()[:, None]).to(kernel.dtype)
+        shares = members / members.sum(dim=1, keepdim=True)
+        similar = shares @ kernel @ shares.T
+        pairs = combinations(range(len(similar)), 2)
+        distances = [similar[a, a] + similar[b, b] - 2 * similar[a, b] for a, b in pairs]
+        return 2 * sum(distances, start=features.new_zeros(())) / len(similar) ** 2
+
+
+ALGORITHMS.add(
+    "mmd_aae",
+    MMDAAE,
+    summary="The objective + MMD between domains, an auto-encoder of the features, and an adversary with a prior.",
+    reference="Li et al., Domain Generalization with Adversarial Feature Learning, CVPR 2018.",
+)
