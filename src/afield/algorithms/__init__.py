@@ -10,6 +10,7 @@ from afield.algorithms.groupdro import GroupDRO
 from afield.algorithms.irm import IRM
 from afield.algorithms.mixstyle import MixStyle
 from afield.algorithms.mldg import MLDG
+from afield.algorithms.mmld import MMLD
 from afield.algorithms.registry import ALGORITHMS, AVERAGINGS
 from afield.algorithms.rsc import RSC
 from afield.algorithms.swad import SWAD
@@ -22,6 +23,7 @@ __all__ = [
     "ERM",
     "IRM",
     "MLDG",
+    "MMLD",
     "RSC",
     "SWAD",
     "Algorithm",
