@@ -8,6 +8,7 @@ from afield.algorithms.coral import CORAL
 from afield.algorithms.domain_mixup import DomainMixup
 from afield.algorithms.groupdro import GroupDRO
 from afield.algorithms.irm import IRM
+from afield.algorithms.metareg import MetaReg
 from afield.algorithms.mixstyle import MixStyle
 from afield.algorithms.mldg import MLDG
 from afield.algorithms.mmld import MMLD
@@ -31,6 +32,7 @@ __all__ = [
     "Batch",
     "DomainMixup",
     "GroupDRO",
+    "MetaReg",
     "MixStyle",
     "Terms",
     "VREx",
