@@ -8,6 +8,7 @@ from afield.algorithms.coral import CORAL
 from afield.algorithms.domain_mixup import DomainMixup
 from afield.algorithms.groupdro import GroupDRO
 from afield.algorithms.irm import IRM
+from afield.algorithms.masf import MASF
 from afield.algorithms.metareg import MetaReg
 from afield.algorithms.mixstyle import MixStyle
 from afield.algorithms.mldg import MLDG
@@ -23,6 +24,7 @@ __all__ = [
     "CORAL",
     "ERM",
     "IRM",
+    "MASF",
     "MLDG",
     "MMLD",
     "RSC",
