@@ -6,6 +6,7 @@ from afield.algorithms.erm import ERM  # isort: split
 
 from afield.algorithms.coral import CORAL
 from afield.algorithms.domain_mixup import DomainMixup
+from afield.algorithms.epi_fcr import EpiFCR
 from afield.algorithms.groupdro import GroupDRO
 from afield.algorithms.irm import IRM
 from afield.algorithms.masf import MASF
@@ -33,6 +34,7 @@ __all__ = [
     "Averaging",
     "Batch",
     "DomainMixup",
+    "EpiFCR",
     "GroupDRO",
     "MetaReg",
     "MixStyle",
