@@ -7,13 +7,17 @@ from afield.algorithms.erm import ERM  # isort: split
 from afield.algorithms.coral import CORAL
 from afield.algorithms.crossgrad import CrossGrad
 from afield.algorithms.domain_mixup import DomainMixup
+from afield.algorithms.epi_fcr import EpiFCR
 from afield.algorithms.groupdro import GroupDRO
 from afield.algorithms.irm import IRM
 from afield.algorithms.jigen import JiGen
 from afield.algorithms.l2a_ot import L2AOT
+from afield.algorithms.masf import MASF
+from afield.algorithms.metareg import MetaReg
 from afield.algorithms.mixstyle import MixStyle
 from afield.algorithms.mldg import MLDG
 from afield.algorithms.mmd_aae import MMDAAE
+from afield.algorithms.mmld import MMLD
 from afield.algorithms.registry import ALGORITHMS, AVERAGINGS
 from afield.algorithms.rsc import RSC
 from afield.algorithms.swad import SWAD
@@ -26,8 +30,10 @@ __all__ = [
     "ERM",
     "IRM",
     "L2AOT",
+    "MASF",
     "MLDG",
     "MMDAAE",
+    "MMLD",
     "RSC",
     "SWAD",
     "Algorithm",
@@ -35,8 +41,10 @@ __all__ = [
     "Batch",
     "CrossGrad",
     "DomainMixup",
+    "EpiFCR",
     "GroupDRO",
     "JiGen",
+    "MetaReg",
     "MixStyle",
     "Terms",
     "VREx",

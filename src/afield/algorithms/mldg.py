@@ -8,6 +8,7 @@ import torch
 from torch.func import functional_call
 
 from afield.algorithms.algorithm import Algorithm, Batch, Terms
+from afield.algorithms.inner_step import inner_step
 from afield.algorithms.registry import ALGORITHMS
 from afield.classifier import Classifier
 
@@ -52,11 +53,7 @@ class MLDG(Algorithm):
         held = batch.domains == domains[int(torch.randint(len(domains), ()))]
         parameters = {name: p for name, p in self.classifier.named_parameters() if p.requires_grad}
         meta_train = self.classifier(batch.inputs[~held], batch.targets[~held])
-        slopes = torch.autograd.grad(meta_train, list(parameters.values()), create_graph=True)
-        moved = {
-            name: parameter - self.inner_rate * slope
-            for (name, parameter), slope in zip(parameters.items(), slopes, strict=True)
-        }
+        moved = inner_step(parameters, meta_train, self.inner_rate)
         meta_test = functional_call(self.classifier, moved, (batch.inputs[held], batch.targets[held]))
         return {"meta_train": meta_train, "meta_test": self.beta * meta_test}
 

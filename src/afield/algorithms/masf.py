@@ -1,0 +1,142 @@
+"""MASF: a step on some domains that keeps how classes relate in another, and examples near their class."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from afield.algorithms.algorithm import Algorithm, Batch, Terms
+from afield.algorithms.inner_step import inner_step
+from afield.algorithms.registry import ALGORITHMS
+from afield.algorithms.triplets import semi_hard_triplets
+from afield.classifier import Classifier
+
+
+class MASF(Algorithm):
+    """The objective on the meta-train domains, plus two losses on all of them after a step on it.
+
+    The global one: for every class, the mean logits of a domain, softened by a temperature, say which classes it is
+    taken for; the symmetric divergence between those of the meta-test domain and of each meta-train domain. The local
+    one: a triplet loss on embeddings of the features, across domains. Both are differentiated through the step. The
+    meta-test domain is drawn at each step.
+
+    Args:
+        classifier: trained in place.
+        domain_sizes: not used.
+        inner_rate: alpha, of the step of plain gradient descent; 1e-5 in the paper, which is the rate of its optimiser
+            (Adam). Larger ones look further ahead.
+        clip: largest norm of each parameter's gradient in that step, 2 in the paper.
+        alignment: beta_1, factor of the global loss, 1 in the paper.
+        metric: beta_2, factor of the local loss, 0.005 in the paper.
+        temperature: tau, 2 in the paper.
+        margin: of squared distances in the triplet loss, 10 in the authors' code.
+
+    Raises:
+        ValueError: an option out of bounds.
+
+    References:
+        Dou et al., "Domain Generalization via Model-Agnostic Learning of Semantic Features", NeurIPS 2019, algorithm 1
+        and equations 3 to 6. The paper takes the second derivative, as is done here; the authors' code leaves it
+        out. As in that code, logits are averaged, where the paper averages features before the classifier (the same
+        for a linear head), a class that either domain lacks counts as aligned, and the embedding has 1,024 and 256
+        units with leaky ReLU. Triplets come from the whole batch, in the code from a third of it.
+    """
+
+    domains_at_least = 2
+    sampling = "balanced"
+    soft_targets = False
+    data_parallel = False
+
+    def __init__(
+        self,
+        classifier: Classifier,
+        domain_sizes: Sequence[int],
+        *,
+        inner_rate: float = 1e-5,
+        clip: float = 2.0,
+        alignment: float = 1.0,
+        metric: float = 0.005,
+        temperature: float = 2.0,
+        margin: float = 10.0,
+    ) -> None:
+        super().__init__(classifier, domain_sizes)
+        if not (inner_rate >= 0 and alignment >= 0 and metric >= 0 and margin >= 0):
+            found = f"{inner_rate!r}, {alignment!r}, {metric!r} and {margin!r}"
+            raise ValueError(f"inner_rate, alignment, metric and margin must be at least 0, got {found}")
+        if not (clip > 0 and temperature > 0):
+            raise ValueError(f"clip and temperature must be positive, got {clip!r} and {temperature!r}")
+        self.inner_rate, self.clip, self.temperature, self.margin = inner_rate, clip, temperature, margin
+        self.alignment, self.metric = alignment, metric
+        first, second = nn.Linear(classifier.objective.head.in_features, 1024), nn.Linear(1024, 256)
+        self.embedding = nn.Sequential(first, nn.LeakyReLU(0.2), second, nn.LeakyReLU(0.2))
+
+    def terms(self, batch: Batch) -> Terms:
+        """``meta_train``, ``alignment`` and ``metric``; the first alone where the batch is of one domain."""
+        domains = batch.domains.unique()
+        held = domains[int(torch.randint(len(domains), ()))]
+        others = domains[domains != held]
+        if not len(others):
+            return {"meta_train": self.classifier(batch.inputs, batch.targets)}
+        train, view = batch.domains != held, _View(self.classifier)
+        parameters = {name: p for name, p in view.named_parameters() if p.requires_grad}
+        meta_train = self.classifier(batch.inputs[train], batch.targets[train])
+        moved = inner_step(parameters, meta_train, self.inner_rate, clip=self.clip)
+        features, logits = functional_call(view, moved, (batch.inputs,))
+        means = {
+            domain: class_means(logits[batch.domains == domain], batch.targets[batch.domains == domain])
+            for domain in domains.tolist()
+        }
+        distances = [
+            confusion_distance(means[int(held)], means[domain], self.temperature) for domain in others.tolist()
+        ]
+        return {
+            "meta_train": meta_train,
+            "alignment": self.alignment * torch.stack(distances).mean(),
+            "metric": self.metric * semi_hard_triplets(self.embedding(features), batch.targets, self.margin),
+        }
+
+
+class _View(nn.Module):
+    """Features and logits of a classifier in one call, as `functional_call` needs it."""
+
+    def __init__(self, classifier: Classifier) -> None:
+        super().__init__()
+        self.classifier = classifier
+
+    def forward(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
+        features = self.classifier.features(inputs)
+        return features, self.classifier.objective.logits(self.classifier.dropout(features))
+
+
+def class_means(logits: Tensor, targets: Tensor) -> Tensor:
+    """Logits ``[B, K]``, class indices ``[B]`` -> the mean logits of each class, ``[K, K]``; NaN where it has none."""
+    member = F.one_hot(targets, logits.shape[1]).to(logits.dtype)
+    counts = member.sum(dim=0)[:, None]
+    return (member.T @ logits / counts.clamp(min=1)).masked_fill(counts == 0, torch.nan)
+
+
+def confusion_distance(first: Tensor, second: Tensor, temperature: float) -> Tensor:
+    """The symmetric Kullback-Leibler divergence of two domains' soft labels, averaged over the K classes; a scalar.
+
+    Args:
+        first: mean logits of each class in a domain, ``[K, K]``; NaN in a row that does not count.
+        second: of another.
+        temperature: that the logits are divided by.
+    """
+    common = ~(first.isnan() | second.isnan()).any(dim=1)
+    logs = [(means[common] / temperature).log_softmax(dim=1) for means in (first, second)]
+    # KL(p, q) + KL(q, p) = sum of (p - q) (log p - log q)
+    both = ((logs[0].exp() - logs[1].exp()) * (logs[0] - logs[1])).sum()
+    return both / 2 / len(first)
+
+
+ALGORITHMS.add(
+    "masf",
+    MASF,
+    summary="Some domains' objective + agreement on which classes are alike, and triplets, after a step on it.",
+    reference="Dou et al., Domain Generalization via Model-Agnostic Learning of Semantic Features, NeurIPS 2019.",
+)

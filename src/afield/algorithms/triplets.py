@@ -1,0 +1,34 @@
+"""The triplet loss with semi-hard negatives."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def semi_hard_triplets(embeddings: Tensor, labels: Tensor, margin: float) -> Tensor:
+    """For every pair of a class: how far the squared distance, plus a margin, exceeds that of a negative; the mean.
+
+    The negative is the nearest one that is farther from the anchor than the positive, or else the farthest of all.
+
+    Args:
+        embeddings: ``[B, D]``.
+        labels: ``[B]``.
+        margin: of squared distances.
+
+    Returns:
+        A scalar; 0 where no pair has a negative.
+
+    References:
+        Schroff et al., "FaceNet", CVPR 2015, section 3.2.
+    """
+    norms = embeddings.square().sum(dim=1)
+    distances = (norms[:, None] + norms - 2 * embeddings @ embeddings.T).clamp(min=0)
+    same = labels[:, None] == labels
+    counts = (~same).sum(dim=1, keepdim=True)
+    negatives = distances.masked_fill(same, torch.inf).sort(dim=1).values
+    farther = torch.searchsorted(negatives.detach(), distances.detach(), right=True)
+    chosen = negatives.gather(1, farther.minimum(counts - 1).clamp(min=0))
+    pairs = same & (counts > 0) & ~torch.eye(len(labels), dtype=torch.bool, device=labels.device)
+    losses = (margin + distances - chosen)[pairs].relu()
+    return losses.sum() / max(len(losses), 1)
