@@ -2,11 +2,11 @@
 
     python benchmarks/data.py --data FOLDER [--quick] [--out FILE]
 
-FOLDER holds domain/class/image, such as PACS. Both give shuffled float32 batches after random resized crop, flip,
-colour jitter and normalisation. The peer is `ImageFolder` with v2 transforms on Pillow images (here faster than on
-tensors) and `DataLoader(num_workers=2, persistent_workers=True)`, which decodes every image in every epoch. Ours
-crops from images that were decoded and squashed to the training size once, which is a figure of its own; it works in
-two threads without worker processes, and its batches are channels-last.
+FOLDER holds domain/class/image, such as PACS. Both give shuffled float32 batches after random resized crop, flip and
+normalisation, and, in rows of their own, colour jitter too. The peer is `ImageFolder` with v2 transforms on Pillow
+images (here faster than on tensors) and `DataLoader(num_workers=2, persistent_workers=True)`, which decodes every image
+in every epoch. Ours crops from images that were decoded and squashed to the training size once, which is a figure of
+its own; it works in two threads without worker processes, and its batches are channels-last.
 
 Each is a process tree that waits while the other is at work. They take turns; figures are medians of rounds. `cpu` is
 the ratio of CPU seconds an image, which other work on the machine disturbs less. Memory is the largest sum of
@@ -25,6 +25,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -55,11 +56,11 @@ class Ready(Chain):
         return normalize(super().apply(images, params), MEAN, STD)
 
 
-def our_batches(folder: str, size: int, batch: int) -> Iterator[Tensor]:
+def our_batches(folder: str, size: int, batch: int, jitter: bool) -> Iterator[Tensor]:
     """Epoch after epoch, from the cache."""
     data = load(folder, image_size=size)
     source = Source(data.images, data.labels, np.arange(len(data)))
-    augmentation = Ready([RandomResizedCrop(scale=SCALE), ColorJitter(*JITTER)])
+    augmentation = Ready([RandomResizedCrop(scale=SCALE), *([ColorJitter(*JITTER)] if jitter else [])])
     rng, generator, fabric = np.random.default_rng(0), torch.Generator().manual_seed(0), Fabric(accelerator="cpu")
     while True:
         positions = list(source.order(batch, rng)[: len(data) // batch * batch].reshape(-1, batch))
@@ -67,13 +68,13 @@ def our_batches(folder: str, size: int, batch: int) -> Iterator[Tensor]:
             yield ready.inputs
 
 
-def their_batches(folder: str, size: int, batch: int) -> Iterator[Tensor]:
+def their_batches(folder: str, size: int, batch: int, jitter: bool) -> Iterator[Tensor]:
     """Epoch after epoch, from the files."""
     transform = v2.Compose(
         [
             v2.RandomResizedCrop(size, scale=SCALE),
             v2.RandomHorizontalFlip(),
-            v2.ColorJitter(*JITTER),
+            *([v2.ColorJitter(*JITTER)] if jitter else []),
             v2.ToImage(),
             v2.ToDtype(torch.float32, scale=True),
             v2.Normalize(MEAN, STD),
@@ -95,10 +96,10 @@ def their_batches(folder: str, size: int, batch: int) -> Iterator[Tensor]:
 CONTESTANTS = {"afield": our_batches, "torchvision": their_batches}
 
 
-def serve(name: str, folder: str, size: int) -> None:
+def serve(name: str, folder: str, size: int, jitter: bool) -> None:
     """Be a contestant: for each number that comes in, make so many batches and say how many seconds that took."""
     torch.set_num_threads(1)
-    batches = CONTESTANTS[name](folder, size, BATCH[size])
+    batches = CONTESTANTS[name](folder, size, BATCH[size], jitter)
     assert next(batches).shape == (BATCH[size], 3, size, size)
     for line in sys.stdin:
         for _ in range(2 * CORES + 1):  # those that were made while the other was at work
@@ -112,8 +113,9 @@ def serve(name: str, folder: str, size: int) -> None:
 class Contestant:
     """A process tree that makes batches when it is told to."""
 
-    def __init__(self, name: str, folder: str, size: int) -> None:
-        command = [sys.executable, "-W", "ignore", __file__, "--data", folder, "--serve", name, str(size)]
+    def __init__(self, name: str, folder: str, size: int, jitter: bool) -> None:
+        served = [name, str(size), "jitter" if jitter else ""]
+        command = [sys.executable, "-W", "ignore", __file__, "--data", folder, "--serve", *served]
         self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         self.images = BATCH[size]
         self.rates: list[float] = []
@@ -161,14 +163,14 @@ def _lines(path: str) -> list[str]:
     return Path(path).read_text().splitlines()
 
 
-def measure(folder: str, size: int, rounds: int, batches: int) -> dict[str, Any]:
+def measure(folder: str, size: int, jitter: bool, rounds: int, batches: int) -> dict[str, Any]:
     """Both contestants at one size, after the decoding that only ours needs."""
     with tempfile.TemporaryDirectory() as cache:
         os.environ["AFIELD_CACHE"] = cache
         began = time.monotonic()
         count = len(load(folder, image_size=size))
         decode = time.monotonic() - began
-        contestants = {name: Contestant(name, folder, size) for name in CONTESTANTS}
+        contestants = {name: Contestant(name, folder, size, jitter) for name in CONTESTANTS}
         try:
             for _ in range(rounds):
                 for contestant in contestants.values():
@@ -199,20 +201,21 @@ def main() -> None:
     parser.add_argument("--data", required=True, help="folder of domain/class/image")
     parser.add_argument("--quick", action="store_true", help="fewer and shorter rounds")
     parser.add_argument("--out", type=Path, help="also write the JSON object, with hardware and versions, here")
-    parser.add_argument("--serve", nargs=2, help=argparse.SUPPRESS)
+    parser.add_argument("--serve", nargs=3, help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.serve:
-        serve(args.serve[0], args.data, int(args.serve[1]))
+        serve(args.serve[0], args.data, int(args.serve[1]), args.serve[2] == "jitter")
         return
     rounds, images = (3, 1024) if args.quick else (9, 4096)
     result: dict[str, Any] = {"benchmark": "data", "cores": CORES}
-    print(f"{'':10}{'afield':>12}{'torchvision':>14}{'ratio':>8}{'cpu':>8}{'memory, MB':>20}{'decode once':>14}")
-    for size, batch in BATCH.items():
-        row = result[f"{size} px"] = measure(args.data, size, rounds, images // batch)
+    print(f"{'':25}{'afield':>12}{'torchvision':>14}{'ratio':>8}{'cpu':>8}{'memory, MB':>20}{'decode once':>14}")
+    for (size, batch), jitter in product(BATCH.items(), (False, True)):
+        name = f"{size} px, colour jitter" if jitter else f"{size} px"
+        row = result[name] = measure(args.data, size, jitter, rounds, images // batch)
         ours, theirs = row["images_per_second"].values()
         memory = " / ".join(f"{value:,.0f}" for value in row["memory_MB"].values())
         print(
-            f"{size:>4} px   {ours:>10,.0f}/s{theirs:>12,.0f}/s{row['ratio']:>8.2f}{row['cpu_ratio']:>8.2f}"
+            f"{name:25}{ours:>10,.0f}/s{theirs:>12,.0f}/s{row['ratio']:>8.2f}{row['cpu_ratio']:>8.2f}"
             f"{memory:>20}{row['decode_once_s']:>12.1f} s"
         )
     if args.out:
