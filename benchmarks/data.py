@@ -25,6 +25,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -160,7 +161,10 @@ class Contestant:
 
 
 def _lines(path: str) -> list[str]:
-    return Path(path).read_text().splitlines()
+    """Of a file of ``/proc``; none if the process has just ended."""
+    with suppress(OSError):
+        return Path(path).read_text().splitlines()
+    return []
 
 
 def measure(folder: str, size: int, jitter: bool, rounds: int, batches: int) -> dict[str, Any]:

@@ -106,7 +106,7 @@ def test_geometry_is_that_of_torchvision_with_bilinear_interpolation_too(name, s
 
 @pytest.mark.parametrize("name", NAMES)
 def test_an_operation_on_large_images_is_that_of_torchvision(name):
-    images = photographs(224, 230)
+    images = photographs(224, 230, 8)
     assert images.numel() > CHUNK
     for magnitude in every_magnitude(name, 224, 230)[::9]:
         expected = theirs(name, images, torch.full((len(images),), magnitude, dtype=torch.float64))
