@@ -6,8 +6,10 @@ from afield.algorithms.erm import ERM  # isort: split
 
 from afield.algorithms.coral import CORAL
 from afield.algorithms.domain_mixup import DomainMixup
+from afield.algorithms.ema import EMA
 from afield.algorithms.groupdro import GroupDRO
 from afield.algorithms.irm import IRM
+from afield.algorithms.lookahead import Lookahead
 from afield.algorithms.mixstyle import MixStyle
 from afield.algorithms.mldg import MLDG
 from afield.algorithms.registry import ALGORITHMS, AVERAGINGS
@@ -19,6 +21,7 @@ __all__ = [
     "ALGORITHMS",
     "AVERAGINGS",
     "CORAL",
+    "EMA",
     "ERM",
     "IRM",
     "MLDG",
@@ -29,6 +32,7 @@ __all__ = [
     "Batch",
     "DomainMixup",
     "GroupDRO",
+    "Lookahead",
     "MixStyle",
     "Terms",
     "VREx",

@@ -14,6 +14,7 @@ from afield.errors import InputError, first_line, unknown_name
 from afield.models.resnet8 import ResNet8
 from afield.models.stem import use_small_stem
 from afield.models.weights import PACKAGE, load_weights, weights_digest
+from afield.models.whitened_vgg import WhitenedVGG
 from afield.registry import Registry
 
 BACKBONES: Registry[Callable[[], Any]] = Registry("backbone")
@@ -24,6 +25,21 @@ BACKBONES.add(
     lambda: ResNet8(width=16),
     summary="Eight layers, 64 features: trains on a CPU at 16 to 64 px.",
     reference="He et al., Deep Residual Learning, CVPR 2016, section 4.2.",
+)
+
+_AIRBENCH = "Jordan, 94% on CIFAR-10 in 3.29 Seconds on a Single GPU, 2024."
+
+BACKBONES.add(
+    "whitened_vgg",
+    WhitenedVGG,
+    summary="Whitened patches, six plain convolutions, 256 features: few epochs at 32 px.",
+    reference=_AIRBENCH,
+)
+BACKBONES.add(
+    "whitened_vgg_narrow",
+    lambda: WhitenedVGG((32, 64, 128)),
+    summary="`whitened_vgg` with 32, 64 and 128 channels: a sixth of the work, for a CPU.",
+    reference=_AIRBENCH,
 )
 
 OWN_IMAGE_SIZE = 64
