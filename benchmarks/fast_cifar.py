@@ -18,6 +18,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
+import os
 import tempfile
 import time
 from dataclasses import dataclass
@@ -31,6 +32,7 @@ from lightning_fabric import Fabric
 from afield.augment import build_chain
 from afield.classifier import Classifier
 from afield.data import ImageSet, Validation, load
+from afield.data.images import SPLITS
 from afield.deploy.tta import mean_logits
 from afield.evaluation import accuracy
 from afield.experiments.build import build_algorithm
@@ -43,6 +45,7 @@ from afield.records import read_json, write_json, write_jsonl
 from afield.training import PROTOCOLS, EpochReport, Parts, Source, Training, fit, predict
 
 PLAIN = dataclasses.replace(PROTOCOLS["scratch"], batch_size=128, augment="crop_flip")
+TEST = SPLITS.index("test")
 PRECISIONS = {"32": "32-true", "bf16": "bf16-mixed"}
 
 
@@ -63,7 +66,7 @@ class Contestant:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What training left: the classifier that predicts, its images and seconds of training, epochs excluded."""
+    """What training left: the classifier that predicts, images seen, and seconds of training without evaluation."""
 
     classifier: Classifier
     images: int
@@ -73,7 +76,7 @@ class Outcome:
 def train(run: Run, fabric: Fabric, steps: int | None = None) -> Outcome:
     """Train a run, or so many steps of it; the images of the test set are not looked at."""
     _, parts, classifier = prepare(run, None, fabric)
-    source, batch = parts.train, run.training.batch_size
+    source, batch = parts.train, min(run.training.batch_size, len(parts.train))
     if steps is not None:
         source = dataclasses.replace(source, indices=source.indices[: steps * batch])
     images = len(source) // batch * batch
@@ -103,7 +106,7 @@ def train(run: Run, fabric: Fabric, steps: int | None = None) -> Outcome:
 def rate(contestant: Contestant, data: ImageSet, fabric: Fabric, seconds: float, seed: int) -> float:
     """Images a second, over about so many seconds of training after two shorter trials."""
     run = contestant.run(data, dataclasses.replace(contestant.training, epochs=1), seed)
-    found, most = 0.0, len(data) // contestant.training.batch_size
+    found, most = 0.0, max(1, len(data) // contestant.training.batch_size)
     for share in (0.0, 0.1, 1.0):
         steps = min(most, max(2, round(share * seconds * found / contestant.training.batch_size)))
         outcome = train(run, fabric, steps)
@@ -119,13 +122,13 @@ def compete(contestant: Contestant, data: ImageSet, args: argparse.Namespace) ->
     rates = {name: rate(contestant, data, fabric, budget / 50, args.seed) for name, fabric in fabrics.items()}
     precision = max(rates, key=lambda name: rates[name])
     print(f"  {', '.join(f'{name}: {value:,.0f} images/s' for name, value in rates.items())}", flush=True)
-    images = int((data.given != 2).sum()) * 0.99
+    images = 0.99 * int((data.given != TEST).sum())
     epochs = max(1, round(budget * rates[precision] / images))
     training = dataclasses.replace(contestant.training, epochs=epochs, precision=precision)
     began = time.perf_counter()
     outcome = train(contestant.run(data, training, args.seed), fabrics[precision])
     wall = time.perf_counter() - began
-    rows = np.flatnonzero(data.given == 2)
+    rows = np.flatnonzero(data.given == TEST)
 
     def logits(pixels: np.ndarray) -> torch.Tensor:
         source = Source(np.ascontiguousarray(pixels), np.zeros(len(pixels), np.int64), np.arange(len(pixels)))
@@ -157,7 +160,9 @@ def main() -> None:
     parser.add_argument("--data", default="cifar10.npz", help="an .npz with train and test images")
     parser.add_argument("--minutes", type=float, default=10, help="of training, each")
     parser.add_argument("--backbone", default="whitened_vgg_narrow", help="of fast_cifar")
-    parser.add_argument("--threads", type=int, default=None, help="of each contestant; all cores unless given")
+    parser.add_argument(
+        "--threads", type=int, default=os.cpu_count(), help="of each contestant; all cores unless given"
+    )
     parser.add_argument("--device", default="cpu", help="cpu or cuda")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--quick", action="store_true", help="a second each: to see that it works")
@@ -165,8 +170,7 @@ def main() -> None:
     args = parser.parse_args()
     if args.quick:
         args.minutes = 1 / 60
-    if args.threads:
-        torch.set_num_threads(args.threads)
+    torch.set_num_threads(args.threads)
     data = load(args.data)
     contestants = (
         Contestant("fast_cifar", args.backbone, PROTOCOLS["fast_cifar"], "fast_cifar"),
