@@ -47,7 +47,7 @@ def test_algorithms_ends_with_a_line_of_json_that_holds_the_ratio_of_each():
 def test_fast_cifar_trains_each_for_its_time_and_goes_on_where_it_was(tmp_path):
     rng = np.random.default_rng(0)
     arrays = {}
-    for split, count in (("train", 200), ("test", 20)):
+    for split, count in (("train", 60), ("test", 20)):
         arrays[f"{split}_images"] = rng.integers(256, size=(count, 12, 12, 3), dtype=np.uint8)
         arrays[f"{split}_labels"] = np.arange(count) % 2
     np.savez(tmp_path / "small.npz", **arrays)
