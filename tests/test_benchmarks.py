@@ -44,6 +44,25 @@ def test_algorithms_ends_with_a_line_of_json_that_holds_the_ratio_of_each():
     assert result["time_over_erm"]["erm"] == 1
 
 
+def test_fast_cifar_trains_each_for_its_time_and_goes_on_where_it_was(tmp_path):
+    rng = np.random.default_rng(0)
+    arrays = {}
+    for split, count in (("train", 60), ("test", 20)):
+        arrays[f"{split}_images"] = rng.integers(256, size=(count, 12, 12, 3), dtype=np.uint8)
+        arrays[f"{split}_labels"] = np.arange(count) % 2
+    np.savez(tmp_path / "small.npz", **arrays)
+    command = ("fast_cifar.py", "--quick", "--threads", "1", "--data", str(tmp_path / "small.npz"), "--out")
+    first, again = (json.loads(run(*command, str(tmp_path / "out")).splitlines()[-1]) for _ in range(2))
+    assert first == again
+    assert list(first["contestants"]) == ["fast_cifar", "ResNet-8", "ResNet-18"]
+    for record in read_jsonl(tmp_path / "out" / "records.jsonl"):
+        seen = record["images"]["train"] * record["epochs"]
+        assert record["images_per_second"] == pytest.approx(seen / record["training_s"], rel=0.1)
+        assert record["training"]["epochs"] == record["epochs"]
+        fastest = max(record["rates_before"], key=record["rates_before"].get)
+        assert record["training"]["precision"] == fastest
+
+
 def test_augment_ends_with_a_line_of_json_that_holds_its_ratios():
     result = json.loads(run("augment.py", "--quick").splitlines()[-1])
     policies = {"TrivialAugmentWide", "RandAugment"}

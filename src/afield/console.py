@@ -160,12 +160,19 @@ def duration(seconds: float) -> str:
 
 
 def evaluation_table(result: dict[str, Any]) -> Table:
-    """Accuracy and mAP of a model by domain."""
+    """Accuracy and mAP of a model by domain; those with test-time augmentation in columns of their own."""
     table = Table(title=result["data"])
-    for name in ("domain", "images", "accuracy, %", "mAP, %"):
-        table.add_column(name, justify="left" if name == "domain" else "right")
-    for name, row in (*result["domains"].items(), ("all", result["all"])):
-        table.add_row(name, f"{row['n']:,}", f"{100 * row['accuracy']:.2f}", f"{100 * row['map']:.2f}")
+    table.add_column("domain")
+    table.add_column("images", justify="right")
+    kinds = {"": result, **({f", tta {result['tta']['kind']}": result["tta"]} if "tta" in result else {})}
+    for kind in kinds:
+        table.add_column(f"accuracy{kind}, %", justify="right")
+        table.add_column(f"mAP{kind}, %", justify="right")
+    lines = [(*found["domains"].items(), ("all", found["all"])) for found in kinds.values()]
+    for line in zip(*lines, strict=True):
+        name, counted = line[0]
+        cells = [f"{100 * row[metric]:.2f}" for _, row in line for metric in ("accuracy", "map")]
+        table.add_row(name, f"{counted['n']:,}", *cells)
     return table
 
 

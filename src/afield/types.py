@@ -44,3 +44,11 @@ class SeparatingHead(Protocol):
     """A head that can keep the target's logit apart from the others, at less cost than all logits have."""
 
     def separated(self, features: Tensor, targets: Tensor) -> Separated: ...  # noqa: D102
+
+
+@runtime_checkable
+class SeesImages(Protocol):
+    """A backbone that takes a part of its weights from training images, before it is trained."""
+
+    def see(self, images: Tensor) -> None:
+        """Take them from images ``[N, 3, H, W]``, normalised as in training."""

@@ -7,11 +7,13 @@ from afield.algorithms.erm import ERM  # isort: split
 from afield.algorithms.coral import CORAL
 from afield.algorithms.crossgrad import CrossGrad
 from afield.algorithms.domain_mixup import DomainMixup
+from afield.algorithms.ema import EMA
 from afield.algorithms.epi_fcr import EpiFCR
 from afield.algorithms.groupdro import GroupDRO
 from afield.algorithms.irm import IRM
 from afield.algorithms.jigen import JiGen
 from afield.algorithms.l2a_ot import L2AOT
+from afield.algorithms.lookahead import Lookahead
 from afield.algorithms.masf import MASF
 from afield.algorithms.metareg import MetaReg
 from afield.algorithms.mixstyle import MixStyle
@@ -27,6 +29,7 @@ __all__ = [
     "ALGORITHMS",
     "AVERAGINGS",
     "CORAL",
+    "EMA",
     "ERM",
     "IRM",
     "L2AOT",
@@ -44,6 +47,7 @@ __all__ = [
     "EpiFCR",
     "GroupDRO",
     "JiGen",
+    "Lookahead",
     "MetaReg",
     "MixStyle",
     "Terms",

@@ -10,6 +10,7 @@ from afield.augment.crop import RandomResizedCrop, normalize
 from afield.augment.dagan import DaganAugmentor, DaganConfig, DaganParams
 from afield.augment.describing import in_words
 from afield.augment.erasing import Cutout, RandomErasing
+from afield.augment.following import AlternatingFlip, FollowingAugmentation, Mirrored, Visit, sample_at
 from afield.augment.jitter import ColorJitter
 from afield.augment.mixing import CutMix, Mixup
 from afield.augment.operations import apply_draws, describe, operate
@@ -20,6 +21,7 @@ from afield.augment.random_affine import RandomAffine
 from afield.augment.registry import AUGMENTATIONS, Augmentation, MixingAugmentation, SavedAugmentation, takes_bytes
 from afield.augment.saved import read_saved
 from afield.augment.standard import Identity, Standard
+from afield.augment.translate import Shifts, Translate
 from afield.augment.trivial import TrivialAugmentWide
 
 __all__ = [
@@ -27,6 +29,7 @@ __all__ = [
     "AffineAugmentor",
     "AffineBounds",
     "AffineParams",
+    "AlternatingFlip",
     "AugMix",
     "Augmentation",
     "AugmentorConfig",
@@ -40,7 +43,9 @@ __all__ = [
     "DaganParams",
     "Decomposition",
     "Draws",
+    "FollowingAugmentation",
     "Identity",
+    "Mirrored",
     "MixingAugmentation",
     "Mixup",
     "Policy",
@@ -49,8 +54,11 @@ __all__ = [
     "RandomErasing",
     "RandomResizedCrop",
     "SavedAugmentation",
+    "Shifts",
     "Standard",
+    "Translate",
     "TrivialAugmentWide",
+    "Visit",
     "apply_draws",
     "build_chain",
     "chain_key",
@@ -62,6 +70,7 @@ __all__ = [
     "normalize",
     "operate",
     "read_saved",
+    "sample_at",
     "takes_bytes",
     "warp_affine",
 ]

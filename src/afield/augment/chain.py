@@ -9,6 +9,7 @@ from typing import Any
 
 from torch import Generator, Tensor
 
+from afield.augment.following import Visit, sample_at
 from afield.augment.policy import Policy
 from afield.augment.registry import AUGMENTATIONS, Augmentation, MixingAugmentation, SavedAugmentation, takes_bytes
 from afield.augment.saved import read_saved
@@ -32,6 +33,10 @@ class Chain:
     def sample(self, images: Tensor, generator: Generator) -> tuple[Any, ...]:
         """Draw the parameters of each."""
         return tuple(part.sample(images, generator) for part in self.parts)
+
+    def sample_at(self, images: Tensor, generator: Generator, visit: Visit) -> tuple[Any, ...]:
+        """Draw the parameters of each, for images that are known."""
+        return tuple(sample_at(part, images, generator, visit) for part in self.parts)
 
     def apply(self, images: Tensor, params: tuple[Any, ...]) -> Tensor:
         """All of them, the first one first."""

@@ -16,10 +16,12 @@ from afield.augment.augmix import MixtureDraws
 from afield.augment.boxes import Boxes
 from afield.augment.crop import CropBoxes
 from afield.augment.dagan import DaganParams
+from afield.augment.following import Mirrored
 from afield.augment.mixing import CutPairs, Pairs
 from afield.augment.operations import describe
 from afield.augment.params import Draws
 from afield.augment.standard import StandardParams
+from afield.augment.translate import Shifts
 
 Size = tuple[int, int]
 
@@ -103,6 +105,17 @@ def _(params: Boxes, image: int, size: Size) -> str:
 def _(params: CropBoxes, image: int, size: Size) -> str:
     crop = f"crop of {_place(params, image)}"
     return f"{crop}, mirrored" if params.flip[image] else crop
+
+
+@in_words.register
+def _(params: Mirrored, image: int, size: Size) -> str:
+    return "mirrored" if params.flip[image] else UNTOUCHED
+
+
+@in_words.register
+def _(params: Shifts, image: int, size: Size) -> str:
+    right, down = _whole(params.right, image), _whole(params.down, image)
+    return f"shift {right}, {down} px" if right or down else UNTOUCHED
 
 
 @in_words.register

@@ -47,10 +47,12 @@ class Evaluate(DataOptions):
 
     Attributes:
         model: the folder that `afield train` wrote.
+        tta: test-time augmentation, of which the figures are reported apart: mirror images, or also shifted by a pixel.
         json: print the result as JSON.
     """
 
     model: Annotated[Path, tyro.conf.Positional] = Path("runs/train-digits")
+    tta: Literal["mirror", "mirror_translate"] | None = None
     json: bool = False
 
     def run(self) -> dict[str, Any]:
@@ -61,7 +63,7 @@ class Evaluate(DataOptions):
         model = load(self.model)
         if self.image_size not in (None, model.image_size):
             raise InputError(f"--image-size {self.image_size}: this model takes images of {model.image_size} pixels")
-        return evaluate(model, self.load_data(model.image_size))
+        return evaluate(model, self.load_data(model.image_size), self.tta)
 
 
 @dataclass(frozen=True)

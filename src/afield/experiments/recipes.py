@@ -200,6 +200,17 @@ for _averaging in AVERAGINGS:
     _recipe = Recipe(_averaging.name, averaging=_averaging.name)
     _add(_recipe, summary=_averaging.summary, reference=_averaging.reference)
 
+_add(
+    Recipe(
+        "fast_cifar",
+        losses={"label_smoothing": 1.0},
+        loss_options={"label_smoothing": {"smoothing": 0.2}},
+        averaging="lookahead",
+    ),
+    summary="Label smoothing of 0.2 and lookahead, for few epochs: with the protocol of this name.",
+    reference="Jordan, 94% on CIFAR-10 in 3.29 Seconds on a Single GPU, 2024.",
+)
+
 ENTRY_POINTS = "afield.recipes"
 """The entry-point group under which a package offers a `Recipe`, or a function that returns one."""
 

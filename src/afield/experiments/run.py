@@ -24,13 +24,17 @@ from afield.experiments.recipes import Recipe
 from afield.experiments.setup import Setup
 from afield.experiments.stages import FIRST, SECOND, run_stages
 from afield.experiments.watcher import NOBODY, Watcher
-from afield.records import SCHEMA, read_json, run_hash, write_json
+from afield.records import SCHEMA, read_json, run_hash, seed_for, write_json
 from afield.training import Parts, Progress, Source, Training, checkpoint, fit, resident
+from afield.types import SeesImages
 
 RECORD, DONE, PREDICTIONS, CHECKPOINT = "record.json", "done", "predictions.safetensors", "checkpoint.safetensors"
 AUGMENTOR = "augmentor.safetensors"
 CHECKPOINTS = (CHECKPOINT, FIRST, SECOND)
 """What an interrupted run leaves; gone once it is done."""
+
+SEEN = 5000
+"""Training images that are shown to a backbone which wants to see some before training, at most."""
 
 
 @dataclass(frozen=True)
@@ -85,9 +89,14 @@ def prepare(run: Run, features: NDArray[np.float32] | None, fabric: Fabric) -> t
         val=Source(inputs, data.labels, fold.val, memory=setup.memory),
         tests={name: Source(inputs, data.labels, indices, memory=setup.memory) for name, indices in fold.tests.items()},
     )
-    if features is None:
-        return fold, parts, build_classifier(setup, run.recipe, run.seed)
-    return fold, parts, build_head_classifier(setup, run.recipe, run.seed, features.shape[1])
+    if features is not None:
+        return fold, parts, build_head_classifier(setup, run.recipe, run.seed, features.shape[1])
+    classifier = build_classifier(setup, run.recipe, run.seed)
+    if setup.backbone.weights == "none" and isinstance(classifier.backbone, SeesImages):
+        rows = np.random.default_rng(seed_for("images seen", run.seed)).permutation(len(parts.train))[:SEEN]
+        images, _ = parts.train.take(np.sort(rows))
+        classifier.backbone.see(classifier.normalise(images.cpu()))
+    return fold, parts, classifier
 
 
 def execute(

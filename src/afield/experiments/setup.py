@@ -20,6 +20,9 @@ from afield.training import PROTOCOLS, Training
 LEAST_BATCHES = 32
 """What training has in memory beside its model: batches of bytes; one of floats is as large as four."""
 
+MIRRORED = {"crop_flip": "crop", "crop_flip_jitter": "crop", "alternating_flip": "none"}
+"""Augmentations of the protocols that mirror images, and what is left of each where they must not."""
+
 
 @dataclass(frozen=True)
 class Setup:
@@ -105,7 +108,7 @@ def keep_class(training: Training, data: ImageSet) -> Training:
     """The same training without mirror images, where a mirrored image is of another class."""
     if data.flippable:
         return training
-    parts = ["crop" if "flip" in part else part for part in training.augment.split("+")]
+    parts = [MIRRORED.get(part, part) for part in training.augment.split("+")]
     return dataclasses.replace(training, augment="+".join(parts))
 
 

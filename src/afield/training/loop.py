@@ -24,9 +24,9 @@ from afield.evaluation import accuracy, mean_average_precision
 from afield.evaluation.metrics import loss as mean_loss
 from afield.records import seed_for
 from afield.training.batches import in_order, labelled, share
+from afield.training.optimizer import build_optimizer
 from afield.training.prepare import prepared
 from afield.training.progress import Progress, restore, save
-from afield.training.rowwise import RowwiseSGD
 from afield.training.sampling import balanced, shuffled
 from afield.training.settings import Training
 from afield.training.source import Source, floats
@@ -100,7 +100,7 @@ def fit(
         InputError: balanced batches that are smaller than the number of domains.
     """
     algorithm.to(memory_format=torch.channels_last)
-    optimizer, generator = _optimizer(algorithm, training), torch.Generator()
+    optimizer, generator = build_optimizer(algorithm, training), torch.Generator()
     progress, rng = Progress(), dict[str, Tensor]()
     if checkpoint_file.exists():
         progress, rng = restore(checkpoint_file, algorithm, optimizer)
@@ -134,13 +134,22 @@ def fit(
             algorithm.start_epoch(functools.partial(in_order, parts.train, size, done, fabric))
         model.train()
         rest = positions[progress.position :]
-        batches = prepared(parts.train, rest, augmentation, generator, num_classes=num_classes, fabric=fabric)
+        batches = prepared(
+            parts.train,
+            rest,
+            augmentation,
+            generator,
+            num_classes=num_classes,
+            fabric=fabric,
+            epoch=progress.epoch,
+            seed=seed,
+        )
         with closing(batches):
             for places, ready in zip(rest, batches, strict=True):
                 step = progress.epoch * steps_per_epoch + progress.position
                 examples = labelled(ready.inputs, ready.targets, parts.train, places, step / steps, fabric)
                 for group in optimizer.param_groups:
-                    group["lr"] = training.learning_rate_at(step, steps)
+                    group["lr"] = group["rate"] * training.learning_rate_at(step, steps)
                 terms = _update(algorithm, model, examples, training.accumulate, fabric)
                 stepper.step()
                 stepper.zero_grad()
@@ -239,19 +248,6 @@ def _check_shares(algorithm: Algorithm, batch: int, pieces: int, fabric: Fabric)
     for module in algorithm.modules():
         if fabric.world_size > 1 and not getattr(module, "data_parallel", True):
             raise InputError(f"{type(module).__name__} does not train data-parallel: --devices must be 1")
-
-
-def _optimizer(algorithm: Algorithm, training: Training) -> torch.optim.Optimizer:
-    parameters = [parameter for parameter in algorithm.parameters() if parameter.requires_grad]
-    if training.optimizer == "adamw":
-        if any(getattr(module, "sparse_gradients", False) for module in algorithm.modules()):
-            raise InputError("--optimizer adamw does not take the sparse gradients of a sampled head; sgd does")
-        return torch.optim.AdamW(
-            parameters, training.learning_rate, betas=(training.momentum, 0.999), weight_decay=training.weight_decay
-        )
-    return RowwiseSGD(
-        parameters, training.learning_rate, momentum=training.momentum, weight_decay=training.weight_decay
-    )
 
 
 def _mean(value: Tensor, fabric: Fabric) -> Tensor:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from afield.ahead import ahead
-from afield.augment import Augmentation, MixingAugmentation, takes_bytes
+from afield.augment import Augmentation, MixingAugmentation, Visit, sample_at, takes_bytes
 from afield.training.source import Source, floats
 
 
@@ -40,6 +40,8 @@ def prepared(
     *,
     num_classes: int,
     fabric: Fabric,
+    epoch: int = 0,
+    seed: int = 0,
     threads: int = 1,
 ) -> Generator[Prepared, None, None]:
     """The batches of these positions, augmented if they are images, each made ahead of its use.
@@ -54,15 +56,18 @@ def prepared(
         generator: that it draws from.
         num_classes: K, for mixed targets.
         fabric: knows the device.
+        epoch: from 0, for augmentations that follow images over the epochs.
+        seed: of the run, for the same.
         threads: how many apply augmentations.
     """
     examples = source.batches(positions)
     as_bytes = takes_bytes(augmentation)
 
-    def draw(_: NDArray[np.int64]) -> tuple[Tensor, Tensor, Any, Tensor]:
+    def draw(places: NDArray[np.int64]) -> tuple[Tensor, Tensor, Any, Tensor]:
         inputs, targets = fabric.to_device(next(examples))
         inputs = inputs if as_bytes else floats(inputs)
-        params = augmentation.sample(inputs, generator) if inputs.ndim == 4 else None
+        visit = Visit(torch.from_numpy(places), epoch, seed)
+        params = sample_at(augmentation, inputs, generator, visit) if inputs.ndim == 4 else None
         return inputs, targets, params, generator.get_state()
 
     def apply(drawn: tuple[Tensor, Tensor, Any, Tensor]) -> Prepared:

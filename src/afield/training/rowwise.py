@@ -21,10 +21,13 @@ class RowwiseSGD(torch.optim.SGD):
         lr: learning rate.
         momentum: in [0, 1).
         weight_decay: L2.
+        nesterov: whether a step looks ahead along the momentum.
     """
 
-    def __init__(self, params: Any, lr: float, *, momentum: float = 0.0, weight_decay: float = 0.0) -> None:
-        super().__init__(params, lr, momentum=momentum, weight_decay=weight_decay)
+    def __init__(
+        self, params: Any, lr: float, *, momentum: float = 0.0, weight_decay: float = 0.0, nesterov: bool = False
+    ) -> None:
+        super().__init__(params, lr, momentum=momentum, weight_decay=weight_decay, nesterov=nesterov)
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
@@ -55,6 +58,7 @@ class RowwiseSGD(torch.optim.SGD):
             state = self.state[parameter]
             if state.get("momentum_buffer") is None:
                 state["momentum_buffer"] = torch.zeros_like(parameter)
-            change = state["momentum_buffer"][rows].mul_(group["momentum"]).add_(change)
-            state["momentum_buffer"][rows] = change
+            moved = state["momentum_buffer"][rows].mul_(group["momentum"]).add_(change)
+            state["momentum_buffer"][rows] = moved
+            change = change.add(moved, alpha=group["momentum"]) if group["nesterov"] else moved
         parameter.index_add_(0, rows, change, alpha=-group["lr"])

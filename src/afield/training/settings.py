@@ -19,11 +19,14 @@ class Training:
         batch_size: images a step, over all devices.
         accumulate: in how many pieces a batch is learned from, so that it fits into memory: the gradients add up to the
             same, but for batch normalisation and what else looks at several images together.
-        optimizer: ``sgd`` (with momentum) or ``adamw``.
+        optimizer: ``sgd`` (with momentum), ``nesterov`` (the same with Nesterov's momentum) or ``adamw``.
         learning_rate: at its peak.
+        norm_bias_rate: what the rate of normalisation layers' biases is multiplied by; their weight decay is divided
+            by it, so that they shrink as fast as other parameters.
         momentum: of SGD; the first beta of AdamW.
         weight_decay: L2 for SGD, decoupled for AdamW.
-        schedule: ``constant``; ``step``, times `step_factor` after `step_at` of the steps; ``cosine`` to 0.
+        schedule: ``constant``; ``step``, times `step_factor` after `step_at` of the steps; ``cosine`` or ``linear``
+            to 0.
         warmup: share of the steps in which the rate rises linearly from 0.
         step_at: share of the steps.
         step_factor: what the rate is multiplied by.
@@ -38,11 +41,12 @@ class Training:
     epochs: int = 30
     batch_size: int = 128
     accumulate: int = 1
-    optimizer: Literal["sgd", "adamw"] = "sgd"
+    optimizer: Literal["sgd", "nesterov", "adamw"] = "sgd"
     learning_rate: float = 0.02
+    norm_bias_rate: float = 1.0
     momentum: float = 0.9
     weight_decay: float = 5e-4
-    schedule: Literal["constant", "step", "cosine"] = "cosine"
+    schedule: Literal["constant", "step", "cosine", "linear"] = "cosine"
     warmup: float = 0.0
     step_at: float = 0.8
     step_factor: float = 0.1
@@ -56,14 +60,15 @@ class Training:
         _within("batch_size", self.batch_size, 1, 1_000_000)
         _within("accumulate", self.accumulate, 1, self.batch_size)
         _within("learning_rate", self.learning_rate, 1e-12, 1e3)
+        _within("norm_bias_rate", self.norm_bias_rate, 1e-3, 1e3)
         _within("momentum", self.momentum, 0, 0.9999)
         _within("weight_decay", self.weight_decay, 0, 10)
         _within("warmup", self.warmup, 0, 1)
         _within("step_at", self.step_at, 0, 1)
         _within("step_factor", self.step_factor, 0, 1)
         _within("dropout", self.dropout, 0, 0.99)
-        _one_of("optimizer", self.optimizer, ("sgd", "adamw"))
-        _one_of("schedule", self.schedule, ("constant", "step", "cosine"))
+        _one_of("optimizer", self.optimizer, ("sgd", "nesterov", "adamw"))
+        _one_of("schedule", self.schedule, ("constant", "step", "cosine", "linear"))
         _one_of("sampling", self.sampling, ("auto", "shuffled", "balanced"))
         _one_of("precision", self.precision, ("32", "bf16"))
 
@@ -77,6 +82,8 @@ class Training:
                 return self.learning_rate
             case "step":
                 return self.learning_rate * (self.step_factor if step >= self.step_at * steps else 1)
+            case "linear":
+                return self.learning_rate * (steps - step) / (steps - rise)
             case "cosine":
                 return self.learning_rate * 0.5 * (1 + math.cos(math.pi * (step - rise) / (steps - rise)))
 
@@ -104,6 +111,23 @@ PROTOCOLS.add(
     Training(epochs=8, batch_size=64, learning_rate=0.1, warmup=0.1, augment="crop"),
     summary="`scratch` in 8 epochs: the embedded digits in a minute or two on two cores.",
     reference="-",
+)
+PROTOCOLS.add(
+    "fast_cifar",
+    Training(
+        epochs=10,
+        batch_size=1024,
+        optimizer="nesterov",
+        learning_rate=1.5,
+        norm_bias_rate=64.0,
+        momentum=0.85,
+        weight_decay=1.33e-3,
+        schedule="linear",
+        warmup=0.23,
+        augment="translate+alternating_flip",
+    ),
+    summary="`whitened_vgg` at 32 px in ten epochs: Nesterov SGD, a triangle, fast biases.",
+    reference="Jordan, 94% on CIFAR-10 in 3.29 Seconds on a Single GPU, 2024.",
 )
 PROTOCOLS.add(
     "frozen",

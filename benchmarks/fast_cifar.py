@@ -1,0 +1,200 @@
+"""`fast_cifar` against plain training at equal wall time: accuracy on the test images of CIFAR-10.
+
+    python benchmarks/fast_cifar.py --data cifar10.npz [--minutes 10] [--out results/fast-cifar] [--quick]
+
+Three contestants, one after the other, on the same threads: `fast_cifar` (protocol, recipe and a whitened network), and
+the protocol `scratch` with batches of 128, crops and flips and the recipe `erm`, on ResNet-8 and on ResNet-18 with its
+standard stem. Before it trains, each is timed for a few steps in float32 and in bf16; the faster precision and as many
+epochs as come closest to `--minutes` are taken, so that every schedule is complete. The clock counts training alone:
+neither the timing nor evaluation. All training images train but 1 %, which the loop evaluates after each epoch;
+nothing is chosen by them. Accuracy is that of the last epoch, and with test-time augmentation apart.
+
+A contestant that is finished is kept in `--out`: the same command goes on with the next. The last line is one JSON
+object.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import os
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from lightning_fabric import Fabric
+
+from afield.augment import build_chain
+from afield.classifier import Classifier
+from afield.data import ImageSet, Validation, load
+from afield.data.images import SPLITS
+from afield.deploy.tta import mean_logits
+from afield.evaluation import accuracy
+from afield.experiments.build import build_algorithm
+from afield.experiments.provenance import provenance
+from afield.experiments.recipes import RECIPES
+from afield.experiments.run import Run, prepare
+from afield.experiments.setup import Setup
+from afield.models import BackboneConfig
+from afield.records import read_json, write_json, write_jsonl
+from afield.training import PROTOCOLS, EpochReport, Parts, Source, Training, fit, predict
+
+PLAIN = dataclasses.replace(PROTOCOLS["scratch"], batch_size=128, augment="crop_flip")
+TEST = SPLITS.index("test")
+PRECISIONS = {"32": "32-true", "bf16": "bf16-mixed"}
+
+
+@dataclass(frozen=True)
+class Contestant:
+    """A network and how it is trained, but for the number of epochs."""
+
+    name: str
+    backbone: str
+    training: Training
+    recipe: str
+
+    def run(self, data: ImageSet, training: Training, seed: int) -> Run:
+        """A run of it: the given test set stays out."""
+        setup = Setup(data, BackboneConfig(self.backbone), False, Validation(0.01), training)
+        return Run(setup, RECIPES[self.recipe], ("test",), seed)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What training left: the classifier that predicts, images seen, and seconds of training without evaluation."""
+
+    classifier: Classifier
+    images: int
+    seconds: float
+
+
+def train(run: Run, fabric: Fabric, steps: int | None = None) -> Outcome:
+    """Train a run, or so many steps of it; the images of the test set are not looked at."""
+    _, parts, classifier = prepare(run, None, fabric)
+    source, batch = parts.train, min(run.training.batch_size, len(parts.train))
+    if steps is not None:
+        source = dataclasses.replace(source, indices=source.indices[: steps * batch])
+    images = len(source) // batch * batch
+    algorithm = build_algorithm(run.recipe, classifier, source.domain_sizes, run.seed)
+    seconds: list[float] = []
+
+    def on_epoch(report: EpochReport) -> None:
+        seconds.append(images / report.images_per_second)
+        if steps is None:
+            print(f"  epoch {report.epoch} of {report.epochs}: {report.images_per_second:,.0f} images/s", flush=True)
+
+    with tempfile.TemporaryDirectory() as folder:
+        fit(
+            algorithm,
+            Parts(source, parts.val, {}),
+            run.training,
+            build_chain(run.training.augment),
+            seed=run.seed,
+            label=run.label,
+            checkpoint_file=Path(folder) / "checkpoint.safetensors",
+            fabric=fabric,
+            on_epoch=on_epoch,
+        )
+    return Outcome(algorithm.predictor(), images * len(seconds), sum(seconds))
+
+
+def rate(contestant: Contestant, data: ImageSet, fabric: Fabric, seconds: float, seed: int) -> float:
+    """Images a second, over about so many seconds of training after two shorter trials."""
+    run = contestant.run(data, dataclasses.replace(contestant.training, epochs=1), seed)
+    found, most = 0.0, max(1, len(data) // contestant.training.batch_size)
+    for share in (0.0, 0.1, 1.0):
+        steps = min(most, max(2, round(share * seconds * found / contestant.training.batch_size)))
+        outcome = train(run, fabric, steps)
+        found = outcome.images / outcome.seconds
+    return found
+
+
+def compete(contestant: Contestant, data: ImageSet, args: argparse.Namespace) -> dict[str, Any]:
+    """The record of one contestant."""
+    print(contestant.name, flush=True)
+    fabrics = {name: Fabric(accelerator=args.device, devices=1, precision=PRECISIONS[name]) for name in PRECISIONS}
+    budget = 60 * args.minutes
+    rates = {name: rate(contestant, data, fabric, budget / 50, args.seed) for name, fabric in fabrics.items()}
+    precision = max(rates, key=lambda name: rates[name])
+    print(f"  {', '.join(f'{name}: {value:,.0f} images/s' for name, value in rates.items())}", flush=True)
+    images = 0.99 * int((data.given != TEST).sum())
+    epochs = max(1, round(budget * rates[precision] / images))
+    training = dataclasses.replace(contestant.training, epochs=epochs, precision=precision)
+    began = time.perf_counter()
+    outcome = train(contestant.run(data, training, args.seed), fabrics[precision])
+    wall = time.perf_counter() - began
+    rows = np.flatnonzero(data.given == TEST)
+
+    def logits(pixels: np.ndarray) -> torch.Tensor:
+        source = Source(np.ascontiguousarray(pixels), np.zeros(len(pixels), np.int64), np.arange(len(pixels)))
+        return predict(outcome.classifier, source, batch_size=500, fabric=fabrics[precision])
+
+    pixels, labels = data.images[rows], data.labels[rows]
+    return {
+        "contestant": contestant.name,
+        "backbone": contestant.backbone,
+        "recipe": contestant.recipe,
+        "seed": args.seed,
+        "accuracy": accuracy(logits(pixels).numpy(), labels),
+        "accuracy_tta": accuracy(mean_logits(logits, pixels, "mirror_translate").numpy(), labels),
+        "budget_s": budget,
+        "training_s": round(outcome.seconds, 1),
+        "wall_s": round(wall, 1),
+        "epochs": epochs,
+        "images_per_second": round(outcome.images / outcome.seconds, 1),
+        "rates_before": {name: round(value, 1) for name, value in rates.items()},
+        "images": {"train": outcome.images // epochs, "test": len(rows)},
+        "training": dataclasses.asdict(training),
+        **provenance(),
+    }
+
+
+def main() -> None:
+    """Train what is not done yet, print the table and the JSON line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", default="cifar10.npz", help="an .npz with train and test images")
+    parser.add_argument("--minutes", type=float, default=10, help="of training, each")
+    parser.add_argument("--backbone", default="whitened_vgg_narrow", help="of fast_cifar")
+    parser.add_argument(
+        "--threads", type=int, default=os.cpu_count(), help="of each contestant; all cores unless given"
+    )
+    parser.add_argument("--device", default="cpu", help="cpu or cuda")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--quick", action="store_true", help="a second each: to see that it works")
+    parser.add_argument("--out", type=Path, default=Path("results/fast-cifar"))
+    args = parser.parse_args()
+    if args.quick:
+        args.minutes = 1 / 60
+    torch.set_num_threads(args.threads)
+    data = load(args.data)
+    contestants = (
+        Contestant("fast_cifar", args.backbone, PROTOCOLS["fast_cifar"], "fast_cifar"),
+        Contestant("ResNet-8", "resnet8", PLAIN, "erm"),
+        Contestant("ResNet-18", "resnet18", PLAIN, "erm"),
+    )
+    records = []
+    for contestant in contestants:
+        file = args.out / f"{contestant.name}-{args.seed}.json"
+        if not file.exists():
+            write_json(file, compete(contestant, data, args))
+        records.append(read_json(file))
+    write_jsonl(args.out / "records.jsonl", records)
+    print(f"{'contestant':12}{'accuracy, %':>13}{'with views, %':>15}{'s':>8}{'epochs':>8}{'images/s':>10}{'bits':>6}")
+    for row in records:
+        print(
+            f"{row['contestant']:12}{100 * row['accuracy']:>13.2f}{100 * row['accuracy_tta']:>15.2f}"
+            f"{row['training_s']:>8.1f}{row['epochs']:>8}{row['images_per_second']:>10,.0f}"
+            f"{row['training']['precision']:>6}"
+        )
+    names = ("accuracy", "accuracy_tta", "training_s", "epochs", "images_per_second")
+    result = {row["contestant"]: {name: row[name] for name in names} for row in records}
+    print(json.dumps({"benchmark": "fast_cifar", "minutes": args.minutes, "contestants": result}))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,54 @@
+"""An exponential moving average of the weights."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+
+from afield.algorithms.algorithm import Algorithm
+from afield.algorithms.averaging import Averaging, blend
+from afield.algorithms.registry import AVERAGINGS
+from afield.classifier import Classifier
+
+
+class EMA(Averaging):
+    """Predicts with a moving average of the weights of all steps; training goes on as it would.
+
+    After step ``t``, counted from 1, the average keeps ``min(decay, (1 + t) / (10 + t))`` of itself, so that a short
+    training is averaged over its end too. Running statistics of batch normalisation are averaged as the weights are.
+
+    Args:
+        algorithm: what trains.
+        decay: share that the average keeps at a step, at most.
+
+    Raises:
+        ValueError: a decay outside [0, 1).
+
+    References:
+        Polyak and Juditsky, "Acceleration of Stochastic Approximation by Averaging", 1992; Tarvainen and Valpola,
+        "Mean Teachers are Better Role Models", NeurIPS 2017.
+    """
+
+    def __init__(self, algorithm: Algorithm, *, decay: float = 0.999) -> None:
+        super().__init__(algorithm)
+        if not 0 <= decay < 1:
+            raise ValueError(f"decay must lie in [0, 1), got {decay!r}")
+        self.decay = decay
+        self.average = copy.deepcopy(self.classifier).requires_grad_(False)
+
+    def end_step(self, done: int, steps: int, validate: Callable[[], float]) -> None:
+        """Move the average towards the weights."""
+        super().end_step(done, steps, validate)
+        blend(self.average, self.classifier, 1 - min(self.decay, (1 + done) / (10 + done)))
+
+    def predictor(self) -> Classifier:
+        """The average."""
+        return self.average
+
+
+AVERAGINGS.add(
+    "ema",
+    EMA,
+    summary="Predicts with an exponential moving average of the weights.",
+    reference="Tarvainen and Valpola, Mean Teachers are Better Role Models, NeurIPS 2017.",
+)

@@ -1,0 +1,61 @@
+"""Lookahead: every few steps the weights go back to a slower copy that follows them."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+
+from afield.algorithms.algorithm import Algorithm
+from afield.algorithms.averaging import Averaging, blend
+from afield.algorithms.registry import AVERAGINGS
+from afield.classifier import Classifier
+
+
+class Lookahead(Averaging):
+    """Slow weights that follow those that train, which go on from them; the slow ones predict.
+
+    After every `every` steps the slow weights keep a share ``keep ** every * progress ** 3`` of themselves and take
+    the rest from the weights that train, and these are set to the slow ones. `progress` is the share of all steps
+    that are done: at first the slow weights are the others, at the end they move little. Running statistics of batch
+    normalisation go with the weights.
+
+    Args:
+        algorithm: what trains.
+        every: steps, k in the paper; 5 in both references.
+        keep: share that the slow weights keep of themselves for each step, at the end of training.
+
+    Raises:
+        ValueError: an option out of bounds.
+
+    References:
+        Zhang et al., "Lookahead Optimizer: k Steps Forward, 1 Step Back", NeurIPS 2019, algorithm 1, there with a
+        constant share of 0.5; the rising share is that of Jordan, "94% on CIFAR-10 in 3.29 Seconds on a Single GPU",
+        2024.
+    """
+
+    def __init__(self, algorithm: Algorithm, *, every: int = 5, keep: float = 0.95) -> None:
+        super().__init__(algorithm)
+        if every < 1 or not 0 <= keep < 1:
+            raise ValueError(f"every must be at least 1 and keep lie in [0, 1), got {every!r} and {keep!r}")
+        self.every, self.keep = every, keep
+        self.slow = copy.deepcopy(self.classifier).requires_grad_(False)
+
+    def end_step(self, done: int, steps: int, validate: Callable[[], float]) -> None:
+        """Every few steps, move the slow weights, and go on from them."""
+        super().end_step(done, steps, validate)
+        if done % self.every == 0:
+            kept = self.keep**self.every * (done / steps) ** 3
+            blend(self.slow, self.classifier, 1 - kept)
+            blend(self.classifier, self.slow, 1.0)
+
+    def predictor(self) -> Classifier:
+        """The slow weights."""
+        return self.slow
+
+
+AVERAGINGS.add(
+    "lookahead",
+    Lookahead,
+    summary="Every 5 steps the weights go back to a slower copy that follows them, which predicts.",
+    reference="Zhang et al., Lookahead Optimizer: k Steps Forward, 1 Step Back, NeurIPS 2019.",
+)
