@@ -302,7 +302,8 @@ def scaling_page() -> str:
     """What an image, a class, a run and a process cost, and what larger runs would need."""
     template = (ROOT / "docs" / "scaling.md.in").read_text()
     found = {
-        name: json.loads((ROOT / "results" / f"{name}.json").read_text()) for name in ("scaling", "data", "jobs", "loop")
+        name: json.loads((ROOT / "results" / f"{name}.json").read_text())
+        for name in ("scaling", "data", "jobs", "loop")
     }
     costs, data, hardware = found["scaling"], found["data"], found["scaling"]["hardware"]
     names = {"image": "image", "class": "class", "class, a tenth seen": "class, Partial FC"}
@@ -359,7 +360,8 @@ def scaling_page() -> str:
         "jobs": table(("`afield compare` on the embedded default", "s", "times as fast"), jobs),
         "loop": " and ".join(f"{value:.2f} ({name})" for name, value in found["loop"]["time_over_bare"].items()),
         "larger": table(
-            ("set", "images", "cache", "decoding, 2 cores", "an epoch, 1 core", "cores for 90 epochs a day"), larger
+            ("set and cache", "images", "cache", "decoding, 2 cores", "an epoch, 1 core", "cores for 90 epochs a day"),
+            larger,
         ),
     }
     for mark, text in parts.items():
