@@ -360,7 +360,7 @@ def scaling_page() -> str:
         "jobs": table(("`afield compare` on the embedded default", "s", "times as fast"), jobs),
         "loop": " and ".join(f"{value:.2f} ({name})" for name, value in found["loop"]["time_over_bare"].items()),
         "larger": table(
-            ("set and cache", "images", "cache", "decoding, 2 cores", "an epoch, 1 core", "cores for 90 epochs a day"),
+            ("set and cache", "images", "bytes", "decoding, 2 cores", "an epoch, 1 core", "cores for 90 epochs a day"),
             larger,
         ),
     }

@@ -221,6 +221,13 @@ def test_a_batch_of_one_domain_is_the_objective():
     torch.testing.assert_close(terms["meta_train"], algorithm.classifier(batch.inputs, TARGETS))
 
 
+def test_a_head_on_ready_features_learns_from_the_alignment():
+    objective = Objective(LinearHead(4, 3), {"cross_entropy": 1.0})
+    classifier = Classifier(nn.Identity(), objective, mean=(0.5,) * 3, std=(0.5,) * 3, dropout=0.0)
+    MASF(classifier, [4, 4, 4]).double()(make_batch())["alignment"].backward()
+    assert objective.head.weight.grad.abs().sum() > 0
+
+
 def test_every_domain_is_held_out_now_and_then():
     algorithm, batch = make(), make_batch()
     assert len({float(algorithm(batch)["meta_train"].detach()) for _ in range(40)}) == 3

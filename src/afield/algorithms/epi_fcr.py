@@ -132,6 +132,6 @@ def random_objective(objective: Objective) -> Objective:
 ALGORITHMS.add(
     "epi_fcr",
     EpiFCR,
-    summary="Features before a foreign or random head, the head behind foreign features.",
+    summary="The objective + features before a foreign and a random head + the head behind foreign features.",
     reference="Li et al., Episodic Training for Domain Generalization, ICCV 2019.",
 )

@@ -77,27 +77,31 @@ class MASF(Algorithm):
     def terms(self, batch: Batch) -> Terms:
         """``meta_train``, ``alignment`` and ``metric``; the first alone where the batch is of one domain."""
         domains = batch.domains.unique()
-        held = domains[int(torch.randint(len(domains), ()))]
-        others = domains[domains != held]
-        if not len(others):
+        held = int(domains[int(torch.randint(len(domains), ()))])
+        if len(domains) == 1:
             return {"meta_train": self.classifier(batch.inputs, batch.targets)}
         train, view = batch.domains != held, _View(self.classifier)
         parameters = {name: p for name, p in view.named_parameters() if p.requires_grad}
         meta_train = self.classifier(batch.inputs[train], batch.targets[train])
         moved = inner_step(parameters, meta_train, self.inner_rate, clip=self.clip)
         features, logits = functional_call(view, moved, (batch.inputs,))
+        embedded = self.embedding(features)
+        with torch.autocast(batch.inputs.device.type, enabled=False):
+            logits, embedded = (x.to(torch.promote_types(x.dtype, torch.float32)) for x in (logits, embedded))
+            return {
+                "meta_train": meta_train,
+                "alignment": self.alignment * self.misalignment(logits, batch, held),
+                "metric": self.metric * semi_hard_triplets(embedded, batch.targets, self.margin),
+            }
+
+    def misalignment(self, logits: Tensor, batch: Batch, held: int) -> Tensor:
+        """Logits ``[B, K]`` -> the distance of soft confusion between a domain and each other one, their mean."""
         means = {
             domain: class_means(logits[batch.domains == domain], batch.targets[batch.domains == domain])
-            for domain in domains.tolist()
+            for domain in batch.domains.unique().tolist()
         }
-        distances = [
-            confusion_distance(means[int(held)], means[domain], self.temperature) for domain in others.tolist()
-        ]
-        return {
-            "meta_train": meta_train,
-            "alignment": self.alignment * torch.stack(distances).mean(),
-            "metric": self.metric * semi_hard_triplets(self.embedding(features), batch.targets, self.margin),
-        }
+        own = means.pop(held)
+        return torch.stack([confusion_distance(own, other, self.temperature) for other in means.values()]).mean()
 
 
 class _View(nn.Module):

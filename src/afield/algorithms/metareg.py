@@ -121,6 +121,6 @@ def class_vectors(parameters: Iterable[tuple[str, Tensor]]) -> Iterable[tuple[st
 ALGORITHMS.add(
     "metareg",
     MetaReg,
-    summary="The objective + absolute class vectors, weighted by what helps one domain on another.",
+    summary="The objective + absolute class vectors, weighted by what helps from one domain to another.",
     reference="Balaji et al., MetaReg: Towards Domain Generalization using Meta-Regularization, NeurIPS 2018.",
 )
