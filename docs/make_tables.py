@@ -369,9 +369,15 @@ def scaling_page() -> str:
     return template
 
 
+def algorithm_costs() -> str:
+    """Seconds a step of each algorithm and averaging, relative to ERM."""
+    found = json.loads((ROOT / "results" / "algorithms.json").read_text())["time_over_erm"]
+    return table(("name", "times as long"), [(f"`{name}`", f"{ratio:.2f}") for name, ratio in found.items()])
+
+
 def pages() -> dict[Path, str]:
     """Each file that holds something generated, as it should read."""
-    readme, parts = ROOT / "README.md", ROOT / "docs" / "parts.md"
+    readme, parts, algorithms = ROOT / "README.md", ROOT / "docs" / "parts.md", ROOT / "docs" / "algorithms.md"
     kinds = [kind for kind in REGISTRIES if kind != "recipes"]
     sections = [f"## {kind.capitalize()}\n\n{registry_table(kind)}" for kind in kinds]
     return {
@@ -382,6 +388,7 @@ def pages() -> dict[Path, str]:
         ROOT / "docs" / "margins.md": margins_page(),
         ROOT / "docs" / "augmentation.md": augmentation_page(),
         ROOT / "docs" / "scaling.md": scaling_page(),
+        algorithms: between(algorithms.read_text(), "costs", algorithm_costs()),
     }
 
 
