@@ -54,6 +54,8 @@ weights = torch.cat([p.detach().flatten() for p in classifier.parameters()]).tol
 if fabric.is_global_zero:
     epochs = [epoch["train_loss"] for epoch in progress.epochs]
     open(out, "w").write(json.dumps({"steps": mean.tolist(), "epochs": epochs, "weights": weights}))
+if devices > 1:
+    torch.distributed.destroy_process_group()  # its threads would outlive the interpreter
 """
 
 

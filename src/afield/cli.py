@@ -45,6 +45,7 @@ def main(arguments: list[str] | None = None) -> None:
     verb = tyro.cli(Verb, prog="afield", description=_DESCRIPTION, args=arguments, config=config)
     try:
         _show(verb, verb.run())
+        _leave_processes()
     except InputError as error:
         _fail(str(error))
     except OSError as error:
@@ -59,6 +60,13 @@ def main(arguments: list[str] | None = None) -> None:
 
 _DESCRIPTION = """Image classifiers that hold up far afield:
 compare recipes on domains never seen, train the winner, use it."""
+
+
+def _leave_processes() -> None:
+    """End the talk with other processes of a data-parallel run: its threads would outlive the interpreter."""
+    distributed = sys.modules.get("torch.distributed")
+    if distributed is not None and distributed.is_available() and distributed.is_initialized():
+        distributed.destroy_process_group()
 
 
 def _fail(message: str) -> None:
