@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from lightning_fabric import Fabric
@@ -21,6 +20,7 @@ from afield.errors import InputError
 from afield.experiments.candidates import propose
 from afield.experiments.search_folds import SearchFold
 from afield.records import read_jsonl, run_hash, seed_for, write_jsonl
+from afield.training import floats
 
 BATCH = 256
 
@@ -96,8 +96,8 @@ def density_loss(fold: SearchFold, policy: Policy, draws: int, generator: torch.
     Of several draws for an image the one of least loss counts.
     """
     total = torch.zeros((), dtype=torch.float64)
-    for positions in np.array_split(np.arange(len(fold.unseen)), -(-len(fold.unseen) // BATCH)):
-        images, targets = fabric.to_device(fold.unseen.take(positions))
+    for _, pixels, classes in fold.unseen.in_order(BATCH):
+        images, targets = fabric.to_device((floats(pixels), classes))
         losses = []
         for _ in range(draws):
             augmented = policy.apply(images, policy.sample(images, generator))

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 
-import numpy as np
 import torch
 from lightning_fabric import Fabric
 from torch import Tensor
@@ -36,7 +34,6 @@ def share(batch: Batch, part: int, parts: int) -> Batch:
 
 def in_order(source: Source, batch: int, progress: float, fabric: Fabric) -> Iterator[Batch]:
     """A pass over all examples, as they are."""
-    positions = np.array_split(np.arange(len(source)), math.ceil(len(source) / batch))
-    for rows, examples in zip(positions, source.batches(positions), strict=True):
+    for rows, *examples in source.in_order(batch):
         inputs, targets = fabric.to_device(examples)
         yield labelled(floats(inputs), targets, source, rows, progress, fabric)

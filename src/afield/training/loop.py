@@ -208,8 +208,7 @@ def predict(classifier: Classifier, source: Source, *, batch_size: int, fabric: 
     classifier.eval()
     found = torch.empty(len(source), classifier.num_classes)
     with torch.inference_mode(), fabric.autocast():
-        positions = np.array_split(np.arange(len(source)), max(1, math.ceil(len(source) / batch_size)))
-        for rows, (inputs, _) in zip(positions, source.batches(positions), strict=True):
+        for rows, inputs, _ in source.in_order(batch_size):
             found[rows] = classifier.logits(floats(fabric.to_device(inputs))).float().cpu()
     return found
 

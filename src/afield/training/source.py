@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -63,6 +64,12 @@ class Source:
             found = (torch.from_numpy(rows) for rows in read_batches(array, chosen, window))
         for inputs, rows in zip(found, chosen, strict=True):
             yield inputs.permute(0, 3, 1, 2) if inputs.ndim == 4 else inputs, torch.from_numpy(self.labels[rows])
+
+    def in_order(self, batch: int) -> Iterator[tuple[NDArray[np.int64], Tensor, Tensor]]:
+        """All examples, up to `batch` at a time: their positions, and inputs and labels as `batches` gives them."""
+        positions = np.array_split(np.arange(len(self)), max(1, math.ceil(len(self) / batch)))
+        for rows, (inputs, labels) in zip(positions, self.batches(positions), strict=True):
+            yield rows, inputs, labels
 
     def take(self, positions: NDArray[np.int64]) -> tuple[Tensor, Tensor]:
         """One batch by position, images as floats in [0, 1]: inputs ``[B, 3, H, W]`` or ``[B, D]``, labels ``[B]``."""

@@ -73,8 +73,6 @@ LEARNED: dict[str, AffineSettings] = {
 }
 """The paper's way, then one remedy after another."""
 
-FIXED = ("random_affine", "trivialaugment", "mixup", "cutout")
-
 
 @dataclass(frozen=True)
 class Stages:
