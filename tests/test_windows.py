@@ -139,7 +139,7 @@ def peak(images, memory, folder):
     return 1024 * (status("VmHWM") - before)
 
 torch.set_num_threads(1)
-train(np.zeros((60, 224, 224, 3), np.uint8), None, sys.argv[2] + "/warm")
+train(np.zeros((60, 112, 112, 3), np.uint8), None, sys.argv[2] + "/warm")
 images = np.load(sys.argv[1], mmap_mode="r")
 print(json.dumps([peak(images, 60_000_000, sys.argv[2] + "/bounded"), peak(images, None, sys.argv[2] + "/mapped")]))
 """
@@ -148,8 +148,8 @@ print(json.dumps([peak(images, 60_000_000, sys.argv[2] + "/bounded"), peak(image
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def test_a_set_three_times_the_memory_trains_within_it(tmp_path):
     """Resident memory of all kinds, mapped files too: 200 MB of images, of which 60 MB may be there."""
-    file = np.lib.format.open_memmap(tmp_path / "images.npy", "w+", np.uint8, (1330, 224, 224, 3))
-    file[:] = np.arange(224, dtype=np.uint8)[:, None]
+    file = np.lib.format.open_memmap(tmp_path / "images.npy", "w+", np.uint8, (5320, 112, 112, 3))
+    file[:] = np.arange(112, dtype=np.uint8)[:, None]
     del file
     command = [sys.executable, "-W", "ignore", "-c", TRAIN, str(tmp_path / "images.npy"), str(tmp_path)]
     done = subprocess.run(command, capture_output=True, text=True)
