@@ -247,11 +247,12 @@ def test_seeds_without_all_parts_are_left_out():
 
 
 def test_sizes_name_every_published_table_in_full(monkeypatch, tmp_path):
-    from afield.experiments.papers import margin as module
+    from afield.experiments.papers.margin import plan as module
+    from afield.experiments.papers.margin.page import PUBLISHED
 
     monkeypatch.setattr(module, "cifar", lambda folder, name: digits())
     found = {study.name: study for study in module.studies(Place("full", tmp_path, tmp_path), module.SIZES["full"])}
-    for data, network in module.PUBLISHED:
+    for data, network in PUBLISHED:
         assert {f"{data}/{network}", f"{data}/{network}, small stem"} <= found.keys()
         assert {"cross-entropy", module.PAPER.name} <= {recipe.name for recipe in found[f"{data}/{network}"].recipes}
     assert module.PAPER.head_options == {"scale": 1.0, "margin_rad": 0.1, "gradient": "exact"}

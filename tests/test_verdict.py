@@ -9,8 +9,8 @@ import pytest
 
 from afield.evaluation import Estimate, estimate
 from afield.experiments.papers import verdict
-from afield.experiments.papers.combined import BASE, default_recipe
-from afield.experiments.papers.flattening import SCRATCH, TUNED, verdicts
+from afield.experiments.papers.combined.page import BASE, default_recipe
+from afield.experiments.papers.flattening.page import SCRATCH, TUNED, verdicts
 from afield.experiments.papers.verdict import differences, judge_difference, judge_value
 from afield.training import PROTOCOLS
 
