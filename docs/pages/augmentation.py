@@ -1,0 +1,70 @@
+"""The studies of augmentation."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from pages.tables import ROOT, filled, interval, study, table
+
+
+def augmentation_page() -> str:
+    """The study of learned augmentation: each arm beside the baseline and its rivals, and what it measured."""
+    rows = study("learned-augmentation")["rows"]
+
+    def plain(row: dict[str, Any], name: str, digits: int, sign: str = "", factor: float = 1) -> str:
+        return f"{factor * row[name]['mean']:{sign}.{digits}f}" if name in row else ""
+
+    def against(row: dict[str, Any], rival: str) -> str:
+        """The paired difference in points; without an interval where there is a single seed."""
+        found = row.get(f"vs {rival}")
+        return "" if found is None or row["arm"] == rival else interval(found, "+")
+
+    accuracy = [
+        (
+            f"**{row['arm']}**" if row["arm"] == "default" else row["arm"],
+            str(row["accuracy"]["n"]),
+            interval(row["accuracy"]),
+            *(against(row, rival) for rival in ("none", "random affine, matched", "trivialaugment")),
+            plain(row, "search_cpu_s", 0),
+            plain(row, "tuning_cpu_s", 0),
+        )
+        for row in rows
+    ]
+    measures = [
+        (
+            f"**{row['arm']}**" if row["arm"] == "default" else row["arm"],
+            *(plain(row, name, 3) for name in ("distance", "image_spread", "draw_spread")),
+            plain(row, "entropy_gain", 2, "+"),
+            plain(row, "kept", 0, "", 100),
+            plain(row, "discriminator_accuracy", 0, "", 100),
+            ", ".join(f"{name} ({count} of {row['accuracy']['n']})" for name, count in row["collapses"].items())
+            or "none",
+        )
+        for row in rows
+        if "collapses" in row
+    ]
+    cost = json.loads((ROOT / "results" / "augment.json").read_text())["learned"]
+    policy = [
+        (
+            f"`{row['augment']}`",
+            str(row["accuracy"]["n"]),
+            interval(row["accuracy"]),
+            *(interval(row["over"][plain], "+") if plain in row["over"] else "" for plain in ("none", "crop_flip")),
+            f"{row['search_s']:.0f}",
+        )
+        for row in study("fast-autoaugment")["rows"]
+    ]
+    parts = {
+        "accuracy": table(
+            ("augmentation", "n", "accuracy", "vs none", "vs matched", "vs TrivialAugment", "search, s", "training, s"),
+            accuracy,
+        ),
+        "measures": table(
+            ("augmentor", "distance", "over images", "over draws", "gain, bits", "kept, %", "D right, %", "collapse"),
+            measures,
+        ),
+        "cost": f"{100 * cost['ratio']:.1f} %",
+        "policy": table(("augmentation", "n", "accuracy", "vs none", "vs crop_flip", "search, s"), policy),
+    }
+    return filled("augmentation.md.in", parts)

@@ -1,0 +1,94 @@
+"""What runs cost, and what larger ones would."""
+
+from __future__ import annotations
+
+import json
+
+from pages.tables import ROOT, filled, table
+
+PACS_IMAGES = 9991
+
+
+def size_of(count: float) -> str:
+    """Bytes for people: ``1.5 GB``."""
+    for unit in ("bytes", "kB", "MB", "GB"):
+        if count < 1000:
+            return f"{count:.3g} {unit}"
+        count /= 1000
+    return f"{count:.3g} TB"
+
+
+def time_of(seconds: float) -> str:
+    """A time for people: ``3.2 h``."""
+    for unit, length, limit in (("s", 1, 120), ("min", 60, 7200), ("h", 3600, 172_800)):
+        if seconds < limit:
+            return f"{seconds / length:.3g} {unit}"
+    return f"{seconds / 86_400:.3g} days"
+
+
+def scaling_page() -> str:
+    """What an image, a class, a run and a process cost, and what larger runs would need."""
+    found = {
+        name: json.loads((ROOT / "results" / f"{name}.json").read_text())
+        for name in ("scaling", "data", "jobs", "loop")
+    }
+    costs, data, hardware = found["scaling"], found["data"], found["scaling"]["hardware"]
+    names = {"image": "image", "class": "class", "class, a tenth seen": "class, Partial FC"}
+    fitted = [
+        (
+            name,
+            f"{costs[key]['sizes'][0]:,} to {costs[key]['sizes'][-1]:,}",
+            f"{1e6 * costs[key]['each_s']:.3g}",
+            f"{1e3 * costs[key]['fixed_s']:.3g}",
+            f"{100 * costs[key]['worst']:.0f} %",
+        )
+        for key, name in names.items()
+    ]
+    rows = [
+        (
+            name,
+            *(f"{data[name]['images_per_second'][who]:,.0f}" for who in ("afield", "torchvision")),
+            f"{data[name]['ratio']:.1f}",
+            *(f"{data[name]['memory_MB'][who]:,.0f}" for who in ("afield", "torchvision")),
+            f"{data[name]['decode_once_s']:.1f}",
+        )
+        for name in data
+        if " px" in name
+    ]
+    jobs = [
+        (f"`{name}`", f"{found['jobs']['seconds'][name]:.0f}", f"{speed:.2f}")
+        for name, speed in found["jobs"]["speed"].items()
+    ]
+    decoding = data["224 px"]["decode_once_s"] / PACS_IMAGES
+    larger = [
+        (
+            name,
+            f"{count:,}",
+            size_of(count * 3 * side**2),
+            time_of(count * decoding),
+            time_of(count * costs["image"]["each_s"]),
+            f"{max(1, round(90 * count * costs['image']['each_s'] / 86_400)):,}",
+        )
+        for name, count, side in (
+            ("ImageNet-1k, 64 px", 1_281_167, 64),
+            ("ImageNet-1k, 224 px", 1_281_167, 224),
+            ("100 million, 64 px", 10**8, 64),
+            ("100 million, 224 px", 10**8, 224),
+        )
+    ]
+    parts = {
+        "hardware": f"{hardware['cpu']}, {hardware['cores']} cores",
+        "costs": table(("of", "measured from", "each, µs", "fixed, ms", "worst"), fitted),
+        "run_bytes": size_of(costs["run_bytes"]),
+        "bytes_an_image": size_of(costs["bytes_an_image"]),
+        "process_start_s": f"{costs['process_start_s']:.1f}",
+        "cores": str(data["cores"]),
+        "data": table(("images", "afield", "torchvision", "ratio", "MB", "theirs, MB", "decoding, s"), rows),
+        "jobs": table(("`afield compare` on the embedded default", "s", "times as fast"), jobs),
+        "loop": " and ".join(f"{value:.2f} ({name})" for name, value in found["loop"]["time_over_bare"].items()),
+        "larger": table(
+            ("set and cache", "images", "bytes", "decoding, 2 cores", "an epoch, 1 core", "cores for 90 epochs a day"),
+            larger,
+        ),
+    }
+    return filled("scaling.md.in", parts)

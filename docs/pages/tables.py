@@ -1,0 +1,43 @@
+"""Tables in Markdown, templates, and how numbers are written."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parents[2]
+
+
+def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A Markdown table."""
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n"
+
+
+def interval(value: dict[str, Any], sign: str = "") -> str:
+    """``71.9 ± 0.5 [70.2, 73.6]``: mean, sample deviation, 95 % interval, as percentages."""
+    deviation = f" ± {100 * value['sd']:.1f}" if value.get("sd") is not None else ""
+    span = ", ".join(f"{100 * end:{sign}.1f}" for end in value["ci95"])
+    return f"{100 * value['mean']:{sign}.1f}{deviation} [{span}]"
+
+
+def between(text: str, mark: str, content: str) -> str:
+    """Put content between ``<!-- mark: ... -->`` and ``<!-- /mark -->``."""
+    start = text.index("-->", text.index(f"<!-- {mark}:")) + 4
+    return text[:start] + content + text[text.index(f"<!-- /{mark} -->") :]
+
+
+def study(name: str) -> dict[str, Any]:
+    """The summary of a study under ``results/``."""
+    summary: dict[str, Any] = json.loads((ROOT / "results" / name / "summary.json").read_text())
+    return summary
+
+
+def filled(name: str, parts: Mapping[str, str]) -> str:
+    """A template under ``docs/`` with each ``{{part}}`` in its place."""
+    template = (ROOT / "docs" / name).read_text()
+    for mark, text in parts.items():
+        template = template.replace(f"{{{{{mark}}}}}", text.rstrip())
+    return template
