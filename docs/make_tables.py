@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from pages.algorithms import algorithm_costs
+from pages.algorithms import algorithm_costs, compared_on_pacs
 from pages.augmentation import augmentation_page
 from pages.margins import margins_page
 from pages.parts import parts_page, registry_table
@@ -26,7 +26,9 @@ def generated() -> dict[Path, str]:
         ROOT / "docs" / "margins.md": margins_page(),
         ROOT / "docs" / "augmentation.md": augmentation_page(),
         ROOT / "docs" / "scaling.md": scaling_page(),
-        algorithms: between(algorithms.read_text(), "costs", algorithm_costs()),
+        algorithms: between(
+            between(algorithms.read_text(), "costs", algorithm_costs()), "compared", compared_on_pacs()
+        ),
     }
 
 

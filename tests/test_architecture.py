@@ -10,13 +10,13 @@ import pytest
 import afield
 
 ROOT = Path(afield.__file__).parent
-BASE = {"ahead", "errors", "types", "registry", "records", "separate"}
+BASE = {"ahead", "errors", "types", "registry", "ranges", "records", "separate"}
 TOP = {"cli", "commands", "console", "catalogue", "__main__", "__init__"}
 ROOMS = {path.relative_to(ROOT).parts[0].removesuffix(".py") for path in ROOT.rglob("*.py")}
 MAY_IMPORT = {
     **{room: set() for room in ("ahead", "errors", "separate")},
     "types": {"separate"},
-    **{room: {"errors"} for room in ("registry", "records")},
+    **{room: {"errors"} for room in ("ranges", "registry", "records")},
     **dict.fromkeys(("losses", "heads", "models", "augment", "data"), BASE),
     "objective": BASE | {"losses", "heads"},
     "classifier": BASE | {"objective"},

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from afield.augment import DaganConfig
-from afield.augmentors.ranges import check_ranges
+from afield.ranges import check_ranges
 
 
 @dataclass(frozen=True)

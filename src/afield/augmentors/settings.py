@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from afield.augment import AugmentorConfig
-from afield.augmentors.ranges import check_ranges
 from afield.errors import InputError
 from afield.losses.max_entropy import Form, Sign
+from afield.ranges import check_ranges
 
 
 @dataclass(frozen=True)

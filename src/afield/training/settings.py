@@ -7,7 +7,21 @@ from dataclasses import dataclass
 from typing import Literal
 
 from afield.errors import InputError
+from afield.ranges import check_ranges
 from afield.registry import Registry
+
+_RANGES = (
+    ("epochs", 1, 100_000),
+    ("batch_size", 1, 1_000_000),
+    ("learning_rate", 1e-12, 1e3),
+    ("norm_bias_rate", 1e-3, 1e3),
+    ("momentum", 0, 0.9999),
+    ("weight_decay", 0, 10),
+    ("warmup", 0, 1),
+    ("step_at", 0, 1),
+    ("step_factor", 0, 1),
+    ("dropout", 0, 0.99),
+)
 
 
 @dataclass(frozen=True)
@@ -56,17 +70,7 @@ class Training:
     precision: Literal["32", "bf16"] = "32"
 
     def __post_init__(self) -> None:
-        _within("epochs", self.epochs, 1, 100_000)
-        _within("batch_size", self.batch_size, 1, 1_000_000)
-        _within("accumulate", self.accumulate, 1, self.batch_size)
-        _within("learning_rate", self.learning_rate, 1e-12, 1e3)
-        _within("norm_bias_rate", self.norm_bias_rate, 1e-3, 1e3)
-        _within("momentum", self.momentum, 0, 0.9999)
-        _within("weight_decay", self.weight_decay, 0, 10)
-        _within("warmup", self.warmup, 0, 1)
-        _within("step_at", self.step_at, 0, 1)
-        _within("step_factor", self.step_factor, 0, 1)
-        _within("dropout", self.dropout, 0, 0.99)
+        check_ranges(self, (*_RANGES, ("accumulate", 1, self.batch_size)))
         _one_of("optimizer", self.optimizer, ("sgd", "nesterov", "adamw"))
         _one_of("schedule", self.schedule, ("constant", "step", "cosine", "linear"))
         _one_of("sampling", self.sampling, ("auto", "shuffled", "balanced"))
@@ -86,11 +90,6 @@ class Training:
                 return self.learning_rate * (steps - step) / (steps - rise)
             case "cosine":
                 return self.learning_rate * 0.5 * (1 + math.cos(math.pi * (step - rise) / (steps - rise)))
-
-
-def _within(name: str, value: float, low: float, high: float) -> None:
-    if not low <= value <= high:
-        raise InputError(f"{name} must lie between {low:g} and {high:g}, got {value!r}")
 
 
 def _one_of(name: str, value: str, allowed: tuple[str, ...]) -> None:
