@@ -159,7 +159,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", default="cifar10.npz", help="an .npz with train and test images")
     parser.add_argument("--minutes", type=float, default=10, help="of training, each")
-    parser.add_argument("--backbone", default="whitened_vgg_narrow", help="of fast_cifar")
+    parser.add_argument("--backbone", default="whitened_vgg", help="of fast_cifar")
     parser.add_argument(
         "--threads", type=int, default=os.cpu_count(), help="of each contestant; all cores unless given"
     )

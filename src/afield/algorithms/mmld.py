@@ -28,7 +28,9 @@ class MMLD(Algorithm):
     its gradient is reversed on the way to the backbone. The factors of reversal and entropy grow from 0 to their full
     value by ``2 / (1 + exp(-10 p)) - 1``, where p is the share of the steps that are done. Domain labels are not used.
 
-    The entropy is that of the logits without a margin, so that every head goes with it.
+    The entropy is that of the logits without a margin, so that every head goes with it. The network sees features of
+    mean 0 and deviation 1, image by image: they could deceive it by their size alone, and grew until training failed
+    where a backbone starts from random weights at a high rate. The paper has none of this.
 
     Args:
         classifier: trained in place; its backbone must have stages that give feature maps.
@@ -108,10 +110,11 @@ class MMLD(Algorithm):
 
 
 def domain_classifier(features: int, domains: int, hidden: int) -> nn.Sequential:
-    """Features ``[B, D]`` -> logits of domains ``[B, E]``, by two hidden layers with ReLU and dropout 0.5."""
+    """Features ``[B, D]`` -> logits of domains ``[B, E]``: normalised, then two hidden layers."""
+    size = nn.LayerNorm(features, elementwise_affine=False)
     first = (nn.Linear(features, hidden), nn.ReLU(), nn.Dropout(0.5))
     second = (nn.Linear(hidden, hidden), nn.ReLU(), nn.Dropout(0.5))
-    return nn.Sequential(*first, *second, nn.Linear(hidden, domains))
+    return nn.Sequential(size, *first, *second, nn.Linear(hidden, domains))
 
 
 def ramp(progress: float) -> float:

@@ -45,7 +45,7 @@ BACKBONES.add(
 BACKBONES.add(
     "whitened_vgg_narrow",
     lambda: WhitenedVGG((32, 64, 128)),
-    summary="`whitened_vgg` with 32, 64 and 128 channels: a sixth of the work, for a CPU.",
+    summary="`whitened_vgg` with 32, 64 and 128 channels: a sixth of the work.",
     reference=_AIRBENCH,
 )
 
