@@ -11,7 +11,8 @@ from afield.evaluation import Estimate, estimate
 from afield.experiments.papers import verdict
 from afield.experiments.papers.combined.page import BASE, default_recipe
 from afield.experiments.papers.flattening.page import SCRATCH, TUNED, verdicts
-from afield.experiments.papers.verdict import differences, judge_difference, judge_value
+from afield.experiments.papers.paper import Judged, verdict_table
+from afield.experiments.papers.verdict import Verdict, differences, judge_difference, judge_value
 from afield.training import PROTOCOLS
 
 
@@ -140,3 +141,14 @@ def test_verdicts_of_paper_a_come_from_the_study_in_which_a_system_runs():
     lines[0]["config"]["training"]["epochs"] = 3
     found = {row[0]: row for row in verdicts(lines).tables[0].rows}
     assert found["table 1: flattening 0.5, average"][4] == "not comparable (epochs 3, not 30)"
+
+
+def test_a_long_reason_that_verdicts_share_is_given_once_in_the_caption():
+    long = Verdict(verdict.NOT_COMPARABLE, "backbone resnet8, not resnet18; epochs 5, not 30")
+    short = Verdict(verdict.NOT_REPRODUCED, "told apart")
+    alone = Verdict(verdict.NOT_COMPARABLE, "another reason of many words that stands in one row only")
+    judged = [Judged(str(i), "1", None, each) for i, each in enumerate((long, short, alone, long, short))]
+    table = verdict_table("PACS.", judged)
+    assert table.caption == f"PACS. (a) {long.why}."
+    shown = ["not comparable (a)", str(short), str(alone), "not comparable (a)", str(short)]
+    assert [row[-1] for row in table.rows] == shown

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from string import ascii_lowercase
 from typing import Any, Literal
 
 from afield.evaluation import Estimate
@@ -76,9 +78,21 @@ class Judged:
         )
 
 
+LONG = 40
+"""A reason of more characters that several verdicts share is given once, in the caption."""
+
+
 def verdict_table(caption: str, judged: Sequence[Judged]) -> Table:
     """Published numbers beside ours, and what each comes to."""
-    return Table(caption, ("published", "there", "ours", "n", "verdict"), [each.row() for each in judged])
+    count = Counter(each.verdict.why for each in judged)
+    shared = [why for why, times in count.items() if times > 1 and len(why) > LONG]
+    letters = dict(zip(shared, ascii_lowercase, strict=False))
+    rows = [
+        replace(each, verdict=each.verdict._replace(why=letters.get(each.verdict.why, each.verdict.why))).row()
+        for each in judged
+    ]
+    notes = "".join(f" ({letter}) {why}." for why, letter in letters.items())
+    return Table(f"{caption}{notes}", ("published", "there", "ours", "n", "verdict"), rows)
 
 
 def document(paper: Paper, lines: Sequence[Line], about: dict[str, Any]) -> Document:
