@@ -121,9 +121,9 @@ def tables(lines: Sequence[Line]) -> Iterator[Section]:
             rows.append(
                 (
                     SYSTEMS[recipe][0] if recipe in SYSTEMS else recipe,
-                    *(said(seeds.over(_of(inside, study, recipe, part))) for part in unseen),
                     said(seeds.over(average)),
                     said(gain, "+") if others else "",
+                    *(said(seeds.over(_of(inside, study, recipe, part))) for part in unseen),
                     said(seeds.over(error)),
                     said(worse, "+") if others else "",
                 )
@@ -135,7 +135,7 @@ def tables(lines: Sequence[Line]) -> Iterator[Section]:
                     rows.append((f"{name} ({f'see {SCRATCH}' if recipe in anywhere else 'not run'})", *blank))
         title = "Table 1: one domain left out at a time" if study == _main(lines) else f"Beyond the paper: {study}"
         caption = f"{study}: {set_up(inside[0])} n = {len({line['seed'] for line in inside})} seeds."
-        header = ("recipe", *unseen, "average", "− erm", "ECE, average", "ECE − erm")
+        header = ("recipe", "average", "− erm", *unseen, "ECE, average", "ECE − erm")
         yield Section(title, tables=(Table(caption, header, rows),))
 
 
