@@ -29,8 +29,8 @@ class MMLD(Algorithm):
     value by ``2 / (1 + exp(-10 p)) - 1``, where p is the share of the steps that are done. Domain labels are not used.
 
     The entropy is that of the logits without a margin, so that every head goes with it. The network sees features of
-    mean 0 and deviation 1, image by image: they could deceive it by their size alone, and grew until training failed
-    where a backbone starts from random weights at a high rate. The paper has none of this.
+    length 1: they could deceive it by their length alone, and grew until training failed where a backbone starts from
+    random weights at a high rate. The paper has them as they are.
 
     Args:
         classifier: trained in place; its backbone must have stages that give feature maps.
@@ -109,12 +109,19 @@ class MMLD(Algorithm):
         return (counts * losses).sum() / counts.sum()
 
 
+class UnitLength(nn.Module):
+    """Features ``[B, D]`` -> the same of length 1."""
+
+    def forward(self, features: Tensor) -> Tensor:
+        """``[B, D]`` -> ``[B, D]``."""
+        return F.normalize(features, dim=1)
+
+
 def domain_classifier(features: int, domains: int, hidden: int) -> nn.Sequential:
-    """Features ``[B, D]`` -> logits of domains ``[B, E]``: normalised, then two hidden layers."""
-    size = nn.LayerNorm(features, elementwise_affine=False)
+    """Features ``[B, D]`` -> logits of domains ``[B, E]``: to length 1, then two hidden layers."""
     first = (nn.Linear(features, hidden), nn.ReLU(), nn.Dropout(0.5))
     second = (nn.Linear(hidden, hidden), nn.ReLU(), nn.Dropout(0.5))
-    return nn.Sequential(size, *first, *second, nn.Linear(hidden, domains))
+    return nn.Sequential(UnitLength(), *first, *second, nn.Linear(hidden, domains))
 
 
 def ramp(progress: float) -> float:
