@@ -121,7 +121,20 @@ def test_two_processes_train_one_model(tmp_path):
     import subprocess
     import sys
 
-    command = [sys.executable, "-m", "afield", "train", "--device", "cpu", "--devices", "2", "--epochs", "1"]
+    command = [
+        sys.executable,
+        "-m",
+        "afield",
+        "train",
+        "--recipe",
+        "erm",
+        "--device",
+        "cpu",
+        "--devices",
+        "2",
+        "--epochs",
+        "1",
+    ]
     done = subprocess.run([*command, "--out", tmp_path / "two"], capture_output=True, text=True, timeout=240)
     assert done.returncode == 0, done.stderr
     assert json.loads((tmp_path / "two" / "record.json").read_text())["epochs"][0]["train_loss"] < 3

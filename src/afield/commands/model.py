@@ -19,11 +19,12 @@ class Train(TrainingOptions):
     """Train one recipe on every domain, and keep the model.
 
     Attributes:
-        recipe: a name from `afield list recipes`, or a .toml, .yaml or .json file.
+        recipe: a name from `afield list recipes`, or a .toml, .yaml or .json file. The default is what
+            `afield reproduce combined` comes to.
         seed: of split, initialisation, order, augmentation and dropout.
     """
 
-    recipe: str = "erm"
+    recipe: str = "flattening"
     seed: int = 0
 
     def run(self) -> dict[str, Any]:
