@@ -223,6 +223,21 @@ def test_the_class_of_the_likeliest_wrong_class_comes_first(tmp_path: Path) -> N
     assert captions == ["cat", "dog", "a $5 _<wbr>bird_<wbr> 鳥"]
 
 
+def test_of_more_recipes_than_colours_the_best_and_the_baseline_are_drawn(tmp_path: Path) -> None:
+    source = Path(__file__).parent.parent / "results" / "pacs-algorithms-frozen"
+    for name in ("records.jsonl", "summary.json", "analysis.json"):
+        shutil.copy(source / name, tmp_path / name)
+    text = render(tmp_path).read_text()
+    assert "Of 14 recipes 10 are drawn: erm and those of the best average." in text
+    key = re.search(r'<ul class="key">.*?</ul>', text, re.DOTALL)
+    assert key is not None
+    hues = re.findall(r'<i style="background: (#\w+)"></i>([\w+]+)</li>', key[0])
+    assert len({hue for hue, _ in hues}) == len(hues) == 10
+    recipes = json.loads((source / "summary.json").read_text())["recipes"]
+    best = sorted(recipes, key=lambda name: recipes[name]["average"]["mean"], reverse=True)
+    assert {name for _, name in hues} == {"erm", *[name for name in best if name != "erm"][:9]}
+
+
 def test_without_a_gallery_the_page_shows_no_images(tmp_path: Path) -> None:
     folder = compared(tmp_path)
     assert "<img" in page(folder)

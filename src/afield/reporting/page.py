@@ -9,7 +9,7 @@ from typing import Any
 from afield.evaluation import SELECTIONS
 from afield.records import read_json, read_jsonl, write_atomic
 from afield.reporting import figures
-from afield.reporting.charts import colours
+from afield.reporting.charts import INK, PALETTE, colours
 from afield.reporting.confusion import LARGEST_TABLE, confused_pairs, heat_rows, pooled
 from afield.reporting.learned import by_recipe
 from afield.reporting.provenance import provenance
@@ -35,8 +35,8 @@ def render(folder: Path) -> Path:
     analysis = read_json(folder / "analysis.json")
     gallery = read_json(folder / "gallery.json") if (folder / "gallery.json").exists() else None
     recipes = summary["recipes"]
-    colour = colours(list(recipes))
     baseline = BASELINE if BASELINE in recipes else None
+    colour = colours(_drawn(recipes))
     leader = summary["recommended"] or max(recipes, key=lambda recipe: recipes[recipe]["average"]["mean"])
     html = (
         templates()
@@ -53,7 +53,7 @@ def render(folder: Path) -> Path:
             rule=SELECTIONS.entry(summary["selection"]).summary,
             facts=_facts(records[0]["config"], summary, analysis),
             unseen_images={part: n for record in records for part, n in _unseen_images(record)},
-            intervals=figures.intervals(summary, colour, baseline),
+            intervals=figures.intervals(summary, {recipe: colour.get(recipe, INK) for recipe in recipes}, baseline),
             curves=figures.curves(records, colour),
             wrong_classes=figures.wrong_classes(analysis, colour),
             most_wrong=figures.WRONG_CLASSES,
@@ -65,6 +65,16 @@ def render(folder: Path) -> Path:
     path = folder / "report.html"
     write_atomic(path, html + "\n")
     return path
+
+
+def _drawn(recipes: Mapping[str, Any]) -> list[str]:
+    """Recipes that have a colour of their own: where there are more than colours, the baseline and the best on average.
+
+    They keep their order.
+    """
+    by_rank = sorted(recipes, key=lambda recipe: (recipe != BASELINE, -recipes[recipe]["average"]["mean"]))
+    drawn = set(by_rank[: len(PALETTE)])
+    return [recipe for recipe in recipes if recipe in drawn]
 
 
 def _facts(config: Mapping[str, Any], summary: dict[str, Any], analysis: dict[str, Any]) -> dict[str, str]:

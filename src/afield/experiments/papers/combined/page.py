@@ -123,12 +123,13 @@ def tables(lines: Sequence[Line]) -> Iterator[Section]:
             gain = seeds.paired(average, base)
             of_recipe = seeds.of(inside, study, recipe)
             cells = [said(seeds.over(seeds.values(of_recipe, "accuracy", part))) for part in unseen]
-            over_all = [said(seeds.over(average))] if len(unseen) > 1 else []
             error = said(seeds.over(seeds.values(of_recipe, "ece")))
-            rows.append((recipe, *cells, *over_all, said(gain, "+") if recipe != BASE else "", error))
+            difference = said(gain, "+") if recipe != BASE else ""
+            rows.append((recipe, said(seeds.over(average)), difference, *(cells if len(unseen) > 1 else ()), error))
             if gain is not None and recipe != BASE:
                 bars[recipe] = point(gain)
-        header = ("recipe", *unseen, *(["average"] if len(unseen) > 1 else []), f"− {BASE}", "ECE")
+        several = unseen if len(unseen) > 1 else ()
+        header = ("recipe", "average" if several else unseen[0], f"− {BASE}", *several, "ECE")
         caption = f"{study}: {set_up(inside[0])} n = {len({line['seed'] for line in inside})} seeds."
         figures = []
         if bars:
