@@ -94,3 +94,10 @@ def test_the_study_of_learned_augmentation_goes_on_where_it_was_and_compares_pai
     assert rows["default"]["vs none"]["mean"] == pytest.approx(difference)
     records = read_jsonl(tmp_path / "0" / "records.jsonl")
     assert records == read_jsonl(tmp_path / "1" / "records.jsonl")
+
+
+def test_frozen_features_are_extracted_once_and_give_the_same_summary(photos):
+    options = ("--quick", "--jobs", "1", "--backbone", "resnet8", "--weights", "none")
+    result = json.loads(run("frozen.py", "--data", str(photos), *options).splitlines()[-1])
+    assert result["identical_summary"]
+    assert result["warm_median_s"] == sorted(result["warm_s"])[1]

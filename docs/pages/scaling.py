@@ -30,7 +30,7 @@ def scaling_page() -> str:
     """What an image, a class, a run and a process cost, and what larger runs would need."""
     found = {
         name: json.loads((ROOT / "results" / f"{name}.json").read_text())
-        for name in ("scaling", "data", "jobs", "loop")
+        for name in ("scaling", "data", "jobs", "frozen", "loop")
     }
     costs, data, hardware = found["scaling"], found["data"], found["scaling"]["hardware"]
     names = {"image": "image", "class": "class", "class, a tenth seen": "class, Partial FC"}
@@ -85,6 +85,8 @@ def scaling_page() -> str:
         "cores": str(data["cores"]),
         "data": table(("images", "afield", "torchvision", "ratio", "MB", "theirs, MB", "decoding, s"), rows),
         "jobs": table(("`afield compare` on the embedded default", "s", "times as fast"), jobs),
+        "frozen_cold": f"{found['frozen']['cold_s']:.0f}",
+        "frozen_warm": f"{found['frozen']['warm_median_s']:.0f}",
         "loop": " and ".join(f"{value:.2f} ({name})" for name, value in found["loop"]["time_over_bare"].items()),
         "larger": table(
             ("set and cache", "images", "bytes", "decoding, 2 cores", "an epoch, 1 core", "cores for 90 epochs a day"),

@@ -1,0 +1,76 @@
+"""A comparison on a frozen backbone from nothing, and again with its features in the cache: wall time of the command.
+
+    python benchmarks/frozen.py --data PACS [--recipes erm flattening label_smoothing] [--jobs N] [--quick] [--out FILE]
+
+PACS as image files, an ImageNet-pretrained EfficientNet-Lite0 at 224 px that does not change, three recipes, every
+domain left out once, three seeds. Cold: images are decoded and features extracted into an empty cache. Warm: the same
+command into another folder, three times; the median counts. The summaries are compared. Nothing else should run on
+the machine. The last line is one JSON object.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from afield.experiments.provenance import provenance
+from afield.models.weights import PACKAGE, PACKAGE_BACKBONE
+from afield.records import write_json
+
+
+def compare(cache: Path, options: list[str]) -> tuple[float, str]:
+    """Wall seconds of the command in a new folder, and the summary that it wrote."""
+    with tempfile.TemporaryDirectory() as folder:
+        command = [sys.executable, "-m", "afield", "compare", "--out", folder, *options]
+        began = time.monotonic()
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL, env={**os.environ, "AFIELD_CACHE": str(cache)})
+        return time.monotonic() - began, (Path(folder) / "summary.json").read_text()
+
+
+def main() -> None:
+    """Measure, print the JSON line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", required=True, help="a folder of domain/class/image")
+    parser.add_argument("--recipes", nargs="+", default=["erm", "flattening", "label_smoothing"])
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--jobs", type=int, default=2, help="runs at a time")
+    parser.add_argument("--backbone", default=PACKAGE_BACKBONE)
+    parser.add_argument("--weights", default=PACKAGE)
+    parser.add_argument("--quick", action="store_true", help="one recipe and one seed")
+    parser.add_argument("--out", type=Path, help="also write the JSON object, with hardware and versions, here")
+    args = parser.parse_args()
+    if args.quick:
+        args.recipes, args.seeds = ["erm"], 1
+    model = ["--backbone", args.backbone, "--weights", args.weights, "--freeze"]
+    options = ["--data", args.data, *model, "--recipes", *args.recipes]
+    options += ["--seeds", str(args.seeds), "--jobs", str(args.jobs)]
+    with tempfile.TemporaryDirectory() as cache:
+        cold, first = compare(Path(cache), options)
+        again = [compare(Path(cache), options) for _ in range(3)]
+    warm = statistics.median(seconds for seconds, _ in again)
+    print(f"cold {cold:.1f} s, warm {warm:.1f} s")
+    result = {
+        "benchmark": "frozen",
+        "cores": os.cpu_count(),
+        "recipes": args.recipes,
+        "seeds": args.seeds,
+        "jobs": args.jobs,
+        "cold_s": cold,
+        "warm_s": [seconds for seconds, _ in again],
+        "warm_median_s": warm,
+        "identical_summary": {first} == {summary for _, summary in again},
+    }
+    if args.out:
+        write_json(args.out, result | provenance())
+    print(json.dumps(result))
+
+
+if __name__ == "__main__":
+    main()
