@@ -5,10 +5,9 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from pages.tables import ROOT, interval, study, table
-
 from afield.experiments.papers.flattening.page import BASELINE, OURS
 from afield.experiments.papers.flattening.plan import SYSTEMS
+from pages.tables import ROOT, interval, study, table
 
 PUBLISHED = {"erm": BASELINE, "flattening": OURS[-1]} | {
     recipe: accuracies[-1] for recipe, (_, accuracies) in SYSTEMS.items() if accuracies is not None
