@@ -19,13 +19,15 @@ PAGE = "augmentation.html"
 class AugmentLearn(Train):
     """Learn an augmentation and train with it: a classifier, an augmentor against it, the classifier on its images.
 
-    It is `afield train --augment learned` and a page of what was learned.
+    It is `afield train --recipe erm --augment learned` and a page of what was learned.
 
     Attributes:
+        recipe: as in `afield train`; plain cross-entropy unless given, with which learned augmentation was studied.
         augment: a name from `afield list augmentors`, alone or joined by + with names from `afield list augmentations`.
         settings: of the augmentor, as sign=printed, recognised=0.8 or augmentor.form=free.
     """
 
+    recipe: str = "erm"
     augment: str | None = "learned"
     settings: tuple[str, ...] = ()
 
