@@ -14,24 +14,14 @@ import argparse
 import json
 import os
 import statistics
-import subprocess
-import sys
 import tempfile
-import time
 from pathlib import Path
+
+from jobs import compare
 
 from afield.experiments.provenance import provenance
 from afield.models.weights import PACKAGE, PACKAGE_BACKBONE
 from afield.records import write_json
-
-
-def compare(cache: Path, options: list[str]) -> tuple[float, str]:
-    """Wall seconds of the command in a new folder, and the summary that it wrote."""
-    with tempfile.TemporaryDirectory() as folder:
-        command = [sys.executable, "-m", "afield", "compare", "--out", folder, *options]
-        began = time.monotonic()
-        subprocess.run(command, check=True, stdout=subprocess.DEVNULL, env={**os.environ, "AFIELD_CACHE": str(cache)})
-        return time.monotonic() - began, (Path(folder) / "summary.json").read_text()
 
 
 def main() -> None:
@@ -52,8 +42,9 @@ def main() -> None:
     options = ["--data", args.data, *model, "--recipes", *args.recipes]
     options += ["--seeds", str(args.seeds), "--jobs", str(args.jobs)]
     with tempfile.TemporaryDirectory() as cache:
-        cold, first = compare(Path(cache), options)
-        again = [compare(Path(cache), options) for _ in range(3)]
+        os.environ["AFIELD_CACHE"] = cache
+        cold, first = compare(*options)
+        again = [compare(*options) for _ in range(3)]
     warm = statistics.median(seconds for seconds, _ in again)
     print(f"cold {cold:.1f} s, warm {warm:.1f} s")
     result = {

@@ -31,7 +31,7 @@ def compare(*options: str) -> tuple[float, str]:
     with tempfile.TemporaryDirectory() as folder:
         command = [sys.executable, "-m", "afield", "compare", "--out", folder, *options]
         began = time.monotonic()
-        subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
         return time.monotonic() - began, (Path(folder) / "summary.json").read_text()
 
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 from afield.experiments.papers.flattening.page import BASELINE, OURS
 from afield.experiments.papers.flattening.plan import SYSTEMS
+from afield.records import read_json
 from pages.tables import ROOT, interval, study, table
 
 PUBLISHED = {"erm": BASELINE, "flattening": OURS[-1]} | {
@@ -19,7 +19,7 @@ COMPARISONS = ("pacs-algorithms-frozen", "pacs-algorithms-images")
 
 def time_over_erm() -> dict[str, float]:
     """Seconds a step of each algorithm and averaging, relative to ERM."""
-    ratios: dict[str, float] = json.loads((ROOT / "results" / "algorithms.json").read_text())["time_over_erm"]
+    ratios: dict[str, float] = read_json(ROOT / "results" / "algorithms.json")["time_over_erm"]
     return ratios
 
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
+from afield.records import read_json
 from pages.tables import ROOT, filled, interval, study, table
 
 
@@ -44,7 +44,7 @@ def augmentation_page() -> str:
         for row in rows
         if "collapses" in row
     ]
-    cost = json.loads((ROOT / "results" / "augment.json").read_text())["learned"]
+    cost = read_json(ROOT / "results" / "augment.json")["learned"]
     policy = [
         (
             f"`{row['augment']}`",

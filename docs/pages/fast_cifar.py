@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import json
-
+from afield.records import read_jsonl
 from pages.tables import ROOT, table
 
 
 def fast_cifar_table() -> str:
     """Accuracy, epochs and rate of each contestant."""
-    records = (ROOT / "results" / "fast-cifar" / "records.jsonl").read_text().splitlines()
     rows = [
         (
             f"{row['contestant']} (`{row['backbone']}`)",
@@ -19,7 +17,7 @@ def fast_cifar_table() -> str:
             str(row["epochs"]),
             f"{row['images_per_second']:,.0f}",
         )
-        for row in map(json.loads, records)
+        for row in read_jsonl(ROOT / "results" / "fast-cifar" / "records.jsonl")
     ]
     header = ("contestant", "test accuracy, %", "with test-time views, %", "training, min", "epochs", "images/s")
     return table(header, rows)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from typing import Any
 
+from afield.records import read_json
 from pages.tables import ROOT, filled, interval, study, table
 
 
@@ -79,7 +79,7 @@ def margins_page() -> str:
             for name, row in thousand.items()
         ],
     )
-    costs = json.loads((ROOT / "results" / "objectives.json").read_text())
+    costs = read_json(ROOT / "results" / "objectives.json")
     heads = table(
         ("head and loss", *(f"K = {int(classes):,}" for classes in costs["heads"])),
         [

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
-
 from afield.experiments.papers import PAPERS
 from afield.experiments.papers.paper import document
+from afield.records import read_json, read_jsonl
 from pages.tables import ROOT
 
 
@@ -16,11 +15,11 @@ def reproduction_page() -> str:
         folders = sorted(
             path.parent
             for path in (ROOT / "results").glob("reproduce-*/summary.json")
-            if json.loads(path.read_text())["paper"] == name
+            if read_json(path)["paper"] == name
         )
         for folder in folders:
-            lines = [json.loads(line) for line in (folder / "records.jsonl").read_text().splitlines()]
-            page = document(paper, lines, json.loads((folder / "summary.json").read_text()))
+            lines = read_jsonl(folder / "records.jsonl")
+            page = document(paper, lines, read_json(folder / "summary.json"))
             sections.append(page.markdown(f"../results/{folder.name}"))
         if not folders:
             sections.append(f"## {paper.title}\n\nNot run yet: `afield reproduce {name} --size small --jobs 2`.\n")

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
+from afield.records import read_json, read_jsonl
 from pages.tables import ROOT, interval, table
 
 
 def result_section(folder: Path) -> str:
     """One comparison: what was run, the table, where it was run."""
-    about = json.loads((folder / "about.json").read_text())
-    summary = json.loads((folder / "summary.json").read_text())
-    records = [json.loads(line) for line in (folder / "records.jsonl").read_text().splitlines()]
+    about = read_json(folder / "about.json")
+    summary = read_json(folder / "summary.json")
+    records = read_jsonl(folder / "records.jsonl")
     domains = list(next(iter(summary["recipes"].values()))["domains"])
     rows = [
         (

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import json
-
+from afield.records import read_json
 from pages.tables import ROOT, filled, table
 
 PACS_IMAGES = 9991
@@ -29,8 +28,7 @@ def time_of(seconds: float) -> str:
 def scaling_page() -> str:
     """What an image, a class, a run and a process cost, and what larger runs would need."""
     found = {
-        name: json.loads((ROOT / "results" / f"{name}.json").read_text())
-        for name in ("scaling", "data", "jobs", "frozen", "loop")
+        name: read_json(ROOT / "results" / f"{name}.json") for name in ("scaling", "data", "jobs", "frozen", "loop")
     }
     costs, data, hardware = found["scaling"], found["data"], found["scaling"]["hardware"]
     names = {"image": "image", "class": "class", "class, a tenth seen": "class, Partial FC"}

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+from afield.records import read_json
 
 ROOT = Path(__file__).parents[2]
 
@@ -31,7 +32,7 @@ def between(text: str, mark: str, content: str) -> str:
 
 def study(name: str) -> dict[str, Any]:
     """The summary of a study under ``results/``."""
-    summary: dict[str, Any] = json.loads((ROOT / "results" / name / "summary.json").read_text())
+    summary: dict[str, Any] = read_json(ROOT / "results" / name / "summary.json")
     return summary
 
 
