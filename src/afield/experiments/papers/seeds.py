@@ -44,6 +44,14 @@ def values(lines: Sequence[Line], metric: str, part: str | None = None) -> BySee
     }
 
 
+def of_recipe(
+    lines: Sequence[Line], study: str, recipe: str, part: str | None = None, metric: str = "accuracy"
+) -> BySeed:
+    """A metric of a recipe in a study: on one part, or over all; nothing while a part of the study is missing."""
+    found, wanted = of(lines, study, recipe), parts(of(lines, study))
+    return values(found, metric, part) if part or set(parts(found)) == set(wanted) else {}
+
+
 def over(by_seed: BySeed) -> Estimate | None:
     """Mean and interval; None without a seed."""
     return estimate(list(by_seed.values())) if by_seed else None

@@ -50,9 +50,9 @@ def gains_of(lines: Sequence[Line]) -> dict[str, dict[str, Estimate]]:
     """
     found: dict[str, dict[str, Estimate]] = {}
     for study in dict.fromkeys(line["study"] for line in lines):
-        base, recipes = _average(lines, study, BASE), seeds.names(seeds.of(lines, study))
+        base, recipes = seeds.of_recipe(lines, study, BASE), seeds.names(seeds.of(lines, study))
         for recipe in recipes:
-            of_recipe = _average(lines, study, recipe)
+            of_recipe = seeds.of_recipe(lines, study, recipe)
             common = sorted(base.keys() & of_recipe.keys())
             if recipe != BASE and common:
                 pairs = [of_recipe[seed] for seed in common], [base[seed] for seed in common]
@@ -65,12 +65,6 @@ def gains_of(lines: Sequence[Line]) -> dict[str, dict[str, Estimate]]:
             if " + ".join(parts) not in recipes and same is not None and inside:
                 inside[" + ".join(parts)] = same
     return found
-
-
-def _average(lines: Sequence[Line], study: str, recipe: str) -> seeds.BySeed:
-    """By seed, over the unseen parts; nothing while a part is missing."""
-    found, wanted = seeds.of(lines, study, recipe), seeds.parts(seeds.of(lines, study))
-    return seeds.values(found, "accuracy") if set(seeds.parts(found)) == set(wanted) else {}
 
 
 def sections(lines: Sequence[Line]) -> Sequence[Section]:
@@ -117,9 +111,9 @@ def tables(lines: Sequence[Line]) -> Iterator[Section]:
     for index, study in enumerate(dict.fromkeys(line["study"] for line in lines)):
         inside = seeds.of(lines, study)
         unseen, rows, bars = seeds.parts(inside), [], {}
-        base = _average(lines, study, BASE)
+        base = seeds.of_recipe(lines, study, BASE)
         for recipe in seeds.names(inside):
-            average = _average(lines, study, recipe)
+            average = seeds.of_recipe(lines, study, recipe)
             gain = seeds.paired(average, base)
             of_recipe = seeds.of(inside, study, recipe)
             cells = [said(seeds.over(seeds.values(of_recipe, "accuracy", part))) for part in unseen]

@@ -58,14 +58,6 @@ def _main(lines: Sequence[Line]) -> str:
     return next((name for name in (TUNED, FROZEN) if name in studies_there), FROZEN)
 
 
-def _of(
-    lines: Sequence[Line], study: str, recipe: str, part: str | None = None, metric: str = "accuracy"
-) -> seeds.BySeed:
-    found = seeds.of(lines, study, recipe)
-    wanted = seeds.parts(seeds.of(lines, study))
-    return seeds.values(found, metric, part) if part or set(seeds.parts(found)) == set(wanted) else {}
-
-
 def verdicts(lines: Sequence[Line]) -> Section:
     """Tables 1 and 2 number by number; each claim that flattening is better."""
     study = _main(lines)
@@ -74,13 +66,15 @@ def verdicts(lines: Sequence[Line]) -> Section:
     judged: list[Judged] = []
 
     def add(place: str, value: float, recipe: str, part: str | None) -> None:
-        ours = seeds.over(_of(lines, study, recipe, part)) if part is None or part in seeds.parts(inside) else None
+        ours = seeds.over(seeds.of_recipe(lines, study, recipe, part))
         judged.append(Judged(place, f"{100 * value:.2f}", ours, judge_value(value, ours, change)))
 
     def claim(place: str, value: float | None, first: str, second: str) -> None:
         """A difference in print, or one that is only said to be above zero."""
-        where = study if _of(lines, study, second) or not _of(lines, SCRATCH, second) else SCRATCH
-        ours = seeds.paired(_of(lines, where, first), _of(lines, where, second))
+        where = (
+            study if seeds.of_recipe(lines, study, second) or not seeds.of_recipe(lines, SCRATCH, second) else SCRATCH
+        )
+        ours = seeds.paired(seeds.of_recipe(lines, where, first), seeds.of_recipe(lines, where, second))
         place = place if where == study else f"{place} ({where})"
         printed = "above 0" if value is None else f"{100 * value:+.2f}"
         judged.append(Judged(place, printed, ours, judge_difference(value or 1.0, ours), "+"))
@@ -113,17 +107,17 @@ def tables(lines: Sequence[Line]) -> Iterator[Section]:
         unseen = seeds.parts(inside)
         rows = []
         for recipe in seeds.names(inside):
-            average = _of(inside, study, recipe)
-            gain = seeds.paired(average, _of(inside, study, CROSS_ENTROPY.name))
-            error = _of(inside, study, recipe, metric="ece")
-            worse = seeds.paired(error, _of(inside, study, CROSS_ENTROPY.name, metric="ece"))
+            average = seeds.of_recipe(inside, study, recipe)
+            gain = seeds.paired(average, seeds.of_recipe(inside, study, CROSS_ENTROPY.name))
+            error = seeds.of_recipe(inside, study, recipe, metric="ece")
+            worse = seeds.paired(error, seeds.of_recipe(inside, study, CROSS_ENTROPY.name, metric="ece"))
             others = recipe != CROSS_ENTROPY.name
             rows.append(
                 (
                     SYSTEMS[recipe][0] if recipe in SYSTEMS else recipe,
                     said(seeds.over(average)),
                     said(gain, "+") if others else "",
-                    *(said(seeds.over(_of(inside, study, recipe, part))) for part in unseen),
+                    *(said(seeds.over(seeds.of_recipe(inside, study, recipe, part))) for part in unseen),
                     said(seeds.over(error)),
                     said(worse, "+") if others else "",
                 )
@@ -148,14 +142,14 @@ def sweep(lines: Sequence[Line]) -> Section | None:
     if len(by_lambda) < 2:
         return None
     rows, figures = [], []
-    base = _of(lines, study, CROSS_ENTROPY.name)
+    base = seeds.of_recipe(lines, study, CROSS_ENTROPY.name)
     for weight, name in by_lambda.items():
-        found = _of(lines, study, name)
+        found = seeds.of_recipe(lines, study, name)
         rows.append((f"{weight:g}", said(seeds.over(found)), said(seeds.paired(found, base), "+") if weight else ""))
     for metric, what in (("accuracy", "accuracy on unseen domains"), ("ece", "calibration error on unseen domains")):
         points: dict[float, dict[str, Any]] = {}
         for weight, name in by_lambda.items():
-            value = seeds.over(_of(lines, study, name, metric=metric))
+            value = seeds.over(seeds.of_recipe(lines, study, name, metric=metric))
             if value is not None:
                 points[weight] = point(value)
         svg = plots.curves_with_intervals(
