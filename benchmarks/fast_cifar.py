@@ -178,10 +178,13 @@ def main() -> None:
         Contestant("ResNet-8", "resnet8", PLAIN, "erm"),
         Contestant("ResNet-18", "resnet18", PLAIN, "erm"),
     )
+    chosen = args.only or [contestant.name for contestant in contestants]
+    if unknown := set(chosen) - {contestant.name for contestant in contestants}:
+        parser.error(f"--only takes {', '.join(contestant.name for contestant in contestants)}; got {min(unknown)}")
     records = []
     for contestant in contestants:
         file = args.out / f"{contestant.name}-{args.seed}.json"
-        if not file.exists() and contestant.name in (args.only or [contestant.name]):
+        if contestant.name in chosen and not file.exists():
             write_json(file, compete(contestant, data, args))
         if file.exists():
             records.append(read_json(file))
