@@ -2,7 +2,7 @@
 
     python benchmarks/algorithms.py [--quick] [--out FILE]
 
-ResNet-8 at 32 px, batches of 96 from three domains, one thread; a step is forward, backward, the optimiser's step, and
+ResNet-8 at 32 px, batches of 96 from three domains, one thread; a step is forward, backward, the optimizer's step, and
 what the algorithm does after it. The algorithms take turns, in another order each round, and a ratio is that of medians
 of CPU seconds. The looks of SWAD at the validation loss are left out: each costs as much as predicting the
 validation images. The last line is one JSON object.
@@ -22,14 +22,14 @@ import torch
 
 from afield.algorithms import ALGORITHMS, AVERAGINGS, Algorithm, Batch
 from afield.classifier import Classifier
-from afield.experiments.build import build_algorithm
-from afield.experiments.provenance import provenance
-from afield.experiments.recipes import RECIPES
 from afield.heads import LinearHead
 from afield.models import BackboneConfig, build_backbone
 from afield.objective import Objective
+from afield.recipes.recipe import RECIPES
 from afield.records import write_json
-from afield.training import RowwiseSGD
+from afield.runs.build import build_algorithm
+from afield.runs.provenance import provenance
+from afield.training import SparseSGD
 
 BATCH, DOMAINS, CLASSES, SIDE, STEPS = 96, 3, 7, 32, 1000
 
@@ -48,7 +48,7 @@ def make_step(name: str) -> Callable[[], None]:
     """A step of training, on the same batch each time."""
     algorithm = make_algorithm(name)
     parameters = [parameter for parameter in algorithm.parameters() if parameter.requires_grad]
-    optimizer = RowwiseSGD(parameters, 0.01, momentum=0.9, weight_decay=5e-4)
+    optimizer = SparseSGD(parameters, 0.01, momentum=0.9, weight_decay=5e-4)
     images = torch.rand(BATCH, 3, SIDE, SIDE).contiguous(memory_format=torch.channels_last)
     domains, targets = torch.arange(BATCH) % DOMAINS, torch.arange(BATCH) // DOMAINS % CLASSES
     done = 0

@@ -3,7 +3,7 @@
     python benchmarks/augment.py [--quick] [--out FILE]
 
 TrivialAugmentWide and RandAugment with a draw for each image, against torchvision v2's applied image by image to the
-same uint8 tensors and stacked; random resized crop + flip + normalisation from uint8, against torchvision v2's on
+same uint8 tensors and stacked; random resized crop + flip + normalization from uint8, against torchvision v2's on
 Pillow images; and what a learned augmentor adds to a training step of ResNet-18. One thread. The contestants take
 turns, every round on another draw; a ratio is that of medians of CPU seconds, so that other work on the machine
 disturbs it little. The last line is one JSON object.
@@ -26,8 +26,8 @@ from torch import Tensor
 from torchvision.transforms import v2
 
 from afield.augment import AffineAugmentor, RandAugment, RandomResizedCrop, TrivialAugmentWide, normalize
-from afield.experiments.provenance import provenance
 from afield.records import write_json
+from afield.runs.provenance import provenance
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 Batch = Callable[[], object]
@@ -66,7 +66,7 @@ def policies(size: int, batch: int, rounds: int) -> dict[str, dict[str, float]]:
 
 
 def crops(size: int, batch: int, rounds: int) -> dict[str, float]:
-    """The same for random resized crop, flip and normalisation, from decoded images to a float batch."""
+    """The same for random resized crop, flip and normalization, from decoded images to a float batch."""
     images = photographs(batch, size).contiguous(memory_format=torch.channels_last)
     pictures = [Image.fromarray(image.permute(1, 2, 0).numpy()) for image in images]
     crop, generator = RandomResizedCrop(), torch.Generator().manual_seed(0)
@@ -123,7 +123,7 @@ def main() -> None:
         "32 px, batch 128": policies(32, 128, 40 * times),
         "224 px, batch 32": policies(224, 32, 10 * times),
     }
-    result["224 px, batch 32"]["crop + flip + normalise"] = crops(224, 32, 15 * times)
+    result["224 px, batch 32"]["crop + flip + normalize"] = crops(224, 32, 15 * times)
     result["learned"] = augmentor_cost(128, 5 * times)
     print(f"{'images/s':20}{'':26}{'afield':>10}{'peer':>10}{'ratio':>8}")
     for setting in ("32 px, batch 128", "224 px, batch 32"):

@@ -3,7 +3,7 @@
     python benchmarks/data.py --data FOLDER [--quick] [--out FILE]
 
 FOLDER holds domain/class/image, such as PACS. Both give shuffled float32 batches after random resized crop, flip and
-normalisation, and, in rows of their own, colour jitter too. The peer is `ImageFolder` with v2 transforms on Pillow
+normalization, and, in rows of their own, color jitter too. The peer is `ImageFolder` with v2 transforms on Pillow
 images (here faster than on tensors) and `DataLoader(num_workers=2, persistent_workers=True)`, which decodes every image
 in every epoch. Ours crops from images that were decoded and squashed to the training size once, which is a figure of
 its own; it works in two threads without worker processes, and its batches are channels-last.
@@ -40,9 +40,9 @@ from torchvision.transforms import v2
 
 from afield.augment import Chain, ColorJitter, RandomResizedCrop, normalize
 from afield.data import load
-from afield.experiments.provenance import provenance
 from afield.records import write_json
-from afield.training import Source, prepared
+from afield.runs.provenance import provenance
+from afield.training import Subset, prepared
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 SCALE, JITTER = (0.8, 1.0), (0.4, 0.4, 0.4, 0.4)
@@ -60,7 +60,7 @@ class Ready(Chain):
 def our_batches(folder: str, size: int, batch: int, jitter: bool) -> Iterator[Tensor]:
     """Epoch after epoch, from the cache."""
     data = load(folder, image_size=size)
-    source = Source(data.images, data.labels, np.arange(len(data)))
+    source = Subset(data.images, data.labels, np.arange(len(data)))
     augmentation = Ready([RandomResizedCrop(scale=SCALE), *([ColorJitter(*JITTER)] if jitter else [])])
     rng, generator, fabric = np.random.default_rng(0), torch.Generator().manual_seed(0), Fabric(accelerator="cpu")
     while True:
@@ -214,7 +214,7 @@ def main() -> None:
     result: dict[str, Any] = {"benchmark": "data", "cores": CORES}
     print(f"{'':25}{'afield':>12}{'torchvision':>14}{'ratio':>8}{'cpu':>8}{'memory, MB':>20}{'decode once':>14}")
     for (size, batch), jitter in product(BATCH.items(), (False, True)):
-        name = f"{size} px, colour jitter" if jitter else f"{size} px"
+        name = f"{size} px, color jitter" if jitter else f"{size} px"
         row = result[name] = measure(args.data, size, jitter, rounds, images // batch)
         ours, theirs = row["images_per_second"].values()
         memory = " / ".join(f"{value:,.0f}" for value in row["memory_MB"].values())

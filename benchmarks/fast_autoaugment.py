@@ -27,11 +27,11 @@ import afield
 from afield.augment import Policy
 from afield.data import ImageSet, Validation, parts_of
 from afield.evaluation import estimate, paired_difference
-from afield.experiments.recipes import Recipe
-from afield.experiments.run import Run, execute
-from afield.experiments.setup import Setup, choose_training
 from afield.models import BackboneConfig
+from afield.recipes.recipe import Recipe
 from afield.records import write_json, write_jsonl
+from afield.runs.config import ExperimentConfig, choose_training
+from afield.runs.run import Run, execute
 
 SIZE = {"images": 2000, "test": 4000, "epochs": 40, "folds": 5, "trials": 40, "top": 5}
 QUICK = {"images": 500, "test": 500, "epochs": 1, "folds": 2, "trials": 3, "top": 2}
@@ -64,7 +64,7 @@ def same_images(policy: Policy, saved: Path, images: ImageSet) -> bool:
 
 
 def train(
-    setup: Setup, recipes: dict[str, Recipe], seeds: int, search_s: float, work: Path, until: float
+    setup: ExperimentConfig, recipes: dict[str, Recipe], seeds: int, search_s: float, work: Path, until: float
 ) -> list[dict[str, Any]]:
     """A line for each run that time allows, seed by seed; the accuracy is that of the last epoch."""
     fabric, lines = Fabric(accelerator="cpu", precision="bf16-mixed"), []
@@ -82,7 +82,7 @@ def train(
     return lines
 
 
-def summarise(lines: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def summarize(lines: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Per augmentation: accuracy over seeds, paired differences to none and to crop and flip, seconds of search."""
     by_name: dict[str, dict[int, dict[str, Any]]] = {}
     for line in lines:
@@ -126,7 +126,7 @@ def main() -> None:
     saved = args.out / "policy.json"
     policy.write(saved)
     training = choose_training("scratch", epochs=size["epochs"], augment=BASE, precision="bf16")
-    setup = Setup(images, BackboneConfig("resnet8"), False, Validation(), training)
+    setup = ExperimentConfig(images, BackboneConfig("resnet8"), False, Validation(), training)
     chains = {"none": "none", "found": str(saved), BASE: BASE, f"{BASE} + found": f"{BASE}+{saved}"}
     chains |= {f"{BASE} + {name}": f"{BASE}+{name}" for name in args.rivals}
     recipes = {name: Recipe("erm", augment=chain) for name, chain in chains.items()}
@@ -134,7 +134,7 @@ def main() -> None:
     if not lines:
         parser.exit(2, "--time-budget ended before the first run; the same command goes on\n")
     write_jsonl(args.out / "records.jsonl", lines)
-    rows = summarise(lines)
+    rows = summarize(lines)
     write_json(args.out / "summary.json", {"policy": policy.digest, "size": size, "rows": rows})
     print(f"{'augmentation':32}{'n':>3}{'accuracy, %':>13}{'sd':>6}  {'95 %':16}{'search, s':>9}  difference, 95 %")
     for row in rows:

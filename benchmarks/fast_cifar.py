@@ -2,8 +2,8 @@
 
     python benchmarks/fast_cifar.py --data cifar10.npz [--minutes 10] [--threads 1] [--out results/fast-cifar] [--quick]
 
-Three contestants, one after the other, on the same threads: `fast_cifar` (protocol, recipe and a whitened network), and
-the protocol `scratch` with batches of 128, crops and flips and the recipe `erm`, on ResNet-8 and on ResNet-18 with its
+Three contestants, one after the other, on the same threads: `fast_cifar` (preset, recipe and a whitened network), and
+the preset `scratch` with batches of 128, crops and flips and the recipe `erm`, on ResNet-8 and on ResNet-18 with its
 standard stem. Before it trains, each is timed for a few steps in float32 and in bf16; the faster precision and as many
 epochs as come closest to `--minutes` are taken, so that every schedule is complete. The clock counts training alone:
 neither the timing nor evaluation. All training images train but 1 %, which the loop evaluates after each epoch;
@@ -35,16 +35,16 @@ from afield.data import ImageSet, Validation, load
 from afield.data.images import SPLITS
 from afield.deploy.tta import mean_logits
 from afield.evaluation import accuracy
-from afield.experiments.build import build_algorithm
-from afield.experiments.provenance import provenance
-from afield.experiments.recipes import RECIPES
-from afield.experiments.run import Run, prepare
-from afield.experiments.setup import Setup
 from afield.models import BackboneConfig
+from afield.recipes.recipe import RECIPES
 from afield.records import read_json, write_json, write_jsonl
-from afield.training import PROTOCOLS, EpochReport, Parts, Source, Training, fit, predict
+from afield.runs.build import build_algorithm
+from afield.runs.config import ExperimentConfig
+from afield.runs.provenance import provenance
+from afield.runs.run import Run, prepare
+from afield.training import PRESETS, EpochReport, Splits, Subset, TrainConfig, fit, predict
 
-PLAIN = dataclasses.replace(PROTOCOLS["scratch"], batch_size=128, augment="crop_flip")
+PLAIN = dataclasses.replace(PRESETS["scratch"], batch_size=128, augment="crop_flip")
 TEST = SPLITS.index("test")
 PRECISIONS = {"32": "32-true", "bf16": "bf16-mixed"}
 
@@ -55,12 +55,12 @@ class Contestant:
 
     name: str
     backbone: str
-    training: Training
+    training: TrainConfig
     recipe: str
 
-    def run(self, data: ImageSet, training: Training, seed: int) -> Run:
+    def run(self, data: ImageSet, training: TrainConfig, seed: int) -> Run:
         """A run of it: the given test set stays out."""
-        setup = Setup(data, BackboneConfig(self.backbone), False, Validation(0.01), training)
+        setup = ExperimentConfig(data, BackboneConfig(self.backbone), False, Validation(0.01), training)
         return Run(setup, RECIPES[self.recipe], ("test",), seed)
 
 
@@ -91,7 +91,7 @@ def train(run: Run, fabric: Fabric, steps: int | None = None) -> Outcome:
     with tempfile.TemporaryDirectory() as folder:
         fit(
             algorithm,
-            Parts(source, parts.val, {}),
+            Splits(source, parts.val, {}),
             run.training,
             build_chain(run.training.augment),
             seed=run.seed,
@@ -131,7 +131,7 @@ def compete(contestant: Contestant, data: ImageSet, args: argparse.Namespace) ->
     rows = np.flatnonzero(data.given == TEST)
 
     def logits(pixels: np.ndarray) -> torch.Tensor:
-        source = Source(np.ascontiguousarray(pixels), np.zeros(len(pixels), np.int64), np.arange(len(pixels)))
+        source = Subset(np.ascontiguousarray(pixels), np.zeros(len(pixels), np.int64), np.arange(len(pixels)))
         return predict(outcome.classifier, source, batch_size=500, fabric=fabrics[precision])
 
     pixels, labels = data.images[rows], data.labels[rows]
@@ -174,7 +174,7 @@ def main() -> None:
     torch.set_num_threads(args.threads)
     data = load(args.data)
     contestants = (
-        Contestant("fast_cifar", args.backbone, PROTOCOLS["fast_cifar"], "fast_cifar"),
+        Contestant("fast_cifar", args.backbone, PRESETS["fast_cifar"], "fast_cifar"),
         Contestant("ResNet-8", "resnet8", PLAIN, "erm"),
         Contestant("ResNet-18", "resnet18", PLAIN, "erm"),
     )

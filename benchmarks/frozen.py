@@ -19,9 +19,9 @@ from pathlib import Path
 
 from jobs import compare
 
-from afield.experiments.provenance import provenance
 from afield.models.weights import PACKAGE, PACKAGE_BACKBONE
 from afield.records import write_json
+from afield.runs.provenance import provenance
 
 
 def main() -> None:

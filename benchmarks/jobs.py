@@ -20,8 +20,8 @@ import tempfile
 import time
 from pathlib import Path
 
-from afield.experiments.provenance import provenance
 from afield.records import write_json
+from afield.runs.provenance import provenance
 
 QUICK = ("--seeds", "1", "--epochs", "3")
 

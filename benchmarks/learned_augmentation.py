@@ -26,11 +26,11 @@ import torch
 
 from afield.data import ImageSet, Validation, load
 from afield.evaluation import diagnose, estimate, paired_difference
-from afield.experiments.papers.stages import BASELINE, DEFAULT, EVERY_IMAGE, LEARNED, MATCHED, MATCHED_EVERY, Stages
-from afield.experiments.papers.tasks import Desk
-from afield.experiments.setup import Setup, choose_training
 from afield.models import BackboneConfig
 from afield.records import seed_for, write_json, write_jsonl
+from afield.reproduction.stages import BASELINE, DEFAULT, EVERY_IMAGE, LEARNED, MATCHED, MATCHED_EVERY, Stages
+from afield.reproduction.tasks import Desk
+from afield.runs.config import ExperimentConfig, choose_training
 
 SIZE = {"images": 6000, "epochs": (12, 10, 16), "seeds": (10, 5, 3), "backbone": BackboneConfig("resnet8")}
 QUICK = {"images": 500, "epochs": (1, 1, 1), "seeds": (1, 1, 1)}
@@ -56,7 +56,7 @@ def subset(file: Path, images: int, folder: Path) -> ImageSet:
     return load(str(target))
 
 
-def summarise(records: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def summarize(records: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Per arm: accuracy over seeds, paired with the baseline and with the matched random affine; measures; cost."""
     value = {(record["arm"], record["seed"]): record["accuracy"] for record in records}
     rows = []
@@ -72,7 +72,7 @@ def summarise(records: list[dict[str, Any]]) -> list[dict[str, Any]]:
             row[name] = estimate([record["measures"][name] for record in group]).as_dict()
         if "entropy_after" in row:
             gains = [r["measures"]["entropy_after"] - r["measures"]["entropy_before"] for r in group]
-            kept = [r["measures"]["recognised_after"] / r["measures"]["recognised_before"] for r in group]
+            kept = [r["measures"]["recognized_after"] / r["measures"]["recognized_before"] for r in group]
             row |= {"entropy_gain": estimate(gains).as_dict(), "kept": estimate(kept).as_dict()}
             found = [diagnose(record["measures"], record["settings"]) for record in group]
             row["collapses"] = dict(Counter(name for each in found for name in each))
@@ -125,7 +125,7 @@ def main() -> None:
     training = choose_training("scratch", epochs=first, batch_size=128, warmup=0.2, augment="none", precision="bf16")
     data = subset(args.data, size["images"], args.work)
     study = Stages(
-        Setup(data, size["backbone"], False, Validation(), training),
+        ExperimentConfig(data, size["backbone"], False, Validation(), training),
         second,
         dataclasses.replace(training, epochs=third, learning_rate=training.learning_rate / 2),
         args.work,
@@ -140,7 +140,7 @@ def main() -> None:
                 records.append(study.run(arm, seed, desk))
                 print(f"seed {seed} {arm}: {100 * records[-1]['accuracy']:.2f} %", flush=True)
     write_jsonl(args.out / "records.jsonl", records)
-    rows = summarise(records)
+    rows = summarize(records)
     write_json(args.out / "summary.json", {"rows": rows})
     show(rows)
     print(

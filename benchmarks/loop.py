@@ -2,7 +2,7 @@
 
     python benchmarks/loop.py [--quick] [--out FILE]
 
-The same network, optimiser and batches. Ours takes uint8 images from memory, as `afield` does, turns each batch into
+The same network, optimizer and batches. Ours takes uint8 images from memory, as `afield` does, turns each batch into
 floats, sets the learning rate, sums the loss and looks at the clock for checkpoints; the bare loop has float batches
 at hand. They take turns, an epoch each; the ratio is that of medians. The last line is one JSON object.
 """
@@ -25,12 +25,12 @@ from lightning_fabric import Fabric
 from afield.algorithms import ERM
 from afield.augment import AUGMENTATIONS
 from afield.classifier import Classifier
-from afield.experiments.provenance import provenance
 from afield.heads import LinearHead
 from afield.models import BackboneConfig, build_backbone
 from afield.objective import Objective
 from afield.records import write_json
-from afield.training import Parts, Source, Training, fit
+from afield.runs.provenance import provenance
+from afield.training import Splits, Subset, TrainConfig, fit
 
 CASES = {"ResNet-8, 32 px": ("resnet8", 32, 64), "EfficientNet-Lite0, 64 px": ("tf_efficientnet_lite0", 64, 32)}
 
@@ -46,8 +46,8 @@ def make_classifier(backbone: str) -> Classifier:
 def our_epoch(backbone: str, images: np.ndarray, labels: np.ndarray, batch: int) -> Callable[[], float]:
     """Seconds a step of an epoch of `fit`, without its evaluation."""
     every, few = np.arange(len(images)), np.arange(batch)
-    parts = Parts(Source(images, labels, every), Source(images, labels, few), {"test": Source(images, labels, few)})
-    training = Training(epochs=1, batch_size=batch, learning_rate=0.01)
+    parts = Splits(Subset(images, labels, every), Subset(images, labels, few), {"test": Subset(images, labels, few)})
+    training = TrainConfig(epochs=1, batch_size=batch, learning_rate=0.01)
     fabric, classifier = Fabric(accelerator="cpu"), make_classifier(backbone)
 
     def run() -> float:

@@ -27,11 +27,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from afield import Objective
-from afield.experiments.provenance import provenance
 from afield.heads import ArcFaceHead, PartialFCHead
 from afield.losses import ComplementFlattening
 from afield.records import write_json
-from afield.training import RowwiseSGD
+from afield.runs.provenance import provenance
+from afield.training import SparseSGD
 
 B, D = 128, 512
 Step = Callable[[], object]
@@ -158,9 +158,9 @@ def precision(gap: float = 120.0, classes: int = 1000) -> dict[str, Any]:
 
 
 def million(classes: int, steps: int) -> dict[str, float]:
-    """Training steps of the sampled head at a tenth of the classes, optimiser included."""
+    """Training steps of the sampled head at a tenth of the classes, optimizer included."""
     objective = Objective(PartialFCHead(D, classes, share=0.1), {"cross_entropy": 1.0})
-    optimizer = RowwiseSGD(objective.parameters(), lr=0.1, momentum=0.9, weight_decay=5e-4)
+    optimizer = SparseSGD(objective.parameters(), lr=0.1, momentum=0.9, weight_decay=5e-4)
     features, targets = torch.randn(B, D), torch.randint(classes, (B,))
 
     def step() -> None:

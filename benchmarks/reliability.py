@@ -27,12 +27,12 @@ from lightning_fabric import Fabric
 
 from afield.data import ImageSet, Validation, load, parts_of
 from afield.evaluation import estimate, paired_difference
-from afield.experiments.recipes import Recipe
-from afield.experiments.run import Run, execute
-from afield.experiments.setup import Setup, choose_training
 from afield.heads import scale_floor
 from afield.models import BackboneConfig
+from afield.recipes.recipe import Recipe
 from afield.records import read_jsonl, seed_for, write_json, write_jsonl
+from afield.runs.config import ExperimentConfig, choose_training
+from afield.runs.run import Run, execute
 from afield.training.loop import DivergedError
 
 MARGINS = (0.0, 0.1, 0.3, 0.5)
@@ -105,7 +105,7 @@ def run_study(study: str, data: str, args: argparse.Namespace, until: float) -> 
         augment="crop_flip",
         precision="bf16",
     )
-    setup = Setup(images, BackboneConfig("resnet8"), False, Validation(), training)
+    setup = ExperimentConfig(images, BackboneConfig("resnet8"), False, Validation(), training)
     steps = size["epochs"] * int(size["images"] * 0.9 // size["batch"])
     settings = list({"grid": grid, "confirm": confirm}[study](CLASSES[data], steps))
     fabric = Fabric(accelerator="cpu", precision="bf16-mixed")
@@ -127,7 +127,7 @@ def run_study(study: str, data: str, args: argparse.Namespace, until: float) -> 
     return found
 
 
-def summarise(lines: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def summarize(lines: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Per study, data and setting: top-1 and mAP over seeds, and paired with cross-entropy (without neck).
 
     A setting *fails* where its mean top-1 is under half of cross-entropy's.
@@ -173,7 +173,7 @@ def main() -> None:
     for study, data in product(args.study, args.sets):
         write_jsonl(args.out / f"{study}-{data}.jsonl", run_study(study, data, args, until))
     lines = [line for file in sorted(args.out.glob("*.jsonl")) for line in read_jsonl(file)]
-    rows = summarise(lines)
+    rows = summarize(lines)
     write_json(args.out / "summary.json", {"rows": rows})
     print(f"{'study':8}{'data':10}{'setting':44}{'top-1':>7}{'mAP':>7}{'vs CE':>8}  interval")
     for row in rows:

@@ -32,14 +32,14 @@ from torch import nn
 
 from afield.data import Validation
 from afield.data.images import ImageSet
-from afield.experiments.provenance import provenance
-from afield.experiments.recipes import RECIPES
-from afield.experiments.run import Run, execute
-from afield.experiments.setup import Setup, choose_training
 from afield.heads import LinearHead, PartialFCHead
 from afield.models import BackboneConfig
 from afield.objective import Objective
+from afield.recipes.recipe import RECIPES
 from afield.records import write_json
+from afield.runs.config import ExperimentConfig, choose_training
+from afield.runs.provenance import provenance
+from afield.runs.run import Run, execute
 
 SIZES = {"images": (1500, 3000, 6000, 12_000), "classes": (1000, 4000, 16_000, 64_000), "rounds": 5}
 QUICK = {"images": (64, 128, 256), "classes": (100, 200, 400), "rounds": 1}
@@ -80,7 +80,7 @@ def run_of(images: int) -> Run:
         given=np.full(images, -1, np.int8),
     )
     training = choose_training("scratch", epochs=EPOCHS, batch_size=64, augment="crop_flip")
-    return Run(Setup(data, BackboneConfig("resnet8"), False, Validation(), training), RECIPES["erm"], (), 0)
+    return Run(ExperimentConfig(data, BackboneConfig("resnet8"), False, Validation(), training), RECIPES["erm"], (), 0)
 
 
 def whole_run(run: Run) -> tuple[float, int]:
@@ -108,7 +108,7 @@ def head_step(head: nn.Module, classes: int) -> Callable[[], None]:
 def start_seconds() -> float:
     """Wall seconds until a fresh process has imported what a run needs."""
     began = time.monotonic()
-    subprocess.run([sys.executable, "-W", "ignore", "-c", "import afield.experiments.run"], check=True)
+    subprocess.run([sys.executable, "-W", "ignore", "-c", "import afield.runs.run"], check=True)
     return time.monotonic() - began
 
 

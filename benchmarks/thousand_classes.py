@@ -1,7 +1,7 @@
 """Do margin heads converge at a thousand classes? Each class is one CIFAR-100 image under many transformations.
 
 A thousand training images of CIFAR-100, ten of each class, become classes of their own: random patches of them (25 to
-75 % of the area, mirrored, with other colours) make 24 training and 5 test images a class, at 16 px. This is the
+75 % of the area, mirrored, with other colors) make 24 training and 5 test images a class, at 16 px. This is the
 surrogate task of Dosovitskiy et al., "Discriminative Unsupervised Feature Learning with Exemplar CNNs", 2014. A
 ResNet-8 learns it from scratch with cross-entropy, with ArcFace at scale 1 (as in paper C), at the floor and at
 ``"auto"``, and with cross-entropy and margin on shared weights.
@@ -28,12 +28,12 @@ from matplotlib.figure import Figure
 from afield.augment import Standard
 from afield.data import ImageSet, Validation, load, parts_of
 from afield.evaluation import estimate, paired_difference
-from afield.experiments.recipes import Recipe
-from afield.experiments.run import Run, execute
-from afield.experiments.setup import Setup, choose_training
 from afield.heads import scale_floor
 from afield.models import BackboneConfig
+from afield.recipes.recipe import Recipe
 from afield.records import run_hash, seed_for, write_json, write_jsonl
+from afield.runs.config import ExperimentConfig, choose_training
+from afield.runs.run import Run, execute
 
 CLASSES, TRAIN, TEST, SEEDS, EPOCHS = 1000, 24, 5, 3, 8
 DRAW = Standard(scale=(0.25, 0.75), flip=0.5, brightness=0.4, contrast=0.4, saturation=0.4, hue=0.4)
@@ -107,7 +107,7 @@ def main() -> None:
     training = choose_training(
         "scratch", epochs=2 if args.quick else EPOCHS, batch_size=128, warmup=0.3, augment="crop"
     )
-    setup = Setup(images, BackboneConfig("resnet8"), False, Validation(), training)
+    setup = ExperimentConfig(images, BackboneConfig("resnet8"), False, Validation(), training)
     fabric = Fabric(accelerator="cpu")
     lines: list[dict[str, Any]] = []
     for seed in range(1 if args.quick else args.seeds):

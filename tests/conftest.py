@@ -31,20 +31,20 @@ def real_data() -> Path:
 
 @pytest.fixture
 def photos(tmp_path: Path) -> Path:
-    """A folder of domain/class/image: two domains, three classes, twelve images each, told apart by colour."""
+    """A folder of domain/class/image: two domains, three classes, twelve images each, told apart by color."""
     return write_photos(tmp_path / "photos")
 
 
 def write_photos(root: Path, domains: tuple[str, ...] = ("day", "night"), size: int = 20) -> Path:
-    colours = {"cat": (200, 60, 40), "dog": (40, 180, 60), "owl": (50, 70, 210)}
+    colors = {"cat": (200, 60, 40), "dog": (40, 180, 60), "owl": (50, 70, 210)}
     for domain in domains:
-        for name, colour in colours.items():
+        for name, color in colors.items():
             folder = root / domain / name
             folder.mkdir(parents=True)
             for i in range(12):
                 rng = np.random.default_rng(seed_for(domain, name, i))
                 noise = rng.normal(0, 25, size=(size, size, 3))
-                pixels = (np.array(colour) + (60 if domain == domains[0] else -20) + noise).clip(0, 255)
+                pixels = (np.array(color) + (60 if domain == domains[0] else -20) + noise).clip(0, 255)
                 Image.fromarray(pixels.astype(np.uint8)).save(folder / f"{i:02d}.png")
     return root
 

@@ -76,7 +76,7 @@ def test_what_is_composed_is_decomposed_again(degrees, log_x, log_y, shear, x, y
     assert found.scale_x.item() == pytest.approx(math.exp(-log_x), rel=1e-9)
     assert found.scale_y.item() == pytest.approx(math.exp(-log_y), rel=1e-9)
     assert found.shear.item() == pytest.approx(shear, abs=1e-9)
-    # Where the picture's centre went reads the picture's centre.
+    # Where the picture's center went reads the picture's center.
     place = torch.tensor([found.shift_x.item() / 30, found.shift_y.item() / 20, 1.0], dtype=torch.float64)
     torch.testing.assert_close(theta[0] @ place, torch.zeros(2, dtype=torch.float64), atol=1e-9, rtol=0)
 
@@ -93,7 +93,7 @@ def test_a_decomposition_in_words():
 
 def test_a_picture_is_turned_counter_clockwise_and_moved_as_its_decomposition_says():
     picture = torch.zeros(1, 3, 9, 9)
-    picture[..., 4, 7] = 1.0  # right of the centre by 3
+    picture[..., 4, 7] = 1.0  # right of the center by 3
     turned = warp_affine(picture, compose(torch.tensor([[math.pi / 2, 0.0, 0.0, 0.0, 0.0, 0.0]])), "zeros")
     assert turned[0, 0, 1, 4].item() == pytest.approx(1.0, abs=1e-5)  # above it by 3
     theta = compose(torch.tensor([[0.0, 0.0, 0.0, 0.0, 4 / 9, -2 / 9]]))
@@ -186,7 +186,7 @@ def test_bounded_choices_stay_within_the_bound_whatever_the_network_says(config)
     with torch.no_grad():
         augmentor.network.out.weight.mul_(100)
         choice = augmentor.choose(images(), augmentor.draw_noise(6, generator()))
-    reach = choice.centre.abs() + choice.width
+    reach = choice.center.abs() + choice.width
     assert (reach.max() <= 1 + 1e-6) == (config.form == "bounded")
     assert (choice.width.max() > 0) == (config.draw == "distribution")
 

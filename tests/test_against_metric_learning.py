@@ -9,8 +9,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from afield.heads import ArcFaceHead, CosFaceHead, CosineHead, SphereFaceHead, SubCentreArcFaceHead
-from afield.losses.separated import separated_cross_entropy
+from afield.heads import ArcFaceHead, CosFaceHead, CosineHead, SphereFaceHead, SubCenterArcFaceHead
+from afield.losses.target_split import split_cross_entropy
 from afield.objective import Objective
 
 losses = pytest.importorskip("pytorch_metric_learning.losses", reason="pytorch-metric-learning is not installed")
@@ -38,7 +38,7 @@ def pair(kind, options, loss, settings, vectors=1):
 
 def ours_and_gradients(head, features=FEATURES, targets=TARGETS):
     x = features.clone().requires_grad_()
-    loss = separated_cross_entropy(head.separated(x, targets)).mean()
+    loss = split_cross_entropy(head.target_split(x, targets)).mean()
     return loss, torch.autograd.grad(loss, (x, head.weight))
 
 
@@ -105,14 +105,14 @@ def test_the_cosine_head_has_the_values_and_gradients_of_normalizedsoftmaxloss_a
     assert_the_same(ours_and_gradients(head), theirs_and_gradients(theirs))
 
 
-@pytest.mark.parametrize("centres", [1, 2, 3])
-def test_subcentre_arcface_has_the_values_and_gradients_of_subcenterarcfaceloss(centres):
+@pytest.mark.parametrize("centers", [1, 2, 3])
+def test_subcenter_arcface_has_the_values_and_gradients_of_subcenterarcfaceloss(centers):
     head, theirs = pair(
-        SubCentreArcFaceHead,
-        {"margin_rad": 0.3, "centres": centres, "gradient": "exact"},
+        SubCenterArcFaceHead,
+        {"margin_rad": 0.3, "centers": centers, "gradient": "exact"},
         losses.SubCenterArcFaceLoss,
-        {"margin": math.degrees(0.3), "scale": S, "sub_centers": centres},
-        centres,
+        {"margin": math.degrees(0.3), "scale": S, "sub_centers": centers},
+        centers,
     )
     assert_the_same(ours_and_gradients(head), theirs_and_gradients(theirs))
 
@@ -291,7 +291,7 @@ def test_they_keep_copies_of_class_vectors_and_logits_for_the_backward_pass_and_
             call(FEATURES.clone().requires_grad_()).backward()
         return list(sizes.values())
 
-    ours = kept(lambda x: separated_cross_entropy(head.separated(x, TARGETS)).mean(), head.weight)
+    ours = kept(lambda x: split_cross_entropy(head.target_split(x, TARGETS)).mean(), head.weight)
     copied = kept(lambda x: theirs(x, TARGETS), theirs.W)
     assert ours.count(K * D) == 0  # and one [B, K] buffer that the kernel keeps itself
     assert ours.count(B * K) == 0

@@ -44,11 +44,11 @@ def test_training_comes_before_test_and_each_image_knows_its_split(loaded):
 
 
 @pytest.mark.parametrize("shape", [(5, 6, 4), (5, 6, 4, 1)])
-def test_grey_images_become_rgb(loaded, shape):
-    grey = np.random.default_rng(1).integers(0, 256, shape, dtype=np.uint8)
-    data = loaded(train_images=grey)
+def test_gray_images_become_rgb(loaded, shape):
+    gray = np.random.default_rng(1).integers(0, 256, shape, dtype=np.uint8)
+    data = loaded(train_images=gray)
     for channel in range(3):
-        assert (data.images[:5, :, :, channel] == grey.reshape(5, 6, 4)).all()
+        assert (data.images[:5, :, :, channel] == gray.reshape(5, 6, 4)).all()
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.int32, np.int64])
@@ -125,7 +125,7 @@ def test_a_damaged_array_inside_is_an_input_error(tmp_path):
         load(str(path))
 
 
-def test_a_given_validation_set_is_honoured(loaded):
+def test_a_given_validation_set_is_honored(loaded):
     rng = np.random.default_rng(2)
     val = rng.integers(0, 256, (2, 6, 4, 3), dtype=np.uint8)
     data = loaded(val_images=val, val_labels=np.array([1, 2]))

@@ -29,15 +29,15 @@ from afield.augment import (
     compose,
     in_words,
 )
-from afield.augment.augmix import MixtureDraws
 from afield.augment.boxes import Boxes
 from afield.augment.mixing import CutPairs, Pairs
-from afield.augment.operations import kind
 from afield.augment.params import PerImage
+from afield.augment.policies.augmix import MixtureDraws
+from afield.augment.policies.operations import kind
 from afield.augment.standard import StandardParams
 from afield.data.images import ImageSet
-from afield.experiments.hardest import hardest
-from afield.experiments.transformations import ranges, subjects
+from afield.preview.draws import ranges, subjects
+from afield.preview.failures import hardest
 from test_bad_input import refused
 from test_report import CONTRASTS, browser  # noqa: F401
 
@@ -52,10 +52,10 @@ def affine(rotation: float = 0.0, x: float = 0.0, y: float = 0.0, applied: bool 
     return AffineParams(compose(torch.tensor([[rotation, 0.0, 0.0, 0.0, x, y]])), torch.tensor([applied]))
 
 
-CROP = dict(zip(("centre_x", "centre_y", "half_width", "half_height"), one(0.25, 0.0, 0.5, 1.0), strict=True))
-WHOLE = dict(zip(("centre_x", "centre_y", "half_width", "half_height"), one(0.0, 0.0, 1.0, 1.0), strict=True))
+CROP = dict(zip(("center_x", "center_y", "half_width", "half_height"), one(0.25, 0.0, 0.5, 1.0), strict=True))
+WHOLE = dict(zip(("center_x", "center_y", "half_width", "half_height"), one(0.0, 0.0, 1.0, 1.0), strict=True))
 PLAIN = dict(zip(("brightness", "contrast", "saturation", "hue"), one(1.0, 1.0, 1.0, 0.0), strict=True))
-COLOURED = dict(zip(("brightness", "contrast", "saturation", "hue"), one(1.25, 1.0, 0.5, -0.1), strict=True))
+COLORED = dict(zip(("brightness", "contrast", "saturation", "hue"), one(1.25, 1.0, 0.5, -0.1), strict=True))
 DRAWS = Draws(torch.tensor([[kind("rotate"), kind("equalize")]]), torch.tensor([[27.0, 0.0]], dtype=torch.float64))
 NO_DRAWS = Draws(torch.zeros(1, 2, dtype=torch.int64), torch.zeros(1, 2, dtype=torch.float64))
 
@@ -72,7 +72,7 @@ NO_DRAWS = Draws(torch.zeros(1, 2, dtype=torch.int64), torch.zeros(1, 2, dtype=t
         (affine(rotation=0.5236, applied=False), "as it is"),
         (StandardParams(**CROP, **PLAIN, flip=torch.tensor([False])), "crop of 32.0 x 32.0 px at 24.0, 0.0"),
         (
-            StandardParams(**WHOLE, **COLOURED, flip=torch.tensor([True])),
+            StandardParams(**WHOLE, **COLORED, flip=torch.tensor([True])),
             "mirrored, brightness x 1.25, saturation x 0.50, hue -36°",
         ),
         (StandardParams(**WHOLE, **PLAIN, flip=torch.tensor([False])), "as it is"),
@@ -175,16 +175,16 @@ class Lightness(torch.nn.Module):
         return torch.stack([-bright, bright], dim=1)
 
 
-def grey(*levels: int, classes: tuple[int, ...]) -> ImageSet:
+def gray(*levels: int, classes: tuple[int, ...]) -> ImageSet:
     images = np.stack([np.full((4, 4, 3), level, dtype=np.uint8) for level in levels])
     zeros, count = np.zeros(len(levels), dtype=np.int64), len(levels)
     names, paths, given = ("bright", "dark"), ("",) * count, np.full(count, -1, dtype=np.int8)
-    return ImageSet("grey", images, np.array(classes), zeros, zeros.astype(np.uint64), names, ("grey",), paths, given)
+    return ImageSet("gray", images, np.array(classes), zeros, zeros.astype(np.uint64), names, ("gray",), paths, given)
 
 
-def test_the_hardest_draws_are_the_darkest_of_what_was_recognised() -> None:
+def test_the_hardest_draws_are_the_darkest_of_what_was_recognized() -> None:
     # Class names are matched, not numbers: the data's first class is the classifier's second.
-    data = grey(255, 204, 51, 0, classes=(0, 0, 0, 1))
+    data = gray(255, 204, 51, 0, classes=(0, 0, 0, 1))
     bright, dark = hardest(data, Dim(), Lightness(), ("dark", "bright"), seed=0)
     assert (bright.name, bright.tried) == ("bright", 2)  # the one of 51 is taken for dark as it is
     assert (dark.name, dark.tried) == ("dark", 1)
@@ -198,11 +198,11 @@ def test_the_hardest_draws_are_the_darkest_of_what_was_recognised() -> None:
     assert dark.draws[0].right_after == dark.draws[0].right_before == pytest.approx(1 / (1 + np.exp(-8.0)))
 
 
-def test_a_class_that_is_never_recognised_has_no_hardest_draw() -> None:
-    bright, dark = hardest(grey(0, 0, classes=(0, 1)), Dim(), Lightness(), ("dark", "bright"), seed=0)
+def test_a_class_that_is_never_recognized_has_no_hardest_draw() -> None:
+    bright, dark = hardest(gray(0, 0, classes=(0, 1)), Dim(), Lightness(), ("dark", "bright"), seed=0)
     assert (dark.name, dark.tried) == ("bright", 0) or (bright.name, bright.tried) == ("dark", 1)
     with pytest.raises(package.InputError, match="unknown class of this model 'bright'"):
-        hardest(grey(0, classes=(0,)), Dim(), Lightness(), ("dark", "light"), seed=0)
+        hardest(gray(0, classes=(0,)), Dim(), Lightness(), ("dark", "light"), seed=0)
 
 
 @pytest.fixture(scope="module")
@@ -226,7 +226,7 @@ def test_the_page_of_a_run_holds_the_numbers_of_its_record(learned: Path) -> Non
     assert len(epochs) == 2
     html, last = page(learned / "augmentation.html"), epochs[-1]["validation"]
     gain = last["entropy_after"] - last["entropy_before"]
-    kept = last["recognised_after"] / last["recognised_before"]
+    kept = last["recognized_after"] / last["recognized_before"]
     assert f"<td>{last['distance']:.2f}</td>" in html
     assert f"<td>{gain:+.2f} bits</td>".replace("-", "−") in html
     assert f"<td>{100 * kept:.1f} %</td>" in html
@@ -308,7 +308,7 @@ def test_nothing_is_fetched_and_no_id_clashes(learned: Path) -> None:
         (("learn", "--augment", "crop"), "augment='crop' learns nothing"),
         (("learn", "--settings", "sing=printed"), "unknown setting of learned in recipe 'erm': 'sing'; did you mean"),
         (("learn", "--settings", "sign"), "expected FIELD=VALUE"),
-        (("learn", "--settings", "recognised=2"), "recognised must lie between 0 and 1, got 2"),
+        (("learn", "--settings", "recognized=2"), "recognized must lie between 0 and 1, got 2"),
         (("learn", "--epochs", 1), "trains in stages, and needs --epochs 2 or more"),
     ],
 )

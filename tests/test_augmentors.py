@@ -17,17 +17,17 @@ from lightning_fabric import Fabric
 from torch import nn
 
 from afield.augment import AffineAugmentor, AffineBounds, AugmentorConfig, identity_distance
-from afield.augmentors import AffineGame, AffineSettings, learn_affine, measure, read_settings
-from afield.augmentors import loop as learning
-from afield.augmentors.game import adversarial_loss, discriminator_loss
+from afield.augment.learned import AffineGame, AffineSettings, learn_affine, measure, read_settings
+from afield.augment.learned import loop as learning
+from afield.augment.learned.affine.game import adversarial_loss, discriminator_loss
 from afield.cli import main
 from afield.errors import InputError
 from afield.evaluation import diagnose
 from afield.records import read_json
-from afield.training import Source
+from afield.training import Subset
 
 POINT = AugmentorConfig(draw="point")
-ALONE = AffineSettings(augmentor=AugmentorConfig(), recognised=None, refresh=False)
+ALONE = AffineSettings(augmentor=AugmentorConfig(), recognized=None, refresh=False)
 
 
 class Corners(nn.Module):
@@ -43,17 +43,17 @@ class Corners(nn.Module):
 
 
 @pytest.fixture
-def source() -> Source:
+def source() -> Subset:
     rng = np.random.default_rng(0)
     labels = np.arange(96) % 4
     images = rng.integers(0, 60, size=(96, 12, 12, 3), dtype=np.uint8)
     for i, label in enumerate(labels):
         top, left = 6 * (label // 2), 6 * (label % 2)
         images[i, top : top + 6, left : left + 6] += 180
-    return Source(images, labels.astype(np.int64), np.arange(96))
+    return Subset(images, labels.astype(np.int64), np.arange(96))
 
 
-def batch(source: Source) -> tuple[torch.Tensor, torch.Tensor]:
+def batch(source: Subset) -> tuple[torch.Tensor, torch.Tensor]:
     return source.take(np.arange(len(source)))
 
 
@@ -61,7 +61,7 @@ def generator(seed: int = 0) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
-def play(settings: AffineSettings, source: Source, steps: int = 60) -> tuple[AffineGame, dict[str, float]]:
+def play(settings: AffineSettings, source: Subset, steps: int = 60) -> tuple[AffineGame, dict[str, float]]:
     torch.manual_seed(0)
     game, draws = AffineGame(settings, Corners()), generator()
     for _ in range(steps):
@@ -69,7 +69,7 @@ def play(settings: AffineSettings, source: Source, steps: int = 60) -> tuple[Aff
     return game, measure(game, [batch(source)], generator(1))
 
 
-def learn(source: Source, settings: AffineSettings, file: Path, **options):
+def learn(source: Subset, settings: AffineSettings, file: Path, **options):
     fabric = Fabric(accelerator="cpu", devices=1)
     return learn_affine(
         Corners(), source, {"validation": source}, settings, seed=3, checkpoint_file=file, fabric=fabric, **options
@@ -90,18 +90,18 @@ def test_the_teacher_keeps_the_class_where_entropy_alone_destroys_it(source):
     wide = AugmentorConfig(bounds=AffineBounds(90.0, 1.3, 0.2, 0.4))
     alone = dataclasses.replace(ALONE, augmentor=wide, learning_rate=3e-3)
     _, destroyed = play(alone, source, steps=120)
-    game, kept = play(dataclasses.replace(alone, recognised=0.9), source, steps=120)
-    assert destroyed["recognised_before"] == 1.0
-    assert destroyed["recognised_after"] < 0.5
+    game, kept = play(dataclasses.replace(alone, recognized=0.9), source, steps=120)
+    assert destroyed["recognized_before"] == 1.0
+    assert destroyed["recognized_after"] < 0.5
     assert kept["entropy_after"] > kept["entropy_before"] + 0.5
-    assert kept["recognised_after"] > 0.8
+    assert kept["recognized_after"] > 0.8
     assert game.multiplier > 1
     assert "destroyed" in diagnose(destroyed, dataclasses.asdict(alone))
     assert diagnose(kept, dataclasses.asdict(alone)) == {}
 
 
-def test_the_multiplier_falls_while_all_are_recognised_and_stays_where_it_is_fixed(source):
-    settings = dataclasses.replace(ALONE, recognised=0.5, entropy_weight=0.0, spread_weight=0.0)
+def test_the_multiplier_falls_while_all_are_recognized_and_stays_where_it_is_fixed(source):
+    settings = dataclasses.replace(ALONE, recognized=0.5, entropy_weight=0.0, spread_weight=0.0)
     game, _ = play(settings, source, steps=4)
     assert float(game.multiplier) == pytest.approx(math.exp(-4 * 0.5 * 0.5), rel=1e-5)
     fixed, _ = play(dataclasses.replace(settings, recognition_weight=0.3), source, steps=4)
@@ -125,7 +125,7 @@ def test_a_target_entropy_is_reached_and_not_passed(source):
 
 def test_a_frozen_classifier_stays_as_it_is_and_a_refreshed_one_learns(source):
     frozen, _ = play(ALONE, source, steps=3)
-    refreshed, _ = play(dataclasses.replace(ALONE, recognised=0.9, refresh=True), source, steps=3)
+    refreshed, _ = play(dataclasses.replace(ALONE, recognized=0.9, refresh=True), source, steps=3)
     assert float(frozen.classifier.sharpness) == 8.0
     assert frozen.teacher is frozen.classifier
     assert float(refreshed.classifier.sharpness.detach()) != 8.0
@@ -135,7 +135,7 @@ def test_a_frozen_classifier_stays_as_it_is_and_a_refreshed_one_learns(source):
 
 def test_the_given_classifier_is_never_changed(source, tmp_path):
     classifier = Corners()
-    settings = dataclasses.replace(ALONE, recognised=0.9, refresh=True, epochs=1)
+    settings = dataclasses.replace(ALONE, recognized=0.9, refresh=True, epochs=1)
     fabric = Fabric(accelerator="cpu", devices=1)
     learn_affine(classifier, source, {}, settings, seed=0, checkpoint_file=tmp_path / "c", fabric=fabric)
     assert float(classifier.sharpness.detach()) == 8.0
@@ -176,7 +176,7 @@ def test_measures_of_the_identity(source):
     found = measure(game, [batch(source)], generator())
     assert found["distance"] == found["image_spread"] == found["draw_spread"] == found["at_bound"] == 0.0
     assert found["entropy_after"] == pytest.approx(found["entropy_before"], abs=1e-5)
-    assert found["recognised_after"] == found["recognised_before"] == 1.0
+    assert found["recognized_after"] == found["recognized_before"] == 1.0
     p = Corners()(batch(source)[0]).detach().softmax(dim=1)
     assert found["entropy_before"] == pytest.approx(float(-(p * p.log2()).sum(dim=1).mean()), rel=1e-5)
 
@@ -205,8 +205,8 @@ HEALTHY = {
     "at_bound": 0.0,
     "entropy_before": 1.4,
     "entropy_after": 1.6,
-    "recognised_before": 0.8,
-    "recognised_after": 0.7,
+    "recognized_before": 0.8,
+    "recognized_after": 0.7,
 }
 SETTINGS = dataclasses.asdict(AffineSettings())
 
@@ -216,11 +216,11 @@ SETTINGS = dataclasses.asdict(AffineSettings())
     [
         ({"distance": 0.01}, {"sign": "printed"}, "identity", "sign=corrected"),
         ({"distance": 0.01}, {"discriminator": "saturating"}, "identity", "discriminator=none"),
-        ({"entropy_after": 1.41}, {"recognised": 0.99}, "identity", "a smaller recognised"),
-        ({"distance": 0.01}, {"recognised": None}, "identity", "entropy_weight"),
+        ({"entropy_after": 1.41}, {"recognized": 0.99}, "identity", "a smaller recognized"),
+        ({"distance": 0.01}, {"recognized": None}, "identity", "entropy_weight"),
         ({"image_spread": 0.001, "draw_spread": 0.001}, {}, "one corner", "draw=distribution"),
         ({"at_bound": 0.9}, {}, "one corner", "spread_weight"),
-        ({"recognised_after": 0.5}, {}, "destroyed", "recognised=0.9"),
+        ({"recognized_after": 0.5}, {}, "destroyed", "recognized=0.9"),
     ],
 )
 def test_each_collapse_is_named_with_the_setting_that_helps(measures, settings, collapse, help):
@@ -294,9 +294,9 @@ def test_settings_are_read_from_nested_tables():
         ({"sgin": "printed"}, "unknown setting of learned: 'sgin'; did you mean 'sign'"),
         ({"sign": "wrong"}, "sign must be one of corrected, printed, got 'wrong'"),
         ({"epochs": 0}, "epochs must lie between 1 and 100000, got 0"),
-        ({"recognised": 1.5}, "recognised must lie between 0 and 1, got 1.5"),
+        ({"recognized": 1.5}, "recognized must lie between 0 and 1, got 1.5"),
         ({"form": "gap", "sign": "printed"}, "form=gap has the corrected sign only"),
-        ({"recognised": None, "recognition_weight": 1.0}, "recognised must not be null"),
+        ({"recognized": None, "recognition_weight": 1.0}, "recognized must not be null"),
         ({"target_entropy": 0.5, "sign": "printed"}, "target_entropy has no sign to print"),
         ({"augmentor": 3}, "augmentor is a table of settings, got 3"),
         ({"augmentor": {"form": "round"}}, "form must be one of bounded, free, got 'round'"),
@@ -310,7 +310,7 @@ def test_wrong_settings_are_named(options, message):
 
 
 EAGER = (
-    "import sys; import afield.training.loop as a, afield.augmentors.loop as b; "
+    "import sys; import afield.training.loop as a, afield.augment.learned.loop as b; "
     "a.CHECKPOINT_SECONDS = b.CHECKPOINT_SECONDS = 0.0; from afield.cli import main; main(sys.argv[1:])"
 )
 """The command line, with a checkpoint after every step."""

@@ -49,7 +49,7 @@ def test_an_algorithm_with_too_few_domains_is_refused_before_training(afield, ph
         (("--validation-fraction", 0), "validation fraction must lie between 0 and 1"),
         (("--image-size", 100000), "--image-size must lie between 4 and 4096"),
         (("--devices", 0), "--devices must be at least 1"),
-        (("--protocol", "frozn"), "unknown protocol 'frozn'; did you mean 'frozen'?"),
+        (("--preset", "frozn"), "unknown preset 'frozn'; did you mean 'frozen'?"),
         (("--augment", "crop_flop"), "unknown augmentation 'crop_flop'; did you mean 'crop_flip'"),
         (("--augment", "crop+mixupp"), "unknown augmentation 'mixupp'; did you mean 'mixup'"),
         (("--recipes", "erm", "arcface", "--augment", "mixup"), "recipe 'arcface' does not go with mixup or cutmix"),

@@ -67,7 +67,7 @@ def test_augment_ends_with_a_line_of_json_that_holds_its_ratios():
     result = json.loads(run("augment.py", "--quick").splitlines()[-1])
     policies = {"TrivialAugmentWide", "RandAugment"}
     assert set(result["32 px, batch 128"]) == policies
-    assert set(result["224 px, batch 32"]) == policies | {"crop + flip + normalise"}
+    assert set(result["224 px, batch 32"]) == policies | {"crop + flip + normalize"}
     for setting in ("32 px, batch 128", "224 px, batch 32"):
         assert all(row["ratio"] > 1 for row in result[setting].values())
     assert result["learned"]["ratio"] == result["learned"]["augmentor"] / result["learned"]["step"]

@@ -7,12 +7,12 @@ import pytest
 import torch
 
 from afield.augment import AUGMENTATIONS, MixingAugmentation
-from afield.catalogue import REGISTRIES
-from afield.experiments.recipes import RECIPES, Recipe
+from afield.catalog import REGISTRIES
 from afield.heads import HEADS
 from afield.losses import LOSSES
 from afield.models import BACKBONES
-from afield.training import PROTOCOLS, Training
+from afield.recipes.recipe import RECIPES, Recipe
+from afield.training import PRESETS, TrainConfig
 from afield.types import Head
 
 ENTRIES = [pytest.param(entry, id=f"{kind}-{entry.name}") for kind in REGISTRIES for entry in REGISTRIES[kind]]
@@ -47,7 +47,7 @@ def images():
 
 
 PAPERS = ("algorithms", "averagings", "losses", "heads", "recipes")
-KINDS = {*PAPERS, "augmentations", "backbones", "protocols", "datasets", "selections"}
+KINDS = {*PAPERS, "augmentations", "backbones", "presets", "datasets", "selections"}
 
 
 def test_each_kind_has_entries_and_names_them_plainly():
@@ -132,7 +132,7 @@ def test_a_head_comes_back_from_its_state(name, features, targets):
 
 
 @every_head
-def test_a_head_is_initialised_by_the_seed_alone(name):
+def test_a_head_is_initialized_by_the_seed_alone(name):
     states = []
     for _ in range(2):
         torch.manual_seed(3)
@@ -190,10 +190,10 @@ def test_a_backbone_comes_back_from_its_state(name, images):
 
 @pytest.mark.parametrize(
     ("kind", "value"),
-    [*((Recipe, entry.value) for entry in RECIPES), *((Training, entry.value) for entry in PROTOCOLS)],
-    ids=[*RECIPES.names, *PROTOCOLS.names],
+    [*((Recipe, entry.value) for entry in RECIPES), *((TrainConfig, entry.value) for entry in PRESETS)],
+    ids=[*RECIPES.names, *PRESETS.names],
 )
-def test_recipes_and_protocols_come_back_from_json(kind, value):
+def test_recipes_and_presets_come_back_from_json(kind, value):
     assert kind(**json.loads(json.dumps(dataclasses.asdict(value)))) == value
 
 
@@ -204,9 +204,9 @@ def test_a_recipe_is_called_what_it_is_registered_as_and_names_what_exists(entry
     assert all(loss in LOSSES for loss in (*entry.value.losses, *entry.value.loss_options))
 
 
-@pytest.mark.parametrize("name", PROTOCOLS.names)
-def test_a_protocol_names_an_augmentation_that_exists(name):
-    assert all(part in AUGMENTATIONS for part in PROTOCOLS[name].augment.split("+"))
+@pytest.mark.parametrize("name", PRESETS.names)
+def test_a_preset_names_an_augmentation_that_exists(name):
+    assert all(part in AUGMENTATIONS for part in PRESETS[name].augment.split("+"))
 
 
 def test_no_two_recipes_are_the_same_but_for_the_name():

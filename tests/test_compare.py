@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import afield as package
-from afield.experiments.summary import recommend
+from afield.comparison.summary import recommend
 from test_resume import FAST
 
 SMALL_PHOTOS = ("--image-size", 16, "--epochs", 1, "--seeds", 1)
@@ -109,7 +109,7 @@ def test_frozen_features_are_extracted_once_and_shared(afield, photos, tmp_path,
     def never(*_: object) -> None:
         raise AssertionError("features were extracted twice")
 
-    monkeypatch.setattr("afield.experiments.features._extract", never)
+    monkeypatch.setattr("afield.runs.features._extract", never)
     assert afield(*shared, "--recipes", "flattening", "--out", tmp_path / "second")[0] == 0
 
 
@@ -162,7 +162,7 @@ def test_without_a_network_pretrained_weights_end_with_one_line(tmp_path):
 
 @pytest.mark.parametrize("kind", ["recipes", "losses", "heads", "backbones", "datasets"])
 def test_list_is_made_from_the_registries(afield, kind):
-    from afield.catalogue import REGISTRIES
+    from afield.catalog import REGISTRIES
 
     code, printed, _ = afield("list", kind)
     assert code == 0

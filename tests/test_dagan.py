@@ -14,15 +14,15 @@ from lightning_fabric import Fabric
 from safetensors.torch import save_file
 from torch import nn
 
-import afield.augmentors.loop as loop
+import afield.augment.learned.loop as loop
 from afield.augment import AffineAugmentor, DaganAugmentor, DaganConfig, build_chain, chain_key
-from afield.augmentors import Critic, DaganGame, DaganSettings, learn_dagan, measure_variants
-from afield.augmentors.critic import critic_gap, gradient_penalty
-from afield.augmentors.dagan_game import mode_seeking
-from afield.augmentors.pairs import Pairs
+from afield.augment.learned import Critic, DaganGame, DaganSettings, learn_dagan, measure_variants
+from afield.augment.learned.dagan.critic import critic_gap, gradient_penalty
+from afield.augment.learned.dagan.game import mode_seeking
+from afield.augment.learned.dagan.pairs import Pairs
 from afield.errors import InputError
 from afield.evaluation import diagnose_dagan
-from afield.training import Source
+from afield.training import Subset
 
 ALWAYS = DaganConfig(probability=1.0)
 
@@ -42,7 +42,7 @@ def augmentor(config=ALWAYS):
 
 def source(labels, size=8):
     pixels = np.random.default_rng(0).integers(0, 256, (len(labels), size, size, 3), dtype=np.uint8)
-    return Source(pixels, np.array(labels, dtype=np.int64), np.arange(len(labels)))
+    return Subset(pixels, np.array(labels, dtype=np.int64), np.arange(len(labels)))
 
 
 def classifier(size=8):
@@ -192,11 +192,11 @@ def test_a_trained_critic_tells_pairs_of_a_class_from_others():
     torch.manual_seed(0)
     critic = Critic()
     optimizer = torch.optim.Adam(critic.parameters(), 3e-3, betas=(0.0, 0.9))
-    colours = torch.rand(40, 3, 1, 1, generator=generator()).expand(40, 3, 8, 8)
+    colors = torch.rand(40, 3, 1, 1, generator=generator()).expand(40, 3, 8, 8)
     noise = generator(1)
     for _ in range(40):
-        gap = critic_gap(critic, colours, colours, colours.roll(1, dims=0))
-        penalty = gradient_penalty(critic, colours, colours, colours.roll(1, dims=0), noise)
+        gap = critic_gap(critic, colors, colors, colors.roll(1, dims=0))
+        penalty = gradient_penalty(critic, colors, colors, colors.roll(1, dims=0), noise)
         optimizer.zero_grad()
         (10 * penalty - gap).backward()
         optimizer.step()
@@ -223,7 +223,7 @@ def test_a_partner_is_another_image_of_the_class_each_as_often():
 
 def test_pairs_are_of_the_source_alone_and_bring_the_images_of_both():
     whole = source([0, 0, 0, 1, 1, 1])
-    part = Source(whole.inputs, whole.labels, np.array([5, 0, 3, 2]))
+    part = Subset(whole.inputs, whole.labels, np.array([5, 0, 3, 2]))
     batch, targets, partners = Pairs(part).take(np.array([0, 1, 2, 3]), generator())
     assert targets.tolist() == [1, 0, 1, 0]
     torch.testing.assert_close(batch, part.take(np.arange(4))[0])
@@ -273,8 +273,8 @@ def test_measures_of_known_variants():
             "draw_spread": 0.0,
             "entropy_before": 1.0,
             "entropy_after": 1.0,
-            "recognised_before": 0.5,
-            "recognised_after": 0.5,
+            "recognized_before": 0.5,
+            "recognized_after": 0.5,
             "critic_gap": gap.mean().item(),
         },
         abs=1e-6,
@@ -330,7 +330,7 @@ def test_learning_leaves_the_global_random_numbers_alone(tmp_path):
     assert torch.equal(torch.get_rng_state(), expected)
 
 
-KNOWN = {"distance": 0.1, "draw_spread": 0.05, "recognised_before": 0.9, "recognised_after": 0.8}
+KNOWN = {"distance": 0.1, "draw_spread": 0.05, "recognized_before": 0.9, "recognized_after": 0.8}
 
 
 @pytest.mark.parametrize(
@@ -340,9 +340,9 @@ KNOWN = {"distance": 0.1, "draw_spread": 0.05, "recognised_before": 0.9, "recogn
         ({"distance": 0.005, "draw_spread": 0.0}, {}, {"identity": "smaller recognition_weight"}),
         ({"distance": 0.005}, {"recognition_weight": 0.0}, {"identity": "more epochs"}),
         ({"draw_spread": 0.009}, {}, {"one variant": "larger spread_weight"}),
-        ({"recognised_after": 0.44}, {}, {"destroyed": "larger recognition_weight"}),
+        ({"recognized_after": 0.44}, {}, {"destroyed": "larger recognition_weight"}),
         (
-            {"draw_spread": 0.0, "recognised_after": 0.1},
+            {"draw_spread": 0.0, "recognized_after": 0.1},
             {},
             {"one variant": "spread_weight", "destroyed": "recognition_weight"},
         ),
@@ -394,7 +394,7 @@ def test_the_command_learns_it_in_each_run_and_records_it(afield, photos, tmp_pa
         assert (learned["kind"], learned["first_epochs"], len(record["epochs"])) == ("dagan", 1, 1)
         assert learned["settings"]["augmentor"] == {"noise": 32, "width": 8, "probability": 0.5}
         assert learned["search_s"] > 0
-        assert set(learned["epochs"][1]["validation"]) >= {"distance", "draw_spread", "recognised_after"}
+        assert set(learned["epochs"][1]["validation"]) >= {"distance", "draw_spread", "recognized_after"}
     saved = build_chain(str(next(out.glob("runs/*/augmentor.safetensors"))))
     assert isinstance(saved, DaganAugmentor)
 

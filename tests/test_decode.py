@@ -20,7 +20,7 @@ WHITE, BLACK = (255, 255, 255), (0, 0, 0)
 
 
 def quadrants(corners, width=48, height=32):
-    """Pixels ``[height, width, C]`` of four colours, or ``[height, width]`` of four numbers."""
+    """Pixels ``[height, width, C]`` of four colors, or ``[height, width]`` of four numbers."""
     top_left, top_right, bottom_left, bottom_right = np.array(corners)
     found = np.empty((height, width, *np.shape(top_left)), dtype=np.array(corners).dtype)
     found[: height // 2, : width // 2], found[: height // 2, width // 2 :] = top_left, top_right
@@ -39,7 +39,7 @@ def encoded(image, kind, **options):
 
 
 def assert_shows(content, corners, tolerance=0, size=(48, 32)):
-    """Upright 8-bit RGB of this size, with these colours at points inside each quadrant."""
+    """Upright 8-bit RGB of this size, with these colors at points inside each quadrant."""
     image = decode(content)
     assert (image.mode, image.size) == ("RGB", size)
     width, height = size
@@ -61,7 +61,7 @@ def assert_shows(content, corners, tolerance=0, size=(48, 32)):
         ("JPEG", {"quality": 95, "progressive": True}, 6),
     ],
 )
-def test_every_format_gives_its_colours_at_the_corners(kind, options, tolerance):
+def test_every_format_gives_its_colors_at_the_corners(kind, options, tolerance):
     assert_shows(encoded(picture(), kind, **options), CORNERS, tolerance)
 
 
@@ -70,9 +70,9 @@ def test_the_suffixes_are_those_of_the_five_formats():
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "BMP", "TIFF", "WEBP"])
-def test_grey_becomes_three_equal_channels(kind):
-    greys = (10, 90, 170, 250)
-    assert_shows(encoded(picture(greys), kind), [(g, g, g) for g in greys], 0 if kind not in ("JPEG", "WEBP") else 4)
+def test_gray_becomes_three_equal_channels(kind):
+    grays = (10, 90, 170, 250)
+    assert_shows(encoded(picture(grays), kind), [(g, g, g) for g in grays], 0 if kind not in ("JPEG", "WEBP") else 4)
 
 
 @pytest.mark.parametrize("kind", ["PNG", "BMP", "TIFF"])
@@ -83,20 +83,20 @@ def test_black_and_white_bitmaps_become_rgb(kind):
 
 
 @pytest.mark.parametrize("kind", ["PNG", "BMP", "TIFF"])
-def test_palette_images_give_their_palette_colours(kind):
+def test_palette_images_give_their_palette_colors(kind):
     image = picture((0, 1, 2, 3)).convert("L")
-    image.putpalette([channel for colour in CORNERS for channel in colour])
+    image.putpalette([channel for color in CORNERS for channel in color])
     assert image.mode == "P"
     assert_shows(encoded(image, kind), CORNERS)
 
 
 def test_the_transparent_palette_entry_becomes_white():
     image = picture((0, 1, 2, 3)).convert("L")
-    image.putpalette([channel for colour in CORNERS for channel in colour])
+    image.putpalette([channel for color in CORNERS for channel in color])
     assert_shows(encoded(image, "PNG", transparency=1), [RED, WHITE, BLUE, YELLOW])
 
 
-def test_a_transparent_colour_of_an_rgb_png_becomes_white():
+def test_a_transparent_color_of_an_rgb_png_becomes_white():
     assert_shows(encoded(picture(), "PNG", transparency=BLUE), [RED, GREEN, WHITE, YELLOW])
 
 
@@ -109,7 +109,7 @@ def test_transparency_is_laid_over_white(kind, options):
 
 
 @pytest.mark.parametrize("kind", ["PNG", "TIFF"])
-def test_grey_with_transparency_is_laid_over_white(kind):
+def test_gray_with_transparency_is_laid_over_white(kind):
     image = picture([(0, 255), (0, 0), (100, 255), (0, 128)])
     assert image.mode == "LA"
     assert_shows(encoded(image, kind), [BLACK, WHITE, (100, 100, 100), (127, 127, 127)], tolerance=1)
@@ -121,8 +121,8 @@ def test_cmyk_is_converted(kind, tolerance):
     inks = quadrants([(255, 0, 0, 0), (0, 255, 0, 0), (0, 0, 255, 0), (0, 0, 0, 153)]).astype(np.uint8)
     image = Image.frombytes("CMYK", (48, 32), inks.tobytes())
     options = {"quality": 100, "subsampling": 0} if kind == "JPEG" else {}
-    colours = [(0, 255, 255), (255, 0, 255), (255, 255, 0), (102, 102, 102)]
-    assert_shows(encoded(image, kind, **options), colours, tolerance)
+    colors = [(0, 255, 255), (255, 0, 255), (255, 255, 0), (102, 102, 102)]
+    assert_shows(encoded(image, kind, **options), colors, tolerance)
 
 
 @pytest.mark.parametrize("kind", ["PNG", "TIFF"])

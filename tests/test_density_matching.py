@@ -18,16 +18,16 @@ from lightning_fabric import Fabric
 
 import afield
 from afield.augment import Policy
-from afield.augment.policy import OPERATIONS, PLAIN
+from afield.augment.policies.policy import OPERATIONS, PLAIN
 from afield.data import load
-from afield.experiments import policy_search
-from afield.experiments.candidates import propose
-from afield.experiments.density_matching import Search, Study, density_loss
-from afield.experiments.policy_search import merged
-from afield.experiments.search_folds import SearchFold, fold_runs, searched_images
-from afield.experiments.watcher import Watcher
 from afield.records import read_json, read_jsonl
-from afield.training import Source
+from afield.runs.callback import Callback
+from afield.search import policy_search
+from afield.search.candidates import propose
+from afield.search.density_matching import Search, Study, density_loss
+from afield.search.folds import SearchFold, fold_runs, searched_images
+from afield.search.policy_search import merged
+from afield.training import Subset
 
 FABRIC = Fabric(accelerator="cpu")
 
@@ -49,11 +49,11 @@ class Luma(torch.nn.Module):
 
 @pytest.fixture
 def fold(tmp_path):
-    """Ten images of grey noise with a little colour, so that no saturation is cut, each a class of its own."""
+    """Ten images of gray noise with a little color, so that no saturation is cut, each a class of its own."""
     rng = np.random.default_rng(0)
     images = (rng.integers(70, 180, (10, 24, 24, 1)) + rng.integers(-25, 25, (10, 24, 24, 3))).astype(np.uint8)
     classifier = Luma(torch.from_numpy(images).permute(0, 3, 1, 2))
-    return SearchFold(tmp_path, {"run": "a"}, classifier, Source(images, np.arange(10), np.arange(10)))
+    return SearchFold(tmp_path, {"run": "a"}, classifier, Subset(images, np.arange(10), np.arange(10)))
 
 
 def generator(seed=0):
@@ -134,7 +134,7 @@ def test_folds_share_the_images_by_class_and_domain_and_leave_out_what_is_held_o
     seen = searched_images(data, [held])
     assert len(seen) == (data.domains != 1).sum()
     assert not np.isin(seen.digests, data.digests[data.domains == 1]).any()
-    setup = afield.commands.Train(image_size=16).load_setup(Watcher())
+    setup = afield.commands.Train(image_size=16).load_setup(Callback())
     runs = fold_runs(type(setup)(seen, setup.backbone, False, setup.validation, setup.training), None, 5, seed=0)
     unseen = np.stack([run.setup.data.given == 2 for run in runs])
     assert (unseen.sum(0) == 1).all()
@@ -153,12 +153,12 @@ def test_a_given_test_set_takes_no_part(arrays):
 
 @pytest.fixture(scope="module")
 def arrays(tmp_path_factory):
-    """Three classes of colours with noise: 60 training images and 12 test images of 12 pixels."""
+    """Three classes of colors with noise: 60 training images and 12 test images of 12 pixels."""
     rng = np.random.default_rng(0)
     labels = np.arange(72) % 3
-    colours = np.array([(200, 60, 40), (40, 180, 60), (50, 70, 210)])[labels][:, None, None]
-    images = (colours + rng.normal(0, 60, (72, 12, 12, 3))).clip(0, 255).astype(np.uint8)
-    path = tmp_path_factory.mktemp("arrays") / "colours.npz"
+    colors = np.array([(200, 60, 40), (40, 180, 60), (50, 70, 210)])[labels][:, None, None]
+    images = (colors + rng.normal(0, 60, (72, 12, 12, 3))).clip(0, 255).astype(np.uint8)
+    path = tmp_path_factory.mktemp("arrays") / "colors.npz"
     np.savez(path, train_images=images[:60], train_labels=labels[:60], test_images=images[60:], test_labels=labels[60:])
     return path
 

@@ -8,8 +8,8 @@ import pytest
 from sklearn.datasets import load_digits
 
 from afield.data import load
-from afield.experiments.setup import keep_class
-from afield.training import Training
+from afield.runs.config import keep_class
+from afield.training import TrainConfig
 
 
 @pytest.fixture(scope="module")
@@ -76,5 +76,5 @@ def test_a_mirrored_digit_is_not_that_digit(digits):
         ("none", "none"),
     ],
 )
-def test_a_protocol_mirrors_no_digits(digits, given, kept):
-    assert keep_class(Training(augment=given), digits).augment == kept
+def test_a_preset_mirrors_no_digits(digits, given, kept):
+    assert keep_class(TrainConfig(augment=given), digits).augment == kept

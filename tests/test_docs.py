@@ -23,10 +23,10 @@ def test_generated_tables_are_up_to_date():
 @pytest.mark.parametrize(
     "module",
     [
-        "afield.augment.describing",
-        "afield.augment.policy",
-        "afield.ahead",
-        "afield.augment.trivial",
+        "afield.augment.description",
+        "afield.augment.policies.policy",
+        "afield.prefetch",
+        "afield.augment.policies.trivial",
         "afield.losses.criterion",
         "afield.losses.cross_entropy",
         "afield.losses.flattening",

@@ -22,18 +22,18 @@ from torch import nn
 import afield as package
 from afield.algorithms import EMA, ERM, Lookahead
 from afield.augment import AlternatingFlip, Translate, Visit, build_chain, in_words, sample_at
-from afield.augment.following import coins
+from afield.augment.flips import coins
 from afield.classifier import Classifier
 from afield.data import Validation, load
 from afield.deploy.tta import mean_logits, views
-from afield.experiments.recipes import RECIPES
-from afield.experiments.run import Run, prepare
-from afield.experiments.setup import Setup, choose_training, keep_class
 from afield.heads import LinearHead
 from afield.models import BackboneConfig, WhitenedVGG, patch_covariance, whitening_filters
 from afield.objective import Objective
+from afield.recipes.recipe import RECIPES
 from afield.records import read_json
-from afield.training import PROTOCOLS, RowwiseSGD, Source, Training, prepared
+from afield.runs.config import ExperimentConfig, choose_training, keep_class
+from afield.runs.run import Run, prepare
+from afield.training import PRESETS, SparseSGD, Subset, TrainConfig, prepared
 from afield.training.optimizer import build_optimizer
 
 
@@ -44,7 +44,7 @@ def digits():
 
 @pytest.fixture
 def images(digits) -> torch.Tensor:
-    """Some digits, normalised as in training."""
+    """Some digits, normalized as in training."""
     return torch.from_numpy(digits.images[:300]).permute(0, 3, 1, 2).float() / 127.5 - 1
 
 
@@ -88,7 +88,7 @@ def test_convolutions_begin_by_passing_their_input_through(images):
     torch.testing.assert_close(stage.conv2(found), found)
 
 
-def test_the_network_trains_neither_its_filters_nor_the_scales_of_batch_normalisation():
+def test_the_network_trains_neither_its_filters_nor_the_scales_of_batch_normalization():
     model = WhitenedVGG()
     trained = {name: p.numel() for name, p in model.named_parameters() if p.requires_grad}
     assert "whiten.bias" in trained
@@ -97,8 +97,10 @@ def test_the_network_trains_neither_its_filters_nor_the_scales_of_batch_normalis
     assert sum(trained.values()) == 24 + convolutions + 2 * (64 + 256 + 256)
 
 
-def setup_of(data, backbone: BackboneConfig) -> Setup:
-    return Setup(data, backbone, False, Validation(), choose_training("fast_cifar", epochs=1, augment="translate"))
+def setup_of(data, backbone: BackboneConfig) -> ExperimentConfig:
+    return ExperimentConfig(
+        data, backbone, False, Validation(), choose_training("fast_cifar", epochs=1, augment="translate")
+    )
 
 
 def test_a_run_shows_training_images_to_the_backbone_and_the_seed_decides_which(digits, tmp_path):
@@ -122,7 +124,7 @@ def test_a_run_shows_training_images_to_the_backbone_and_the_seed_decides_which(
     assert torch.equal(kept.backbone.whiten.weight, filters[2])
 
 
-# The optimiser
+# The optimizer
 
 
 def small_classifier() -> Classifier:
@@ -133,15 +135,15 @@ def small_classifier() -> Classifier:
 
 
 @pytest.mark.parametrize("optimizer", ["sgd", "nesterov", "adamw"])
-def test_biases_of_normalisation_have_a_rate_of_their_own_and_shrink_as_fast(optimizer):
+def test_biases_of_normalization_have_a_rate_of_their_own_and_shrink_as_fast(optimizer):
     classifier = small_classifier()
-    training = Training(optimizer=optimizer, learning_rate=0.5, norm_bias_rate=64.0, weight_decay=0.064)
+    training = TrainConfig(optimizer=optimizer, learning_rate=0.5, norm_bias_rate=64.0, weight_decay=0.064)
     rest, biases = build_optimizer(ERM(classifier, [12]), training).param_groups
     assert [p is classifier.backbone[1].bias for p in biases["params"]] == [True]
     assert len(rest["params"]) == 5
     assert (rest["rate"], biases["rate"]) == (1.0, 64.0)
     assert (rest["weight_decay"], biases["weight_decay"]) == (0.064, 0.001)
-    (plain,) = build_optimizer(ERM(classifier, [12]), Training(optimizer=optimizer)).param_groups
+    (plain,) = build_optimizer(ERM(classifier, [12]), TrainConfig(optimizer=optimizer)).param_groups
     assert len(plain["params"]) == 6
 
 
@@ -149,7 +151,7 @@ def test_biases_of_normalisation_have_a_rate_of_their_own_and_shrink_as_fast(opt
 def test_nesterov_longhand(sparse):
     """v = m v + g, w = w - r (g + m v), with g the gradient plus the decay."""
     weight = nn.Parameter(torch.tensor([[2.0], [-1.0]]))
-    optimizer = RowwiseSGD([weight], 0.1, momentum=0.9, weight_decay=0.01, nesterov=True)
+    optimizer = SparseSGD([weight], 0.1, momentum=0.9, weight_decay=0.01, nesterov=True)
     expected, velocity = weight.detach().clone(), torch.zeros(2, 1)
     for step in range(3):
         gradient = torch.tensor([[1.0 + step], [0.5]])
@@ -162,7 +164,7 @@ def test_nesterov_longhand(sparse):
 
 
 def test_the_linear_schedule_rises_to_the_peak_and_falls_to_nothing():
-    training = Training(learning_rate=1.0, schedule="linear", warmup=0.2)
+    training = TrainConfig(learning_rate=1.0, schedule="linear", warmup=0.2)
     rates = [training.learning_rate_at(step, 10) for step in range(10)]
     assert rates == pytest.approx([1 / 3, 2 / 3, 1, 7 / 8, 6 / 8, 5 / 8, 4 / 8, 3 / 8, 2 / 8, 1 / 8])
 
@@ -232,7 +234,7 @@ def test_a_chain_tells_its_parts_which_images_they_see():
     images, generator = batch_of_bytes(), torch.Generator().manual_seed(1)
     visit = Visit(torch.arange(6), 0, 3)
     shifts, flips = sample_at(build_chain("translate+alternating_flip"), images, generator, visit)
-    assert torch.equal(flips.flip, coins(visit.places, 3))
+    assert torch.equal(flips.flip, coins(visit.indices, 3))
     alone = Translate().sample(images, torch.Generator().manual_seed(1))
     assert torch.equal(shifts.down, alone.down)
     chain = build_chain("translate+alternating_flip")
@@ -266,7 +268,7 @@ def test_draws_in_words():
 def test_training_batches_are_mirrored_by_place_and_epoch():
     """Whatever the order of the epoch: each image of the source comes both ways within two epochs."""
     pixels = np.random.default_rng(0).integers(0, 256, (24, 9, 9, 3), dtype=np.uint8)
-    source = Source(pixels, np.arange(24) % 3, np.arange(23, -1, -1))
+    source = Subset(pixels, np.arange(24) % 3, np.arange(23, -1, -1))
     plain = source.take(np.arange(24))[0]
     mirrored = []
     for epoch in range(2):
@@ -288,9 +290,9 @@ def test_training_batches_are_mirrored_by_place_and_epoch():
 
 
 def test_classes_that_a_mirror_would_change_are_not_mirrored(digits):
-    assert keep_class(PROTOCOLS["fast_cifar"], digits).augment == "translate+none"
-    assert keep_class(PROTOCOLS["flattening_paper"], digits).augment == "crop"
-    assert keep_class(PROTOCOLS["fast_cifar"], dataclasses.replace(digits, flippable=True)).augment.endswith("flip")
+    assert keep_class(PRESETS["fast_cifar"], digits).augment == "translate+none"
+    assert keep_class(PRESETS["flattening_paper"], digits).augment == "crop"
+    assert keep_class(PRESETS["fast_cifar"], dataclasses.replace(digits, flippable=True)).augment.endswith("flip")
 
 
 # Views at test time
@@ -315,7 +317,7 @@ def test_logits_with_views_are_the_weighted_mean_of_those_of_each_view():
 
 # All together
 
-SMALL = ("--protocol", "fast_cifar", "--recipe", "fast_cifar", "--backbone", "whitened_vgg_narrow", "--batch-size", 32)
+SMALL = ("--preset", "fast_cifar", "--recipe", "fast_cifar", "--backbone", "whitened_vgg_narrow", "--batch-size", 32)
 
 
 @pytest.fixture(scope="module")
@@ -324,7 +326,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("fast") / "digits"
     package.train(
         data="digits",
-        protocol="fast_cifar",
+        preset="fast_cifar",
         recipe="fast_cifar",
         backbone="whitened_vgg_narrow",
         batch_size=32,

@@ -22,7 +22,7 @@ from afield.heads import (
     PartialFCHead,
     ShardedHead,
     SphereFaceHead,
-    SubCentreArcFaceHead,
+    SubCenterArcFaceHead,
     reachable_probability,
     scale_floor,
 )
@@ -108,7 +108,7 @@ def test_linear_head_is_an_affine_map_that_ignores_targets(batch):
 
 
 @pytest.mark.parametrize(("kind", "options"), NEUTRAL)
-def test_a_neutral_margin_is_the_normalised_softmax(kind, options, batch):
+def test_a_neutral_margin_is_the_normalized_softmax(kind, options, batch):
     plain = CosineHead(8, 5)
     head = with_weight_of(kind(8, 5, **options), plain)
     torch.testing.assert_close(head(*batch), plain(*batch), atol=0, rtol=0)
@@ -380,8 +380,8 @@ EVERY_MARGIN = [
         for form in ("straight_through", "exact")
     ),
     (CombinedMarginHead, {"margin_rad": math.pi, "gradient": "exact"}),
-    (SubCentreArcFaceHead, {"margin_rad": 0.5}),
-    (SubCentreArcFaceHead, {"margin_rad": 0.5, "gradient": "exact"}),
+    (SubCenterArcFaceHead, {"margin_rad": 0.5}),
+    (SubCenterArcFaceHead, {"margin_rad": 0.5, "gradient": "exact"}),
 ]
 every_margin = pytest.mark.parametrize(("kind", "options"), EVERY_MARGIN)
 
@@ -475,8 +475,8 @@ def test_every_moved_cosine_and_its_gradient_are_finite_at_exactly_plus_and_minu
 @pytest.mark.parametrize("sign", [1.0, -1.0])
 def test_every_margin_head_is_finite_for_features_aligned_with_a_class_vector(kind, options, sign):
     head = kind(64, 50, **options)
-    centres = getattr(head, "centres", 1)
-    features = (sign * 3 * head.weight.detach()[::centres]).requires_grad_()
+    centers = getattr(head, "centers", 1)
+    features = (sign * 3 * head.weight.detach()[::centers]).requires_grad_()
     logits = head(features, torch.arange(50))
     cross_entropy(logits, torch.arange(50)).backward()
     assert logits.isfinite().all()
@@ -526,10 +526,10 @@ def test_a_bad_option_of_the_combined_head_is_an_error_that_names_it(kind, optio
 
 
 @BOTH_GRADIENTS
-def test_one_centre_a_class_is_arcface(gradient, batch):
+def test_one_center_a_class_is_arcface(gradient, batch):
     features, targets = batch
     arcface = ArcFaceHead(8, 5, margin_rad=0.4, gradient=gradient)
-    head = with_weight_of(SubCentreArcFaceHead(8, 5, margin_rad=0.4, centres=1, gradient=gradient), arcface)
+    head = with_weight_of(SubCenterArcFaceHead(8, 5, margin_rad=0.4, centers=1, gradient=gradient), arcface)
     features.requires_grad_()
     assert torch.equal(head(features, targets), arcface(features, targets))
     assert torch.equal(head(features), arcface(features))
@@ -538,30 +538,30 @@ def test_one_centre_a_class_is_arcface(gradient, batch):
     assert all(torch.equal(a, b) for a, b in zip(found, expected, strict=True))
 
 
-@pytest.mark.parametrize("centres", [2, 3, 5])
-def test_several_centres_a_class_count_by_the_nearest(centres, batch):
+@pytest.mark.parametrize("centers", [2, 3, 5])
+def test_several_centers_a_class_count_by_the_nearest(centers, batch):
     features, targets = batch
-    head = SubCentreArcFaceHead(8, 5, scale=10.0, margin_rad=0.4, centres=centres)
-    assert head.weight.shape == (5 * centres, 8)
+    head = SubCenterArcFaceHead(8, 5, scale=10.0, margin_rad=0.4, centers=centers)
+    assert head.weight.shape == (5 * centers, 8)
     vectors = head.weight.detach().tolist()
     for row, feature, y in zip(head(features, targets).tolist(), features.tolist(), targets.tolist(), strict=True):
-        cosines = [max(cosine_longhand(feature, vectors[k * centres + c]) for c in range(centres)) for k in range(5)]
+        cosines = [max(cosine_longhand(feature, vectors[k * centers + c]) for c in range(centers)) for k in range(5)]
         expected = [10 * (arcface_longhand(math.acos(c), 0.4) if k == y else c) for k, c in enumerate(cosines)]
         assert row == pytest.approx(expected, abs=1e-4)
 
 
-def test_only_the_nearest_centre_of_each_class_gets_a_gradient(batch):
+def test_only_the_nearest_center_of_each_class_gets_a_gradient(batch):
     features, targets = batch
-    head = SubCentreArcFaceHead(8, 5, centres=3)
+    head = SubCenterArcFaceHead(8, 5, centers=3)
     cross_entropy(head(features[:1], targets[:1]), targets[:1]).backward()
     nearest = (normalize(features[:1]) @ normalize(head.weight.detach()).T).view(5, 3).argmax(dim=1)
     touched = head.weight.grad.abs().sum(dim=1).view(5, 3) > 0
     assert torch.equal(touched, one_hot(nearest, 3).bool())
 
 
-def test_no_centre_at_all_is_an_error():
-    with pytest.raises(ValueError, match="centres must be at least 1, got 0"):
-        SubCentreArcFaceHead(8, 5, centres=0)
+def test_no_center_at_all_is_an_error():
+    with pytest.raises(ValueError, match="centers must be at least 1, got 0"):
+        SubCenterArcFaceHead(8, 5, centers=0)
 
 
 @pytest.mark.parametrize("classes", [3, 10, 1000])
@@ -611,10 +611,10 @@ def test_the_adaptive_scale_stays_in_evaluation_mode_and_without_targets(batch):
     head(features)
     head.eval()
     head(features, targets)
-    head.separated(features, targets)
+    head.target_split(features, targets)
     assert head.scale.item() == start
     head.train()
-    head.separated(features, targets)
+    head.target_split(features, targets)
     assert head.scale.item() != start
 
 
@@ -681,7 +681,7 @@ def test_a_learned_scale_stays_positive_however_far_it_is_pushed(batch):
     assert head.scale.item() > 0
 
 
-@pytest.mark.parametrize(("kind", "options"), [*MARGINS, (CombinedMarginHead, COMBINED), (SubCentreArcFaceHead, {})])
+@pytest.mark.parametrize(("kind", "options"), [*MARGINS, (CombinedMarginHead, COMBINED), (SubCenterArcFaceHead, {})])
 @pytest.mark.parametrize("separated", [False, True])
 def test_the_margin_warms_up_from_nothing_to_half_of_the_move_to_the_whole(kind, options, separated, batch):
     features, targets = batch
@@ -690,7 +690,7 @@ def test_the_margin_warms_up_from_nothing_to_half_of_the_move_to_the_whole(kind,
 
     def target_logit(of):
         if separated:
-            return of.separated(features, targets).target
+            return of.target_split(features, targets).target
         return of(features, targets).gather(1, targets[:, None]).squeeze(1)
 
     plain = head(features).gather(1, targets[:, None]).squeeze(1)
@@ -717,13 +717,13 @@ def test_calls_in_evaluation_mode_or_without_targets_are_no_steps_of_the_warm_up
     head.eval()
     for _ in range(3):
         assert torch.equal(head(features, targets), head(features))
-        head.separated(features, targets)
+        head.target_split(features, targets)
     assert head.steps.item() == 0
     head.train()
     for count in range(1, 4):
         head(features, targets)
         assert head.steps.item() == count
-    head.separated(features, targets)
+    head.target_split(features, targets)
     assert head.steps.item() == 4
 
 
@@ -778,7 +778,7 @@ def test_in_evaluation_mode_the_neck_treats_each_example_alone():
 )
 def test_targets_that_are_no_indices_are_an_error_of_every_margin_head(kind, options, targets, batch):
     head = kind(8, 5, **options)
-    for call in (head, head.separated):
+    for call in (head, head.target_split):
         with pytest.raises(ValueError, match=rf"{kind.__name__} needs class indices \[B\], got (float32|int64) \[6"):
             call(batch[0], targets)
 
@@ -794,8 +794,8 @@ def test_a_cosine_head_takes_soft_targets_unless_its_scale_adapts(batch):
 def test_the_printed_head_says_how_its_scale_is_found():
     assert repr(AdaCosHead(8, 10)) == "AdaCosHead(8, 10, scale=3.10734 (adaptive))"
     assert repr(CosineHead(8, 10, scale="learned")) == f"CosineHead(8, 10, scale={CosineHead(8, 10).scale:g} (learned))"
-    assert repr(SubCentreArcFaceHead(8, 10, scale=16)) == (
-        "SubCentreArcFaceHead(8, 10, scale=16, margin_rad=0.1, gradient='straight_through', centres=3)"
+    assert repr(SubCenterArcFaceHead(8, 10, scale=16)) == (
+        "SubCenterArcFaceHead(8, 10, scale=16, margin_rad=0.1, gradient='straight_through', centers=3)"
     )
     assert repr(CombinedMarginHead(8, 10, scale=16, **COMBINED)) == (
         "CombinedMarginHead(8, 10, scale=16, margin_multiplier=1.3, margin_rad=0.2, margin_cos=0.1, "

@@ -40,7 +40,7 @@ def test_thirty_permutations_differ_in_seven_places_or_more_and_the_first_nine_i
 
 
 def test_the_first_permutation_by_hand():
-    """The first in lexicographic order that leaves no tile: neighbours change places, the last three go round."""
+    """The first in lexicographic order that leaves no tile: neighbors change places, the last three go round."""
     assert distant_permutations(1)[1].tolist() == [1, 0, 3, 2, 5, 4, 7, 8, 6]
 
 

@@ -24,15 +24,15 @@ from afield.heads import (
     PartialFCHead,
     ShardedHead,
     SphereFaceHead,
-    SubCentreArcFaceHead,
+    SubCenterArcFaceHead,
     kernel,
 )
-from afield.heads.kernel import NORM_EPS, separate_cosines
+from afield.heads.kernel import NORM_EPS, split_cosines
 from afield.losses import complement_flattening, cross_entropy
-from afield.losses.separated import separated_cross_entropy, separated_flattening
+from afield.losses.target_split import split_cross_entropy, split_flattening
 from afield.objective import Objective
-from afield.separate import Separated, composed, separate
-from afield.types import SeparatingHead
+from afield.target_split import TargetSplit, composed, split_target
+from afield.types import SplittingHead
 
 COMBINED = {"margin_multiplier": 1.2, "margin_rad": 0.2, "margin_cos": 0.1}
 EXACT = {"gradient": "exact"}
@@ -45,8 +45,8 @@ EVERY = [
     (SphereFaceHead, {"margin_multiplier": 1.5, **EXACT}),
     (CombinedMarginHead, COMBINED),
     (CombinedMarginHead, {**COMBINED, **EXACT}),
-    (SubCentreArcFaceHead, {"margin_rad": 0.3}),
-    (SubCentreArcFaceHead, {"margin_rad": 0.3, **EXACT}),
+    (SubCenterArcFaceHead, {"margin_rad": 0.3}),
+    (SubCenterArcFaceHead, {"margin_rad": 0.3, **EXACT}),
     (AdaCosHead, {}),
     (PartialFCHead, {"share": 1.0, **COMBINED}),
     (PartialFCHead, {"share": 1.0, **COMBINED, **EXACT}),
@@ -123,11 +123,11 @@ class Plain(nn.Module):
 
 
 def test_every_registered_head_that_separates_is_tested_here():
-    separating = {HEADS[name] for name in HEADS.names if hasattr(HEADS[name], "separated")}
+    separating = {HEADS[name] for name in HEADS.names if hasattr(HEADS[name], "target_split")}
     assert separating == {kind for kind, _ in EVERY}
-    assert isinstance(make(ArcFaceHead, {}), SeparatingHead)
-    assert not isinstance(LinearHead(8, 5), SeparatingHead)
-    assert not isinstance(Plain(ArcFaceHead(8, 5)), SeparatingHead)
+    assert isinstance(make(ArcFaceHead, {}), SplittingHead)
+    assert not isinstance(LinearHead(8, 5), SplittingHead)
+    assert not isinstance(Plain(ArcFaceHead(8, 5)), SplittingHead)
 
 
 @every_head
@@ -136,7 +136,7 @@ def test_separated_is_what_the_composed_path_gives(kind, options, rows, classes,
     features, targets = batch_of(rows, classes, dimensions)
     fused, plain = (make(kind, options, classes, dimensions) for _ in range(2))
     one, other = (features.clone().requires_grad_() for _ in range(2))
-    found, expected = fused.separated(one, targets), separate(plain(other, targets), targets)
+    found, expected = fused.target_split(one, targets), split_target(plain(other, targets), targets)
     assert all(part.dtype == torch.float32 and part.shape == (rows,) for part in found)
     assert_all_close(found, expected, 2e-6)
     assert_all_close(
@@ -153,7 +153,7 @@ def test_the_fused_cross_entropy_is_pytorchs_on_the_heads_logits(kind, options, 
     features, targets = batch_of(33, 41, 16)
     fused, plain = (make(kind, options, 41, 16) for _ in range(2))
     one, other = (features.clone().requires_grad_() for _ in range(2))
-    found = separated_cross_entropy(fused.separated(one, targets)).mean()
+    found = split_cross_entropy(fused.target_split(one, targets)).mean()
     expected = F.cross_entropy(plain(other, targets), targets)
     assert found.item() == pytest.approx(expected.item(), rel=1e-6)
     assert_all_close(gradients(found, one, *fused.parameters()), gradients(expected, other, *plain.parameters()), 2e-5)
@@ -167,7 +167,7 @@ def test_values_and_gradients_are_those_of_float64_in_chunks_of_any_size(rows, c
     weight, scale = random(classes, dimensions, seed=3), torch.tensor(11.0)
     one = [x.clone().requires_grad_() for x in (features, weight, scale)]
     other = [x.double().requires_grad_() for x in (features, weight, scale)]
-    found = separate_cosines(one[0], one[1], targets, one[2])
+    found = split_cosines(one[0], one[1], targets, one[2])
     expected = in_float64(other[0], other[1], targets, other[2])
     assert_all_close(found, expected, 1e-6)
     assert_all_close(gradients(summed(found), *one), gradients(summed(expected), *other), 2e-6)
@@ -190,7 +190,7 @@ def test_features_and_class_vectors_of_any_length_agree_with_float64(rows, class
     targets = torch.randint(classes, (rows,), generator=generator)
     one = [x.clone().requires_grad_() for x in (features, weight, torch.tensor(scale))]
     other = [x.detach().double().requires_grad_() for x in one]
-    found = separate_cosines(one[0], one[1], targets, one[2])
+    found = split_cosines(one[0], one[1], targets, one[2])
     expected = in_float64(other[0], other[1], targets, other[2])
     for part, reference in zip(found, expected, strict=True):
         torch.testing.assert_close(part.double(), reference, atol=5e-7 * scale * classes, rtol=0)
@@ -206,7 +206,7 @@ def test_three_hand_computed_values_of_one_example():
     # Cosines 0.6, 0.8 and -1 at scale 5; the second is the target.
     features = torch.tensor([[3.0, 4.0]])
     weight = torch.tensor([[2.0, 0.0], [0.0, 7.0], [-0.3, -0.4]])
-    cosine, log_sum, total = separate_cosines(features, weight, torch.tensor([1]), 5.0)
+    cosine, log_sum, total = split_cosines(features, weight, torch.tensor([1]), 5.0)
     assert cosine.item() == pytest.approx(0.8, abs=1e-6)
     assert log_sum.item() == pytest.approx(math.log(math.exp(3.0) + math.exp(-5.0)), abs=1e-5)
     assert total.item() == pytest.approx(3.0 - 5.0, abs=1e-5)
@@ -217,12 +217,12 @@ def test_three_hand_computed_values_of_one_example():
 @pytest.mark.parametrize("sign", [1.0, -1.0])
 def test_aligned_and_zero_vectors_give_finite_values_and_gradients(kind, options, length, sign):
     head = make(kind, options, 50, 64)
-    centres = getattr(head, "centres", 1)
-    vectors = head.weight.detach()[::centres]
+    centers = getattr(head, "centers", 1)
+    vectors = head.weight.detach()[::centers]
     features = (sign * length * F.normalize(vectors)).requires_grad_()
     targets = torch.arange(50)
-    parts = head.separated(features, targets)
-    loss = (separated_cross_entropy(parts) + 0.5 * separated_flattening(parts)).mean()
+    parts = head.target_split(features, targets)
+    loss = (split_cross_entropy(parts) + 0.5 * split_flattening(parts)).mean()
     assert loss.isfinite()
     for gradient in gradients(loss, features, head.weight):
         assert gradient.isfinite().all()
@@ -232,7 +232,7 @@ def test_aligned_and_zero_vectors_give_finite_values_and_gradients(kind, options
 def test_cosines_of_exactly_one_come_out_as_one_and_pull_no_vector_aside(sign):
     weight = torch.eye(4).requires_grad_()
     features = (sign * torch.eye(4)).requires_grad_()
-    cosine, _, _ = separate_cosines(features, weight, torch.arange(4), 16.0)
+    cosine, _, _ = split_cosines(features, weight, torch.arange(4), 16.0)
     assert cosine.tolist() == [sign] * 4
     for gradient in gradients(cosine.sum(), features, weight):
         assert gradient.abs().max() < 1e-6
@@ -241,7 +241,7 @@ def test_cosines_of_exactly_one_come_out_as_one_and_pull_no_vector_aside(sign):
 def test_a_zero_feature_has_the_cosine_zero_to_every_class():
     weight = random(5, 8).requires_grad_()
     features = torch.zeros(2, 8, requires_grad=True)
-    cosine, log_sum, total = separate_cosines(features, weight, torch.tensor([0, 3]), 16.0)
+    cosine, log_sum, total = split_cosines(features, weight, torch.tensor([0, 3]), 16.0)
     assert cosine.tolist() == total.tolist() == [0.0, 0.0]
     assert log_sum.tolist() == pytest.approx([math.log(4)] * 2)
     to_features, to_weight = gradients(summed((cosine, log_sum, total)), features, weight)
@@ -254,8 +254,8 @@ def test_every_further_backward_pass_gives_exactly_the_gradient_of_the_first(kin
     features, targets = batch_of(33, 41, 16)
     head = make(kind, options, 41, 16)
     features.requires_grad_()
-    parts = head.separated(features, targets)
-    loss = (separated_cross_entropy(parts) + 0.5 * separated_flattening(parts)).mean()
+    parts = head.target_split(features, targets)
+    loss = (split_cross_entropy(parts) + 0.5 * split_flattening(parts)).mean()
     first = gradients(loss, features, head.weight, retain_graph=True)
     for _ in range(2):
         for again, once in zip(gradients(loss, features, head.weight, retain_graph=True), first, strict=True):
@@ -270,8 +270,8 @@ def test_one_backward_pass_a_loss_adds_up_to_that_of_their_sum():
     head = make(ArcFaceHead, {"margin_rad": 0.3, "scale": "learned"}, 41, 16)
     features.requires_grad_()
     everything = (features, *head.parameters())
-    parts = head.separated(features, targets)
-    one, other = separated_cross_entropy(parts).mean(), separated_flattening(parts).mean()
+    parts = head.target_split(features, targets)
+    one, other = split_cross_entropy(parts).mean(), split_flattening(parts).mean()
     together = gradients(one + other, *everything, retain_graph=True)
     apart = zip(
         gradients(one, *everything, retain_graph=True), gradients(other, *everything, retain_graph=True), strict=True
@@ -286,10 +286,10 @@ def test_under_autocast_values_and_gradients_are_those_without(kind, options, dt
     one, other = (features.to(dtype).requires_grad_() for _ in range(2))
     inside, outside = (make(kind, options, 41, 16) for _ in range(2))
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        found = inside.separated(one, targets)
+        found = inside.target_split(one, targets)
         loss = summed(found)
     found_gradients = gradients(loss, one, inside.weight)
-    expected = outside.separated(other, targets)
+    expected = outside.target_split(other, targets)
     expected_gradients = gradients(summed(expected), other, outside.weight)
     for a, b in zip(found, expected, strict=True):
         assert a.dtype == torch.float32
@@ -302,9 +302,9 @@ def test_a_backward_pass_inside_autocast_is_computed_in_float32_too():
     features, targets = batch_of(33, 41, 16)
     features.requires_grad_()
     head = make(ArcFaceHead, {}, 41, 16)
-    expected = gradients(summed(head.separated(features, targets)), features, head.weight)
+    expected = gradients(summed(head.target_split(features, targets)), features, head.weight)
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        found = gradients(summed(head.separated(features, targets)), features, head.weight)
+        found = gradients(summed(head.target_split(features, targets)), features, head.weight)
     for a, b in zip(found, expected, strict=True):
         assert torch.equal(a, b)
 
@@ -315,8 +315,8 @@ def test_half_features_and_vectors_are_computed_in_float32_and_get_half_gradient
     weight = random(5, 8, seed=3)
     half = [x.to(dtype).requires_grad_() for x in (features, weight)]
     single = [x.detach().float().requires_grad_() for x in half]
-    found = separate_cosines(half[0], half[1], targets, 10.0)
-    expected = separate_cosines(single[0], single[1], targets, 10.0)
+    found = split_cosines(half[0], half[1], targets, 10.0)
+    expected = split_cosines(single[0], single[1], targets, 10.0)
     for a, b in zip(found, expected, strict=True):
         assert a.dtype == torch.float32
         assert torch.equal(a, b)
@@ -329,8 +329,8 @@ def test_half_features_and_vectors_are_computed_in_float32_and_get_half_gradient
 def test_without_gradients_the_values_are_the_same_and_nothing_is_kept(kind, options):
     features, targets = batch_of()
     with torch.no_grad():
-        found = make(kind, options).separated(features, targets)
-    for a, b in zip(found, make(kind, options).separated(features, targets), strict=True):
+        found = make(kind, options).target_split(features, targets)
+    for a, b in zip(found, make(kind, options).target_split(features, targets), strict=True):
         assert not a.requires_grad
         assert torch.equal(a, b)
 
@@ -339,10 +339,10 @@ def test_only_what_needs_a_gradient_gets_one():
     features, targets = batch_of()
     weight = random(5, 8, seed=3)
     both = [x.clone().requires_grad_() for x in (features, weight)]
-    expected = gradients(summed(separate_cosines(*both, targets, 10.0)), *both)
+    expected = gradients(summed(split_cosines(*both, targets, 10.0)), *both)
     one, other = features.clone().requires_grad_(), weight.clone().requires_grad_()
-    assert torch.equal(gradients(summed(separate_cosines(one, weight, targets, 10.0)), one)[0], expected[0])
-    assert torch.equal(gradients(summed(separate_cosines(features, other, targets, 10.0)), other)[0], expected[1])
+    assert torch.equal(gradients(summed(split_cosines(one, weight, targets, 10.0)), one)[0], expected[0])
+    assert torch.equal(gradients(summed(split_cosines(features, other, targets, 10.0)), other)[0], expected[1])
 
 
 def test_the_kernel_leaves_features_vectors_and_targets_as_they_are():
@@ -350,7 +350,7 @@ def test_the_kernel_leaves_features_vectors_and_targets_as_they_are():
     weight = random(5, 8, seed=3)
     before = [x.clone() for x in (features, weight, targets)]
     x, w = features.requires_grad_(), weight.requires_grad_()
-    summed(separate_cosines(x, w, targets, 10.0)).backward()
+    summed(split_cosines(x, w, targets, 10.0)).backward()
     for now, then in zip((features, weight, targets), before, strict=True):
         assert torch.equal(now.detach(), then)
 
@@ -358,7 +358,7 @@ def test_the_kernel_leaves_features_vectors_and_targets_as_they_are():
 @pytest.mark.parametrize("index", [5, -1])
 def test_an_index_that_is_no_class_is_an_error(index):
     with pytest.raises(RuntimeError, match=f"index {index} is out of bounds"):
-        make(ArcFaceHead, {}).separated(random(2, 8), torch.tensor([0, index]))
+        make(ArcFaceHead, {}).target_split(random(2, 8), torch.tensor([0, index]))
 
 
 def second_derivative(loss, x):
@@ -371,7 +371,7 @@ def second_derivative(loss, x):
 def test_another_number_of_targets_than_of_features_is_an_error(count):
     features, targets = batch_of()
     head = make(ArcFaceHead, {})
-    for call in (head, head.separated, Objective(head, {"cross_entropy": 1.0})):
+    for call in (head, head.target_split, Objective(head, {"cross_entropy": 1.0})):
         with pytest.raises((ValueError, RuntimeError)):
             call(features, targets[:count])
 
@@ -386,12 +386,12 @@ def test_targets_of_any_integer_type_give_the_same_loss(dtype):
 
 
 @every_head
-@pytest.mark.parametrize("loss", [separated_cross_entropy, separated_flattening])
+@pytest.mark.parametrize("loss", [split_cross_entropy, split_flattening])
 def test_a_second_derivative_is_that_of_the_composed_path(kind, options, loss):
     features, targets = batch_of()
     head = make(kind, options).eval()
     found = []
-    for separated in (head.separated, lambda x, y: composed_separation(head, x, y)):
+    for separated in (head.target_split, lambda x, y: composed_separation(head, x, y)):
         x = features.clone().requires_grad_()
         second_derivative(loss(separated(x, targets)).mean(), x)
         found.append((x.grad, head.weight.grad.clone()))
@@ -401,7 +401,7 @@ def test_a_second_derivative_is_that_of_the_composed_path(kind, options, loss):
 
 
 def composed_separation(head, features, targets):
-    return Separated(*composed(head(features, targets), targets[:, None]))
+    return TargetSplit(*composed(head(features, targets), targets[:, None]))
 
 
 def test_a_part_of_the_classes_leaves_absent_targets_out():
@@ -410,7 +410,7 @@ def test_a_part_of_the_classes_leaves_absent_targets_out():
     absent = targets < 0
     one = [x.clone().requires_grad_() for x in (features, random(5, 8, seed=3), torch.tensor(9.0))]
     other = [x.detach().double().requires_grad_() for x in one]
-    found = separate_cosines(one[0], one[1], targets, one[2], partial=True)
+    found = split_cosines(one[0], one[1], targets, one[2], partial=True)
     logits = other[2] * F.normalize(other[0]) @ F.normalize(other[1]).T
     at, log_sum, total = in_float64(other[0], other[1], targets.clamp(min=0), other[2])
     expected = (
@@ -426,8 +426,8 @@ def test_a_part_of_the_classes_leaves_absent_targets_out():
 def test_a_part_of_the_classes_with_every_target_present_is_the_whole():
     features, targets = batch_of()
     weight = random(5, 8, seed=3)
-    whole = separate_cosines(features, weight, targets, 9.0)
-    for a, b in zip(separate_cosines(features, weight, targets, 9.0, partial=True), whole, strict=True):
+    whole = split_cosines(features, weight, targets, 9.0)
+    for a, b in zip(split_cosines(features, weight, targets, 9.0, partial=True), whole, strict=True):
         assert torch.equal(a, b)
 
 
@@ -438,7 +438,7 @@ def test_on_a_gpu_values_and_gradients_are_those_of_the_cpu(kind, options):
     here, there = make(kind, options, 41, 16), make(kind, options, 41, 16).cuda()
     one, other = features.clone().requires_grad_(), features.cuda().requires_grad_()
     for _ in range(2):
-        expected, found = here.separated(one, targets), there.separated(other, targets.cuda())
+        expected, found = here.target_split(one, targets), there.target_split(other, targets.cuda())
         assert_all_close([part.cpu() for part in found], expected, 5e-6)
         expected_gradients = gradients(summed(expected), one, here.weight, retain_graph=True)
         found_gradients = gradients(summed([part.cpu() for part in found]), other, there.weight, retain_graph=True)
@@ -449,10 +449,10 @@ def test_on_a_gpu_values_and_gradients_are_those_of_the_cpu(kind, options):
 def test_on_a_gpu_autocast_changes_nothing():
     features, targets = (x.cuda() for x in batch_of(33, 41, 16))
     head = make(ArcFaceHead, {}, 41, 16).cuda()
-    expected = head.separated(features, targets)
+    expected = head.target_split(features, targets)
     for dtype in (torch.float16, torch.bfloat16):
         with torch.autocast("cuda", dtype=dtype):
-            found = head.separated(features, targets)
+            found = head.target_split(features, targets)
         assert all(torch.equal(a, b) for a, b in zip(found, expected, strict=True))
 
 
@@ -481,14 +481,14 @@ def allocations(parts_of, features, head):
     """Of forward, and of backward after it."""
     with Allocations() as forward:
         parts = parts_of(features)
-        loss = (separated_cross_entropy(parts) + 0.5 * separated_flattening(parts)).mean()
+        loss = (split_cross_entropy(parts) + 0.5 * split_flattening(parts)).mean()
     with Allocations() as backward:
         torch.autograd.grad(loss, (features, head.weight))
     return forward, backward
 
 
 @pytest.mark.parametrize(
-    ("kind", "options"), [(k, o) for k, o in EVERY if k not in (SubCentreArcFaceHead, AdaCosHead, PartialFCHead)]
+    ("kind", "options"), [(k, o) for k, o in EVERY if k not in (SubCenterArcFaceHead, AdaCosHead, PartialFCHead)]
 )
 def test_forward_makes_one_buffer_of_logits_and_no_copy_of_the_class_vectors(kind, options, monkeypatch):
     monkeypatch.setattr(kernel, "CHUNK_BYTES", 1)
@@ -496,12 +496,12 @@ def test_forward_makes_one_buffer_of_logits_and_no_copy_of_the_class_vectors(kin
     features, targets = batch_of(rows, classes, dimensions)
     head = make(kind, options, classes, dimensions)
     features.requires_grad_()
-    forward, backward = allocations(lambda x: head.separated(x, targets), features, head)
+    forward, backward = allocations(lambda x: head.target_split(x, targets), features, head)
     assert forward.count(rows, classes) == 1
     assert forward.shapes.count((rows, classes)) == 1
     assert (rows, classes) not in backward.shapes
     assert backward.count(classes, dimensions) == backward.count(rows, classes) == 1  # the gradient of the vectors
-    composed, after = allocations(lambda x: separate(head(x, targets), targets), features, head)
+    composed, after = allocations(lambda x: split_target(head(x, targets), targets), features, head)
     assert composed.count(classes, dimensions) >= 2
     assert composed.count(rows, classes) >= 5
     assert after.count(rows, classes) >= 5
@@ -513,7 +513,7 @@ def test_class_vectors_without_gradient_cost_no_memory_of_their_size_at_all(monk
     features.requires_grad_()
     weight = random(60, 40)
     with Allocations() as seen:
-        cosine, log_sum, total = separate_cosines(features, weight, targets, 16.0)
+        cosine, log_sum, total = split_cosines(features, weight, targets, 16.0)
         (cosine + log_sum + total).sum().backward()
     assert seen.count(60, 40) == 0
     assert seen.count(24, 60) == 1
@@ -592,7 +592,7 @@ def test_soft_targets_with_a_margin_head_are_an_error_that_says_what_goes(kind, 
     head = make(kind, options)
     features, soft = random(6, 8), torch.full((6, 5), 0.2)
     message = rf"{kind.__name__} needs class indices \[B\], got float32 \[6, 5\]; soft targets .* a cosine head"
-    for call in (Objective(head, {"cross_entropy": 1.0}), head, head.separated):
+    for call in (Objective(head, {"cross_entropy": 1.0}), head, head.target_split):
         with pytest.raises(ValueError, match=message):
             call(features, soft)
 
@@ -607,7 +607,7 @@ def test_losses_on_the_products_are_added_by_hand(kind, options):
     head, other = make(kind, options), make(kind, options)
     objective = Objective(head, {"cross_entropy": 1.0}, linear_losses={"cross_entropy": 0.7, "label_smoothing": 0.2})
     products = features @ head.weight.T
-    if kind is SubCentreArcFaceHead:
+    if kind is SubCenterArcFaceHead:
         products = products.view(9, 5, 3).amax(dim=2)
     angular = F.cross_entropy(other(features, targets.clamp(min=0))[kept], targets[kept])
     linear = F.cross_entropy(products, targets)

@@ -136,8 +136,8 @@ def test_what_is_drawn_has_the_domain_s_mean_and_deviation_whatever_those_of_the
 
 def make(progress: float = 0.5, **options: float) -> tuple[L2AOT, Batch]:
     torch.manual_seed(0)
-    objective = Objective(LinearHead(16, 3), {"cross_entropy": 1.0})
-    classifier = Classifier(ResNet8(width=4), objective, mean=(0.5,) * 3, std=(0.25,) * 3, dropout=0.0)
+    objective = Objective(LinearHead(32, 3), {"cross_entropy": 1.0})
+    classifier = Classifier(ResNet8(width=8), objective, mean=(0.5,) * 3, std=(0.25,) * 3, dropout=0.0)
     domains = torch.arange(12) % 2
     images = 0.5 * torch.rand(12, 3, 8, 8, generator=torch.Generator().manual_seed(1)) + 0.4 * domains.view(-1, 1, 1, 1)
     batch = Batch(images.double(), torch.arange(12) % 3, domains, torch.arange(12), progress)

@@ -1,4 +1,4 @@
-"""Folders of real images: which layout is recognised, decoding once, bad files, and images in two places."""
+"""Folders of real images: which layout is recognized, decoding once, bad files, and images in two places."""
 
 import os
 import shutil
@@ -14,13 +14,13 @@ from afield.data.layout import list_folder
 from afield.errors import InputError
 
 
-def paint(path, colour):
+def paint(path, color):
     path.parent.mkdir(parents=True, exist_ok=True)
-    Image.new("RGB", (12, 8), colour).save(path)
+    Image.new("RGB", (12, 8), color).save(path)
 
 
 def grow(root, *files):
-    """Make images of distinct colours at these places below `root`."""
+    """Make images of distinct colors at these places below `root`."""
     for i, file in enumerate(files):
         paint(root / file, (i, 10 * i % 256, 255 - i))
     return root
@@ -40,7 +40,7 @@ def domains(tmp_path):
     )
 
 
-def test_domains_of_classes_are_recognised(domains):
+def test_domains_of_classes_are_recognized(domains):
     listing = list_folder(domains)
     assert listing.layout == "domain/class"
     assert (listing.domain_names, listing.class_names) == (("night", "sun"), ("cat", "dog"))
@@ -57,7 +57,7 @@ def test_domains_of_classes_are_recognised(domains):
     assert set(listing.given) == {-1}
 
 
-def test_classes_alone_are_recognised_as_a_single_domain(tmp_path):
+def test_classes_alone_are_recognized_as_a_single_domain(tmp_path):
     listing = list_folder(grow(tmp_path / "zoo", "cat/a.png", "dog/a.png", "emu/a.png", "emu/b.png"))
     assert listing.layout == "class"
     assert (listing.domain_names, listing.class_names) == (("zoo",), ("cat", "dog", "emu"))
@@ -65,9 +65,9 @@ def test_classes_alone_are_recognised_as_a_single_domain(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "names", [("test", "train", "val"), ("Test", "Training", "validation"), ("TEST", "train", "valid")]
+    "names", [("test", "train", "val"), ("Test", "TrainConfig", "validation"), ("TEST", "train", "valid")]
 )
-def test_splits_of_classes_are_recognised_by_their_names(tmp_path, names):
+def test_splits_of_classes_are_recognized_by_their_names(tmp_path, names):
     root = grow(tmp_path / "set", *(f"{name}/{c}/a.png" for name in names for c in ("cat", "dog")))
     listing = list_folder(root)
     assert listing.layout == "split/class"
@@ -82,7 +82,7 @@ def test_one_top_folder_that_is_no_split_name_makes_domains(tmp_path):
     assert list_folder(root).layout == "domain/class"
 
 
-def test_a_layout_that_is_given_overrides_what_would_be_recognised(domains, tmp_path):
+def test_a_layout_that_is_given_overrides_what_would_be_recognized(domains, tmp_path):
     flat = list_folder(domains, "class")
     assert (flat.class_names, flat.domain_names, len(flat.paths)) == (("night", "sun"), ("places",), 6)
     split = grow(tmp_path / "set", *(f"{name}/{c}/a.png" for name in ("train", "test") for c in ("cat", "dog")))

@@ -15,21 +15,21 @@ from afield.augment import CutMix, Identity, Standard, build_chain
 from afield.classifier import Classifier
 from afield.heads import ArcFaceHead, LinearHead
 from afield.objective import Objective
-from afield.training import DivergedError, Parts, Source, Training, checkpoint, fit, loop, prepared, resident
+from afield.training import DivergedError, Splits, Subset, TrainConfig, checkpoint, fit, loop, prepared, resident
 
-SETTINGS = Training(epochs=4, batch_size=16, learning_rate=0.05, dropout=0.3)
+SETTINGS = TrainConfig(epochs=4, batch_size=16, learning_rate=0.05, dropout=0.3)
 
 
 @pytest.fixture
-def parts() -> Parts:
+def parts() -> Splits:
     rng = np.random.default_rng(0)
     labels = np.arange(120) % 3
     features = (rng.normal(size=(120, 6)) + 2 * np.eye(3, 6)[labels]).astype(np.float32)
     order = rng.permutation(120)
-    return Parts(
-        train=Source(features, labels, order[:80]),
-        val=Source(features, labels, order[80:100]),
-        tests={"new": Source(features, labels, order[100:])},
+    return Splits(
+        train=Subset(features, labels, order[:80]),
+        val=Subset(features, labels, order[80:100]),
+        tests={"new": Subset(features, labels, order[100:])},
     )
 
 
@@ -98,7 +98,7 @@ def test_resumed_from_any_step_it_ends_bit_for_bit_the_same(parts, tmp_path, mon
 def test_resumed_in_the_middle_of_images_it_draws_what_it_would_have_drawn(tmp_path, monkeypatch, memory, names):
     np.save(tmp_path / "images.npy", np.random.default_rng(0).integers(0, 256, (120, 8, 8, 3), dtype=np.uint8))
     images, labels = np.load(tmp_path / "images.npy", mmap_mode="r"), np.arange(120) % 3
-    parts = Parts(*(Source(images, labels, part, memory=memory) for part in (np.arange(100), np.arange(100, 120))), {})
+    parts = Splits(*(Subset(images, labels, part, memory=memory) for part in (np.arange(100), np.arange(100, 120))), {})
     training = dataclasses.replace(SETTINGS, epochs=2, batch_size=8)
 
     def run(folder):
@@ -156,9 +156,9 @@ def test_a_set_that_lies_on_a_device_gives_the_same_batches(photos_of_noise):
 
 def test_a_loss_that_is_not_finite_stops_and_keeps_the_last_good_checkpoint(parts, tmp_path, monkeypatch):
     monkeypatch.setattr(loop, "CHECKPOINT_SECONDS", -1.0)
-    rate = Training.learning_rate_at
+    rate = TrainConfig.learning_rate_at
     monkeypatch.setattr(
-        Training, "learning_rate_at", lambda self, step, steps: 1e38 if step == 11 else rate(self, step, steps)
+        TrainConfig, "learning_rate_at", lambda self, step, steps: 1e38 if step == 11 else rate(self, step, steps)
     )
     with pytest.raises(
         DivergedError, match=r"the loss of test became (nan|inf) in epoch 3.*the last good checkpoint is"
@@ -169,7 +169,7 @@ def test_a_loss_that_is_not_finite_stops_and_keeps_the_last_good_checkpoint(part
     assert all(torch.isfinite(tensor).all() for tensor in tensors.values() if tensor.is_floating_point())
 
 
-def test_images_reach_the_model_normalised_and_augmented_only_while_training(tmp_path):
+def test_images_reach_the_model_normalized_and_augmented_only_while_training(tmp_path):
     seen = []
 
     class Watch(nn.Module):
@@ -179,10 +179,10 @@ def test_images_reach_the_model_normalised_and_augmented_only_while_training(tmp
 
     images = np.zeros((24, 8, 8, 3), dtype=np.uint8)
     images[:, 4:] = 255
-    source = Source(images, np.arange(24) % 3, np.arange(24))
+    source = Subset(images, np.arange(24) % 3, np.arange(24))
     training = dataclasses.replace(SETTINGS, epochs=1, dropout=0.0)
     upside_left = Standard(scale=(1, 1), ratio=(1, 1), brightness=0.5)
-    train(Parts(source, source, {}), tmp_path, training, upside_left, Watch(), features=3)
+    train(Splits(source, source, {}), tmp_path, training, upside_left, Watch(), features=3)
     for is_training, batch in seen:
         assert batch.shape[1:] == (3, 8, 8)
         assert torch.equal(batch[:, :, :4], torch.full_like(batch[:, :, :4], -1))
@@ -197,8 +197,8 @@ class Mean(nn.Module):
 @pytest.fixture
 def photos_of_noise():
     images = np.random.default_rng(0).integers(0, 256, (32, 8, 8, 3), dtype=np.uint8)
-    source = Source(images, np.arange(32) % 3, np.arange(32))
-    return Parts(source, source, {})
+    source = Subset(images, np.arange(32) % 3, np.arange(32))
+    return Splits(source, source, {})
 
 
 def test_where_images_are_mixed_the_objective_is_given_soft_targets_in_training_only(photos_of_noise, tmp_path):
@@ -263,12 +263,12 @@ def test_bf16_trains_and_predicts_in_float32(parts, tmp_path):
     ],
 )
 def test_the_schedule_by_hand(schedule, step, expected):
-    training = Training(learning_rate=0.1, schedule=schedule)
+    training = TrainConfig(learning_rate=0.1, schedule=schedule)
     assert training.learning_rate_at(step, 100) == pytest.approx(expected)
 
 
 def test_warm_up_rises_linearly_to_the_peak():
-    training = Training(learning_rate=0.1, warmup=0.1)
+    training = TrainConfig(learning_rate=0.1, warmup=0.1)
     rates = [training.learning_rate_at(step, 100) for step in range(11)]
     assert rates[:3] == pytest.approx([0.1 / 11, 0.2 / 11, 0.3 / 11])
     assert rates[10] == pytest.approx(0.1)

@@ -313,7 +313,7 @@ def test_guided_complement_entropy_of_a_hand_computed_example():
     assert guided_complement_entropy(z, torch.tensor([0]), alpha=0.2).item() == pytest.approx(expected, abs=1e-6)
 
 
-def test_guided_complement_entropy_with_alpha_zero_is_the_normalised_complement_entropy():
+def test_guided_complement_entropy_with_alpha_zero_is_the_normalized_complement_entropy():
     z = random_logits()
     expected = complement_entropy(z, TARGETS) * 4 / math.log(4)
     torch.testing.assert_close(guided_complement_entropy(z, TARGETS, alpha=0.0), expected)

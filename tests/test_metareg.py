@@ -1,4 +1,4 @@
-"""MetaReg: what the regulariser learns from, and who learns when."""
+"""MetaReg: what the regularizer learns from, and who learns when."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def make(head=LinearHead, losses=None, neck=None, **options) -> MetaReg:
     algorithm = MetaReg(classifier, [4, 4, 4], **options).double()
     for copied in algorithm.objectives:
         nn.init.normal_(copied.head.weight)
-    for weight in algorithm.regulariser:
+    for weight in algorithm.regularizer:
         nn.init.normal_(weight, std=0.5)
     return algorithm
 
@@ -47,22 +47,22 @@ def test_the_penalty_is_the_weighted_sum_of_absolute_class_vectors_and_no_more()
     assert algorithm.names == ["head.weight"]
     objective = algorithm.classifier.objective
     found = algorithm.penalty(dict(objective.named_parameters()))
-    expected = (algorithm.regulariser[0] * objective.head.weight.abs()).sum()
+    expected = (algorithm.regularizer[0] * objective.head.weight.abs()).sum()
     torch.testing.assert_close(found, expected)
 
 
-def test_it_begins_as_no_regulariser_at_all():
+def test_it_begins_as_no_regularizer_at_all():
     classifier = make().classifier
     algorithm = MetaReg(classifier, [4, 4, 4])
-    assert [weight.shape for weight in algorithm.regulariser] == [(3, 5)]
-    assert not algorithm.regulariser[0].any()
+    assert [weight.shape for weight in algorithm.regularizer] == [(3, 5)]
+    assert not algorithm.regularizer[0].any()
 
 
 def test_two_inner_steps_written_out():
     """Gradient descent on a linear classifier, of which the gradients are known."""
     algorithm = make(inner_steps=2, inner_rate=0.3)
     seen, unseen = part(algorithm, 0), part(algorithm, 2)
-    head, weights = algorithm.objectives[0].head, algorithm.regulariser[0].detach()
+    head, weights = algorithm.objectives[0].head, algorithm.regularizer[0].detach()
     matrix, bias = head.weight.detach().clone(), head.bias.detach().clone()
     for _ in range(2):
         wrong = ((seen[0] @ matrix.T + bias).softmax(1) - F.one_hot(seen[1], 3)) / len(seen[1])
@@ -79,13 +79,13 @@ def test_two_inner_steps_written_out():
         (partial(ArcFaceHead, gradient="exact"), {"cross_entropy": 1.0}),
     ],
 )
-def test_the_gradient_of_the_regulariser_is_that_of_finite_differences(head, losses):
+def test_the_gradient_of_the_regularizer_is_that_of_finite_differences(head, losses):
     """Margin heads compute in float32: their differences are taken wider, and looked at less closely."""
     step, tolerance = (1e-4, 1e-6) if head is LinearHead else (1e-2, 1e-3)
     algorithm = make(head, losses, inner_steps=3, inner_rate=0.2)
     torch.manual_seed(3)
     algorithm(make_batch(0.0))["meta_test"].backward()
-    weight = algorithm.regulariser[0]
+    weight = algorithm.regularizer[0]
     direction = weight.grad / weight.grad.norm()
     ends = []
     for sign in (1, -1):
@@ -98,12 +98,12 @@ def test_the_gradient_of_the_regulariser_is_that_of_finite_differences(head, los
     assert float(weight.grad.norm()) == pytest.approx((ends[0] - ends[1]) / (2 * step), rel=tolerance)
 
 
-def test_the_meta_test_teaches_the_regulariser_alone():
+def test_the_meta_test_teaches_the_regularizer_alone():
     algorithm = make()
     algorithm(make_batch(0.0))["meta_test"].backward()
     learning = {name for name, parameter in algorithm.named_parameters() if parameter.grad is not None}
-    assert learning == {"regulariser.0"}
-    assert algorithm.regulariser[0].grad.abs().sum() > 0
+    assert learning == {"regularizer.0"}
+    assert algorithm.regularizer[0].grad.abs().sum() > 0
 
 
 def test_at_first_features_and_copies_learn_and_the_classifier_s_own_objective_does_not():
@@ -121,21 +121,21 @@ def test_at_first_features_and_copies_learn_and_the_classifier_s_own_objective_d
     assert algorithm.classifier.backbone[0].weight.grad.abs().sum() > 0
 
 
-def test_then_the_classifier_learns_and_regulariser_and_copies_stay():
+def test_then_the_classifier_learns_and_regularizer_and_copies_stay():
     algorithm, batch = make(share=0.4), make_batch(0.4)
     terms = algorithm(batch)
-    assert list(terms) == ["objective", "regulariser"]
+    assert list(terms) == ["objective", "regularizer"]
     torch.testing.assert_close(terms["objective"], algorithm.classifier(batch.inputs, batch.targets))
     sum(terms.values()).backward()
     learning = {name for name, parameter in algorithm.named_parameters() if parameter.grad is not None}
     assert learning == {name for name, _ in algorithm.named_parameters() if name.startswith("classifier.")}
     algorithm.zero_grad()
-    algorithm(batch)["regulariser"].backward()
+    algorithm(batch)["regularizer"].backward()
     head = algorithm.classifier.objective.head
-    torch.testing.assert_close(head.weight.grad, algorithm.regulariser[0].detach() * head.weight.detach().sign())
+    torch.testing.assert_close(head.weight.grad, algorithm.regularizer[0].detach() * head.weight.detach().sign())
 
 
-def test_the_regulariser_learns_to_do_away_with_what_one_domain_alone_has():
+def test_the_regularizer_learns_to_do_away_with_what_one_domain_alone_has():
     """The first feature is the class in one domain and the opposite in the other; the second is the class in both."""
     signs = torch.tensor([1.0, -1.0, 1.0, -1.0], dtype=torch.float64)
     inputs = torch.stack([torch.cat([signs, -signs]), torch.cat([signs, signs])], dim=1)
@@ -149,7 +149,7 @@ def test_the_regulariser_learns_to_do_away_with_what_one_domain_alone_has():
         optimizer.zero_grad()
         sum(algorithm(batch).values()).backward()
         optimizer.step()
-    weights = algorithm.regulariser[0].detach().sum(dim=0)
+    weights = algorithm.regularizer[0].detach().sum(dim=0)
     assert weights[0] > 0.05
     assert weights[1] < -0.05
 

@@ -21,8 +21,8 @@ from afield.augment import (
     takes_bytes,
 )
 from afield.augment.boxes import Boxes
-from afield.augment.crop import CropBoxes
 from afield.augment.mixing import CutPairs, Pairs
+from afield.augment.spatial.crop import CropBoxes
 from afield.errors import InputError
 from afield.losses import CrossEntropy
 
@@ -63,7 +63,7 @@ def test_cutmix_is_that_of_torchvision_where_all_share_alike(images, targets):
 
 @pytest.mark.parametrize("mixing", [Mixup(), CutMix(), Mixup(1.0)], ids=repr)
 def test_images_and_targets_are_mixed_by_the_same_shares(mixing, targets):
-    shown = torch.arange(8.0).div(8)[:, None, None, None].expand(8, 3, 40, 40)  # each image is its own grey
+    shown = torch.arange(8.0).div(8)[:, None, None, None].expand(8, 3, 40, 40)  # each image is its own gray
     params = mixing.sample(shown, generator(2))
     found = mixing.apply(shown, params).mean(dim=(1, 2, 3))
     expected = mixing.mix_targets(torch.arange(8), params, 8) @ torch.arange(8.0).div(8)
@@ -191,7 +191,7 @@ def test_the_whole_image_without_a_flip_is_the_identity_in_its_layout(layout):
 
 
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
-def test_normalising_is_that_of_torchvision(layout):
+def test_normalizing_is_that_of_torchvision(layout):
     images = torch.randint(256, (4, 3, 9, 11), generator=generator(), dtype=torch.uint8).to(memory_format=layout)
     mean, std = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
     expected = tv.normalize(tv.to_dtype(images, torch.float32, scale=True), mean, std)

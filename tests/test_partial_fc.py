@@ -18,7 +18,7 @@ from afield.classifier import Classifier
 from afield.errors import InputError
 from afield.heads import CombinedMarginHead, PartialFCHead
 from afield.objective import Objective
-from afield.training import Parts, RowwiseSGD, Source, Training, checkpoint, fit, loop
+from afield.training import SparseSGD, Splits, Subset, TrainConfig, checkpoint, fit, loop
 
 K, D, B = 40, 8, 6
 MARGINS = [
@@ -28,7 +28,7 @@ MARGINS = [
 ]
 ALL_MARGINS = pytest.mark.parametrize("margins", MARGINS)
 BOTH_LOSSES = {"cross_entropy": 1.0, "complement_flattening": 0.5}
-SETTINGS = Training(epochs=4, batch_size=16, learning_rate=0.05, dropout=0.3)
+SETTINGS = TrainConfig(epochs=4, batch_size=16, learning_rate=0.05, dropout=0.3)
 
 
 @pytest.fixture
@@ -47,7 +47,7 @@ def of_class_vectors(kind, weight, **options):
 def gradients(head, features, targets):
     """Features' and weight's gradient of a loss in which every separated number has its own part; and the numbers."""
     features = features.clone().requires_grad_()
-    separated = head.separated(features, targets)
+    separated = head.target_split(features, targets)
     parts = torch.arange(1.0, 1 + 3 * len(targets)).view(3, -1)
     (torch.stack(separated) * parts).sum().backward()
     return features.grad, head.weight.grad, separated
@@ -137,7 +137,7 @@ def test_the_separated_numbers_by_hand(batch):
     torch.manual_seed(2)
     classes = head.sample(targets).tolist()
     torch.manual_seed(2)
-    target_logit, log_sum, mean = head.separated(features, targets)
+    target_logit, log_sum, mean = head.target_split(features, targets)
     for i, (feature, target) in enumerate(zip(features, targets.tolist(), strict=True)):
         cosine = {j: torch.cosine_similarity(feature, head.weight[j], dim=0).item() for j in classes}
         others = [10 * cosine[j] for j in classes if j != target]
@@ -149,7 +149,7 @@ def test_the_separated_numbers_by_hand(batch):
 def test_a_step_leaves_unsampled_rows_of_weight_and_momentum_alone_bit_for_bit(batch):
     objective = Objective(PartialFCHead(D, K, share=0.3), BOTH_LOSSES)
     head = objective.head
-    optimizer = RowwiseSGD(objective.parameters(), 0.1, momentum=0.9, weight_decay=0.01)
+    optimizer = SparseSGD(objective.parameters(), 0.1, momentum=0.9, weight_decay=0.01)
     seen = torch.zeros(K, dtype=torch.bool)
     for step in range(5):
         weight = head.weight.detach().clone()
@@ -175,7 +175,7 @@ def test_in_evaluation_and_without_targets_all_classes_count(batch):
     whole.eval()
     head.eval()
     state = torch.get_rng_state()
-    for value, expected in zip(head.separated(*batch), whole.separated(*batch), strict=True):
+    for value, expected in zip(head.target_split(*batch), whole.target_split(*batch), strict=True):
         assert torch.equal(value, expected)
     assert torch.equal(head(*batch), whole(*batch))
     assert torch.equal(torch.get_rng_state(), state)
@@ -214,7 +214,7 @@ def test_a_row_that_does_not_count_changes_no_gradient_and_may_be_anything(batch
 def test_a_target_that_is_no_class_is_an_error(target, batch):
     head = PartialFCHead(D, K, share=0.3)
     with pytest.raises((IndexError, RuntimeError), match=f"index {target} is out of bounds"):
-        head.separated(batch[0][:1], torch.tensor([target]))
+        head.target_split(batch[0][:1], torch.tensor([target]))
 
 
 @pytest.mark.parametrize("share", [0, -0.1, 1.01, math.nan])
@@ -231,10 +231,10 @@ def test_an_adaptive_scale_is_an_error():
 def test_under_autocast_the_numbers_are_those_of_float32(batch):
     head = PartialFCHead(D, K, share=0.3)
     torch.manual_seed(1)
-    expected = head.separated(*batch)
+    expected = head.target_split(*batch)
     torch.manual_seed(1)
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        found = head.separated(*batch)
+        found = head.target_split(*batch)
     for value, other in zip(found, expected, strict=True):
         assert value.dtype == torch.float32
         assert torch.equal(value, other)
@@ -244,7 +244,7 @@ def test_the_margin_warms_up_over_sampled_steps(batch):
     head = PartialFCHead(D, K, share=0.3, scale=10.0, margin_rad=0.0, margin_cos=0.4, margin_warmup=2)
     plain = head(batch[0]).gather(1, batch[1][:, None]).squeeze(1)
     for share in (0.0, 0.5, 1.0, 1.0):
-        target, _, _ = head.separated(*batch)
+        target, _, _ = head.target_split(*batch)
         torch.testing.assert_close(target, plain - 10 * share * 0.4, atol=1e-5, rtol=0)
 
 
@@ -255,9 +255,9 @@ def test_the_printed_head_says_share():
 def many_classes(classes=200, features=16, each=6):
     """Points around one direction a class: features, class indices."""
     generator = torch.Generator().manual_seed(8)
-    centres = torch.randn(classes, features, generator=generator)
+    centers = torch.randn(classes, features, generator=generator)
     labels = torch.arange(classes).repeat_interleave(each)
-    return centres[labels] + 0.25 * torch.randn(len(labels), features, generator=generator), labels
+    return centers[labels] + 0.25 * torch.randn(len(labels), features, generator=generator), labels
 
 
 @pytest.mark.parametrize("optimizer", ["rowwise", "sparse_adam"])
@@ -267,7 +267,7 @@ def test_it_learns_200_classes_from_a_fifth_of_them_a_step(optimizer):
     objective = Objective(PartialFCHead(16, 200, share=0.2), BOTH_LOSSES)
     parameters = list(objective.parameters())
     stepper = {
-        "rowwise": lambda: RowwiseSGD(parameters, 0.1, momentum=0.9, weight_decay=1e-4),
+        "rowwise": lambda: SparseSGD(parameters, 0.1, momentum=0.9, weight_decay=1e-4),
         "sparse_adam": lambda: torch.optim.SparseAdam(parameters, lr=0.01),
     }[optimizer]()
     assert (objective.logits(features).argmax(dim=1) == labels).float().mean() < 0.05
@@ -293,15 +293,15 @@ def test_sparse_adam_changes_the_sampled_rows_alone(batch):
 
 
 @pytest.fixture
-def parts() -> Parts:
+def parts() -> Splits:
     rng = np.random.default_rng(0)
     labels = np.arange(120) % 12
     features = (rng.normal(size=(120, 6)) + 2 * rng.normal(size=(12, 6))[labels]).astype(np.float32)
     order = rng.permutation(120)
-    return Parts(
-        train=Source(features, labels, order[:80]),
-        val=Source(features, labels, order[80:100]),
-        tests={"new": Source(features, labels, order[100:])},
+    return Splits(
+        train=Subset(features, labels, order[:80]),
+        val=Subset(features, labels, order[80:100]),
+        tests={"new": Subset(features, labels, order[100:])},
     )
 
 

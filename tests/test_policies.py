@@ -14,9 +14,9 @@ from afield.augment import (
     apply_draws,
     operate,
 )
-from afield.augment.autoaugment import published
-from afield.augment.magnitudes import SIGNED, WIDE_KINDS, magnitudes
-from afield.augment.operations import NAMES, kind
+from afield.augment.policies.autoaugment import published
+from afield.augment.policies.magnitudes import SIGNED, WIDE_KINDS, magnitudes
+from afield.augment.policies.operations import NAMES, kind
 
 MANY = torch.zeros(14_000, 3, 40, 24, dtype=torch.uint8)
 WITHOUT = ("identity", "autocontrast", "equalize", "invert")
@@ -190,7 +190,7 @@ def test_augmix_is_the_weighted_sum_of_its_chains(images):
     assert torch.equal(AugMix().apply(images, params), expected.clamp(0, 255).to(torch.uint8))
 
 
-def test_colour_jitter_draws_an_order_and_factors_for_each_image(images):
+def test_color_jitter_draws_an_order_and_factors_for_each_image(images):
     params = ColorJitter(0.4, 0.2, 0.3, 0.1).sample(MANY, generator())
     assert len({tuple(row) for row in params.kind.tolist()}) == 24
     for name, reach in (("brightness", 0.4), ("contrast", 0.2), ("color", 0.3), ("hue", 0.1)):

@@ -9,14 +9,14 @@ import torch
 from torchvision.transforms import v2
 
 from afield.augment import Policy, build_chain, chain_key, operate
-from afield.augment.autoaugment import published
-from afield.augment.operations import NAMES, kind
-from afield.augment.policy import OPERATIONS, Step
+from afield.augment.policies.autoaugment import published
+from afield.augment.policies.operations import NAMES, kind
+from afield.augment.policies.policy import OPERATIONS, Step
 from afield.commands import Train
 from afield.errors import InputError
-from afield.experiments.recipes import Recipe
-from afield.experiments.run import Run
-from afield.experiments.watcher import Watcher
+from afield.recipes.recipe import Recipe
+from afield.runs.callback import Callback
+from afield.runs.run import Run
 
 LINES = ["rotate 0.7 12, equalize 0.35", "posterize 1.0 30, shear_x 0.25 3", "invert 0.1"]
 
@@ -122,7 +122,7 @@ def test_a_chain_takes_a_file_and_names_it_by_its_content(saved, images):
 
 
 def run_with(protocol_augment=None, own_augment=None):
-    setup = Train(augment=protocol_augment and str(protocol_augment)).load_setup(Watcher())
+    setup = Train(augment=protocol_augment and str(protocol_augment)).load_setup(Callback())
     return Run(setup, Recipe("erm", augment=own_augment and str(own_augment)), (), 0)
 
 

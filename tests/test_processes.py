@@ -19,7 +19,7 @@ from afield.augment import build_chain
 from afield.classifier import Classifier
 from afield.heads import LinearHead
 from afield.objective import Objective
-from afield.training import Parts, Source, Training, fit
+from afield.training import Splits, Subset, TrainConfig, fit
 
 class Curve(Algorithm):
     losses = []
@@ -34,18 +34,18 @@ rng = np.random.default_rng(0)
 labels = rng.integers(0, 3, 48)
 images = (rng.integers(0, 100, (48, 12, 12, 3)) + 50 * labels[:, None, None, None]).astype(np.uint8)
 torch.manual_seed(0)
-backbone = nn.Sequential(  # no batch normalisation: its statistics are those of a process's share
+backbone = nn.Sequential(  # no batch normalization: its statistics are those of a process's share
     nn.Conv2d(3, 8, 3, 2), nn.GroupNorm(2, 8), nn.GELU(), nn.Conv2d(8, 16, 3, 2), nn.GELU(), nn.Flatten(),
     nn.Linear(64, 16),
 )
 objective = Objective(LinearHead(16, 3), {"cross_entropy": 1.0})
 classifier = Classifier(backbone, objective, mean=(0.5,) * 3, std=(0.25,) * 3, dropout=0.0)
-sources = [Source(images, labels, rows) for rows in np.split(np.arange(48), [40])]
+sources = [Subset(images, labels, rows) for rows in np.split(np.arange(48), [40])]
 fabric = Fabric(accelerator="cpu", devices=devices, strategy="ddp" if devices > 1 else "auto")
 fabric.launch()
-training = Training(epochs=4, batch_size=8, accumulate=pieces, learning_rate=0.1)
+training = TrainConfig(epochs=4, batch_size=8, accumulate=pieces, learning_rate=0.1)
 progress = fit(
-    Curve(classifier, [40]), Parts(*sources, {}), training, build_chain("crop_flip+mixup"), seed=0, label="",
+    Curve(classifier, [40]), Splits(*sources, {}), training, build_chain("crop_flip+mixup"), seed=0, label="",
     checkpoint_file=Path(out + ".safetensors"), fabric=fabric,
 )
 steps = torch.tensor(Curve.losses, dtype=torch.float64).view(-1, pieces).mean(dim=1)

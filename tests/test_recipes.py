@@ -7,10 +7,10 @@ import torch
 
 from afield.augment import AUGMENTATIONS
 from afield.errors import InputError
-from afield.experiments.build import build_objective
-from afield.experiments.recipes import RECIPES, Recipe, compose, read_recipe, resolve
 from afield.heads import ArcFaceHead, LinearHead
-from afield.training import PROTOCOLS
+from afield.recipes.recipe import RECIPES, Recipe, compose, read_recipe, resolve
+from afield.runs.build import build_objective
+from afield.training import PRESETS
 
 
 def test_every_recipe_resolves_by_its_name_in_the_order_given():
@@ -19,7 +19,7 @@ def test_every_recipe_resolves_by_its_name_in_the_order_given():
 
 
 @pytest.mark.parametrize("name", RECIPES.names)
-def test_every_recipe_builds_an_objective_that_can_be_minimised(name):
+def test_every_recipe_builds_an_objective_that_can_be_minimized(name):
     (recipe,) = resolve([name])
     objective = build_objective(recipe, 8, 5)
     loss = objective(torch.randn(6, 8), torch.tensor([0, 1, 2, 3, 4, 0]))
@@ -101,9 +101,9 @@ def test_recipes_that_change_the_same_thing_in_different_ways_do_not_join(fields
 
 def test_a_recipe_has_settings_of_training_of_its_own():
     (recipe,) = resolve(["erm"], ["dropout=0.5", "weight_decay=0"])
-    training = recipe.training(PROTOCOLS["digits"])
+    training = recipe.training(PRESETS["digits"])
     assert (training.dropout, training.weight_decay) == (0.5, 0)
-    assert training == dataclasses.replace(PROTOCOLS["digits"], dropout=0.5, weight_decay=0)
+    assert training == dataclasses.replace(PRESETS["digits"], dropout=0.5, weight_decay=0)
     assert RECIPES["erm"].training(training) == training
 
 
@@ -247,7 +247,7 @@ def test_a_missing_recipe_file_is_an_error():
 def test_an_installed_package_offers_recipes_by_entry_point(tmp_path, monkeypatch):
     """Two entries of a package: a recipe, and a function that returns one."""
     (tmp_path / "lab_recipes.py").write_text(
-        "from afield.experiments.recipes import Recipe\n"
+        "from afield.recipes.recipe import Recipe\n"
         "STRONG = Recipe('strong', losses={'cross_entropy': 1.0, 'complement_flattening': 2.0})\n"
         "def round_head():\n    return Recipe('round_head', head='cosine')\n"
     )

@@ -13,9 +13,9 @@ from typing import Any
 
 import pytest
 
+from afield.comparison.summary import summarize
 from afield.console import comparison_table
 from afield.errors import InputError
-from afield.experiments.summary import summarise
 from afield.reporting import render
 
 PAPER, INK = "paper", "<b>ink</b> & wash"
@@ -184,7 +184,7 @@ def test_without_erm_there_is_no_difference(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("rule", "label"), [("train_validation", "never selected on"), ("oracle", "the oracle selects on it")]
 )
-def test_oracle_is_labelled_and_no_other_rule(tmp_path: Path, rule: str, label: str) -> None:
+def test_oracle_is_labeled_and_no_other_rule(tmp_path: Path, rule: str, label: str) -> None:
     html = page(compared(tmp_path, rule=rule))
     assert ("Oracle: an upper bound, not a result" in html) == (rule == "oracle")
     assert f"unseen domain ({label})" in html
@@ -223,7 +223,7 @@ def test_the_class_of_the_likeliest_wrong_class_comes_first(tmp_path: Path) -> N
     assert captions == ["cat", "dog", "a $5 _<wbr>bird_<wbr> 鳥"]
 
 
-def test_of_more_recipes_than_colours_the_best_and_the_baseline_are_drawn(tmp_path: Path) -> None:
+def test_of_more_recipes_than_colors_the_best_and_the_baseline_are_drawn(tmp_path: Path) -> None:
     source = Path(__file__).parent.parent / "results" / "pacs-algorithms-frozen"
     for name in ("records.jsonl", "summary.json", "analysis.json"):
         shutil.copy(source / name, tmp_path / name)
@@ -268,8 +268,8 @@ def with_learned(folder: Path) -> list[dict[str, Any]]:
                 "at_bound": 0.01,
                 "entropy_before": 1.0,
                 "entropy_after": 1.5,
-                "recognised_before": 0.8,
-                "recognised_after": 0.76,
+                "recognized_before": 0.8,
+                "recognized_after": 0.76,
             }
             collapses = {"one corner": "every <image> alike"} if each["seed"] else {}
             each["epochs"] = each["epochs"][1:]
@@ -298,7 +298,7 @@ def test_learned_augmentation_has_a_section(tmp_path: Path) -> None:
 
 def test_search_is_a_column_where_there_was_one(tmp_path: Path) -> None:
     records = with_learned(tmp_path)
-    summary = summarise(records, "pets", "train_validation")
+    summary = summarize(records, "pets", "train_validation")
     assert summary["recipes"]["flattening"]["search_s"] == 10.5
     assert "search_s" not in summary["recipes"]["erm"]
     (tmp_path / "summary.json").write_text(json.dumps(summary))
@@ -307,7 +307,7 @@ def test_search_is_a_column_where_there_was_one(tmp_path: Path) -> None:
     assert "<td>–</td> </tr>" in html
     assert "<td>10.5</td> </tr>" in html
     assert "search, s" in [column.header for column in comparison_table(summary).columns]
-    plain = summarise([each for each in records if each["recipe"] == "erm"], "pets", "train_validation")
+    plain = summarize([each for each in records if each["recipe"] == "erm"], "pets", "train_validation")
     assert "search, s" not in [column.header for column in comparison_table(plain).columns]
 
 
@@ -349,9 +349,9 @@ FLAGS = (
 )
 
 CONTRASTS = """
-const channels = colour => colour.match(/[\\d.]+/g).map(Number);
-const luminance = colour => {
-  const [r, g, b] = channels(colour).slice(0, 3).map(v => v / 255).map(
+const channels = color => color.match(/[\\d.]+/g).map(Number);
+const luminance = color => {
+  const [r, g, b] = channels(color).slice(0, 3).map(v => v / 255).map(
     v => v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4);
   return 0.2126 * r + 0.7152 * g + 0.0722 * b;
 };

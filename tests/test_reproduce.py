@@ -15,13 +15,13 @@ import pytest
 
 from afield.data import make_fold
 from afield.data.splits import Validation
-from afield.experiments.papers import PAPERS, seeds
-from afield.experiments.papers.corruptions import CORRUPTIONS, with_corruptions
-from afield.experiments.papers.deadline import Deadline, OutOfTimeError
-from afield.experiments.papers.paper import Place, document
-from afield.experiments.papers.pictures import Pictures, digits, fewer
-from afield.experiments.watcher import NOBODY
 from afield.records import read_json, read_jsonl
+from afield.reproduction import PAPERS, seeds
+from afield.reproduction.corruptions import CORRUPTIONS, with_corruptions
+from afield.reproduction.deadline import Deadline, OutOfTimeError
+from afield.reproduction.paper import Place, document
+from afield.reproduction.pictures import Pictures, digits, fewer
+from afield.runs.callback import SILENT
 
 TIMES = ("duration_s", "search_cpu_s")
 
@@ -145,7 +145,7 @@ def test_a_run_that_ran_out_of_time_goes_on_from_its_checkpoint(margin, tmp_path
     code = """
 import afield.training.loop as loop
 loop.CHECKPOINT_SECONDS = 0
-from afield.experiments.papers import deadline
+from afield.reproduction import deadline
 ends = iter([False] * 5 + [True] * 1000)
 deadline.Deadline.check = lambda self: (_ for _ in ()).throw(deadline.OutOfTimeError) if next(ends) else None
 """
@@ -160,8 +160,8 @@ deadline.Deadline.check = lambda self: (_ for _ in ()).throw(deadline.OutOfTimeE
 
 def test_the_deadline_ends_between_runs_and_after_epochs():
     with pytest.raises(OutOfTimeError):
-        Deadline(NOBODY, 0.0).features(1, 2)
-    Deadline(NOBODY, 60.0).features(1, 2)
+        Deadline(SILENT, 0.0).features(1, 2)
+    Deadline(SILENT, 60.0).features(1, 2)
 
 
 @pytest.mark.parametrize(
@@ -216,18 +216,18 @@ def test_fewer_keeps_the_shares_of_domains_and_classes():
 
 
 def test_corruptions_are_unseen_domains_of_the_same_test_images():
-    grey = np.full((4, 8, 8, 3), 100, np.uint8)
-    grey[:, :, 4:] = 200
+    gray = np.full((4, 8, 8, 3), 100, np.uint8)
+    gray[:, :, 4:] = 200
     labels = np.array([0, 1, 0, 1])
-    pictures = Pictures("grey", (grey, labels), (grey, labels), ("a", "b"))
+    pictures = Pictures("gray", (gray, labels), (gray, labels), ("a", "b"))
     data = with_corruptions(pictures)
     assert data.domain_names == ("clean", "test", *CORRUPTIONS)
     fold = make_fold(data, ("test", *CORRUPTIONS), Validation(0.5), 0)
     assert (data.domains[np.concatenate([fold.train, fold.val])] == 0).all()
     seen = {name: data.images[indices].astype(float) for name, indices in fold.tests.items()}
-    assert np.array_equal(seen["test"], grey)
+    assert np.array_equal(seen["test"], gray)
     assert np.array_equal(np.unique(seen["contrast"]), [135, 165])  # 150 -+ 0.3 * 50
-    assert 15 < (seen["noise"] - grey).std() < 30
+    assert 15 < (seen["noise"] - gray).std() < 30
     assert 100 < seen["blur"][0, 4, 4, 0] < 200
     assert not np.array_equal(seen["noise"][0], seen["noise"][1])
 
@@ -247,8 +247,8 @@ def test_seeds_without_all_parts_are_left_out():
 
 
 def test_sizes_name_every_published_table_in_full(monkeypatch, tmp_path):
-    from afield.experiments.papers.margin import plan as module
-    from afield.experiments.papers.margin.page import PUBLISHED
+    from afield.reproduction.margin import plan as module
+    from afield.reproduction.margin.page import PUBLISHED
 
     monkeypatch.setattr(module, "cifar", lambda folder, name: digits())
     found = {study.name: study for study in module.studies(Place("full", tmp_path, tmp_path), module.SIZES["full"])}

@@ -82,7 +82,7 @@ def once(processes, rank, margins):
     x = own(features, rank).clone().requires_grad_()
     objective = Objective(sharded_head(processes, margins), LOSSES)
     y = own(targets, rank)
-    separated = objective.head.separated(x.detach(), y)
+    separated = objective.head.target_split(x.detach(), y)
     loss = objective(x, y)
     gradient, first = torch.autograd.grad(loss, (x, objective.head.weight), retain_graph=True)
     loss.backward()
@@ -137,8 +137,8 @@ def errors(processes, rank):
         "targets": error_of(lambda: head(features, targets)),
         "other losses": error_of(lambda: Objective(head, {"focal": 1.0})(features, targets)),
         "linear losses": error_of(lambda: linear(features, targets)),
-        "no class": error_of(lambda: head.separated(features, foreign)),
-        "soft": error_of(lambda: head.separated(features, torch.rand(B, CLASSES[processes]))),
+        "no class": error_of(lambda: head.target_split(features, foreign)),
+        "soft": error_of(lambda: head.target_split(features, torch.rand(B, CLASSES[processes]))),
     }
 
 
@@ -161,7 +161,7 @@ def work(rank, processes, folder):
     with torch.inference_mode(), torch.autocast("cpu", dtype=torch.bfloat16):
         predicted = sharded_head(processes, "angle").eval()(features)
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        halved = sharded_head(processes, "angle").separated(features, targets)
+        halved = sharded_head(processes, "angle").target_split(features, targets)
     results = {
         "once": {margins: once(processes, rank, margins) for margins in MARGINS},
         "several": several(processes, rank),
@@ -195,7 +195,7 @@ ALL_MARGINS = pytest.mark.parametrize("margins", MARGINS)
 def test_the_numbers_of_each_process_are_those_of_one_head_with_all_classes(found, margins):
     processes = len(found)
     head, (features, targets) = whole_head(processes, margins), examples(processes, margins=margins)
-    expected = torch.stack(head.separated(features, targets)).detach()
+    expected = torch.stack(head.target_split(features, targets)).detach()
     values = torch.cat([results["once"][margins]["separated"] for results in found], dim=1)
     torch.testing.assert_close(values, expected, **TOLERANCE)
 
@@ -292,8 +292,8 @@ def test_what_no_process_can_compute_is_an_error_in_every_process(found):
     for results in found:
         errors = results["errors"]
         assert errors["classes"] == f"{processes} processes need 2 classes each, got num_classes={2 * processes - 1}"
-        assert "train through its method separated" in errors["targets"]
-        assert "train through its method separated" in errors["other losses"]
+        assert "train through its method target_split" in errors["targets"]
+        assert "train through its method target_split" in errors["other losses"]
         assert "linear_losses" in errors["linear losses"]
         assert errors["no class"].startswith(f"targets must lie in [0, {classes}) in every process")
         assert "ShardedHead needs class indices [B]" in errors["soft"]
@@ -312,7 +312,7 @@ def test_in_a_single_process_it_is_the_combined_head_bit_for_bit(margins):
         loss.backward()
         kept = targets.clamp(min=0)
         results.append([loss, x.grad, head.weight.grad, head(features), head(features, kept)])
-        results[-1].extend(head.separated(features, kept))
+        results[-1].extend(head.target_split(features, kept))
     for found_here, expected in zip(*results, strict=True):
         assert torch.equal(found_here, expected)
 
@@ -320,7 +320,7 @@ def test_in_a_single_process_it_is_the_combined_head_bit_for_bit(margins):
 @pytest.mark.parametrize("target", [-1, 7])
 def test_in_a_single_process_a_target_that_is_no_class_is_an_error(target):
     with pytest.raises(RuntimeError, match=f"index {target} is out of bounds"):
-        ShardedHead(D, 7).separated(torch.randn(1, D), torch.tensor([target]))
+        ShardedHead(D, 7).target_split(torch.randn(1, D), torch.tensor([target]))
 
 
 @pytest.mark.parametrize("scale", ["learned", "adaptive"])

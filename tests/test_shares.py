@@ -13,8 +13,8 @@ import tyro
 import afield as package
 from afield.commands import Compare
 from afield.commands.options import as_words
+from afield.comparison.grid import Share
 from afield.console import duration
-from afield.experiments.grid import Share
 
 SMALL = {"recipes": ("erm",), "seeds": 1, "epochs": 1}
 

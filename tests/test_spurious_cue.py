@@ -1,6 +1,6 @@
 """A cue that goes with the class where one trains, and against it elsewhere: who falls for it.
 
-Of each example the shape is four numbers that tell two classes apart with 75 % accuracy everywhere, and the colour is
+Of each example the shape is four numbers that tell two classes apart with 75 % accuracy everywhere, and the color is
 one number that agrees with the class by chance: often in the source domains, in 10 % of the unseen one. Whoever uses
 the shape alone has 75 % anywhere. Whoever fits the pooled sources weighs both by their log-odds, and comes to an
 accuracy on the unseen domain that can be written down (`pooled_accuracy`). A method made for the task has to gain at
@@ -26,16 +26,16 @@ from afield.augment import Identity
 from afield.classifier import Classifier
 from afield.heads import LinearHead
 from afield.objective import Objective
-from afield.training import Parts, Source, Training, fit
+from afield.training import Splits, Subset, TrainConfig, fit
 
 SHAPE = 0.6745  # distance of a class from the middle, in deviations: 75 % of a normal lie below it
-UNSEEN = 0.1  # how often colour and class agree there
+UNSEEN = 0.1  # how often color and class agree there
 
 Sources = tuple[tuple[int, float], ...]
-"""Examples, and how often colour and class agree, of each."""
+"""Examples, and how often color and class agree, of each."""
 
 EQUAL = ((1000, 0.9), (1000, 0.7))
-"""Two sources of one size: the slopes and the risks of a classifier differ between them as far as it uses colour."""
+"""Two sources of one size: the slopes and the risks of a classifier differ between them as far as it uses color."""
 
 MINORITY = ((1800, 0.95), (200, 0.1))
 """A small source in which the cue is wrong, as it is in the unseen domain."""
@@ -48,28 +48,28 @@ def normal(z: float) -> float:
 def pooled_accuracy(sources: Sources) -> float:
     """On the unseen domain, of the best classifier of the pooled sources."""
     agree = sum(count * cue for count, cue in sources) / sum(count for count, _ in sources)
-    colour, mean, deviation = log(agree / (1 - agree)), 2 * SHAPE**2, 2 * SHAPE
-    return UNSEEN * normal((mean + colour) / deviation) + (1 - UNSEEN) * normal((mean - colour) / deviation)
+    color, mean, deviation = log(agree / (1 - agree)), 2 * SHAPE**2, 2 * SHAPE
+    return UNSEEN * normal((mean + color) / deviation) + (1 - UNSEEN) * normal((mean - color) / deviation)
 
 
 def domain(rng: np.random.Generator, count: int, cue: float) -> tuple[np.ndarray, np.ndarray]:
     labels = rng.integers(2, size=count)
     shape = rng.normal(size=(count, 4)) + SHAPE / 2 * (2 * labels[:, None] - 1)
-    colour = 2 * np.where(rng.random(count) < cue, labels, 1 - labels) - 1
-    return np.column_stack([shape, 2 * colour]).astype(np.float32), labels
+    color = 2 * np.where(rng.random(count) < cue, labels, 1 - labels) - 1
+    return np.column_stack([shape, 2 * color]).astype(np.float32), labels
 
 
-def make_parts(sources: Sources, seed: int) -> Parts:
+def make_parts(sources: Sources, seed: int) -> Splits:
     rng = np.random.default_rng(seed)
     blocks = [domain(rng, *source) for source in (*sources, *sources, (2000, UNSEEN))]
     features, labels = (np.concatenate(part) for part in zip(*blocks, strict=True))
     sizes = [count for count, _ in sources]
     domains = np.repeat([0, 1, 0, 1, 2], [*sizes, *sizes, 2000])
     train, val, test = np.split(np.arange(len(labels)), [sum(sizes), 2 * sum(sizes)])
-    return Parts(
-        Source(features, labels, train, domains),
-        Source(features, labels, val),
-        {"unseen": Source(features, labels, test)},
+    return Splits(
+        Subset(features, labels, train, domains),
+        Subset(features, labels, val),
+        {"unseen": Subset(features, labels, test)},
     )
 
 
@@ -85,7 +85,7 @@ def accuracy(name: str, sources: Sources, seed: int, options: tuple[tuple[str, A
         progress = fit(
             ALGORITHMS[name](classifier, parts.train.domain_sizes, **dict(options)),
             parts,
-            Training(epochs=40, batch_size=500, learning_rate=0.1, weight_decay=1e-3),
+            TrainConfig(epochs=40, batch_size=500, learning_rate=0.1, weight_decay=1e-3),
             Identity(),
             seed=seed,
             label=name,

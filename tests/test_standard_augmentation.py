@@ -1,4 +1,4 @@
-"""Crop, flip and colour against longhand coordinates and torchvision's own operations."""
+"""Crop, flip and color against longhand coordinates and torchvision's own operations."""
 
 from dataclasses import fields, replace
 
@@ -19,7 +19,7 @@ def generator(seed=0):
 
 @pytest.fixture
 def images():
-    """Six colourful images of 10 x 12 pixels in [0, 1], with pure, grey, black and white ones among the pixels."""
+    """Six colorful images of 10 x 12 pixels in [0, 1], with pure, gray, black and white ones among the pixels."""
     found = torch.rand(6, 3, 10, 12, generator=generator(7))
     found[0, :, :4, :4] = torch.eye(3)[:, :, None].expand(3, 3, 4)[:, torch.tensor([0, 1, 2, 0])]
     found[1, :, 0], found[1, :, 1], found[1, :, 2] = 0.0, 1.0, 0.5
@@ -65,7 +65,7 @@ def test_none_returns_the_very_images(images):
     assert Identity().apply(images, Identity().sample(images, generator())) is images
 
 
-def test_a_colour_draw_of_no_strength_is_the_identity(images, still):
+def test_a_color_draw_of_no_strength_is_the_identity(images, still):
     torch.testing.assert_close(jitter(images, still), images, atol=1e-6, rtol=0)
     torch.testing.assert_close(shift_hue(images, still.hue), images, atol=1e-6, rtol=0)
 
@@ -84,18 +84,18 @@ def test_flips_come_with_their_probability():
         assert share == pytest.approx(probability, abs=0.03)
 
 
-def pixel_centres(count):
+def pixel_centers(count):
     """The middles of `count` pixels that fill [-1, 1]."""
     return (torch.arange(count) + 0.5) * 2 / count - 1
 
 
 def test_a_crop_shows_the_drawn_window():
-    x, y = torch.meshgrid(pixel_centres(20), pixel_centres(16), indexing="xy")
+    x, y = torch.meshgrid(pixel_centers(20), pixel_centers(16), indexing="xy")
     ramps = torch.stack([x, y, torch.zeros_like(x)]).expand(2, 3, 16, 20)
     params = replace(
         STILL.sample(ramps, generator()),
-        centre_x=torch.tensor([0.1, -0.2]),
-        centre_y=torch.tensor([-0.3, 0.0]),
+        center_x=torch.tensor([0.1, -0.2]),
+        center_y=torch.tensor([-0.3, 0.0]),
         half_width=torch.tensor([0.8, 0.5]),
         half_height=torch.tensor([0.6, 0.9]),
         flip=torch.tensor([False, True]),
@@ -117,8 +117,8 @@ def test_crops_lie_inside_the_image_with_area_and_ratio_in_range(scale):
     aspect = params.half_width / params.half_height
     assert aspect.min() >= 3 / 4 - 1e-5
     assert aspect.max() <= 4 / 3 + 1e-5
-    assert ((params.centre_x.abs() + params.half_width) <= 1 + 1e-6).all()
-    assert ((params.centre_y.abs() + params.half_height) <= 1 + 1e-6).all()
+    assert ((params.center_x.abs() + params.half_width) <= 1 + 1e-6).all()
+    assert ((params.center_y.abs() + params.half_height) <= 1 + 1e-6).all()
 
 
 def test_bytes_are_refused_with_what_takes_them(still):
@@ -162,7 +162,7 @@ def test_a_third_of_a_turn_makes_red_green_and_green_blue():
     torch.testing.assert_close(found[0, :, 0].T, torch.eye(3)[[1, 2, 0]], atol=1e-5, rtol=0)
 
 
-def test_colour_factors_are_drawn_from_their_ranges(images):
+def test_color_factors_are_drawn_from_their_ranges(images):
     many = torch.zeros(3000, 3, 2, 2)
     params = Standard(brightness=0.4, contrast=0.2, saturation=0.3, hue=0.1).sample(many, generator())
     for name, middle, reach in (("brightness", 1, 0.4), ("contrast", 1, 0.2), ("saturation", 1, 0.3), ("hue", 0, 0.1)):

@@ -8,12 +8,12 @@ import doctest
 import pytest
 
 from afield.evaluation import Estimate, estimate
-from afield.experiments.papers import verdict
-from afield.experiments.papers.combined.page import BASE, default_recipe
-from afield.experiments.papers.flattening.page import SCRATCH, TUNED, verdicts
-from afield.experiments.papers.paper import Judged, verdict_table
-from afield.experiments.papers.verdict import Verdict, differences, judge_difference, judge_value
-from afield.training import PROTOCOLS
+from afield.reproduction import verdict
+from afield.reproduction.combined.page import BASE, default_recipe
+from afield.reproduction.flattening.page import SCRATCH, TUNED, verdicts
+from afield.reproduction.paper import Judged, verdict_table
+from afield.reproduction.verdict import Verdict, differences, judge_difference, judge_value
+from afield.training import PRESETS
 
 
 def between(low: float, high: float) -> Estimate:
@@ -117,7 +117,7 @@ def line(study: str, recipe: str, seed: int, accuracy: float) -> dict:
     config = {
         "backbone": {"name": "resnet18", "stem": "standard", "weights": "file", "freeze": False},
         "data": {"image_size": 224},
-        "training": dataclasses.asdict(PROTOCOLS["flattening_paper"]),
+        "training": dataclasses.asdict(PRESETS["flattening_paper"]),
     }
     measured = {name: {"accuracy": value, "ece": 0.1} for name, value in test.items()}
     return {"study": study, "recipe": recipe, "seed": seed, "test": measured, "config": config}

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from afield.experiments.papers.flattening.page import BASELINE, OURS
-from afield.experiments.papers.flattening.plan import SYSTEMS
 from afield.records import read_json
+from afield.reproduction.flattening.page import BASELINE, OURS
+from afield.reproduction.flattening.plan import SYSTEMS
 from pages.tables import ROOT, interval, study, table
 
 PUBLISHED = {"erm": BASELINE, "flattening": OURS[-1]} | {

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from afield.catalogue import REGISTRIES
+from afield.catalog import REGISTRIES
 from pages.tables import table
 
 

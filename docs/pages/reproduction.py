@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from afield.experiments.papers import PAPERS
-from afield.experiments.papers.paper import document
 from afield.records import read_json, read_jsonl
+from afield.reproduction import PAPERS
+from afield.reproduction.paper import document
 from pages.tables import ROOT
 
 

@@ -1,4 +1,4 @@
-"""The model that trains and predicts: normalise, backbone, dropout, objective."""
+"""The model that trains and predicts: normalize, backbone, dropout, objective."""
 
 from __future__ import annotations
 
@@ -39,13 +39,13 @@ class Classifier(nn.Module):
         """K."""
         return self.objective.head.num_classes
 
-    def normalise(self, images: Tensor) -> Tensor:
+    def normalize(self, images: Tensor) -> Tensor:
         """Images ``[B, 3, H, W]`` in [0, 1] -> what the backbone is given."""
         return (images - self.mean) / self.std
 
     def features(self, inputs: Tensor) -> Tensor:
         """Images ``[B, 3, H, W]`` in [0, 1], or ready features ``[B, D]``, -> features ``[B, D]``."""
-        return self.backbone(self.normalise(inputs) if inputs.ndim == 4 else inputs)
+        return self.backbone(self.normalize(inputs) if inputs.ndim == 4 else inputs)
 
     def embed(self, inputs: Tensor) -> Tensor:
         """Inputs -> what the objective is given, ``[B, D]``: features, with dropout while training."""

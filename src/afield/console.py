@@ -14,23 +14,23 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from afield.data import parts_of
-from afield.experiments.setup import Setup
-from afield.experiments.watcher import Labelled, Watcher
 from afield.records import exclusive
 from afield.reporting.learned import in_figures
+from afield.runs.callback import Callback, Labeled
+from afield.runs.config import ExperimentConfig
 from afield.training import EpochReport
 
 
-class ConsoleWatcher(Watcher):
-    """Shows what was recognised, and a line for each of: decoding, features, runs, the epoch under way."""
+class ConsoleCallback(Callback):
+    """Shows what was recognized, and a line for each of: decoding, features, runs, the epoch under way."""
 
     def __init__(self, console: Console, progress: Progress) -> None:
         self.console = console
         self.progress = progress
         self.tasks: dict[str, Any] = {}
 
-    def start(self, setup: Setup) -> None:
-        """Say what was recognised and how it is split; name leaks."""
+    def start(self, setup: ExperimentConfig) -> None:
+        """Say what was recognized and how it is split; name leaks."""
         data, parts = setup.data, parts_of(setup.data)
         self.console.print(data.describe(), highlight=False)
         how = "each domain" if data.has_domains else "the given test set" if parts == ("test",) else "each of 5 folds"
@@ -50,7 +50,7 @@ class ConsoleWatcher(Watcher):
         """Images whose features are extracted so far."""
         self._show("extracting features", done, total)
 
-    def run(self, index: int, total: int, run: Labelled) -> None:
+    def run(self, index: int, total: int, run: Labeled) -> None:
         """A run begins."""
         self._show("runs", index, total, run.label)
 
@@ -77,7 +77,7 @@ class ConsoleWatcher(Watcher):
 
 
 @contextmanager
-def watching() -> Iterator[ConsoleWatcher]:
+def watching() -> Iterator[ConsoleCallback]:
     """Progress on standard error, for as long as the block runs; bars only on a terminal."""
     console = Console(stderr=True, quiet=_follows())
     columns = (
@@ -88,7 +88,7 @@ def watching() -> Iterator[ConsoleWatcher]:
         TextColumn("{task.fields[detail]}"),
     )
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
-        yield ConsoleWatcher(console, progress)
+        yield ConsoleCallback(console, progress)
 
 
 def held(out: Path) -> AbstractContextManager[None]:

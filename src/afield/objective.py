@@ -1,4 +1,4 @@
-"""An objective: a head and weighted loss terms on its logits. What a training loop minimises."""
+"""An objective: a head and weighted loss terms on its logits. What a training loop minimizes."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from torch import Tensor, nn
 from afield.errors import unknown_name
 from afield.losses import LOSSES
 from afield.losses.flattening import warn_of_two
-from afield.losses.separated import SEPARATED_LOSSES
+from afield.losses.target_split import SPLIT_LOSSES
 from afield.losses.targets import counted, example_weight, is_soft
-from afield.separate import Separated, separate
-from afield.types import IGNORE_INDEX, Head, SeparatingHead
+from afield.target_split import TargetSplit, split_target
+from afield.types import IGNORE_INDEX, Head, SplittingHead
 
 
 class Objective(nn.Module):
@@ -69,7 +69,7 @@ class Objective(nn.Module):
         self._linear_losses = nn.ModuleDict({name: _Term(name, {}) for name in linear_losses or {}})
         if "complement_flattening" in losses:
             warn_of_two(cast(Head, head).num_classes)
-        self._separable = losses.keys() <= SEPARATED_LOSSES.keys() and not any(options.values())
+        self._splittable = losses.keys() <= SPLIT_LOSSES.keys() and not any(options.values())
 
     def terms(self, features: Tensor, targets: Tensor) -> dict[str, Tensor]:
         """Each loss before its weight, averaged over the batch: name -> scalar; ``linear/name`` for linear ones."""
@@ -98,11 +98,11 @@ class Objective(nn.Module):
     ) -> Iterator[tuple[str, tuple[Tensor, Tensor | None]]]:
         """Each loss by name: its values ``[B]``, and what each row counts (None: all the same)."""
         features = features if self.neck is None else self.neck(features)
-        separated = self._separated(features, targets) if scale is None else None
-        if separated is not None:
+        split = self._target_split(features, targets) if scale is None else None
+        if split is not None:
             counts = targets != IGNORE_INDEX
             for name in self._losses:
-                yield name, (SEPARATED_LOSSES[name](separated), counts)
+                yield name, (SPLIT_LOSSES[name](split), counts)
         else:
             logits = _scaled(self.head(features, targets), scale)
             for name, loss in self._losses.items():
@@ -112,14 +112,14 @@ class Objective(nn.Module):
             for name, loss in self._linear_losses.items():
                 yield f"linear/{name}", loss(logits, targets)
 
-    def _separated(self, features: Tensor, targets: Tensor) -> Separated | None:
+    def _target_split(self, features: Tensor, targets: Tensor) -> TargetSplit | None:
         """The logits with target and others apart, where that is all the losses need and saves work."""
-        if not self._separable or is_soft(targets):
+        if not self._splittable or is_soft(targets):
             return None
-        if isinstance(self.head, SeparatingHead):
-            return self.head.separated(features, targets)
+        if isinstance(self.head, SplittingHead):
+            return self.head.target_split(features, targets)
         if len(self._losses) > 1:
-            return separate(self.head(features, targets), counted(targets, IGNORE_INDEX))
+            return split_target(self.head(features, targets), counted(targets, IGNORE_INDEX))
         return None
 
     def forward(self, features: Tensor, targets: Tensor) -> Tensor:

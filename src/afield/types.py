@@ -14,7 +14,7 @@ from typing import Protocol, runtime_checkable
 
 from torch import Tensor
 
-from afield.separate import Separated
+from afield.target_split import TargetSplit
 
 IGNORE_INDEX = -100
 """The target of a row that does not count, as in PyTorch."""
@@ -40,10 +40,10 @@ class Head(Protocol):
 
 
 @runtime_checkable
-class SeparatingHead(Protocol):
+class SplittingHead(Protocol):
     """A head that can keep the target's logit apart from the others, at less cost than all logits have."""
 
-    def separated(self, features: Tensor, targets: Tensor) -> Separated: ...  # noqa: D102
+    def target_split(self, features: Tensor, targets: Tensor) -> TargetSplit: ...  # noqa: D102
 
 
 @runtime_checkable
@@ -51,4 +51,4 @@ class SeesImages(Protocol):
     """A backbone that takes a part of its weights from training images, before it is trained."""
 
     def see(self, images: Tensor) -> None:
-        """Take them from images ``[N, 3, H, W]``, normalised as in training."""
+        """Take them from images ``[N, 3, H, W]``, normalized as in training."""

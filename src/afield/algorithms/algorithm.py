@@ -1,4 +1,4 @@
-"""What an algorithm is: a classifier, what is minimised at a step, and where the training loop calls it."""
+"""What an algorithm is: a classifier, what is minimized at a step, and where the training loop calls it."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Batch(NamedTuple):
 
 
 Terms = dict[str, Tensor]
-"""Scalars by name, of which the sum is minimised."""
+"""Scalars by name, of which the sum is minimized."""
 
 
 Value = TypeVar("Value", float, Tensor)
@@ -45,11 +45,11 @@ def total(terms: Mapping[str, Value]) -> Value:
 
 
 class Algorithm(nn.Module):
-    """How a classifier is trained: optimiser, schedule, checkpoints and selection stay the loop's.
+    """How a classifier is trained: optimizer, schedule, checkpoints and selection stay the loop's.
 
-    As it stands it minimises the objective. Most algorithms say in `terms` what they minimise instead. One that needs
+    As it stands it minimizes the objective. Most algorithms say in `terms` what they minimize instead. One that needs
     several passes overrides `update`, and leaves its gradients in ``parameter.grad``. Parameters that need a gradient
-    join the optimiser; parameters and buffers are in the checkpoint. Whatever is drawn by chance comes from PyTorch's
+    join the optimizer; parameters and buffers are in the checkpoint. Whatever is drawn by chance comes from PyTorch's
     global generator of the CPU, which is there too.
 
     Hyper-parameters are keyword-only, with defaults: a recipe sets them by ``algorithm_options``.
@@ -77,7 +77,7 @@ class Algorithm(nn.Module):
         self.classifier = classifier
 
     def terms(self, batch: Batch) -> Terms:
-        """What is minimised: the sum of these scalars."""
+        """What is minimized: the sum of these scalars."""
         return {"objective": self.classifier(batch.inputs, batch.targets)}
 
     def forward(self, batch: Batch) -> Terms:
@@ -85,7 +85,7 @@ class Algorithm(nn.Module):
         return self.terms(batch)
 
     def update(self, forward: Callable[[Batch], Terms], batch: Batch, backward: Callable[[Tensor], object]) -> Terms:
-        """Leave the gradients of one step in the parameters, where the optimiser finds them.
+        """Leave the gradients of one step in the parameters, where the optimizer finds them.
 
         Args:
             forward: this module, with the precision and the processes of the run around it.
@@ -107,7 +107,7 @@ class Algorithm(nn.Module):
         """
 
     def end_step(self, done: int, steps: int, validate: Callable[[], float]) -> None:
-        """Called after the optimiser's step.
+        """Called after the optimizer's step.
 
         Args:
             done: steps so far.

@@ -15,7 +15,7 @@ class EMA(Averaging):
     """Predicts with a moving average of the weights of all steps; training goes on as it would.
 
     After step ``t``, counted from 1, the average keeps ``min(decay, (1 + t) / (10 + t))`` of itself, so that a short
-    training is averaged over its end too. Running statistics of batch normalisation are averaged as the weights are.
+    training is averaged over its end too. Running statistics of batch normalization are averaged as the weights are.
 
     Args:
         algorithm: what trains.

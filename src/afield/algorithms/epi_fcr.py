@@ -42,7 +42,7 @@ class EpiFCR(Algorithm):
         Li et al., "Episodic Training for Domain Generalization", ICCV 2019, equations 1 to 8. Factors are those of
         PACS with ResNet-18. The losses of the classifier are divided by the number of domains, over which the authors'
         code takes sums, so that a rate means the same as for ERM. That code keeps the statistics of batch
-        normalisation as pretrained; here they train.
+        normalization as pretrained; here they train.
     """
 
     domains_at_least = 2

@@ -7,7 +7,7 @@ from afield.algorithms.registry import ALGORITHMS
 
 
 class ERM(Algorithm):
-    """Empirical risk minimisation: the objective on batches of all domains together (DeepAll).
+    """Empirical risk minimization: the objective on batches of all domains together (DeepAll).
 
     Args:
         classifier: trained in place.

@@ -14,7 +14,7 @@ from afield.classifier import Classifier
 
 
 class GroupDRO(Algorithm):
-    """The domains' risks, weighted; each step multiplies a weight by ``exp(rate * risk)`` and normalises them.
+    """The domains' risks, weighted; each step multiplies a weight by ``exp(rate * risk)`` and normalizes them.
 
     The groups are the training domains. The paper's are pairs of class and attribute, and its remedy against
     over-fitting, strong weight decay or early stopping, is left to the settings of training.

@@ -16,7 +16,7 @@ class ImageGenerator(nn.Module):
     network changes them, knowing the domain; and they get the mean and deviation that the domain has learned. So one
     domain's style does not have to be found out to draw another's over it, and to draw the image as it was is not the
     easiest. A domain enters the network as maps that are 1 everywhere or 0 everywhere, and nothing in it is
-    normalised, which would take such maps away again. Values count as at least 0.01 and at most 0.99.
+    normalized, which would take such maps away again. Values count as at least 0.01 and at most 0.99.
 
     Args:
         domains: how many it can draw.

@@ -23,7 +23,7 @@ class IRM(Algorithm):
     Args:
         classifier: trained in place.
         domain_sizes: not used.
-        penalty: lambda. The authors take 91,257 on Coloured MNIST, whose batches are whole domains of 25,000 images;
+        penalty: lambda. The authors take 91,257 on Colored MNIST, whose batches are whole domains of 25,000 images;
             the default is DomainBed's, for small batches.
         anneal: share of the steps before the penalty counts in full; a tenth in DomainBed (500 of 5,000).
 

@@ -24,7 +24,7 @@ class JiGen(Algorithm):
     At each step a share of the batch stays in order; of the others the 3 x 3 tiles are shuffled, each by one of P
     permutations. A linear layer on the features, which only training has, tells the orders apart: class 0 is an image
     in order. Only images in order enter the objective; the authors' code has a switch for that, and their script for
-    ResNet-18 leaves it off. The script turns a tenth of the tiles grey, too; here an augmentation may.
+    ResNet-18 leaves it off. The script turns a tenth of the tiles gray, too; here an augmentation may.
 
     Args:
         classifier: trained in place.

@@ -28,7 +28,7 @@ class L2AOT(Algorithm):
 
     For the first share of the steps the classifier trains as in ERM, and the domain network with it, which then stays
     as it is. The paper trains it, and a second classifier that keeps the class, to the end beforehand; and it steps
-    the generator with Adam at 3e-4, here the common optimiser does. Generator and domain network are there in
+    the generator with Adam at 3e-4, here the common optimizer does. Generator and domain network are there in
     training only, and small.
 
     Args:

@@ -17,7 +17,7 @@ class Lookahead(Averaging):
     After every `every` steps the slow weights keep a share ``keep ** every * progress ** 3`` of themselves and take
     the rest from the weights that train, and these are set to the slow ones. `progress` is the share of all steps
     that are done: at first the slow weights are the others, at the end they move little. Running statistics of batch
-    normalisation go with the weights.
+    normalization go with the weights.
 
     Args:
         algorithm: what trains.

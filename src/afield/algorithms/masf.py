@@ -27,7 +27,7 @@ class MASF(Algorithm):
     Args:
         classifier: trained in place.
         domain_sizes: not used.
-        inner_rate: alpha, of the step of plain gradient descent; 1e-5 in the paper, which is the rate of its optimiser
+        inner_rate: alpha, of the step of plain gradient descent; 1e-5 in the paper, which is the rate of its optimizer
             (Adam). Larger ones look further ahead.
         clip: largest norm of each parameter's gradient in that step, 2 in the paper.
         alignment: beta_1, factor of the global loss, 1 in the paper.

@@ -1,4 +1,4 @@
-"""MetaReg: a regulariser of the classifier, learned by what it does for another domain."""
+"""MetaReg: a regularizer of the classifier, learned by what it does for another domain."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ class MetaReg(Algorithm):
 
     For the first `share` of the steps the features train with a copy of the objective for each domain. At each of
     these steps two domains are drawn. On the features of the one its copy makes some steps of gradient descent on
-    objective and regulariser; how well it does then on the features of the other is differentiated by the
-    regulariser's weights, through these steps, and they take their part in the optimiser's step. Neither the features
+    objective and regularizer; how well it does then on the features of the other is differentiated by the
+    regularizer's weights, through these steps, and they take their part in the optimizer's step. Neither the features
     nor the copies learn from that. For the rest of the steps the weights stay as they are, and the features train on
-    with the classifier's own objective, which starts from its first values, on objective and regulariser.
+    with the classifier's own objective, which starts from its first values, on objective and regularizer.
 
     Args:
         classifier: trained in place.
         domain_sizes: a copy of the objective is kept for each.
-        share: of the steps, in which the regulariser is learned.
+        share: of the steps, in which the regularizer is learned.
         inner_steps: l, on the examples of one domain in a batch; the paper takes other examples for each.
         inner_rate: alpha_2, of these steps. The default is low enough for the features of pretrained networks.
 
@@ -40,7 +40,7 @@ class MetaReg(Algorithm):
 
     References:
         Balaji et al., "MetaReg: Towards Domain Generalization using Meta-Regularization", NeurIPS 2018, algorithm 1
-        with the weighted L1 regulariser. The paper trains a new network after the regulariser is known; here both
+        with the weighted L1 regularizer. The paper trains a new network after the regularizer is known; here both
         are parts of one training, and the features go on. The weights begin at 0 and may fall below it. The paper's
         updates of each domain in turn are one, of the mean. How long each part lasts is chosen here.
     """
@@ -73,14 +73,14 @@ class MetaReg(Algorithm):
         self.objectives = nn.ModuleList(copy.deepcopy(classifier.objective) for _ in domain_sizes)
         weights = dict(class_vectors(classifier.objective.named_parameters()))
         self.names = list(weights)
-        self.regulariser = nn.ParameterList(torch.zeros_like(weight) for weight in weights.values())
+        self.regularizer = nn.ParameterList(torch.zeros_like(weight) for weight in weights.values())
 
     def terms(self, batch: Batch) -> Terms:
-        """``domains`` and ``meta_test`` while the regulariser is learned, then ``objective`` and ``regulariser``."""
+        """``domains`` and ``meta_test`` while the regularizer is learned, then ``objective`` and ``regularizer``."""
         if batch.progress >= self.share:
             objective = super().terms(batch)["objective"]
             parameters = dict(self.classifier.objective.named_parameters())
-            return {"objective": objective, "regulariser": self.penalty(parameters, learned=False)}
+            return {"objective": objective, "regularizer": self.penalty(parameters, learned=False)}
         embedded = self.classifier.embed(batch.inputs)
         present = batch.domains.unique().tolist()
         rows = {domain: batch.domains == domain for domain in present}
@@ -98,7 +98,7 @@ class MetaReg(Algorithm):
     ) -> Tensor:
         """The objective on the features and targets of a domain, after steps on those of another; a scalar.
 
-        It is a function of the regulariser alone: where the steps start from is a constant.
+        It is a function of the regularizer alone: where the steps start from is a constant.
         """
         moved = {name: parameter.detach().requires_grad_() for name, parameter in objective.named_parameters()}
         for _ in range(self.inner_steps):
@@ -107,8 +107,8 @@ class MetaReg(Algorithm):
         return functional_call(objective, moved, unseen)
 
     def penalty(self, parameters: Mapping[str, Tensor], *, learned: bool = True) -> Tensor:
-        """The regulariser of an objective's parameters, a scalar; a constant in its own weights unless these learn."""
-        weights = [weight if learned else weight.detach() for weight in self.regulariser]
+        """The regularizer of an objective's parameters, a scalar; a constant in its own weights unless these learn."""
+        weights = [weight if learned else weight.detach() for weight in self.regularizer]
         found = [(weight * parameters[name].abs()).sum() for name, weight in zip(self.names, weights, strict=True)]
         return torch.stack(found).sum()
 

@@ -22,7 +22,7 @@ EPS = 1e-6
 class MixStyle(Algorithm):
     """The objective, with the channel statistics of early feature maps mixed between images while training.
 
-    After a stage, with probability `probability`, each map is normalised and gets the mean and deviation
+    After a stage, with probability `probability`, each map is normalized and gets the mean and deviation
     ``share * own + (1 - share) * partner's``, with a share from Beta(alpha, alpha) for each image. No gradient flows
     through the statistics. Nothing is mixed when the classifier predicts.
 

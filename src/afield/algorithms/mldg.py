@@ -23,7 +23,7 @@ class MLDG(Algorithm):
         classifier: trained in place.
         domain_sizes: not used.
         beta: 1 in the paper.
-        inner_rate: alpha, the step of plain gradient descent. The paper has the rate of its optimiser, 5e-4;
+        inner_rate: alpha, the step of plain gradient descent. The paper has the rate of its optimizer, 5e-4;
             larger ones look further ahead.
 
     Raises:

@@ -12,7 +12,7 @@ from torch import Tensor
 def transport_plan(cost: Tensor, blur: float, rounds: int) -> Tensor:
     """The plan that moves N points of weight 1/N onto M points of weight 1/M, cheaply and with much entropy.
 
-    It minimises ``(plan * cost).sum() - blur * entropy(plan)`` by Sinkhorn's rounds, in logarithms, so that a small
+    It minimizes ``(plan * cost).sum() - blur * entropy(plan)`` by Sinkhorn's rounds, in logarithms, so that a small
     ``blur`` neither over- nor underflows.
 
     Args:

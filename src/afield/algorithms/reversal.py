@@ -8,7 +8,7 @@ from torch import Tensor
 def scaled_gradient(x: Tensor, factor: float) -> Tensor:
     """``x`` itself; its gradient is multiplied by ``factor``, so that a negative one reverses it.
 
-    A network behind it minimises a loss that, with a negative factor, what lies before it maximises.
+    A network behind it minimizes a loss that, with a negative factor, what lies before it maximizes.
 
     References:
         Ganin and Lempitsky, "Unsupervised Domain Adaptation by Backpropagation", ICML 2015, section 3.1.

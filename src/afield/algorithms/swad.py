@@ -21,7 +21,7 @@ class SWAD(Averaging):
     The validation loss is looked at some times during training. The region starts at the first look that is the
     lowest of the `converged` looks from it on; it ends before the first run of `overfitted` looks that all lie above
     `tolerance` times the mean of those. Until the start is known the classifier predicts as it is; until the end
-    is, the average goes up to the last look. Running statistics of batch normalisation are averaged as the weights are.
+    is, the average goes up to the last look. Running statistics of batch normalization are averaged as the weights are.
 
     Args:
         algorithm: what trains.

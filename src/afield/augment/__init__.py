@@ -1,28 +1,36 @@
 """Augmentations of batches ``[B, 3, H, W]``, float in [0, 1] or uint8, with a draw for each image."""
 
-from afield.augment.affine import AffineBounds, Decomposition, compose, decompose, identity_distance, warp_affine
-from afield.augment.affine_params import AffineParams
-from afield.augment.augmentor import AffineAugmentor, AugmentorConfig
-from afield.augment.augmix import AugMix
-from afield.augment.autoaugment import AutoAugment
 from afield.augment.chain import Chain, build_chain, chain_key
-from afield.augment.crop import RandomResizedCrop, normalize
-from afield.augment.dagan import DaganAugmentor, DaganConfig, DaganParams
-from afield.augment.describing import in_words
+from afield.augment.color.jitter import ColorJitter
+from afield.augment.description import in_words
+from afield.augment.epoch_aware import EpochAwareAugmentation, Visit, sample_at
 from afield.augment.erasing import Cutout, RandomErasing
-from afield.augment.following import AlternatingFlip, FollowingAugmentation, Mirrored, Visit, sample_at
-from afield.augment.jitter import ColorJitter
+from afield.augment.flips import AlternatingFlip, Mirrored
 from afield.augment.mixing import CutMix, Mixup
-from afield.augment.operations import apply_draws, describe, operate
+from afield.augment.networks.affine_augmentor import AffineAugmentor, AugmentorConfig
+from afield.augment.networks.dagan_augmentor import DaganAugmentor, DaganConfig, DaganParams
+from afield.augment.networks.saved import read_saved
 from afield.augment.params import Draws
-from afield.augment.policy import Policy
-from afield.augment.randaugment import RandAugment
-from afield.augment.random_affine import RandomAffine
+from afield.augment.policies.augmix import AugMix
+from afield.augment.policies.autoaugment import AutoAugment
+from afield.augment.policies.operations import apply_draws, describe, operate
+from afield.augment.policies.policy import Policy
+from afield.augment.policies.randaugment import RandAugment
+from afield.augment.policies.trivial import TrivialAugmentWide
 from afield.augment.registry import AUGMENTATIONS, Augmentation, MixingAugmentation, SavedAugmentation, takes_bytes
-from afield.augment.saved import read_saved
+from afield.augment.spatial.affine import (
+    AffineBounds,
+    Decomposition,
+    compose,
+    decompose,
+    identity_distance,
+    warp_affine,
+)
+from afield.augment.spatial.affine_params import AffineParams
+from afield.augment.spatial.crop import RandomResizedCrop, normalize
+from afield.augment.spatial.random_affine import RandomAffine
+from afield.augment.spatial.translate import Shifts, Translate
 from afield.augment.standard import Identity, Standard
-from afield.augment.translate import Shifts, Translate
-from afield.augment.trivial import TrivialAugmentWide
 
 __all__ = [
     "AUGMENTATIONS",
@@ -43,7 +51,7 @@ __all__ = [
     "DaganParams",
     "Decomposition",
     "Draws",
-    "FollowingAugmentation",
+    "EpochAwareAugmentation",
     "Identity",
     "Mirrored",
     "MixingAugmentation",

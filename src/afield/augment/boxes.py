@@ -36,12 +36,12 @@ class Boxes(PerImage):
         return (inside[0][:, None, :, None] & inside[1][:, None, None, :]).to(images.device)
 
 
-def around(centre_y: Tensor, centre_x: Tensor, half_height: Tensor, half_width: Tensor, size: torch.Size) -> Boxes:
+def around(center_y: Tensor, center_x: Tensor, half_height: Tensor, half_width: Tensor, size: torch.Size) -> Boxes:
     """Boxes of twice the half sizes about pixels, cut at the edges of images ``[B, 3, H, W]``; int64 ``[B]`` each."""
     height, width = size[2:]
     return Boxes(
-        top=(centre_y - half_height).clamp(min=0),
-        bottom=(centre_y + half_height).clamp(max=height),
-        left=(centre_x - half_width).clamp(min=0),
-        right=(centre_x + half_width).clamp(max=width),
+        top=(center_y - half_height).clamp(min=0),
+        bottom=(center_y + half_height).clamp(max=height),
+        left=(center_x - half_width).clamp(min=0),
+        right=(center_x + half_width).clamp(max=width),
     )

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Generator, Tensor
 
+from afield.augment.base import OnBatch
 from afield.augment.boxes import Boxes, around
-from afield.augment.calling import OnBatch
 from afield.augment.registry import AUGMENTATIONS
 
 TRIES = 10
@@ -30,7 +30,7 @@ class Cutout(_Erasing):
 
     Attributes:
         size: of the square's side, as a share of the shorter side of the image: half is 16 of 32 pixels.
-        fill: grey to paint with, from 0 (black) to 1 (white). The paper paints after normalising, with the mean.
+        fill: gray to paint with, from 0 (black) to 1 (white). The paper paints after normalizing, with the mean.
 
     References:
         DeVries and Taylor, "Improved Regularization of CNNs with Cutout", 2017.
@@ -41,7 +41,7 @@ class Cutout(_Erasing):
     takes_bytes = True
 
     def sample(self, images: Tensor, generator: Generator) -> Boxes:
-        """Draw the centre of each square."""
+        """Draw the center of each square."""
         height, width = images.shape[2:]
         y = torch.randint(height, (len(images),), generator=generator)
         x = torch.randint(width, (len(images),), generator=generator)
@@ -57,7 +57,7 @@ class RandomErasing(_Erasing):
         p: probability.
         scale: range of the area, as a share of the image's.
         ratio: range of height over width, drawn in the logarithm.
-        fill: grey to paint with, from 0 (black) to 1 (white).
+        fill: gray to paint with, from 0 (black) to 1 (white).
 
     References:
         Zhong et al., "Random Erasing Data Augmentation", AAAI 2020; ten tries to fit as in torchvision.

@@ -10,8 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor
 
+from afield.augment.base import fresh
 from afield.augment.boxes import Boxes, around
-from afield.augment.calling import fresh
 from afield.augment.params import PerImage
 from afield.augment.registry import AUGMENTATIONS
 from afield.augment.weights import beta

@@ -29,8 +29,8 @@ class Draws(PerImage):
     """Operations in their order, some for each image.
 
     Attributes:
-        kind: ``[B, S]``, places in ``afield.augment.operations.NAMES``; 0 is the identity.
-        magnitude: ``[B, S]``, float64, in the unit of each operation, see `afield.augment.operations`.
+        kind: ``[B, S]``, places in ``afield.augment.policies.operations.NAMES``; 0 is the identity.
+        magnitude: ``[B, S]``, float64, in the unit of each operation, see `afield.augment.policies.operations`.
     """
 
     kind: Tensor

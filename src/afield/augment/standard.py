@@ -1,4 +1,4 @@
-"""Random resized crop, flip and colour jitter on whole batches, with a draw for each image."""
+"""Random resized crop, flip and color jitter on whole batches, with a draw for each image."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor
 
-from afield.augment.calling import OnBatch
+from afield.augment.base import OnBatch
 from afield.augment.params import PerImage
 from afield.augment.registry import AUGMENTATIONS
 
@@ -18,10 +18,10 @@ LUMA = (0.2989, 0.587, 0.114)
 
 @dataclass(frozen=True)
 class StandardParams(PerImage):
-    """One draw an image, each ``[B]``: the crop in [-1, 1] coordinates, and factors or shifts of colour."""
+    """One draw an image, each ``[B]``: the crop in [-1, 1] coordinates, and factors or shifts of color."""
 
-    centre_x: Tensor
-    centre_y: Tensor
+    center_x: Tensor
+    center_y: Tensor
     half_width: Tensor
     half_height: Tensor
     flip: Tensor
@@ -43,7 +43,7 @@ class Standard(OnBatch):
         ratio: range of the crop's width over its height, drawn in the logarithm.
         flip: probability of a mirror image.
         brightness: factors are drawn from ``[1 - b, 1 + b]``; likewise contrast and saturation.
-        hue: shifts are drawn from ``[-h, h]``, in turns of the colour circle; at most 0.5.
+        hue: shifts are drawn from ``[-h, h]``, in turns of the color circle; at most 0.5.
 
     References:
         Carlucci et al., "Domain Generalization by Solving Jigsaw Puzzles", CVPR 2019, section 4.
@@ -71,8 +71,8 @@ class Standard(OnBatch):
         aspect = torch.lerp(low, high, uniform(0, 1)).exp()
         half_width, half_height = (area * aspect).sqrt(), (area / aspect).sqrt()
         return StandardParams(
-            centre_x=uniform(-1, 1) * (1 - half_width),
-            centre_y=uniform(-1, 1) * (1 - half_height),
+            center_x=uniform(-1, 1) * (1 - half_width),
+            center_y=uniform(-1, 1) * (1 - half_height),
             half_width=half_width,
             half_height=half_height,
             flip=uniform(0, 1) < self.flip,
@@ -83,7 +83,7 @@ class Standard(OnBatch):
         )
 
     def apply(self, images: Tensor, params: StandardParams) -> Tensor:
-        """The cropped, flipped and coloured batch, ``[B, 3, H, W]`` in [0, 1].
+        """The cropped, flipped and colored batch, ``[B, 3, H, W]`` in [0, 1].
 
         Raises:
             ValueError: bytes, which `RandomResizedCrop` and `ColorJitter` take.
@@ -102,22 +102,22 @@ def crop_flip(images: Tensor, params: StandardParams) -> Tensor:
     """Crop and resize to the original size, mirrored where the draw says so; bilinear."""
     theta = images.new_zeros(len(images), 2, 3)
     theta[:, 0, 0] = torch.where(params.flip, -params.half_width, params.half_width)
-    theta[:, 0, 2] = params.centre_x
+    theta[:, 0, 2] = params.center_x
     theta[:, 1, 1] = params.half_height
-    theta[:, 1, 2] = params.centre_y
+    theta[:, 1, 2] = params.center_y
     grid = F.affine_grid(theta, list(images.shape), align_corners=False)
     return F.grid_sample(images, grid, mode="bilinear", padding_mode="reflection", align_corners=False)
 
 
 def jitter(images: Tensor, params: StandardParams) -> Tensor:
-    """Brightness, contrast (against the mean grey) and saturation (against the grey image), clamped to [0, 1]."""
+    """Brightness, contrast (against the mean gray) and saturation (against the gray image), clamped to [0, 1]."""
     images = (images * params.brightness.view(-1, 1, 1, 1)).clamp(0, 1)
-    images = _blend(images, _grey(images).mean(dim=(2, 3), keepdim=True), params.contrast)
-    return _blend(images, _grey(images), params.saturation)
+    images = _blend(images, _gray(images).mean(dim=(2, 3), keepdim=True), params.contrast)
+    return _blend(images, _gray(images), params.saturation)
 
 
 def shift_hue(images: Tensor, turns: Tensor) -> Tensor:
-    """Turn the colour circle of each image by a share of a turn, through HSV."""
+    """Turn the color circle of each image by a share of a turn, through HSV."""
     red, green, blue = images.unbind(1)
     high, low = images.amax(1), images.amin(1)
     spread = high - low
@@ -138,7 +138,7 @@ def _blend(images: Tensor, other: Tensor, factor: Tensor) -> Tensor:
     return torch.lerp(other.expand_as(images), images, factor.view(-1, 1, 1, 1)).clamp(0, 1)
 
 
-def _grey(images: Tensor) -> Tensor:
+def _gray(images: Tensor) -> Tensor:
     return (images * images.new_tensor(LUMA).view(1, 3, 1, 1)).sum(1, keepdim=True)
 
 
@@ -174,6 +174,6 @@ AUGMENTATIONS.add(
 AUGMENTATIONS.add(
     "crop_flip_jitter",
     lambda: Standard(flip=0.5, brightness=0.4, contrast=0.4, saturation=0.4, hue=0.4),
-    summary="Crop, flip, and colour jitter of 0.4 each.",
+    summary="Crop, flip, and color jitter of 0.4 each.",
     reference=JIGEN,
 )

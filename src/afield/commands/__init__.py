@@ -4,10 +4,10 @@
 """
 
 from afield.commands.augment import AugmentLearn, AugmentShow
-from afield.commands.comparison import Compare
+from afield.commands.compare import Compare
 from afield.commands.model import Evaluate, Export, Predict, Train
 from afield.commands.options import as_function
-from afield.commands.reading import List, Report
+from afield.commands.report import List, Report
 from afield.commands.reproduce import Reproduce
 from afield.commands.search import AugmentSearch
 

@@ -24,7 +24,7 @@ class AugmentLearn(Train):
     Attributes:
         recipe: as in `afield train`; plain cross-entropy unless given, with which learned augmentation was studied.
         augment: a name from `afield list augmentors`, alone or joined by + with names from `afield list augmentations`.
-        settings: of the augmentor, as sign=printed, recognised=0.8 or augmentor.form=free.
+        settings: of the augmentor, as sign=printed, recognized=0.8 or augmentor.form=free.
     """
 
     recipe: str = "erm"
@@ -39,8 +39,8 @@ class AugmentLearn(Train):
     def run(self) -> dict[str, Any]:
         """Learn and train unless it is done; returns the record that is written to ``record.json``."""
         from afield.errors import InputError
-        from afield.experiments.augmentation import learned_part
-        from afield.experiments.recipes import resolve
+        from afield.recipes.recipe import resolve
+        from afield.runs.augmentation import learned_part
 
         overrides = (*self.set, *(f"augment_options.{setting}" for setting in self.settings))
         (recipe,) = resolve([self.recipe], overrides)
@@ -73,22 +73,22 @@ class AugmentShow(DataOptions):
     def run(self) -> Path:
         """The path of the page."""
         from afield.console import watching
-        from afield.data.catalogue import DEFAULT_IMAGE_SIZE
+        from afield.data.catalog import DEFAULT_IMAGE_SIZE
         from afield.deploy import load
         from afield.deploy.model import MODEL
         from afield.errors import InputError
-        from afield.experiments.hardest import hardest
-        from afield.experiments.shown import find_augmentation
-        from afield.experiments.stages import Predictor
-        from afield.experiments.transformations import ranges, subjects
+        from afield.preview.draws import ranges, subjects
+        from afield.preview.failures import hardest
+        from afield.preview.lookup import find_augmentation
         from afield.reporting.augmentation import Transformations, render_augmentation
+        from afield.runs.stages import Predictor
 
         if not 2 <= self.count <= 100:
             raise InputError(f"--count must lie between 2 and 100, got {self.count}")
         shown = find_augmentation(self.what)
         size = shown.record["config"]["data"]["image_size"] if shown.record else DEFAULT_IMAGE_SIZE
-        with watching() as watch:
-            data = self.load_data(size, watch.decode)
+        with watching() as callback:
+            data = self.load_data(size, callback.decode)
         if shown.record and data.images.shape[1] != size:
             raise InputError(f"{data.name}: images are {data.images.shape[1]} px wide, those of {self.what} {size} px")
         hard = []

@@ -21,7 +21,7 @@ class Train(TrainingOptions):
     Attributes:
         recipe: a name from `afield list recipes`, or a .toml, .yaml or .json file. The default is what
             `afield reproduce combined` comes to.
-        seed: of split, initialisation, order, augmentation and dropout.
+        seed: of split, initialization, order, augmentation and dropout.
     """
 
     recipe: str = "flattening"
@@ -31,20 +31,20 @@ class Train(TrainingOptions):
         """Train unless it is done; returns the record that is written to ``record.json``."""
         from afield.console import held, watching
         from afield.deploy import run_training
-        from afield.experiments.recipes import resolve
+        from afield.recipes.recipe import resolve
 
         (recipe,) = resolve([self.recipe], self.set)
         out = self.folder("train")
-        with held(out), watching() as watch:
-            setup = self.load_setup(watch)
+        with held(out), watching() as callback:
+            setup = self.load_setup(callback)
             fabric = self.make_fabric(setup.training.precision)
-            watch.start(setup)
-            return run_training(setup, recipe, seed=self.seed, out=out, fabric=fabric, watch=watch)
+            callback.start(setup)
+            return run_training(setup, recipe, seed=self.seed, out=out, fabric=fabric, callback=callback)
 
 
 @dataclass(frozen=True)
 class Evaluate(DataOptions):
-    """Measure a trained model on labelled images from anywhere.
+    """Measure a trained model on labeled images from anywhere.
 
     Attributes:
         model: the folder that `afield train` wrote.

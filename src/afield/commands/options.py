@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
     from afield.data import ImageSet
-    from afield.experiments.setup import Setup
-    from afield.experiments.watcher import Watcher
+    from afield.runs.callback import Callback
+    from afield.runs.config import ExperimentConfig
 
 P = ParamSpec("P")
 R = TypeVar("R", covariant=True)
@@ -57,7 +57,7 @@ class DataOptions:
         data: a folder (domain/class/image, class/image or train|test/class/image), an .npz, WebDataset shards (a
             folder of .tar, or shards-{000..009}.tar), hf:NAME from the Hugging Face hub, or a name from
             `afield list datasets`.
-        layout: how the folder is laid out, where it is not recognised.
+        layout: how the folder is laid out, where it is not recognized.
         image_size: side in pixels to which image files are squashed; the backbone's usual one unless given.
         on_bad_image: stop at files that are no images, or pass over and list them.
     """
@@ -85,7 +85,7 @@ class DataOptions:
 
 @dataclass(frozen=True)
 class TrainingOptions(DataOptions):
-    """How to train; what is not given comes from the protocol.
+    """How to train; what is not given comes from the preset.
 
     Attributes:
         backbone: a name from `afield list backbones`, or any timm model.
@@ -95,12 +95,12 @@ class TrainingOptions(DataOptions):
         splits: a folder with official train and crossval lists.
         validation: how validation images are drawn: by class, or at random as in JiGen's protocol.
         validation_fraction: share of each training domain that validates.
-        protocol: a named training setting; chosen by backbone and weights unless given.
+        preset: a named training setting; chosen by backbone and weights unless given.
         epochs: passes over the training images.
         batch_size: images a step.
         optimizer: sgd, nesterov or adamw.
         learning_rate: at its peak.
-        norm_bias_rate: times the learning rate for the biases of normalisation layers.
+        norm_bias_rate: times the learning rate for the biases of normalization layers.
         schedule: constant, step, cosine or linear.
         warmup: share of the steps in which the rate rises from 0.
         weight_decay: L2 (sgd, nesterov) or decoupled (adamw).
@@ -126,7 +126,7 @@ class TrainingOptions(DataOptions):
     splits: str | None = None
     validation: Literal["stratified", "random"] = "stratified"
     validation_fraction: float = 0.1
-    protocol: str | None = None
+    preset: str | None = None
     epochs: int | None = None
     batch_size: int | None = None
     optimizer: Literal["sgd", "nesterov", "adamw"] | None = None
@@ -151,26 +151,26 @@ class TrainingOptions(DataOptions):
         """Where to write."""
         return Path(self.out) if self.out else Path("runs") / f"{verb}-{Path(self.data).stem}"
 
-    def load_setup(self, watch: Watcher) -> Setup:
+    def load_setup(self, callback: Callback) -> ExperimentConfig:
         """Data, backbone, split and training together, checked."""
         from afield.commands.sizes import parse_bytes
         from afield.data import Validation
-        from afield.experiments.setup import Setup, choose_memory, choose_protocol, choose_training, keep_class
         from afield.models import BackboneConfig
+        from afield.runs.config import ExperimentConfig, choose_memory, choose_preset, choose_training, keep_class
 
         backbone = BackboneConfig(self.backbone, self.stem, self.weights)
         validation = Validation(self.validation_fraction, self.validation == "stratified", self.splits)
         names = ("epochs", "batch_size", "accumulate", "optimizer", "learning_rate", "schedule", "warmup")
         others = ("norm_bias_rate", "weight_decay", "dropout", "augment", "sampling", "precision")
         settings = {name: getattr(self, name) for name in (*names, *others)}
-        protocol = self.protocol or choose_protocol(self.data, backbone, self.freeze)
-        training = choose_training(protocol, **settings)
+        preset = self.preset or choose_preset(self.data, backbone, self.freeze)
+        training = choose_training(preset, **settings)
         allowed = None if self.memory is None else parse_bytes("--memory", self.memory)
-        data = self.load_data(backbone.image_size, watch.decode)
+        data = self.load_data(backbone.image_size, callback.decode)
         if self.augment is None:
             training = keep_class(training, data)
         memory = choose_memory(data, training.batch_size, allowed)
-        return Setup(data, backbone, self.freeze, validation, training, memory)
+        return ExperimentConfig(data, backbone, self.freeze, validation, training, memory)
 
     def make_fabric(self, precision: str) -> Fabric:
         """Device, precision and processes."""

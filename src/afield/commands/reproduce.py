@@ -12,9 +12,9 @@ import tyro
 from afield.commands.search import seconds_of
 
 if TYPE_CHECKING:
-    from afield.experiments.papers.reproduce import Outcome
-    from afield.experiments.papers.tasks import Desk, Task
-    from afield.experiments.watcher import Watcher
+    from afield.reproduction.reproduce import Outcome
+    from afield.reproduction.tasks import Desk, Task
+    from afield.runs.callback import Callback
 
 UNFINISHED = 3
 """The exit code when the time budget is over before the work."""
@@ -69,17 +69,17 @@ class Reproduce:
         """Run what is not done yet; how far it came."""
         from afield.console import held, watching
         from afield.errors import InputError
-        from afield.experiments.crew import helpers
-        from afield.experiments.papers import PAPERS
-        from afield.experiments.papers.deadline import Deadline
-        from afield.experiments.papers.reproduce import reproduce
+        from afield.launch.workers import helpers
+        from afield.reproduction import PAPERS
+        from afield.reproduction.deadline import Deadline
+        from afield.reproduction.reproduce import reproduce
 
         for name, value in (("jobs", self.jobs), ("threads", self.threads)):
             if not 1 <= value <= 1000:
                 raise InputError(f"--{name} must lie between 1 and 1000, got {value}")
         seconds = seconds_of(self.time_budget)
-        with held(self.folder), watching() as watch:
-            deadline = Deadline(watch, seconds)
+        with held(self.folder), watching() as callback:
+            deadline = Deadline(callback, seconds)
             tasks = self._tasks()
             chosen = self._chosen(tasks)
             return reproduce(
@@ -90,21 +90,21 @@ class Reproduce:
                 about={"size": self.size, "command": self.command},
                 desk=self._desk(deadline),
                 crew=helpers(self, self.jobs - 1),
-                announce=watch.forecast,
+                announce=callback.forecast,
             )
 
     def help(self) -> None:
         """Do, of what `run` does in another process, what nobody is at."""
-        from afield.experiments.papers.reproduce import work_through
-        from afield.experiments.watcher import NOBODY
+        from afield.reproduction.reproduce import work_through
+        from afield.runs.callback import SILENT
 
-        work_through(self._chosen(self._tasks()), self.folder, self._desk(NOBODY))
+        work_through(self._chosen(self._tasks()), self.folder, self._desk(SILENT))
 
     def _tasks(self) -> list[Task]:
-        from afield.experiments.papers import PAPERS
-        from afield.experiments.papers.paper import Place
         from afield.models import BackboneConfig
         from afield.models.weights import PACKAGE, PACKAGE_BACKBONE
+        from afield.reproduction import PAPERS
+        from afield.reproduction.paper import Place
 
         network = PACKAGE_BACKBONE if self.pretrained == PACKAGE else "resnet18"
         pretrained = BackboneConfig(network, weights=self.pretrained) if self.pretrained else None
@@ -122,7 +122,7 @@ class Reproduce:
             wanted |= found
         return [task for task in tasks if not self.only or task.study_name in wanted]
 
-    def _desk(self, watch: Watcher) -> Desk:
-        from afield.experiments.papers.tasks import Desk
+    def _desk(self, callback: Callback) -> Desk:
+        from afield.reproduction.tasks import Desk
 
-        return Desk(self.device, self.threads, watch)
+        return Desk(self.device, self.threads, callback)

@@ -56,11 +56,11 @@ class AugmentSearch(TrainingOptions):
         """Search what is not done yet; returns the policy that is written, with its cost in ``origin``."""
         from afield.console import held, watching
         from afield.errors import InputError
-        from afield.experiments.density_matching import Search
-        from afield.experiments.launch_local import cpu_threads
-        from afield.experiments.policy_search import search_policy
-        from afield.experiments.recipes import resolve
-        from afield.experiments.setup import choose_threads
+        from afield.launch.local import cpu_threads
+        from afield.recipes.recipe import resolve
+        from afield.runs.config import choose_threads
+        from afield.search.density_matching import Search
+        from afield.search.policy_search import search_policy
 
         names = ("folds", "searches", "trials", "sub_policies", "top", "draws", "seed")
         search = Search(**{name: getattr(self, name) for name in names})
@@ -69,8 +69,8 @@ class AugmentSearch(TrainingOptions):
             raise InputError(f"--devices must be 1 for a search, got {self.devices}")
         (recipe,) = resolve([self.recipe], self.set)
         folder = self.file.parent if self.file != self.folder("augment-search") else self.file.with_suffix(".search")
-        with held(folder), watching() as watch:
-            setup = self.load_setup(watch)
+        with held(folder), watching() as callback:
+            setup = self.load_setup(callback)
             with cpu_threads(choose_threads(setup, None)):
                 policy = search_policy(
                     setup,
@@ -79,7 +79,7 @@ class AugmentSearch(TrainingOptions):
                     held_out=self.held_out,
                     folder=folder,
                     fabric=self.make_fabric(setup.training.precision),
-                    watch=watch,
+                    callback=callback,
                     seconds=seconds,
                 )
             policy.write(self.file)

@@ -1,6 +1,6 @@
 """Images with classes and domains: where they come from, how they are cached, how they are split."""
 
-from afield.data.catalogue import DATASETS, load
+from afield.data.catalog import DATASETS, load
 from afield.data.images import ImageSet
 from afield.data.splits import Fold, Validation, make_fold, parts_of
 

@@ -14,12 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from afield.data import store
-from afield.data.cache import Progress, content_keys, entry, images_cache
+from afield.data.cache import TrainState, content_keys, entry, images_cache
 from afield.data.images import SPLITS, ImageSet
 from afield.errors import InputError
 
 
-def load_npz(path: Path, progress: Progress = lambda done, total: None) -> ImageSet:
+def load_npz(path: Path, progress: TrainState = lambda done, total: None) -> ImageSet:
     """``train_images``, ``train_labels``, ``test_images``, ``test_labels``, perhaps ``val_*`` and ``class_names``.
 
     Images are uint8, ``[N, H, W]``, ``[N, H, W, 1]`` or ``[N, H, W, 3]``; labels whole numbers from 0, ``[N]``
@@ -115,8 +115,8 @@ def _rows(path: Path, key: str) -> Iterator[NDArray[np.uint8]]:
 
 
 def _rgb(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    grey = image.ndim == 2 or image.shape[2] == 1
-    return np.repeat(image.reshape(*image.shape[:2], 1), 3, axis=2) if grey else image
+    gray = image.ndim == 2 or image.shape[2] == 1
+    return np.repeat(image.reshape(*image.shape[:2], 1), 3, axis=2) if gray else image
 
 
 def _image_shape(path: Path, key: str, header: _Header) -> tuple[int, ...]:

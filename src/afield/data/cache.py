@@ -20,7 +20,7 @@ from afield.errors import InputError
 from afield.records import canonical_json, exclusive, read_json, write_json
 
 OnBadImage = Literal["error", "skip"]
-Progress = Callable[[int, int], None]
+TrainState = Callable[[int, int], None]
 
 FORMAT = 2
 
@@ -37,7 +37,7 @@ def load_listing(
     *,
     image_size: int,
     on_bad_image: OnBadImage = "error",
-    progress: Progress = lambda done, total: None,
+    progress: TrainState = lambda done, total: None,
 ) -> ImageSet:
     """The images of a listing, squashed to ``image_size`` squares.
 

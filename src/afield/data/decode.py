@@ -35,7 +35,7 @@ class BadImageError(ValueError):
 def decode(content: bytes) -> Image.Image:
     """The bytes of an image file as upright 8-bit RGB.
 
-    EXIF orientation is applied; transparency is laid over white; palette, grey, CMYK, 16-bit and floating-point
+    EXIF orientation is applied; transparency is laid over white; palette, gray, CMYK, 16-bit and floating-point
     images are converted (16 bits by their high byte, floating point by its range in the image).
 
     Raises:
@@ -69,18 +69,18 @@ def _rgb(image: Image.Image) -> Image.Image:
     return image.convert("RGB")
 
 
-def _eight_bits(grey: NDArray) -> NDArray[np.uint8]:
+def _eight_bits(gray: NDArray) -> NDArray[np.uint8]:
     """16-bit integers (also those Pillow holds in 32) by their high byte; floats from their range."""
-    if grey.dtype.kind == "f":
-        low, high = float(grey.min()), float(grey.max())
-        return ((grey - low) * (255 / (high - low) if high > low else 0)).round().astype(np.uint8)
-    return (grey.clip(0, 65535).astype(np.uint32) >> 8).astype(np.uint8)
+    if gray.dtype.kind == "f":
+        low, high = float(gray.min()), float(gray.max())
+        return ((gray - low) * (255 / (high - low) if high > low else 0)).round().astype(np.uint8)
+    return (gray.clip(0, 65535).astype(np.uint32) >> 8).astype(np.uint8)
 
 
 def squash(image: Image.Image, size: int) -> NDArray[np.uint8]:
     """An image as a square uint8 array ``[size, size, 3]``, bilinear with antialiasing, aspect not kept.
 
-    Squashing, rather than cropping, is what the domain-generalisation protocols do (JiGen, DomainBed).
+    Squashing, rather than cropping, is what the domain-generalization protocols do (JiGen, DomainBed).
     """
     if image.size != (size, size):
         image = image.resize((size, size), Image.Resampling.BILINEAR)

@@ -25,7 +25,7 @@ def _slanted(glyph: Image.Image, rng: np.random.Generator) -> Image.Image:
 
 
 def _faded(glyph: Image.Image, rng: np.random.Generator) -> Image.Image:
-    """Coloured ink that has faded, out of focus."""
+    """Colored ink that has faded, out of focus."""
     ink = rng.uniform(0.2, 0.8, size=3)
     soft = np.asarray(glyph.filter(ImageFilter.GaussianBlur(0.9)), dtype=float)
     return Image.fromarray((235 - soft[..., None] * ink).round().astype(np.uint8))
@@ -36,9 +36,9 @@ def _wall(glyph: Image.Image, rng: np.random.Generator) -> Image.Image:
     ramp = np.linspace(-1, 1, SIZE)
     slope = rng.uniform(-50, 50, size=2)
     wall = 190 + slope[0] * ramp[:, None] + slope[1] * ramp[None, :] + rng.normal(0, 6, size=(SIZE, SIZE))
-    grey = wall - 0.75 * np.asarray(glyph, dtype=float)
+    gray = wall - 0.75 * np.asarray(glyph, dtype=float)
     tint = np.array([1.0, 0.93, 0.82])
-    return Image.fromarray((grey[..., None] * tint).clip(0, 255).round().astype(np.uint8))
+    return Image.fromarray((gray[..., None] * tint).clip(0, 255).round().astype(np.uint8))
 
 
 PLACES = {"faded": _faded, "paper": _paper, "slanted": _slanted, "wall": _wall}

@@ -1,4 +1,4 @@
-"""Labelled images that come one after the other, without a folder to list: decoded into the cache as they pass."""
+"""Labeled images that come one after the other, without a folder to list: decoded into the cache as they pass."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A labelled set of images in memory or in a mapped file: what every other part works on."""
+"""A labeled set of images in memory or in a mapped file: what every other part works on."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ class ImageSet:
         return digest.hexdigest()[:16]
 
     def describe(self) -> str:
-        """What was recognised, in a few lines: domains, classes, counts and size."""
+        """What was recognized, in a few lines: domains, classes, counts and size."""
         height, width = self.images.shape[1:3]
         lines = [
             f"{self.name}: {len(self):,} images, {height} x {width} pixels",

@@ -1,4 +1,4 @@
-"""Recognise how a folder of images is laid out, before any image is read."""
+"""Recognize how a folder of images is laid out, before any image is read."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def list_folder(root: Path, layout: Layout | None = None) -> Listing:
     """
     if not root.is_dir():
         raise InputError(f"no such folder: {root}")
-    layout = layout or _recognise(root)
+    layout = layout or _recognize(root)
     depth = 1 if layout == "class" else 2
     folders = [root]
     for _ in range(depth):
@@ -80,7 +80,7 @@ def list_folder(root: Path, layout: Layout | None = None) -> Listing:
     )
 
 
-def _recognise(root: Path) -> Layout:
+def _recognize(root: Path) -> Layout:
     tops = _subfolders(root)
     if not tops:
         raise InputError(f"{root} has no folders; expected domain/class/image, class/image or train|test/class/image")

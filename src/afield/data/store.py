@@ -11,9 +11,9 @@ from typing import Any, BinaryIO, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from afield.ahead import ahead
 from afield.data.decode import BadImageError
 from afield.data.images import pixel_digest
+from afield.prefetch import prefetch
 from afield.records import write_json
 
 T = TypeVar("T")
@@ -72,7 +72,7 @@ def _write(
 
     bad, digests, threads = list[tuple[int, str]](), list[int](), os.cpu_count() or 1
     _header(file, (0, *shape))
-    for place, found in enumerate(ahead(work, items, threads=threads, depth=4 * threads)):
+    for place, found in enumerate(prefetch(work, items, threads=threads, depth=4 * threads)):
         progress(place + 1)
         if isinstance(found, str):
             bad.append((place, found))

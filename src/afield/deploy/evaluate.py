@@ -1,4 +1,4 @@
-"""Measure a trained model on labelled data from anywhere."""
+"""Measure a trained model on labeled data from anywhere."""
 
 from __future__ import annotations
 

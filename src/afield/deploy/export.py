@@ -33,7 +33,7 @@ class _Logits(nn.Module):
 def export_onnx(model: Model, path: Path) -> Path:
     """Write ``images`` float32 ``[N, 3, S, S]`` RGB in [0, 1] -> ``logits`` ``[N, K]``, N free.
 
-    Normalisation is part of the graph; class names and image size stand in the file's metadata.
+    Normalization is part of the graph; class names and image size stand in the file's metadata.
 
     Raises:
         InputError: the packages for it are not installed, or the path cannot be written.

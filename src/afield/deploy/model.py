@@ -16,10 +16,10 @@ from torch import Tensor
 from afield.classifier import Classifier
 from afield.data.decode import BadImageError, decode, squash
 from afield.errors import InputError
-from afield.experiments.build import build_objective
-from afield.experiments.recipes import Recipe
 from afield.models import BackboneConfig, build_backbone
+from afield.recipes.recipe import Recipe
 from afield.records import read_json, write_json
+from afield.runs.build import build_objective
 from afield.training import checkpoint
 
 MODEL, WEIGHTS = "model.json", "model.safetensors"

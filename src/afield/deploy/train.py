@@ -9,21 +9,21 @@ from lightning_fabric import Fabric
 from torch import nn
 
 from afield.classifier import Classifier
+from afield.comparison.compare import check
 from afield.data import parts_of
 from afield.deploy import model as saved
 from afield.errors import InputError
-from afield.experiments.compare import check
-from afield.experiments.features import frozen_backbone, frozen_features
-from afield.experiments.recipes import Recipe
-from afield.experiments.run import DONE, RECORD, Run, execute
-from afield.experiments.setup import Setup
-from afield.experiments.watcher import Watcher
+from afield.recipes.recipe import Recipe
 from afield.records import read_json
-from afield.training import Progress
+from afield.runs.callback import Callback
+from afield.runs.config import ExperimentConfig
+from afield.runs.features import frozen_backbone, frozen_features
+from afield.runs.run import DONE, RECORD, Run, execute
+from afield.training import TrainState
 
 
 def run_training(
-    setup: Setup, recipe: Recipe, *, seed: int, out: Path, fabric: Fabric, watch: Watcher
+    setup: ExperimentConfig, recipe: Recipe, *, seed: int, out: Path, fabric: Fabric, callback: Callback
 ) -> dict[str, Any]:
     """Train on all domains (a given test set stays out) and keep the epoch of best validation. Returns the record.
 
@@ -37,14 +37,14 @@ def run_training(
     if (out / DONE).exists() and read_json(out / RECORD)["run"] != run.hash:
         raise InputError(f"{out} holds a model trained with other settings; choose another --out")
     check([run])
-    features = frozen_features(setup, fabric, watch.features)
-    watch.run(0, 1, run)
+    features = frozen_features(setup, fabric, callback.features)
+    callback.run(0, 1, run)
 
-    def keep(classifier: Classifier, progress: Progress) -> None:
+    def keep(classifier: Classifier, progress: TrainState) -> None:
         classifier.load_state_dict(progress.best)
         if isinstance(classifier.backbone, nn.Identity):
             classifier.backbone, _ = frozen_backbone(setup.backbone)
         model = saved.Model(classifier, setup.data.class_names, setup.data.images.shape[1], run.config)
         saved.save(out, model, setup.backbone, recipe)
 
-    return execute(run, out, fabric, features=features, watch=watch, on_trained=keep)
+    return execute(run, out, fabric, features=features, callback=callback, on_trained=keep)

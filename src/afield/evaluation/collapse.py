@@ -10,13 +10,13 @@ SMALLEST_DISTANCE = 0.05
 SMALLEST_GAIN = 0.05
 """In bits of entropy."""
 SMALLEST_SPREAD = 0.02
-SMALLEST_SHARE_RECOGNISED = 0.75
+SMALLEST_SHARE_RECOGNIZED = 0.75
 LARGEST_SHARE_AT_BOUND = 0.5
 
 REMEDIES = {
     "identity": "the transformations are close to the identity: the classifier sees nothing new",
     "one corner": "every image is transformed in the same way, as far as the bound allows",
-    "destroyed": "the teacher no longer recognises the images",
+    "destroyed": "the teacher no longer recognizes the images",
 }
 """The collapses by name, each in a sentence."""
 
@@ -25,8 +25,8 @@ def diagnose(measures: Mapping[str, float], settings: Mapping[str, Any]) -> dict
     """The collapses that these measures show: name -> what happened, and the setting that helps.
 
     Args:
-        measures: see `afield.augmentors.measure`.
-        settings: the fields of `afield.augmentors.AffineSettings`.
+        measures: see `afield.augment.learned.measure`.
+        settings: the fields of `afield.augment.learned.AffineSettings`.
     """
     found = {}
     gain = measures["entropy_after"] - measures["entropy_before"]
@@ -36,8 +36,8 @@ def diagnose(measures: Mapping[str, float], settings: Mapping[str, Any]) -> dict
         spread = max(measures["image_spread"], measures["draw_spread"])
         if spread < SMALLEST_SPREAD or measures["at_bound"] > LARGEST_SHARE_AT_BOUND:
             found["one corner"] = "augmentor.draw=distribution with a spread_weight above 0 helps"
-        if measures["recognised_after"] < SMALLEST_SHARE_RECOGNISED * measures["recognised_before"]:
-            found["destroyed"] = "recognised=0.9 helps, with adaptive weight (recognition_weight=null)"
+        if measures["recognized_after"] < SMALLEST_SHARE_RECOGNIZED * measures["recognized_before"]:
+            found["destroyed"] = "recognized=0.9 helps, with adaptive weight (recognition_weight=null)"
     return {name: f"{REMEDIES[name]}; {help}" for name, help in found.items()}
 
 
@@ -46,6 +46,6 @@ def _helping_identity(settings: Mapping[str, Any]) -> str:
         return "sign=corrected helps: the printed sign lowers the entropy"
     if settings["discriminator"] != "none":
         return "discriminator=none helps, with bounded output"
-    if settings["recognised"] is not None and settings["recognised"] > 0.9:
-        return "a smaller recognised helps"
+    if settings["recognized"] is not None and settings["recognized"] > 0.9:
+        return "a smaller recognized helps"
     return "a larger entropy_weight or spread_weight helps"

@@ -54,7 +54,7 @@ def non_target_probabilities(logits: Floats, labels: Labels, label: int) -> Floa
     """Mean softmax probability ``[K]`` of each class over the images of one class; NaN at that class itself.
 
     References:
-        Complement flattening for domain generalisation, 2020, figure 1.
+        Complement flattening for domain generalization, 2020, figure 1.
     """
     mean = softmax(logits[labels == label].astype(np.float64), axis=1).mean(axis=0)
     mean[label] = np.nan

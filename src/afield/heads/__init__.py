@@ -12,7 +12,7 @@ from afield.heads.registry import HEADS
 from afield.heads.scale import reachable_probability, scale_floor
 from afield.heads.sharded import ShardedHead
 from afield.heads.sphereface import SphereFaceHead
-from afield.heads.subcentre import SubCentreArcFaceHead
+from afield.heads.subcenter import SubCenterArcFaceHead
 
 __all__ = [
     "HEADS",
@@ -26,7 +26,7 @@ __all__ = [
     "PartialFCHead",
     "ShardedHead",
     "SphereFaceHead",
-    "SubCentreArcFaceHead",
+    "SubCenterArcFaceHead",
     "reachable_probability",
     "scale_floor",
 ]

@@ -16,7 +16,7 @@ class ArcFaceHead(MarginHead):
         in_features: D.
         num_classes: K, at least 2.
         scale: see `CosineHead`. The paper on ordinary classes uses 1, which is too small to train with.
-        margin_rad: ``m`` in radians, in [0, pi]; 0 is the normalised softmax. 0.1 is the paper's best.
+        margin_rad: ``m`` in radians, in [0, pi]; 0 is the normalized softmax. 0.1 is the paper's best.
         gradient: ``"straight_through"`` trains from scratch at margins where ``"exact"`` (what the papers
             use) does not; see `afield.heads.angular.apply_gradient`.
         margin_warmup: steps, see `MarginHead`.

@@ -16,7 +16,7 @@ class CosFaceHead(MarginHead):
         in_features: D.
         num_classes: K, at least 2.
         scale: see `CosineHead`.
-        margin_cos: ``m`` as a difference of cosines, in [0, 2]; 0 is the normalised softmax. Faces use 0.35.
+        margin_cos: ``m`` as a difference of cosines, in [0, 2]; 0 is the normalized softmax. Faces use 0.35.
 
     Raises:
         ValueError: a bad scale, margin or number of classes.

@@ -9,10 +9,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from afield.heads.kernel import separate_cosines, unit
+from afield.heads.kernel import split_cosines, unit
 from afield.heads.registry import HEADS
 from afield.heads.scale import adapted_scale, resolve_scale
-from afield.separate import Separated, check_rows, separate
+from afield.target_split import TargetSplit, check_rows, split_target
 from afield.types import IGNORE_INDEX
 
 SOFT_TARGETS = "soft targets (mixup, CutMix) go with a linear or a cosine head and losses on logits"
@@ -24,7 +24,7 @@ def class_vectors(count: int, features: int, generator: torch.Generator | None =
 
 
 class CosineHead(nn.Module):
-    """Normalised softmax: ``z_j = s cos(theta_j)``, with class vectors and features on the unit sphere.
+    """Normalized softmax: ``z_j = s cos(theta_j)``, with class vectors and features on the unit sphere.
 
     Computed in float32 whatever the autocast dtype.
 
@@ -94,13 +94,13 @@ class CosineHead(nn.Module):
         cosines = self.cosines(features, targets)
         return self.scale * cosines
 
-    def separated(self, features: Tensor, targets: Tensor) -> Separated:
-        """``separate(head(features, targets), targets)``, by the kernel where the scale does not need the cosines."""
+    def target_split(self, features: Tensor, targets: Tensor) -> TargetSplit:
+        """The head's logits, split; by the kernel where the scale does not need the cosines."""
         index = self.indices(features, targets)
         if self.kind_of_scale == "adaptive":
-            return separate(self(features, targets), index)
-        cosine, log_sum, total = separate_cosines(features, self.weight, index, self.scale)
-        return Separated(self.scale * self.trained(cosine), log_sum, total / (self.num_classes - 1))
+            return split_target(self(features, targets), index)
+        cosine, log_sum, total = split_cosines(features, self.weight, index, self.scale)
+        return TargetSplit(self.scale * self.trained(cosine), log_sum, total / (self.num_classes - 1))
 
     def trained(self, cosine: Tensor) -> Tensor:
         """The target's cosine ``[B]`` as training sees it, ``[B]``: here as it is."""
@@ -184,6 +184,6 @@ class MarginHead(CosineHead):
 HEADS.add(
     "cosine",
     CosineHead,
-    summary="Normalised softmax: scaled cosines to class vectors.",
+    summary="Normalized softmax: scaled cosines to class vectors.",
     reference="Wang et al., NormFace, ACM MM 2017.",
 )

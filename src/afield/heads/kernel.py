@@ -1,6 +1,6 @@
 """Scaled cosines to class vectors, separated into target and others in one autograd function.
 
-What the composed path (`CosineHead.cosines`, a loss, autograd) does with a normalised copy of the weights and five
+What the composed path (`CosineHead.cosines`, a loss, autograd) does with a normalized copy of the weights and five
 ``[B, K]`` tensors is done here without a copy of the weights and with one ``[B, K]`` buffer between forward and
 backward: the class vectors' norms divide the logits, and the margin, which moves the target's logit alone, is left
 to the caller as a function of ``[B]``.
@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from afield.separate import check_rows
+from afield.target_split import check_rows
 
 NORM_EPS = 1e-6
 """Added under the root of a squared norm, in float32: a zero vector has cosine 0 and finite gradients."""
@@ -29,7 +29,7 @@ def unit(x: Tensor) -> Tensor:
     return x * (x.square().sum(dim=-1, keepdim=True) + NORM_EPS**2).rsqrt()
 
 
-def separate_cosines(
+def split_cosines(
     features: Tensor, weight: Tensor, targets: Tensor, scale: float | Tensor, *, partial: bool = False
 ) -> tuple[Tensor, Tensor, Tensor]:
     """The target's cosine, and logsumexp and sum of the other scaled cosines, each ``[B]`` in float32.
@@ -79,7 +79,7 @@ def _log_softmax_of_others(logits: Tensor, index: Tensor, present: Tensor | None
 def _composed(
     features: Tensor, weight: Tensor, index: Tensor, present: Tensor | None, scale: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """The same in plain steps, with a normalised copy of the weights: what a second derivative is taken of."""
+    """The same in plain steps, with a normalized copy of the weights: what a second derivative is taken of."""
     here = torch.ones_like(index, dtype=torch.bool) if present is None else present
     cosines = F.linear(unit(features), unit(weight))
     cosine = cosines.gather(1, index).where(here, 0)

@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 
 class Neck(nn.Module):
-    """A linear layer and batch normalisation, with no ReLU behind them.
+    """A linear layer and batch normalization, with no ReLU behind them.
 
     Features behind a ReLU are never negative, so that all of them lie within 90 degrees of each other; the neck
     spreads them over the whole sphere.

@@ -8,16 +8,16 @@ from torch import Tensor
 
 from afield.heads.angular import Gradient
 from afield.heads.combined import CombinedMarginHead
-from afield.heads.kernel import separate_cosines
+from afield.heads.kernel import split_cosines
 from afield.heads.registry import HEADS
-from afield.separate import Separated
+from afield.target_split import TargetSplit
 
 
 class PartialFCHead(CombinedMarginHead):
     """`CombinedMarginHead` whose training step sees the batch's own classes and a random share of the others.
 
     For numbers of classes at which ``[B, K]`` logits and a gradient of all class vectors are too much. The gradient
-    of the weight is sparse: it holds the rows that were seen. `afield.training.RowwiseSGD` and
+    of the weight is sparse: it holds the rows that were seen. `afield.training.SparseSGD` and
     `torch.optim.SparseAdam` then touch these rows alone.
 
     The sum over wrong classes is a sum over the sampled ones, as in the paper; the sample comes from PyTorch's
@@ -80,16 +80,16 @@ class PartialFCHead(CombinedMarginHead):
         count = max(round(self.share * self.num_classes), int((order == 2).sum()), 2)
         return order.topk(count, sorted=False).indices.sort().values
 
-    def separated(self, features: Tensor, targets: Tensor) -> Separated:
-        """See `CosineHead.separated`; while training, the others are those of `sample`."""
+    def target_split(self, features: Tensor, targets: Tensor) -> TargetSplit:
+        """See `CosineHead.target_split`; while training, the others are those of `sample`."""
         if not self.training:
-            return super().separated(features, targets)
+            return super().target_split(features, targets)
         index = self.indices(features, targets)
         classes = self.sample(index)
         rows = F.embedding(classes, self.weight, sparse=True)
         places = torch.searchsorted(classes, index)
-        cosine, log_sum, total = separate_cosines(features, rows, places, self.scale)
-        return Separated(self.scale * self.trained(cosine), log_sum, total / (len(classes) - 1))
+        cosine, log_sum, total = split_cosines(features, rows, places, self.scale)
+        return TargetSplit(self.scale * self.trained(cosine), log_sum, total / (len(classes) - 1))
 
     def extra_repr(self) -> str:
         """Sizes, scale, margins and share, for ``print(module)``."""

@@ -12,9 +12,9 @@ from torch.autograd.function import once_differentiable
 from afield.heads.angular import Gradient
 from afield.heads.combined import CombinedMarginHead
 from afield.heads.cosine import class_vectors
-from afield.heads.kernel import separate_cosines
+from afield.heads.kernel import split_cosines
 from afield.heads.registry import HEADS
-from afield.separate import Separated
+from afield.target_split import TargetSplit
 from afield.types import IGNORE_INDEX
 
 
@@ -88,23 +88,23 @@ class ShardedHead(CombinedMarginHead):
         generator = torch.Generator(torch.get_default_device()).manual_seed(seed)
         return class_vectors(len(self.held_by(self.rank)), self.in_features, generator)
 
-    def separated(self, features: Tensor, targets: Tensor) -> Separated:
-        """Features ``[B, D]``, class indices ``[B]`` of this process -> `Separated` over all classes, ``[B]``.
+    def target_split(self, features: Tensor, targets: Tensor) -> TargetSplit:
+        """Features ``[B, D]``, class indices ``[B]`` of this process -> `TargetSplit` over all classes, ``[B]``.
 
         Raises:
             ValueError: a target, in any process, that is no class.
         """
         if self.processes == 1:
-            return super().separated(features, targets)
+            return super().target_split(features, targets)
         index = _gather(self.indices(features, targets))
         if not ((index >= 0) & (index < self.num_classes)).all():
             raise ValueError(f"targets must lie in [0, {self.num_classes}) in every process, or be {IGNORE_INDEX}")
         held = self.held_by(self.rank)
         here = index - held.start
         here = here.where((here >= 0) & (here < len(held)), -1)
-        shard = separate_cosines(_GatherFeatures.apply(features.float()), self.weight, here, self.scale, partial=True)
+        shard = split_cosines(_GatherFeatures.apply(features.float()), self.weight, here, self.scale, partial=True)
         cosine, log_sum, total = _ReduceShards.apply(*shard)
-        return Separated(self.scale * self.trained(cosine), log_sum, total / (self.num_classes - 1))
+        return TargetSplit(self.scale * self.trained(cosine), log_sum, total / (self.num_classes - 1))
 
     def products(self, features: Tensor) -> Tensor:
         """See `CosineHead.products`.
@@ -120,12 +120,12 @@ class ShardedHead(CombinedMarginHead):
         """Features ``[B, D]`` of this process -> logits to predict with, ``[B, K]``, float32; no gradient.
 
         Raises:
-            ValueError: targets, where there is more than one process: train through `separated`.
+            ValueError: targets, where there is more than one process: train through `target_split`.
         """
         if self.processes == 1:
             return super().forward(features, targets)
         if targets is not None:
-            raise ValueError("no process of a sharded head holds all logits: train through its method separated")
+            raise ValueError("no process of a sharded head holds all logits: train through its method target_split")
         with torch.no_grad():
             cosines = self.cosines(_gather(features))
             blocks = []

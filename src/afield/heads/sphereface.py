@@ -16,7 +16,7 @@ class SphereFaceHead(MarginHead):
         in_features: D.
         num_classes: K, at least 2.
         scale: see `CosineHead`. (The original leaves the features' length in place of a scale.)
-        margin_multiplier: ``m >= 1``; 1 is the normalised softmax. Faces use 4.
+        margin_multiplier: ``m >= 1``; 1 is the normalized softmax. Faces use 4.
         gradient: see `ArcFaceHead`.
         margin_warmup: steps, see `MarginHead`.
 

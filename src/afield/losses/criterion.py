@@ -15,9 +15,9 @@ from afield.losses.flattening import complement_flattening, warn_of_two
 from afield.losses.focal import focal
 from afield.losses.guided import guided_complement_entropy
 from afield.losses.max_entropy import max_entropy
-from afield.losses.separated import separated_cross_entropy, separated_flattening
+from afield.losses.target_split import split_cross_entropy, split_flattening
 from afield.losses.targets import counted, example_weight, is_soft, narrow, prepare, settle, widen
-from afield.separate import separate
+from afield.target_split import split_target
 
 Reduction = Literal["mean", "sum", "none"]
 SHARED = ("weight", "ignore_index")
@@ -137,8 +137,8 @@ class ComplementFlattening(Criterion, loss=complement_flattening, strength=0.5):
             return super().values(logits, targets)
         z, t, w = prepare("ComplementFlattening", logits, targets, self.weight, self.ignore_index, classes=2)
         warn_of_two(z.shape[1])
-        parts = separate(z, counted(t, self.ignore_index))
-        values = separated_cross_entropy(parts) + self.strength * separated_flattening(parts)
+        parts = split_target(z, counted(t, self.ignore_index))
+        values = split_cross_entropy(parts) + self.strength * split_flattening(parts)
         return settle(values, logits, t, w, self.ignore_index)
 
 

@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 
 from afield.losses.registry import LOSSES
-from afield.losses.separated import separated_flattening
+from afield.losses.target_split import split_flattening
 from afield.losses.targets import counted, is_soft, prepare, right_classes, settle
-from afield.separate import separate
+from afield.target_split import split_target
 
 
 def complement_flattening(
@@ -49,7 +49,7 @@ def complement_flattening(
         tensor([1.0986])
 
     References:
-        Complement flattening for domain generalisation, 2020, section 3.
+        Complement flattening for domain generalization, 2020, section 3.
 
     Warning:
         Code that divides by ``1 - p_y + 1e-7`` computes the same thing only while the target is not yet
@@ -59,7 +59,7 @@ def complement_flattening(
     z, t, w = prepare(name, logits, targets, weight, ignore_index, classes=2)
     warn_of_two(z.shape[1])
     if not is_soft(t):
-        return settle(separated_flattening(separate(z, counted(t, ignore_index))), logits, t, w, ignore_index)
+        return settle(split_flattening(split_target(z, counted(t, ignore_index))), logits, t, w, ignore_index)
     right = right_classes(name, z, t, ignore_index)
     total = torch.logsumexp(z.masked_fill(right, -torch.inf), dim=1)
     mean = z.masked_fill(right, 0.0).sum(dim=1) / (~right).sum(dim=1)
@@ -80,5 +80,5 @@ LOSSES.add(
     "complement_flattening",
     complement_flattening,
     summary="Evens out the probabilities of the wrong classes.",
-    reference="Complement flattening for domain generalisation, 2020 (paper A).",
+    reference="Complement flattening for domain generalization, 2020 (paper A).",
 )

@@ -20,7 +20,7 @@ def guided_complement_entropy(
     weight: Tensor | None = None,
     ignore_index: int = -100,
 ) -> Tensor:
-    """The wrong classes' negative entropy, normalised, times ``p_y^alpha``; used alone, without cross-entropy.
+    """The wrong classes' negative entropy, normalized, times ``p_y^alpha``; used alone, without cross-entropy.
 
     ``p_y^alpha / log(K-1) * sum_{j != y} q_j log q_j``, with ``q`` the softmax over the non-target logits. It lies in
     [-1, 0] and is -1 where ``p_y = 1`` and ``q`` is uniform. ``p_y^alpha`` is taken as ``exp(alpha log p_y)``.

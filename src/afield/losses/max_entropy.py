@@ -54,7 +54,7 @@ def max_entropy(
         Learned augmentation, seen as active learning (paper B), the maximum-entropy loss.
 
     Warning:
-        The paper prints ``-log(log2 K - H)`` and minimises it. That is smallest where the gap is largest: it
+        The paper prints ``-log(log2 K - H)`` and minimizes it. That is smallest where the gap is largest: it
         lowers the entropy, against the paper's own words. It is here for a faithful reproduction.
     """
     if sign not in ("corrected", "printed"):

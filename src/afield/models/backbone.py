@@ -87,7 +87,7 @@ class BackboneConfig:
         return OWN_IMAGE_SIZE if config is None else int(config.input_size[-1])
 
     @property
-    def normalisation(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    def normalization(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
         """Mean and standard deviation, of channel values in [0, 1]: the backbone's usual ones, 0.5 from scratch."""
         if self.weights != "none" and self.name not in BACKBONES:
             config = timm.get_pretrained_cfg(self.name)

@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 
 class BasicBlock(nn.Module):
-    """Two 3 x 3 convolutions and a shortcut, each convolution followed by batch normalisation."""
+    """Two 3 x 3 convolutions and a shortcut, each convolution followed by batch normalization."""
 
     def __init__(self, in_channels: int, channels: int, stride: int) -> None:
         super().__init__()

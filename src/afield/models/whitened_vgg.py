@@ -14,10 +14,10 @@ OUTPUT_SCALE = 1 / 9
 
 
 class ConvBlock(nn.Module):
-    """Convolution, maximum over 2 x 2, normalisation, GELU, convolution, normalisation, GELU.
+    """Convolution, maximum over 2 x 2, normalization, GELU, convolution, normalization, GELU.
 
     A convolution begins by passing its input channels through as its first output channels (Dirac); the rest are
-    random. Batch normalisation has a bias alone: its scale stays 1.
+    random. Batch normalization has a bias alone: its scale stays 1.
     """
 
     def __init__(self, in_channels: int, channels: int) -> None:
@@ -61,7 +61,7 @@ class WhitenedVGG(nn.Module):
 
     @torch.no_grad()
     def see(self, images: Tensor) -> None:
-        """Take the first layer's filters from images ``[N, 3, H, W]``, normalised as in training; its bias to 0."""
+        """Take the first layer's filters from images ``[N, 3, H, W]``, normalized as in training; its bias to 0."""
         self.whiten.weight.copy_(whitening_filters(images, PATCH))
         assert self.whiten.bias is not None
         self.whiten.bias.zero_()

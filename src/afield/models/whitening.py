@@ -28,7 +28,7 @@ def whitening_filters(images: Tensor, size: int, epsilon: float = EPSILON) -> Te
     which makes its largest entry positive, so that the same images give the same filters.
 
     Args:
-        images: ``[N, C, H, W]``, normalised.
+        images: ``[N, C, H, W]``, normalized.
         size: side ``s`` of a patch, in pixels.
         epsilon: added to the variances.
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from afield.records import write_atomic
-from afield.reporting.charts import colours
+from afield.reporting.charts import colors
 from afield.reporting.learned import WATCHED, in_figures, measure_curves
 from afield.reporting.provenance import origin
 from afield.reporting.templates import templates
@@ -134,7 +134,7 @@ def _learning(learned: Record) -> dict[str, Any]:
         "collapses": learned["collapses"],
         "watched": WATCHED,
         "figures": {part: in_figures([measures]) for part, measures in epochs[-1].items()},
-        "colour": colours(list(epochs[0])),
+        "color": colors(list(epochs[0])),
         "curves": measure_curves(epochs),
         "measures": list(epochs[0][WATCHED]),
         "settings": _flat(learned["settings"]),

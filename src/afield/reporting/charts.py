@@ -1,6 +1,6 @@
 """The figures of the report: SVG to be inlined in a page, readable on a light and on a dark one.
 
-Every panel is small, so that its text keeps its size on a phone. Titles and the key of the colours are the
+Every panel is small, so that its text keeps its size on a phone. Titles and the key of the colors are the
 page's.
 """
 
@@ -35,10 +35,10 @@ PALETTE = (
     "#678092",
     "#8183f8",
 )
-"""Contrast near 3 or more to white and to near-black; far apart to the colour-blind too."""
+"""Contrast near 3 or more to white and to near-black; far apart to the color-blind too."""
 
 INK = "#010203"
-"""Stands for the page's text colour until `to_svg` replaces it."""
+"""Stands for the page's text color until `to_svg` replaces it."""
 
 STYLE: Any = {
     "axes.edgecolor": INK,
@@ -65,8 +65,8 @@ STYLE: Any = {
 }
 
 
-def colours(recipes: Sequence[str]) -> dict[str, str]:
-    """A colour for each recipe, the same in every figure."""
+def colors(recipes: Sequence[str]) -> dict[str, str]:
+    """A color for each recipe, the same in every figure."""
     return dict(zip(recipes, cycle(PALETTE), strict=False))
 
 
@@ -82,7 +82,7 @@ def interval_plot(
     label: str,
     estimates: Mapping[str, dict[str, Any]],
     limits: tuple[float, float],
-    colour: Mapping[str, str],
+    color: Mapping[str, str],
     baseline: str | None,
 ) -> str:
     """A dot and an interval for each recipe, its mean in figures at the right; a line at the baseline's mean.
@@ -92,7 +92,7 @@ def interval_plot(
         label: what is said to those who cannot see it.
         estimates: ``mean`` and ``ci95`` by recipe, as fractions; an interval of None is not drawn.
         limits: of the shared axis, in per cent.
-        colour: by recipe.
+        color: by recipe.
         baseline: name of a recipe.
     """
     with style.context(["default", STYLE]):
@@ -103,8 +103,8 @@ def interval_plot(
             mean = 100 * estimate["mean"]
             if estimate["ci95"] is not None:
                 low, high = (100 * bound for bound in estimate["ci95"])
-                axes.plot([low, high], [row, row], color=colour[recipe], linewidth=2, solid_capstyle="round")
-            axes.plot(mean, row, "o", color=colour[recipe], markersize=5.5, clip_on=False)
+                axes.plot([low, high], [row, row], color=color[recipe], linewidth=2, solid_capstyle="round")
+            axes.plot(mean, row, "o", color=color[recipe], markersize=5.5, clip_on=False)
             axes.text(1.03, row, f"{mean:.1f}", transform=axes.get_yaxis_transform(), va="center_baseline")
         axes.set_yticks(range(len(estimates)), [short(recipe) for recipe in estimates])
         axes.set_ylim(len(estimates) - 0.4, -0.6)
@@ -129,7 +129,7 @@ def learning_curves(
     label: str,
     curves: Mapping[str, Curves],
     limits: tuple[float, float],
-    colour: Mapping[str, str],
+    color: Mapping[str, str],
 ) -> str:
     """Accuracy by epoch: validation as means in a band from least to most, the unseen domain dashed.
 
@@ -138,16 +138,16 @@ def learning_curves(
         label: what is said to those who cannot see it.
         curves: by recipe.
         limits: of the shared axis, in per cent.
-        colour: by recipe.
+        color: by recipe.
     """
     with style.context(["default", STYLE]):
         figure, axes = panel(2.5)
         for recipe, (validation, unseen, before) in curves.items():
             epochs = before + np.arange(1, validation.shape[1] + 1)
             dot = "o" if len(epochs) == 1 else None
-            look: dict[str, Any] = {"color": colour[recipe], "marker": dot, "markersize": 4}
+            look: dict[str, Any] = {"color": color[recipe], "marker": dot, "markersize": 4}
             low, high = 100 * validation.min(axis=0), 100 * validation.max(axis=0)
-            axes.fill_between(epochs, low, high, color=colour[recipe], alpha=0.16, linewidth=0)
+            axes.fill_between(epochs, low, high, color=color[recipe], alpha=0.16, linewidth=0)
             axes.plot(epochs, 100 * validation.mean(axis=0), linewidth=1.5, **look)
             axes.plot(epochs, 100 * unseen.mean(axis=0), linewidth=1.2, linestyle=(0, (3, 2)), **look)
         axes.set_ylim(*limits)
@@ -160,7 +160,7 @@ def learning_curves(
 
 
 def measure_curves(
-    key: str, label: str, lines: Mapping[str, NDArray[np.float64]], unit: str, least: float, colour: Mapping[str, str]
+    key: str, label: str, lines: Mapping[str, NDArray[np.float64]], unit: str, least: float, color: Mapping[str, str]
 ) -> str:
     """A measure by epoch, from epoch 0, which is untrained; what it is compared with dashed.
 
@@ -170,13 +170,13 @@ def measure_curves(
         lines: ``[1 or 2, epochs]`` by part: the measure, and what it is compared with if there is a second row.
         unit: of the measure.
         least: height of the axis, in this unit, so that noise does not look like a trend.
-        colour: by part.
+        color: by part.
     """
     with style.context(["default", STYLE]):
         figure, axes = panel(2.1)
         for part, rows in lines.items():
             for values, dashes in zip(rows, ("-", (0, (3, 2))), strict=False):
-                axes.plot(values, color=colour[part], linewidth=1.5, linestyle=dashes)
+                axes.plot(values, color=color[part], linewidth=1.5, linestyle=dashes)
         axes.margins(x=0.02)
         low, high = axes.get_ylim()
         room = max(0.0, least - (high - low)) / 2
@@ -196,7 +196,7 @@ def wrong_class_bars(
     probabilities: Mapping[str, NDArray[np.float64]],
     classes: Sequence[str],
     longest: float,
-    colour: Mapping[str, str],
+    color: Mapping[str, str],
 ) -> str:
     """A group of bars for each wrong class, a bar for each recipe.
 
@@ -206,7 +206,7 @@ def wrong_class_bars(
         probabilities: of each wrong class, by recipe.
         classes: their names.
         longest: the end of the shared axis.
-        colour: by recipe.
+        color: by recipe.
     """
     thickness = min(0.8, 0.32 * len(probabilities)) / len(probabilities)
     groups = np.arange(len(classes))
@@ -214,7 +214,7 @@ def wrong_class_bars(
         figure, axes = panel(0.5 + len(classes) * max(0.24, 0.055 * len(probabilities)))
         for place, (recipe, values) in enumerate(probabilities.items()):
             offset = (place - (len(probabilities) - 1) / 2) * thickness
-            axes.barh(groups + offset, values, 0.9 * thickness, color=colour[recipe], linewidth=0)
+            axes.barh(groups + offset, values, 0.9 * thickness, color=color[recipe], linewidth=0)
         axes.set_yticks(groups, [short(name) for name in classes])
         axes.set_ylim(len(classes) - 0.4, -0.6)
         axes.set_xlim(0, longest)

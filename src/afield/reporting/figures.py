@@ -15,7 +15,7 @@ WRONG_CLASSES = 12
 """At most so many classes have a panel of their wrong classes, of which it shows at most so many."""
 
 
-def intervals(summary: dict[str, Any], colour: Mapping[str, str], baseline: str | None) -> dict[str, str]:
+def intervals(summary: dict[str, Any], color: Mapping[str, str], baseline: str | None) -> dict[str, str]:
     """A plot of means and intervals for each unseen domain, and last one of their average, by title."""
     recipes = summary["recipes"]
     domains = next(iter(recipes.values()))["domains"]
@@ -25,22 +25,22 @@ def intervals(summary: dict[str, Any], colour: Mapping[str, str], baseline: str 
     ends = [value for estimate in estimates for value in (estimate["mean"], *(estimate["ci95"] or ()))]
     limits = charts.percent_limits(ends)
     return {
-        title: charts.interval_plot(f"interval{i}", f"{title}: means", panel, limits, colour, baseline)
+        title: charts.interval_plot(f"interval{i}", f"{title}: means", panel, limits, color, baseline)
         for i, (title, panel) in enumerate(panels)
     }
 
 
-def curves(records: Sequence[Record], colour: Mapping[str, str]) -> dict[str, str]:
+def curves(records: Sequence[Record], color: Mapping[str, str]) -> dict[str, str]:
     """Learning curves for each unseen domain, by its name."""
     panels = {
-        part: {recipe: _curves(records, recipe, part) for recipe in colour}
+        part: {recipe: _curves(records, recipe, part) for recipe in color}
         for part in dict.fromkeys(record["held_out"][0] for record in records)
     }
     found = [curve for panel in panels.values() for curve in panel.values()]
     fractions = [part.ravel() for curve in found for part in (curve.validation, curve.unseen)]
     limits = charts.percent_limits(np.concatenate(fractions))
     return {
-        part: charts.learning_curves(f"curves{i}", f"{part} unseen: accuracy by epoch", panel, limits, colour)
+        part: charts.learning_curves(f"curves{i}", f"{part} unseen: accuracy by epoch", panel, limits, color)
         for i, (part, panel) in enumerate(panels.items())
     }
 
@@ -54,13 +54,13 @@ def _curves(records: Sequence[Record], recipe: str, part: str) -> charts.Curves:
     return charts.Curves(np.array(validation), np.array(unseen), before)
 
 
-def wrong_classes(analysis: dict[str, Any], colour: Mapping[str, str]) -> dict[str, str]:
+def wrong_classes(analysis: dict[str, Any], color: Mapping[str, str]) -> dict[str, str]:
     """Bars of the mean probability of each wrong class, by true class; the class of the largest one first."""
     classes = np.array(analysis["classes"])
     by_class = {}
     for true in next(iter(analysis["recipes"].values()))["non_target"]:
         wrong = classes != true
-        values = {recipe: analysis["recipes"][recipe]["non_target"][true] for recipe in colour}
+        values = {recipe: analysis["recipes"][recipe]["non_target"][true] for recipe in color}
         by_class[true] = {recipe: np.array(row, dtype=np.float64)[wrong] for recipe, row in values.items()}
     peak = {true: max(float(row.max()) for row in panel.values()) for true, panel in by_class.items()}
     shown = sorted(peak, key=lambda true: -peak[true])[:WRONG_CLASSES]
@@ -73,6 +73,6 @@ def wrong_classes(analysis: dict[str, Any], colour: Mapping[str, str]) -> dict[s
             {recipe: row[largest] for recipe, row in by_class[true].items()},
             classes[classes != true][largest],
             1.05 * peak[shown[0]],
-            colour,
+            color,
         )
     return figures

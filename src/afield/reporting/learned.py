@@ -31,7 +31,7 @@ PANELS = (
     Panel("accuracy of D", "discriminator_accuracy", unit="%"),
     Panel("distance from the identity", "distance"),
     Panel("entropy of the classifier", "entropy_after", "entropy_before", "bits"),
-    Panel("recognised by the teacher", "recognised_after", "recognised_before", "%"),
+    Panel("recognized by the teacher", "recognized_after", "recognized_before", "%"),
     Panel("spread over images", "image_spread"),
     Panel("spread over draws of an image", "draw_spread"),
     Panel("parameters at their bound", "at_bound", unit="%"),
@@ -41,7 +41,7 @@ PANELS = (
 def measure_curves(epochs: Sequence[Mapping[str, Measures]]) -> dict[str, str]:
     """A figure by title for each measure that was taken; epoch 0 is untrained."""
     parts = list(epochs[0])
-    colour = charts.colours(parts)
+    color = charts.colors(parts)
     figures = {}
     for index, panel in enumerate(PANELS):
         if panel.measure not in epochs[0][parts[0]]:
@@ -50,7 +50,7 @@ def measure_curves(epochs: Sequence[Mapping[str, Measures]]) -> dict[str, str]:
         scale, least = (100, 5) if panel.unit == "%" else (1, 0.1)
         lines = {part: scale * np.array([[e[part][name] for e in epochs] for name in names]) for part in parts}
         figures[panel.title] = charts.measure_curves(
-            f"measure{index}", f"{panel.title}: by epoch", lines, panel.unit, least, colour
+            f"measure{index}", f"{panel.title}: by epoch", lines, panel.unit, least, color
         )
     return figures
 
@@ -59,10 +59,10 @@ def _entropy_gain(measures: Measures) -> float:
     return measures["entropy_after"] - measures["entropy_before"]
 
 
-def _still_recognised(measures: Measures) -> float:
-    """As a share of what was recognised before; NaN where nothing was."""
-    before = measures["recognised_before"]
-    return measures["recognised_after"] / before if before else float("nan")
+def _still_recognized(measures: Measures) -> float:
+    """As a share of what was recognized before; NaN where nothing was."""
+    before = measures["recognized_before"]
+    return measures["recognized_after"] / before if before else float("nan")
 
 
 COLUMNS: dict[str, tuple[Callable[[Measures], float], Callable[[float], str]]] = {
@@ -70,7 +70,7 @@ COLUMNS: dict[str, tuple[Callable[[Measures], float], Callable[[float], str]]] =
     "spread over images": (lambda m: m["image_spread"], "{:.3f}".format),
     "spread over draws": (lambda m: m["draw_spread"], "{:.3f}".format),
     "entropy gain": (_entropy_gain, "{:+.2f} bits".format),
-    "still recognised": (_still_recognised, "{:.1%}".format),
+    "still recognized": (_still_recognized, "{:.1%}".format),
     "parameters at the bound": (lambda m: m["at_bound"], "{:.1%}".format),
     "accuracy of D": (lambda m: m["discriminator_accuracy"], "{:.1%}".format),
 }

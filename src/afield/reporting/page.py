@@ -9,7 +9,7 @@ from typing import Any
 from afield.evaluation import SELECTIONS
 from afield.records import read_json, read_jsonl, write_atomic
 from afield.reporting import figures
-from afield.reporting.charts import INK, PALETTE, colours
+from afield.reporting.charts import INK, PALETTE, colors
 from afield.reporting.confusion import LARGEST_TABLE, confused_pairs, heat_rows, pooled
 from afield.reporting.learned import by_recipe
 from afield.reporting.provenance import provenance
@@ -36,7 +36,7 @@ def render(folder: Path) -> Path:
     gallery = read_json(folder / "gallery.json") if (folder / "gallery.json").exists() else None
     recipes = summary["recipes"]
     baseline = BASELINE if BASELINE in recipes else None
-    colour = colours(_drawn(recipes))
+    color = colors(_drawn(recipes))
     leader = summary["recommended"] or max(recipes, key=lambda recipe: recipes[recipe]["average"]["mean"])
     html = (
         templates()
@@ -46,16 +46,16 @@ def render(folder: Path) -> Path:
             analysis=analysis,
             gallery=gallery,
             domains=list(recipes[leader]["domains"]),
-            colour=colour,
+            color=color,
             baseline=baseline,
             leader=leader,
             metric=METRICS.get(summary["metric"], summary["metric"]),
             rule=SELECTIONS.entry(summary["selection"]).summary,
             facts=_facts(records[0]["config"], summary, analysis),
             unseen_images={part: n for record in records for part, n in _unseen_images(record)},
-            intervals=figures.intervals(summary, {recipe: colour.get(recipe, INK) for recipe in recipes}, baseline),
-            curves=figures.curves(records, colour),
-            wrong_classes=figures.wrong_classes(analysis, colour),
+            intervals=figures.intervals(summary, {recipe: color.get(recipe, INK) for recipe in recipes}, baseline),
+            curves=figures.curves(records, color),
+            wrong_classes=figures.wrong_classes(analysis, color),
             most_wrong=figures.WRONG_CLASSES,
             confusions=_confusions(analysis),
             learned=by_recipe(records),
@@ -68,7 +68,7 @@ def render(folder: Path) -> Path:
 
 
 def _drawn(recipes: Mapping[str, Any]) -> list[str]:
-    """Recipes that have a colour of their own: where there are more than colours, the baseline and the best on average.
+    """Recipes that have a color of their own: where there are more than colors, the baseline and the best on average.
 
     They keep their order.
     """
@@ -87,7 +87,7 @@ def _facts(config: Mapping[str, Any], summary: dict[str, Any], analysis: dict[st
         "Data": f"{summary['data']}: {len(domains)} domains, {len(analysis['classes'])} classes",
         "Backbone": f"{backbone['name']}, {trained}, weights: {backbone['weights']}",
         "Image size": f"{size} × {size} pixels",
-        "Training": f"{training['epochs']} epochs, batches of {training['batch_size']}, {augmentation}",
+        "TrainConfig": f"{training['epochs']} epochs, batches of {training['batch_size']}, {augmentation}",
         "Seeds": ", ".join(map(str, summary["seeds"])),
     }
 

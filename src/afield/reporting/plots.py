@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
-from afield.reporting.charts import INK, PALETTE, STYLE, colours, panel, short, to_svg
+from afield.reporting.charts import INK, PALETTE, STYLE, colors, panel, short, to_svg
 
 MARKERS = "osD^vP"
 
@@ -45,17 +45,17 @@ def curves_with_intervals(
     """
     with style.context(["default", STYLE]):
         figure, axes = panel(2.9)
-        colour = colours(list(series))
+        color = colors(list(series))
         width = _nudge(series, logarithmic)
         for place, (name, points) in enumerate(series.items()):
             shift = (place - (len(series) - 1) / 2) * width
             at = np.array(list(points))
             at = at * np.exp(shift) if logarithmic else at + shift
             mean = factor * np.array([point["mean"] for point in points.values()])
-            axes.plot(at, mean, MARKERS[place % len(MARKERS)] + "-", color=colour[name], markersize=4, label=name)
+            axes.plot(at, mean, MARKERS[place % len(MARKERS)] + "-", color=color[name], markersize=4, label=name)
             for position, point in zip(at, points.values(), strict=True):
                 if point["ci95"] is not None:
-                    axes.plot([position] * 2, factor * np.array(point["ci95"]), color=colour[name], linewidth=1.2)
+                    axes.plot([position] * 2, factor * np.array(point["ci95"]), color=color[name], linewidth=1.2)
         if level is not None:
             axes.axhline(factor * level[1], color=INK, alpha=0.6, linewidth=1, linestyle=":", label=level[0])
         if logarithmic:

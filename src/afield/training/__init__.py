@@ -1,22 +1,22 @@
 """Training: settings, batches, the loop, checkpoints."""
 
-from afield.training.loop import DivergedError, EpochReport, Parts, fit, predict
+from afield.training.config import PRESETS, TrainConfig
+from afield.training.loop import DivergedError, EpochReport, Splits, fit, predict
 from afield.training.prepare import Prepared, prepared
-from afield.training.progress import Progress
-from afield.training.rowwise import RowwiseSGD
-from afield.training.settings import PROTOCOLS, Training
-from afield.training.source import Source, floats, resident
+from afield.training.sparse_sgd import SparseSGD
+from afield.training.state import TrainState
+from afield.training.subset import Subset, floats, resident
 
 __all__ = [
-    "PROTOCOLS",
+    "PRESETS",
     "DivergedError",
     "EpochReport",
-    "Parts",
     "Prepared",
-    "Progress",
-    "RowwiseSGD",
-    "Source",
-    "Training",
+    "SparseSGD",
+    "Splits",
+    "Subset",
+    "TrainConfig",
+    "TrainState",
     "fit",
     "floats",
     "predict",

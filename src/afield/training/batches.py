@@ -10,11 +10,11 @@ from torch import Tensor
 
 from afield.algorithms import Batch
 from afield.training.sampling import Positions
-from afield.training.source import Source, floats
+from afield.training.subset import Subset, floats
 
 
-def labelled(
-    inputs: Tensor, targets: Tensor, source: Source, positions: Positions, progress: float, fabric: Fabric
+def labeled(
+    inputs: Tensor, targets: Tensor, source: Subset, positions: Positions, progress: float, fabric: Fabric
 ) -> Batch:
     """Inputs and targets with what is known of the examples; `progress` is the share of all steps that are done."""
     domains, places = fabric.to_device((torch.from_numpy(source.domain_of[positions]), torch.from_numpy(positions)))
@@ -22,7 +22,7 @@ def labelled(
 
 
 def share(batch: Batch, part: int, parts: int) -> Batch:
-    """One of so many equal parts of a batch, neighbours together."""
+    """One of so many equal parts of a batch, neighbors together."""
     rows = slice(len(batch.places) * part // parts, len(batch.places) * (part + 1) // parts)
     return batch._replace(
         inputs=batch.inputs[rows],
@@ -32,8 +32,8 @@ def share(batch: Batch, part: int, parts: int) -> Batch:
     )
 
 
-def in_order(source: Source, batch: int, progress: float, fabric: Fabric) -> Iterator[Batch]:
+def in_order(source: Subset, batch: int, progress: float, fabric: Fabric) -> Iterator[Batch]:
     """A pass over all examples, as they are."""
     for rows, *examples in source.in_order(batch):
         inputs, targets = fabric.to_device(examples)
-        yield labelled(floats(inputs), targets, source, rows, progress, fabric)
+        yield labeled(floats(inputs), targets, source, rows, progress, fabric)

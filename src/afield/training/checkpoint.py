@@ -49,7 +49,7 @@ def below(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
-    """An optimiser's state as named tensors: ``INDEX/KEY``."""
+    """An optimizer's state as named tensors: ``INDEX/KEY``."""
     return {
         f"{index}/{key}": value
         for index, entries in optimizer.state_dict()["state"].items()

@@ -23,13 +23,13 @@ from afield.errors import InputError
 from afield.evaluation import accuracy, mean_average_precision
 from afield.evaluation.metrics import loss as mean_loss
 from afield.records import seed_for
-from afield.training.batches import in_order, labelled, share
+from afield.training.batches import in_order, labeled, share
+from afield.training.config import TrainConfig
 from afield.training.optimizer import build_optimizer
 from afield.training.prepare import prepared
-from afield.training.progress import Progress, restore, save
 from afield.training.sampling import balanced, shuffled
-from afield.training.settings import Training
-from afield.training.source import Source, floats
+from afield.training.state import TrainState, restore, save
+from afield.training.subset import Subset, floats
 
 CHECKPOINT_SECONDS = 20.0
 
@@ -39,15 +39,15 @@ class DivergedError(InputError):
 
 
 @dataclass(frozen=True)
-class Parts:
-    """What to train on, what to watch, and what is never selected on."""
+class Splits:
+    """What to train on, what to callback, and what is never selected on."""
 
-    train: Source
-    val: Source
-    tests: Mapping[str, Source]
+    train: Subset
+    val: Subset
+    tests: Mapping[str, Subset]
 
     @property
-    def watched(self) -> dict[str, Source]:
+    def watched(self) -> dict[str, Subset]:
         """The parts that are evaluated after each epoch; validation by the name ``validation``."""
         return {"validation": self.val, **{f"test/{name}": source for name, source in self.tests.items()}}
 
@@ -67,8 +67,8 @@ class EpochReport:
 
 def fit(
     algorithm: Algorithm,
-    parts: Parts,
-    training: Training,
+    parts: Splits,
+    training: TrainConfig,
     augmentation: Augmentation,
     *,
     seed: int,
@@ -76,7 +76,7 @@ def fit(
     checkpoint_file: Path,
     fabric: Fabric,
     on_epoch: Callable[[EpochReport], None] = lambda report: None,
-) -> Progress:
+) -> TrainState:
     """Train, resuming from `checkpoint_file` where there is one.
 
     Every random choice comes from generators named by `seed` and the epoch, and the generators of dropout, algorithm
@@ -101,7 +101,7 @@ def fit(
     """
     algorithm.to(memory_format=torch.channels_last)
     optimizer, generator = build_optimizer(algorithm, training), torch.Generator()
-    progress, rng = Progress(), dict[str, Tensor]()
+    progress, rng = TrainState(), dict[str, Tensor]()
     if checkpoint_file.exists():
         progress, rng = restore(checkpoint_file, algorithm, optimizer)
     model, stepper = fabric.setup(algorithm, optimizer)
@@ -147,7 +147,7 @@ def fit(
         with closing(batches):
             for places, ready in zip(rest, batches, strict=True):
                 step = progress.epoch * steps_per_epoch + progress.position
-                examples = labelled(ready.inputs, ready.targets, parts.train, places, step / steps, fabric)
+                examples = labeled(ready.inputs, ready.targets, parts.train, places, step / steps, fabric)
                 for group in optimizer.param_groups:
                     group["lr"] = group["rate"] * training.learning_rate_at(step, steps)
                 terms = _update(algorithm, model, examples, training.accumulate, fabric)
@@ -203,7 +203,7 @@ def _update(algorithm: Algorithm, model: Any, batch: Batch, pieces: int, fabric:
     return means
 
 
-def predict(classifier: Classifier, source: Source, *, batch_size: int, fabric: Fabric) -> Tensor:
+def predict(classifier: Classifier, source: Subset, *, batch_size: int, fabric: Fabric) -> Tensor:
     """Logits ``[N, K]`` of a source's examples in order: float32, on the CPU, without dropout or augmentation."""
     classifier.eval()
     found = torch.empty(len(source), classifier.num_classes)
@@ -213,7 +213,7 @@ def predict(classifier: Classifier, source: Source, *, batch_size: int, fabric: 
     return found
 
 
-def _evaluate(classifier: Classifier, parts: Parts, progress: Progress, train_terms: Mapping[str, float]) -> None:
+def _evaluate(classifier: Classifier, parts: Splits, progress: TrainState, train_terms: Mapping[str, float]) -> None:
     """Add the epoch's figures, and keep the state if validation is the best yet."""
     arrays = {name: tensor.numpy() for name, tensor in progress.logits.items()}
     labels = {name: source.labels[source.indices] for name, source in parts.watched.items()}
@@ -257,7 +257,7 @@ def _double(value: float, fabric: Fabric) -> Tensor:
     return torch.tensor(value, dtype=torch.float64, device=fabric.device)
 
 
-def _finite(sums: Mapping[str, Tensor], label: str, progress: Progress, checkpoint_file: Path) -> dict[str, float]:
+def _finite(sums: Mapping[str, Tensor], label: str, progress: TrainState, checkpoint_file: Path) -> dict[str, float]:
     """Sums as numbers; NaN or infinity raises `DivergedError`."""
     values = {name: float(value) for name, value in sums.items()}
     for value in values.values():

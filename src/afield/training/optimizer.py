@@ -1,4 +1,4 @@
-"""The optimiser that the settings name, over an algorithm's parameters."""
+"""The optimizer that the settings name, over an algorithm's parameters."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from torch import nn
 
 from afield.algorithms import Algorithm
 from afield.errors import InputError
-from afield.training.rowwise import RowwiseSGD
-from afield.training.settings import Training
+from afield.training.config import TrainConfig
+from afield.training.sparse_sgd import SparseSGD
 
 NORMS = (nn.modules.batchnorm._NormBase, nn.GroupNorm, nn.LayerNorm)
 
 
-def build_optimizer(algorithm: Algorithm, training: Training) -> torch.optim.Optimizer:
-    """An optimiser in whose groups ``rate`` is what the learning rate of the schedule is multiplied by.
+def build_optimizer(algorithm: Algorithm, training: TrainConfig) -> torch.optim.Optimizer:
+    """An optimizer in whose groups ``rate`` is what the learning rate of the schedule is multiplied by.
 
     Raises:
         InputError: AdamW for the sparse gradients of a sampled head.
@@ -27,10 +27,10 @@ def build_optimizer(algorithm: Algorithm, training: Training) -> torch.optim.Opt
             raise InputError("--optimizer adamw does not take the sparse gradients of a sampled head; sgd does")
         return torch.optim.AdamW(groups, training.learning_rate, betas=(training.momentum, 0.999))
     nesterov = training.optimizer == "nesterov"
-    return RowwiseSGD(groups, training.learning_rate, momentum=training.momentum, nesterov=nesterov)
+    return SparseSGD(groups, training.learning_rate, momentum=training.momentum, nesterov=nesterov)
 
 
-def parameter_groups(model: nn.Module, training: Training) -> list[dict[str, Any]]:
+def parameter_groups(model: nn.Module, training: TrainConfig) -> list[dict[str, Any]]:
     """The parameters that train, those of a ``norm_bias_rate`` of their own apart.
 
     The weight decay of the latter is divided by the factor: a step shrinks every parameter by the same share.

@@ -12,9 +12,9 @@ from lightning_fabric import Fabric
 from numpy.typing import NDArray
 from torch import Tensor
 
-from afield.ahead import ahead
 from afield.augment import Augmentation, MixingAugmentation, Visit, sample_at, takes_bytes
-from afield.training.source import Source, floats
+from afield.prefetch import prefetch
+from afield.training.subset import Subset, floats
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class Prepared:
 
 
 def prepared(
-    source: Source,
+    source: Subset,
     positions: Sequence[NDArray[np.int64]],
     augmentation: Augmentation,
     generator: torch.Generator,
@@ -78,4 +78,4 @@ def prepared(
             inputs = floats(augmentation.apply(inputs, params))
         return Prepared(inputs, targets, state)
 
-    return ahead(apply, ahead(draw, positions, depth=1), depth=threads, threads=threads)
+    return prefetch(apply, prefetch(draw, positions, depth=1), depth=threads, threads=threads)

@@ -6,18 +6,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from afield.errors import InputError
-from afield.training.source import Source
+from afield.training.subset import Subset
 
 Positions = NDArray[np.int64]
 
 
-def shuffled(source: Source, batch: int, rng: np.random.Generator) -> list[Positions]:
+def shuffled(source: Subset, batch: int, rng: np.random.Generator) -> list[Positions]:
     """Positions of all N examples in random order, cut into whole batches; the rest is left out."""
     order, steps = source.order(batch, rng), len(source) // batch
     return np.split(order[: steps * batch], steps)
 
 
-def balanced(source: Source, batch: int, rng: np.random.Generator) -> list[Positions]:
+def balanced(source: Subset, batch: int, rng: np.random.Generator) -> list[Positions]:
     """As many batches, each with equally many examples of every domain.
 
     A domain goes round in random order, and begins anew, in another order, where it is at its end before the epoch

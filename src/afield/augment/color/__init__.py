@@ -1,0 +1,1 @@
+"""Color operations on batches."""

@@ -1,0 +1,53 @@
+"""Color jitter: brightness, contrast, saturation and hue, in an order drawn for each image."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Generator, Tensor
+
+from afield.augment.base import OnBatch
+from afield.augment.params import Draws
+from afield.augment.policies.operations import apply_draws, kind
+from afield.augment.registry import AUGMENTATIONS
+
+
+@dataclass(frozen=True)
+class ColorJitter(OnBatch):
+    """As torchvision's, with an order and factors of its own for each image. All zero is the identity.
+
+    Attributes:
+        brightness: factors are drawn from ``[max(0, 1 - b), 1 + b]``; likewise contrast and saturation.
+        hue: shifts are drawn from ``[-h, h]``, in turns of the color circle; at most 0.5.
+    """
+
+    brightness: float = 0.0
+    contrast: float = 0.0
+    saturation: float = 0.0
+    hue: float = 0.0
+    takes_bytes = True
+
+    def sample(self, images: Tensor, generator: Generator) -> Draws:
+        """Draw factors and an order for each image; what has no strength is left out."""
+        given = {"brightness": self.brightness, "contrast": self.contrast, "color": self.saturation, "hue": self.hue}
+        reach = {name: strength for name, strength in given.items() if strength}
+        kinds = torch.tensor([kind(name) for name in reach], dtype=torch.int64)
+        high = torch.tensor(list(reach.values()), dtype=torch.float64)
+        low = (-high).clamp(min=-1)
+        shape = (len(images), len(reach))
+        order = torch.rand(shape, generator=generator).argsort(dim=1)
+        magnitude = low + (high - low) * torch.rand(shape, generator=generator, dtype=torch.float64)
+        return Draws(kinds[order], magnitude.gather(1, order))
+
+    def apply(self, images: Tensor, params: Draws) -> Tensor:
+        """See `afield.augment.policies.operations.apply_draws`."""
+        return apply_draws(images, params)
+
+
+AUGMENTATIONS.add(
+    "color_jitter",
+    lambda: ColorJitter(brightness=0.4, contrast=0.4, saturation=0.4, hue=0.4),
+    summary="Brightness, contrast, saturation and hue by up to 0.4, in any order; on bytes.",
+    reference="Howard, Some Improvements on Deep Convolutional Neural Network Based Image Classification, 2013.",
+)

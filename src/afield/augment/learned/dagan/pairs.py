@@ -1,0 +1,51 @@
+"""Pairs of images of a class."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Generator, Tensor
+
+from afield.errors import InputError
+from afield.training import Subset
+
+
+class Pairs:
+    """The images of a source that have another of their class, each with such a partner, drawn anew each time.
+
+    An image that is alone in its class has no partner, and is left out.
+
+    Raises:
+        InputError: every image is alone.
+    """
+
+    def __init__(self, source: Subset) -> None:
+        labels = source.labels[source.indices]
+        _, self._class, self._size = np.unique(labels, return_inverse=True, return_counts=True)
+        self._source = source
+        self._by_class = np.argsort(self._class, kind="stable")
+        self._start = np.cumsum(self._size) - self._size
+        self._rank = np.empty_like(self._class)
+        self._rank[self._by_class] = np.arange(len(labels)) - self._start[self._class[self._by_class]]
+        self._first = np.flatnonzero(self._size[self._class] > 1)
+        if not len(self._first):
+            raise InputError("pairs of a class need a class with two training images or more")
+
+    def __len__(self) -> int:
+        return len(self._first)
+
+    def draw(self, places: NDArray[np.int64], generator: Generator) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Positions ``[B]`` in the source, of the images at these places, and of a partner of each."""
+        first = self._first[places]
+        others = self._size[self._class[first]] - 1
+        drawn = torch.rand(len(first), generator=generator, dtype=torch.float64).numpy()
+        step = 1 + np.minimum((drawn * others).astype(np.int64), others - 1)
+        rank = (self._rank[first] + step) % (others + 1)
+        return first, self._by_class[self._start[self._class[first]] + rank]
+
+    def take(self, places: NDArray[np.int64], generator: Generator) -> tuple[Tensor, Tensor, Tensor]:
+        """Images ``[B, 3, H, W]`` in [0, 1], their labels ``[B]``, and their partners ``[B, 3, H, W]``."""
+        first, second = self.draw(places, generator)
+        images, targets = self._source.take(first)
+        return images, targets, self._source.take(second)[0]

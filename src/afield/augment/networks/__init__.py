@@ -1,0 +1,1 @@
+"""Augmentations that are trained networks."""

@@ -1,0 +1,154 @@
+"""A spatial transformer that chooses each image's affine transformation."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, Self
+
+import torch
+from torch import Generator, Tensor
+
+from afield.augment.base import OnBatch
+from afield.augment.networks.localization import Localization
+from afield.augment.networks.network_file import digest_of, read_network, write_network
+from afield.augment.spatial.affine import AffineBounds, Padding, compose
+from afield.augment.spatial.affine_params import AffineParams, apply_affine
+
+NOISE = 8
+FIRST_WIDTH = -2.0
+"""What is added to the network's raw widths, so that the first transformations are small: sigmoid(-2) = 0.12."""
+
+
+@dataclass(frozen=True)
+class AugmentorConfig:
+    """What an `AffineAugmentor` can choose.
+
+    Attributes:
+        form: ``bounded`` rotation, scale, shear and translation, or six ``free`` numbers added to the identity.
+        draw: ``distribution``, a center and a width an image between which it draws; ``noise``, a choice that depends
+            on random numbers given to the network; ``point``, always the same for the same image, as in the paper.
+        bounds: of the bounded form.
+        probability: of transforming an image, where it augments.
+        padding: what lies outside the image: its reflection, or zeros.
+
+    Raises:
+        ValueError: an unknown name, or a probability outside 0 to 1.
+    """
+
+    form: Literal["bounded", "free"] = "bounded"
+    draw: Literal["distribution", "noise", "point"] = "distribution"
+    bounds: AffineBounds = field(default_factory=AffineBounds)
+    probability: float = 0.5
+    padding: Padding = "reflection"
+
+    def __post_init__(self) -> None:
+        allowed = {
+            "form": ("bounded", "free"),
+            "draw": ("distribution", "noise", "point"),
+            "padding": ("reflection", "zeros"),
+        }
+        for name, values in allowed.items():
+            if getattr(self, name) not in values:
+                raise ValueError(f"{name} must be one of {', '.join(values)}, got {getattr(self, name)!r}")
+        if not 0 <= self.probability <= 1:
+            raise ValueError(f"probability must lie between 0 and 1, got {self.probability!r}")
+
+
+@dataclass(frozen=True)
+class AffineChoice:
+    """What the network says of a batch: parameters are uniform in ``center`` ± ``width``, each ``[B, 6]``.
+
+    In units of the bound, so that nothing leaves [-1, 1]; in the free form, of the matrix.
+    """
+
+    center: Tensor
+    width: Tensor
+
+
+class AffineAugmentor(OnBatch):
+    """Images to affine transformations of them, image by image; at first close to the identity.
+
+    It is trained by `afield.augment.learned.learn_affine`; once trained it augments like every other augmentation here.
+
+    Args:
+        config: see `AugmentorConfig`.
+
+    Attributes:
+        network: what is trained, an `nn.Module`; it follows the images to their device.
+
+    Example:
+        >>> import torch
+        >>> from afield.augment import AffineAugmentor
+        >>> images = torch.rand(2, 3, 32, 32)
+        >>> augment = AffineAugmentor()
+        >>> augment(images).shape
+        torch.Size([2, 3, 32, 32])
+
+    References:
+        Learned augmentation, seen as active learning (paper B); Jaderberg et al., "Spatial Transformer Networks",
+        NeurIPS 2015.
+    """
+
+    def __init__(self, config: AugmentorConfig | None = None) -> None:
+        self.config = config or AugmentorConfig()
+        self.network = Localization(
+            outputs=12 if self.config.draw == "distribution" else 6, noise=NOISE if self.config.draw == "noise" else 0
+        )
+        self._limits = self.config.bounds.limits()
+
+    def choose(self, images: Tensor, noise: Tensor) -> AffineChoice:
+        """Images ``[B, 3, H, W]`` in [0, 1], noise as `draw_noise` gives it -> where their parameters may lie."""
+        raw = self.network(images, noise if self.config.draw == "noise" else noise[:, :0])
+        center, width = raw[:, :6], torch.zeros_like(raw[:, :6])
+        if self.config.draw == "distribution":
+            width = (raw[:, 6:] + FIRST_WIDTH).sigmoid()
+        if self.config.form == "bounded":
+            center = center.tanh() * (1 - width)
+        return AffineChoice(center, width)
+
+    def theta(self, choice: AffineChoice, noise: Tensor) -> Tensor:
+        """The matrices ``[B, 2, 3]`` that the noise picks; the gradient reaches the choice."""
+        numbers = choice.center + choice.width * noise[:, :6]
+        if self.config.form == "bounded":
+            return compose(numbers * self._limits.to(numbers.device))
+        return numbers.view(-1, 2, 3) + torch.eye(2, 3, device=numbers.device)
+
+    def draw_noise(self, count: int, generator: Generator) -> Tensor:
+        """Uniform in [-1, 1], ``[B, 8]``, on the augmentor's device."""
+        return (2 * torch.rand(count, NOISE, generator=generator) - 1).to(self.network.out.weight.device)
+
+    @torch.no_grad()
+    def sample(self, images: Tensor, generator: Generator) -> AffineParams:
+        """Choose a transformation for each image of a batch ``[B, 3, H, W]``, uint8 or float in [0, 1]."""
+        self.network.to(images.device)
+        noise = self.draw_noise(len(images), generator)
+        pixels = images if images.is_floating_point() else images.float().div_(255)
+        theta = self.theta(self.choose(pixels.float(), noise), noise)
+        return AffineParams(theta, torch.rand(len(images), generator=generator) < self.config.probability)
+
+    def apply(self, images: Tensor, params: AffineParams) -> Tensor:
+        """See `afield.augment.spatial.affine_params.apply_affine`."""
+        return apply_affine(images, params, self.config.padding)
+
+    @property
+    def digest(self) -> str:
+        """Names what it does: config and weights."""
+        return digest_of("augmentor", self)
+
+    def write(self, path: Path) -> None:
+        """Config and weights as one safetensors file."""
+        write_network(path, "augmentor", self)
+
+    @classmethod
+    def read(cls, path: Path) -> Self:
+        """What `write` wrote.
+
+        Raises:
+            InputError: no such file, or not an augmentor.
+        """
+        return read_network(path, "augmentor", cls._build)
+
+    @classmethod
+    def _build(cls, config: dict[str, Any]) -> Self:
+        return cls(AugmentorConfig(**{**config, "bounds": AffineBounds(**config["bounds"])}))

@@ -1,0 +1,110 @@
+"""Variants of an image, drawn by a generator that was trained on pairs of a class (DAGAN)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+import torch
+from torch import Generator, Tensor
+
+from afield.augment.base import OnBatch
+from afield.augment.networks.network_file import digest_of, read_network, write_network
+from afield.augment.networks.variants import VariantNetwork
+from afield.augment.params import PerImage
+
+
+@dataclass(frozen=True)
+class DaganConfig:
+    """What a `DaganAugmentor` is made of.
+
+    Attributes:
+        noise: random numbers an image.
+        width: channels of its network at full resolution, a multiple of 4.
+        probability: of replacing an image by a variant, where it augments.
+
+    Raises:
+        ValueError: a value out of range.
+    """
+
+    noise: int = 32
+    width: int = 16
+    probability: float = 0.5
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.noise, int) or self.noise < 1:
+            raise ValueError(f"noise must be a whole number, 1 or more, got {self.noise!r}")
+        if not isinstance(self.width, int) or self.width < 4 or self.width % 4:
+            raise ValueError(f"width must be a multiple of 4, got {self.width!r}")
+        if not 0 <= self.probability <= 1:
+            raise ValueError(f"probability must lie between 0 and 1, got {self.probability!r}")
+
+
+@dataclass(frozen=True)
+class DaganParams(PerImage):
+    """``noise`` ``[B, Z]``, normal; ``applied`` ``[B]``: which images become variants."""
+
+    noise: Tensor
+    applied: Tensor
+
+
+class DaganAugmentor(OnBatch):
+    """Images to variants of them that are meant to keep the class, of any height and width.
+
+    It is trained by `afield.augment.learned.learn_dagan`; once trained it augments like every other augmentation here.
+
+    Args:
+        config: see `DaganConfig`.
+
+    Attributes:
+        network: what is trained, an `nn.Module`; it follows the images to their device.
+
+    Example:
+        >>> import torch
+        >>> from afield.augment import DaganAugmentor
+        >>> augment = DaganAugmentor()
+        >>> augment(torch.rand(2, 3, 30, 41)).shape
+        torch.Size([2, 3, 30, 41])
+
+    References:
+        Antoniou, Storkey, Edwards, "Data Augmentation Generative Adversarial Networks", 2017.
+    """
+
+    def __init__(self, config: DaganConfig | None = None) -> None:
+        self.config = config or DaganConfig()
+        self.network = VariantNetwork(self.config.noise, self.config.width)
+
+    def sample(self, images: Tensor, generator: Generator) -> DaganParams:
+        """Draw noise for each image of a batch ``[B, 3, H, W]``, and which of them become variants."""
+        noise = torch.randn(len(images), self.config.noise, generator=generator)
+        return DaganParams(noise, torch.rand(len(images), generator=generator) < self.config.probability)
+
+    @torch.no_grad()
+    def apply(self, images: Tensor, params: DaganParams) -> Tensor:
+        """A new batch ``[B, 3, H, W]``, uint8 or float in [0, 1]; who is no variant is the same to the bit."""
+        rows = params.applied.nonzero().squeeze(1)
+        chosen = images[rows.to(images.device)]
+        pixels = chosen.float() if images.is_floating_point() else chosen.float().div_(255)
+        variants = self.network.to(images.device)(pixels, params.noise[rows].to(images.device))
+        if not images.is_floating_point():
+            variants = variants.mul_(255).round_()
+        return images.index_copy(0, rows.to(images.device), variants.to(images.dtype))
+
+    @property
+    def digest(self) -> str:
+        """Names what it does: config and weights."""
+        return digest_of("dagan", self)
+
+    def write(self, path: Path) -> None:
+        """Config and weights as one safetensors file."""
+        write_network(path, "dagan", self)
+
+    @classmethod
+    def read(cls, path: Path) -> Self:
+        """What `write` wrote.
+
+        Raises:
+            InputError: no such file, or not a generator of variants.
+        """
+        return read_network(path, "dagan", lambda config: cls(DaganConfig(**config)))

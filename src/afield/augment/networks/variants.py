@@ -1,0 +1,63 @@
+"""A network that makes variants: an image and noise to another image."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+SIDE = 4
+"""Of the map that the noise becomes, before it is resized to the bottleneck."""
+
+
+class VariantNetwork(nn.Module):
+    """Images ``[B, 3, H, W]`` of any size in [0, 1], and noise ``[B, Z]``, -> images ``[B, 3, H, W]`` in [0, 1].
+
+    A U-Net of two halvings; the noise joins at the bottleneck. Each pixel it gives is a blend of the pixel that was
+    there and one that it paints, half of each at first: what is to stay need not be painted anew. Nothing in it
+    looks at other images of the batch.
+
+    Args:
+        noise: Z, at least 1.
+        width: channels at full resolution; twice and four times as many further down. A multiple of 4.
+
+    References:
+        Antoniou et al., "Data Augmentation Generative Adversarial Networks", 2017, section 4; with group in place of
+        batch normalization, and the blend in place of a plain output.
+    """
+
+    def __init__(self, noise: int, width: int) -> None:
+        super().__init__()
+        self.entry = _block(3, width)
+        self.down = _block(width, 2 * width, stride=2)
+        self.bottom = _block(2 * width, 4 * width, stride=2)
+        self.noise = nn.Linear(noise, width * SIDE**2)
+        self.middle = _block(5 * width, 4 * width)
+        self.up = _block(6 * width, 2 * width)
+        self.exit = _block(3 * width, width)
+        self.out = nn.Conv2d(width, 4, 3, padding=1)
+
+    def forward(self, images: Tensor, noise: Tensor) -> Tensor:
+        """See the class."""
+        entry = self.entry(2 * images - 1)
+        down = self.down(entry)
+        bottom = self.bottom(down)
+        drawn = self.noise(noise).unflatten(1, (-1, SIDE, SIDE))
+        deep = self.middle(_joined(drawn, bottom, "bilinear"))
+        found = self.out(self.exit(_joined(self.up(_joined(deep, down)), entry))).float().sigmoid()
+        painted, share = found[:, :3], found[:, 3:]
+        return torch.lerp(images.float(), painted, share)
+
+
+def _block(entering: int, leaving: int, stride: int = 1) -> nn.Sequential:
+    return nn.Sequential(
+        nn.Conv2d(entering, leaving, 3, stride=stride, padding=1, bias=False),
+        nn.GroupNorm(4, leaving),
+        nn.LeakyReLU(0.2, inplace=True),
+    )
+
+
+def _joined(coarse: Tensor, fine: Tensor, mode: str = "nearest") -> Tensor:
+    """A map resized to another's height and width, and that other behind it: channels added up."""
+    resized = F.interpolate(coarse, fine.shape[2:], mode=mode)
+    return torch.cat([resized.to(fine.dtype), fine], dim=1)

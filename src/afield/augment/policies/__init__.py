@@ -1,0 +1,1 @@
+"""Policies: operations drawn for each image."""

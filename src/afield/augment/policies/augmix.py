@@ -1,0 +1,89 @@
+"""AugMix: a mixture of the image and of chains of operations on it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Generator, Tensor
+
+from afield.augment.base import OnBatch
+from afield.augment.params import Draws, PerImage
+from afield.augment.policies.magnitudes import WIDE_KINDS, choose, draws_of, magnitudes
+from afield.augment.policies.operations import apply_draws, kind
+from afield.augment.registry import AUGMENTATIONS
+from afield.augment.weights import dirichlet
+
+DEPTH = 3
+
+
+@dataclass(frozen=True)
+class MixtureDraws(PerImage):
+    """A mixture for each image.
+
+    Attributes:
+        share: of the image itself and of each chain, ``[B, 1 + width]``, sums to 1.
+        kind: operations of all chains, ``[B, width * 3]``; shorter chains end with identities.
+        magnitude: of these, see `Draws`.
+    """
+
+    share: Tensor
+    kind: Tensor
+    magnitude: Tensor
+
+    def chain(self, index: int) -> Draws:
+        """The operations of one chain."""
+        return Draws(self.kind, self.magnitude).steps(index * DEPTH, (index + 1) * DEPTH)
+
+
+@dataclass(frozen=True)
+class AugMix(OnBatch):
+    """Chains of one to three operations, mixed with each other and with the image in drawn shares.
+
+    Attributes:
+        severity: magnitudes are drawn from the first so many of 10 bins.
+        width: chains.
+        alpha: of the Dirichlet and Beta distributions that the shares are drawn from.
+
+    References:
+        Hendrycks et al., "AugMix", ICLR 2020, algorithm 1, without the consistency loss; ranges, bilinear
+        interpolation and all thirteen operations as in torchvision.
+    """
+
+    severity: int = 3
+    width: int = 3
+    alpha: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.severity <= 10 or self.width < 1 or self.alpha <= 0:
+            raise ValueError(f"AugMix needs severity 1 to 10, width >= 1 and alpha > 0, got {self}")
+
+    def sample(self, images: Tensor, generator: Generator) -> MixtureDraws:
+        """Draw shares and chains for each image."""
+        count, (height, width) = len(images), images.shape[2:]
+        kinds = choose(WIDE_KINDS[1:], (count, self.width, DEPTH), generator)
+        depth = torch.randint(1, DEPTH + 1, (count, self.width, 1), generator=generator)
+        kinds = torch.where(torch.arange(DEPTH) < depth, kinds, kind("identity")).flatten(1)
+        level = torch.randint(self.severity, kinds.shape, generator=generator)
+        reach = (width / 3.0, height / 3.0)
+        space = magnitudes(10, shear=0.3, translate=reach, rotate=30.0, factor=0.9, bits=(4, 4))
+        draws = draws_of(kinds, level, space, generator)
+        of_image = dirichlet([self.alpha, self.alpha], count, generator)
+        of_chains = dirichlet([self.alpha] * self.width, count, generator) * of_image[:, 1:]
+        return MixtureDraws(torch.cat([of_image[:, :1], of_chains], dim=1), draws.kind, draws.magnitude)
+
+    def apply(self, images: Tensor, params: MixtureDraws) -> Tensor:
+        """The mixture, in the dtype of the images; uint8 is cut to whole numbers."""
+        share = params.share.to(images.device)[..., None, None, None]
+        mixed = share[:, 0] * images
+        for index in range(self.width):
+            mixed += share[:, 1 + index] * apply_draws(images, params.chain(index), "bilinear")
+        return mixed.clamp_(0, 255 if images.dtype == torch.uint8 else 1).to(images.dtype)
+
+
+AUGMENTATIONS.add(
+    "augmix",
+    AugMix,
+    summary="A mixture of the image and three chains of operations on it.",
+    reference="Hendrycks et al., AugMix, ICLR 2020.",
+)

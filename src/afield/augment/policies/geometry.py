@@ -1,0 +1,91 @@
+"""Shear, translation and rotation of uint8 batches, as torchvision's automatic augmentations have them.
+
+Each takes a magnitude for each image to the matrix that says where an output pixel comes from; `warp` applies the
+matrices of a whole batch at once. What lies outside the image is black. The arithmetic is that of torchvision's
+``functional.affine`` and ``rotate``, in its order, so that the pixels are the same to the bit.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+Interpolation = Literal["nearest", "bilinear"]
+Matrix = list[float]
+"""Two rows of three, in pixels from the image's center: output coordinates ``(x, y, 1)`` -> input coordinates."""
+
+
+def shear_x(magnitude: float, height: int, width: int) -> Matrix:
+    """Rows slide by ``magnitude`` pixels a pixel of height, the top row stays."""
+    degrees = math.degrees(math.atan(magnitude))
+    return inverse_matrix(shear=(degrees, 0.0), center=(-width * 0.5, -height * 0.5))
+
+
+def shear_y(magnitude: float, height: int, width: int) -> Matrix:
+    """Columns slide by ``magnitude`` pixels a pixel of width, the left column stays."""
+    degrees = math.degrees(math.atan(magnitude))
+    return inverse_matrix(shear=(0.0, degrees), center=(-width * 0.5, -height * 0.5))
+
+
+def translate_x(magnitude: float, height: int, width: int) -> Matrix:
+    """To the right by the whole pixels of ``magnitude``."""
+    return inverse_matrix(shift=(float(int(magnitude)), 0.0))
+
+
+def translate_y(magnitude: float, height: int, width: int) -> Matrix:
+    """Downwards by the whole pixels of ``magnitude``."""
+    return inverse_matrix(shift=(0.0, float(int(magnitude))))
+
+
+def rotate(magnitude: float, height: int, width: int) -> Matrix:
+    """About the center by ``magnitude`` degrees, counter-clockwise."""
+    return inverse_matrix(angle=-(magnitude % 360))
+
+
+GEOMETRY: Mapping[str, Callable[[float, int, int], Matrix]] = {
+    "shear_x": shear_x,
+    "shear_y": shear_y,
+    "translate_x": translate_x,
+    "translate_y": translate_y,
+    "rotate": rotate,
+}
+
+
+def inverse_matrix(
+    angle: float = 0.0,
+    shift: tuple[float, float] = (0.0, 0.0),
+    shear: tuple[float, float] = (0.0, 0.0),
+    center: tuple[float, float] = (0.0, 0.0),
+) -> Matrix:
+    """The inverse of: shear and rotate about `center`, then shift. Angles in degrees, lengths in pixels."""
+    turn, shear_of_x, shear_of_y = math.radians(angle), math.radians(shear[0]), math.radians(shear[1])
+    a = math.cos(turn - shear_of_y) / math.cos(shear_of_y)
+    b = -(a * math.tan(shear_of_x) + math.sin(turn))
+    c = math.sin(turn - shear_of_y) / math.cos(shear_of_y)
+    d = math.cos(turn) - c * math.tan(shear_of_x)
+    x, y = center[0] + shift[0], center[1] + shift[1]
+    return [d, -b, center[0] - d * x - -b * y, -c, a, center[1] - -c * x - a * y]
+
+
+def warp(images: Tensor, matrices: Tensor, interpolation: Interpolation = "nearest") -> Tensor:
+    """Each image through its own matrix.
+
+    Args:
+        images: uint8 ``[B, 3, H, W]``.
+        matrices: ``[B, 6]``, see `Matrix`.
+        interpolation: ``"nearest"`` or ``"bilinear"``.
+    """
+    height, width = images.shape[2:]
+    size = torch.tensor([[0.5 * width], [0.5 * height]], device=images.device)
+    theta = matrices.to(images.device, torch.float32).view(-1, 2, 3) / size
+    columns = torch.linspace((1.0 - width) * 0.5, (width - 1.0) * 0.5, width, device=images.device)
+    rows = torch.linspace((1.0 - height) * 0.5, (height - 1.0) * 0.5, height, device=images.device)
+    by_column, by_row = theta[:, :, 0, None, None] * columns, theta[:, :, 1, None, None] * rows[:, None]
+    grid = (by_column + by_row).add_(theta[:, :, 2, None, None]).permute(0, 2, 3, 1)
+    found = F.grid_sample(images.float(), grid, mode=interpolation, padding_mode="zeros", align_corners=False)
+    return (found.round_() if interpolation == "bilinear" else found).to(torch.uint8)

@@ -1,0 +1,125 @@
+"""Operations on uint8 batches, each with a magnitude for each image, and draws of them applied to a whole batch.
+
+| operation | magnitude |
+|---|---|
+| ``identity``, ``autocontrast``, ``equalize``, ``invert`` | none, 0 |
+| ``shear_x``, ``shear_y`` | pixels a pixel |
+| ``translate_x``, ``translate_y`` | pixels, of which the whole ones count |
+| ``rotate`` | degrees |
+| ``brightness``, ``color``, ``contrast``, ``sharpness`` | the factor less 1, from -1 |
+| ``posterize`` | bits that stay, 0 to 8 |
+| ``solarize`` | share of white, 0 to 1 |
+| ``hue`` | turns of the color circle, -0.5 to 0.5 |
+
+All of them are those of ``torchvision.transforms.v2.functional`` on uint8, to the bit.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from afield.augment.color.operations import COLOR
+from afield.augment.params import Draws
+from afield.augment.policies.geometry import GEOMETRY, Interpolation, warp
+from afield.errors import unknown_name
+
+NAMES = ("identity", *GEOMETRY, *COLOR)
+"""Every operation; its place here is its `Draws.kind`."""
+
+GROUP = torch.tensor([1 if name in GEOMETRY else place for place, name in enumerate(NAMES)])
+"""What is processed together, by place: each operation on colors by itself, all of geometry at once."""
+
+CHUNK = 1 << 20
+"""Values of images that an operation takes at once: few enough for the cache, enough for threads not to wait for the
+interpreter after each."""
+
+
+def kind(name: str) -> int:
+    """The place of an operation in `NAMES`."""
+    if name not in NAMES:
+        unknown_name("operation", name, NAMES)
+    return NAMES.index(name)
+
+
+def describe(draws: Draws, image: int) -> str:
+    """What an image drew, to show: ``"rotate 27, equalize"``."""
+    steps = zip(draws.kind[image].tolist(), draws.magnitude[image].tolist(), strict=True)
+    named = [NAMES[place] + (f" {magnitude:.3g}" if magnitude else "") for place, magnitude in steps if place]
+    return ", ".join(named) or "identity"
+
+
+def operate(name: str, images: Tensor, magnitude: Tensor | float) -> Tensor:
+    """One operation on a uint8 batch ``[B, 3, H, W]``, with a magnitude for each image ``[B]``, or one for all."""
+    magnitudes = torch.as_tensor(magnitude, dtype=torch.float64).expand(len(images))
+    kinds = torch.full((len(images), 1), kind(name))
+    return apply_draws(images, Draws(kinds, magnitudes[:, None]))
+
+
+def apply_draws(images: Tensor, draws: Draws, interpolation: Interpolation = "nearest") -> Tensor:
+    """What each image drew, step by step; images that drew the same operation are processed together.
+
+    Args:
+        images: uint8 ``[B, 3, H, W]``; or float in [0, 1], which is rounded to ``k / 255`` (nothing is lost on
+            decoded images) except where an image drew nothing but the identity, which leaves it as it is.
+        draws: B rows.
+        interpolation: of shear, translation and rotation.
+
+    Returns:
+        A new batch of the same dtype and memory format.
+
+    Raises:
+        ValueError: images of another shape or dtype, or another number of draws.
+    """
+    if images.ndim != 4 or images.shape[1] != 3 or not (images.is_floating_point() or images.dtype == torch.uint8):
+        raise ValueError(f"images must be uint8 or float [B, 3, H, W], got {images.dtype} {list(images.shape)}")
+    if len(draws) != len(images):
+        raise ValueError(f"{len(images)} images need as many draws, got {len(draws)}")
+    if not draws.kind.numel():
+        return images.clone()
+    if not images.is_floating_point():
+        return _apply_steps(images, draws, interpolation)
+    whole = images.mul(255).round_().clamp_(0, 255).to(torch.uint8)
+    found = _apply_steps(whole, draws, interpolation).to(images.dtype).div_(255)
+    changed = draws.kind.any(dim=1).to(images.device)
+    return torch.where(changed[:, None, None, None], found, images)
+
+
+def _apply_steps(images: Tensor, draws: Draws, interpolation: Interpolation) -> Tensor:
+    """uint8 images after all their steps."""
+    stepped, together = images.clone(memory_format=torch.contiguous_format), max(1, CHUNK // images[:1].numel())
+    grouped, found = torch.empty_like(stepped), torch.empty_like(images)
+    for kinds, magnitudes in zip(draws.kind.T, draws.magnitude.T, strict=True):
+        parts = _alike(kinds, together)
+        done = [
+            _operate_alike(
+                stepped.index_select(0, rows.to(images.device)),
+                kinds.index_select(0, rows).tolist(),
+                magnitudes.index_select(0, rows),
+                interpolation,
+            )
+            for rows in parts
+        ]
+        torch.cat(done, out=grouped)
+        torch.index_select(grouped, 0, torch.cat(parts).argsort().to(images.device), out=stepped)
+    for channel, place in zip(stepped.unbind(1), found.unbind(1), strict=True):  # twice as fast as all at once
+        place.copy_(channel)
+    return found
+
+
+def _alike(kinds: Tensor, together: int) -> list[Tensor]:
+    """Rows of operations of one group, at most so many together; all rows in the end."""
+    groups = GROUP.take(kinds)
+    sizes = [size for size in torch.bincount(groups).tolist() if size]
+    return [part for rows in groups.argsort().split(sizes) for part in rows.split(together)]
+
+
+def _operate_alike(images: Tensor, kinds: list[int], magnitudes: Tensor, interpolation: Interpolation) -> Tensor:
+    """Images of one group, each with its operation."""
+    name, (height, width) = NAMES[kinds[0]], images.shape[2:]
+    if name in COLOR:
+        return COLOR[name](images, magnitudes)
+    if name == "identity":
+        return images
+    pairs = zip(kinds, magnitudes.tolist(), strict=True)
+    return warp(images, torch.tensor([GEOMETRY[NAMES[k]](m, height, width) for k, m in pairs]), interpolation)

@@ -1,0 +1,59 @@
+"""TrivialAugment: one operation an image, at any magnitude."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Generator, Tensor
+
+from afield.augment.base import OnBatch
+from afield.augment.params import Draws
+from afield.augment.policies.magnitudes import WIDE_KINDS, choose, draws_of, magnitudes
+from afield.augment.policies.operations import apply_draws
+from afield.augment.registry import AUGMENTATIONS
+
+
+@dataclass(frozen=True)
+class TrivialAugmentWide(OnBatch):
+    """One of fourteen operations, at a magnitude drawn from all bins of the wide space: nothing to tune.
+
+    Attributes:
+        bins: magnitudes of each operation.
+
+    Example:
+        >>> import torch
+        >>> from afield.augment import TrivialAugmentWide, describe
+        >>> images = torch.randint(256, (2, 3, 32, 32), dtype=torch.uint8)
+        >>> augment = TrivialAugmentWide()
+        >>> params = augment.sample(images, torch.Generator().manual_seed(0))
+        >>> describe(params, 1)
+        'translate_x 14.9'
+        >>> augment.apply(images, params).shape
+        torch.Size([2, 3, 32, 32])
+
+    References:
+        Müller and Hutter, "TrivialAugment", ICCV 2021, table 1, the wide space.
+    """
+
+    bins: int = 31
+    takes_bytes = True
+
+    def sample(self, images: Tensor, generator: Generator) -> Draws:
+        """Draw one operation for each image."""
+        kinds = choose(WIDE_KINDS, (len(images), 1), generator)
+        level = torch.randint(self.bins, kinds.shape, generator=generator)
+        space = magnitudes(self.bins, shear=0.99, translate=(32.0, 32.0), rotate=135.0, factor=0.99, bits=(8, 6))
+        return draws_of(kinds, level, space, generator)
+
+    def apply(self, images: Tensor, params: Draws) -> Tensor:
+        """See `afield.augment.policies.operations.apply_draws`."""
+        return apply_draws(images, params)
+
+
+AUGMENTATIONS.add(
+    "trivialaugment",
+    TrivialAugmentWide,
+    summary="One of fourteen operations, at any magnitude of the wide space.",
+    reference="Müller and Hutter, TrivialAugment, ICCV 2021.",
+)

@@ -1,0 +1,1 @@
+"""Spatial transformations of batches."""

@@ -1,0 +1,113 @@
+"""Affine transformations: bounded parameters to matrices, images through them, and what a matrix does in known terms.
+
+A matrix ``theta`` ``[B, 2, 3]`` says where each output pixel comes from, as in `torch.nn.functional.affine_grid`: both
+axes run from -1 to 1, x to the right and y downwards. It is composed as rotation, shear and scale, then translation;
+`decompose` is the way back.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, fields
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from afield.augment.params import PerImage
+
+Padding = Literal["reflection", "zeros"]
+
+PARAMETERS = ("rotation", "scale_x", "scale_y", "shear", "translate_x", "translate_y")
+"""The six numbers of a bounded transformation, in the order of their axis P."""
+
+
+@dataclass(frozen=True)
+class AffineBounds:
+    """How far a bounded transformation goes, either way. All mirror images are out of reach.
+
+    Attributes:
+        rotation: degrees.
+        scale: the largest factor of width and of height; the smallest is its inverse.
+        shear: pixels a pixel.
+        translation: share of the image's side.
+    """
+
+    rotation: float = 30.0
+    scale: float = 1.4
+    shear: float = 0.3
+    translation: float = 0.25
+
+    def __post_init__(self) -> None:
+        for name, low, high in (("rotation", 0, 180), ("scale", 1, 10), ("shear", 0, 10), ("translation", 0, 1)):
+            if not low <= getattr(self, name) <= high:
+                raise ValueError(f"the bound of {name} must lie between {low} and {high}, got {getattr(self, name)!r}")
+
+    def limits(self) -> Tensor:
+        """Of each parameter, ``[P]``: radians, logarithms, pixels a pixel, and lengths of which a side has 2."""
+        scale, translation = math.log(self.scale), 2 * self.translation
+        return torch.tensor([math.radians(self.rotation), scale, scale, self.shear, translation, translation])
+
+
+def compose(parameters: Tensor) -> Tensor:
+    """Parameters ``[B, P]``, in the units of `AffineBounds.limits`, -> matrices ``[B, 2, 3]``; 0 is the identity."""
+    angle, log_x, log_y, shear, x, y = parameters.unbind(1)
+    cos, sin, width, height = angle.cos(), angle.sin(), log_x.exp(), log_y.exp()
+    upper = torch.stack([cos * width, (cos * shear - sin) * height, x], dim=1)
+    lower = torch.stack([sin * width, (sin * shear + cos) * height, y], dim=1)
+    return torch.stack([upper, lower], dim=1)
+
+
+@dataclass(frozen=True)
+class Decomposition(PerImage):
+    """What the picture went through, each ``[B]``.
+
+    Attributes:
+        rotation: degrees, counter-clockwise.
+        scale_x: factor by which it then grew in width; below 1 it shrank.
+        scale_y: likewise in height; negative where it is a mirror image.
+        shear: pixels that the sampling slid in a row, a pixel of height.
+        shift_x: pixels that its center moved to the right.
+        shift_y: pixels that its center moved down.
+    """
+
+    rotation: Tensor
+    scale_x: Tensor
+    scale_y: Tensor
+    shear: Tensor
+    shift_x: Tensor
+    shift_y: Tensor
+
+    def describe(self, image: int) -> str:
+        """One image's, to show: ``"12°, 1.10 x 0.93, shear 0.05, shift 2.0, -1.5 px"``."""
+        values = {field.name: float(getattr(self, field.name)[image]) for field in fields(self)}
+        # Adding zero takes the sign off a rounded -0.
+        turn, x, y = (round(values[name], 1) + 0.0 for name in ("rotation", "shift_x", "shift_y"))
+        size = f"{values['scale_x']:.2f} x {values['scale_y']:.2f}"
+        return f"{turn:.0f}°, {size}, shear {round(values['shear'], 2) + 0.0:.2f}, shift {x:.1f}, {y:.1f} px"
+
+
+def decompose(theta: Tensor, height: int, width: int) -> Decomposition:
+    """The parameters that compose to ``theta`` ``[B, 2, 3]``, for pictures of this many pixels."""
+    (a, b, x), (c, d, y) = theta[:, 0].unbind(1), theta[:, 1].unbind(1)
+    angle, length, determinant = torch.atan2(c, a), torch.hypot(a, c), a * d - b * c
+    return Decomposition(
+        rotation=angle.rad2deg(),
+        scale_x=1 / length,
+        scale_y=length / determinant,
+        shear=(a * b + c * d) / determinant,
+        shift_x=(b * y - d * x) / determinant * width / 2,
+        shift_y=(c * x - a * y) / determinant * height / 2,
+    )
+
+
+def warp_affine(images: Tensor, theta: Tensor, padding: Padding = "reflection") -> Tensor:
+    """Float images ``[B, 3, H, W]`` through ``theta`` ``[B, 2, 3]``, bilinear; the gradient reaches both."""
+    grid = F.affine_grid(theta, list(images.shape), align_corners=False)
+    return F.grid_sample(images, grid, mode="bilinear", padding_mode=padding, align_corners=False)
+
+
+def identity_distance(theta: Tensor) -> Tensor:
+    """The Frobenius norm of ``theta - I``, ``[B]``."""
+    return (theta - torch.eye(2, 3, dtype=theta.dtype, device=theta.device)).flatten(1).norm(dim=1)

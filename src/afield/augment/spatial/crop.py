@@ -1,0 +1,125 @@
+"""Random resized crop with a flip on uint8 batches, and the way from there to what a network takes."""
+
+from __future__ import annotations
+
+import math
+import platform
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Generator, Tensor
+
+from afield.augment.base import OnBatch
+from afield.augment.boxes import Boxes
+from afield.augment.registry import AUGMENTATIONS
+
+TRIES = 10
+CHUNK = 1 << 18
+"""Values of images that are normalized at once, so that they stay in the cache."""
+BYTES_AS_BYTES = torch.backends.cpu.get_cpu_capability() in ("AVX2", "AVX512") or platform.machine() in (
+    "aarch64",
+    "arm64",
+)
+"""Whether this CPU has PyTorch's fast kernel that resizes bytes; elsewhere they go through float32."""
+
+
+@dataclass(frozen=True)
+class CropBoxes(Boxes):
+    """The part of each image that is shown, and whether it is mirrored, ``[B]``."""
+
+    flip: Tensor
+
+
+@dataclass(frozen=True)
+class RandomResizedCrop(OnBatch):
+    """A part of each image, of a drawn area and shape, resized with antialiasing; mirrored half of the time.
+
+    Boxes are drawn as torchvision's ``RandomResizedCrop`` draws them, and pixels are those of its
+    ``resized_crop`` and ``horizontal_flip``, to the bit.
+
+    Attributes:
+        size: height and width to resize to; None keeps those of the images.
+        scale: range of the area, as a share of the image's.
+        ratio: range of width over height, drawn in the logarithm.
+        flip: probability of a mirror image.
+
+    References:
+        Szegedy et al., "Going Deeper with Convolutions", CVPR 2015.
+    """
+
+    size: tuple[int, int] | None = None
+    scale: tuple[float, float] = (0.08, 1.0)
+    ratio: tuple[float, float] = (3 / 4, 4 / 3)
+    flip: float = 0.5
+    takes_bytes = True
+
+    def sample(self, images: Tensor, generator: Generator) -> CropBoxes:
+        """Draw a box for each image: the first of ten that fits, else the largest in the middle."""
+        count, (height, width) = len(images), images.shape[2:]
+        area = torch.rand(count, TRIES, generator=generator) * (self.scale[1] - self.scale[0]) + self.scale[0]
+        low, high = math.log(self.ratio[0]), math.log(self.ratio[1])
+        aspect = (torch.rand(count, TRIES, generator=generator) * (high - low) + low).exp()
+        wide = (area * height * width * aspect).sqrt().round().long()
+        tall = (area * height * width / aspect).sqrt().round().long()
+        fits = (wide > 0) & (wide <= width) & (tall > 0) & (tall <= height)
+        first, any_fits = fits.int().argmax(dim=1, keepdim=True), fits.any(dim=1)
+        middle = min(max(width / height, self.ratio[0]), self.ratio[1])
+        wide = wide.gather(1, first).squeeze(1).where(any_fits, min(width, round(height * middle)))
+        tall = tall.gather(1, first).squeeze(1).where(any_fits, min(height, round(width / middle)))
+        spot = torch.rand(2, count, generator=generator).where(any_fits, 0.5)
+        top = (spot[0] * (height - tall + 1)).long()
+        left = (spot[1] * (width - wide + 1)).long()
+        mirrored = torch.rand(count, generator=generator) < self.flip
+        return CropBoxes(top, top + tall, left, left + wide, mirrored)
+
+    def apply(self, images: Tensor, params: CropBoxes) -> Tensor:
+        """The crops, ``[B, 3, *size]``, in the dtype and memory format of the images."""
+        size = self.size or tuple(images.shape[2:])
+        like = (
+            torch.channels_last if images.is_contiguous(memory_format=torch.channels_last) else torch.contiguous_format
+        )
+        found = torch.empty((len(images), 3, *size), dtype=images.dtype, device=images.device, memory_format=like)
+        edges = (params.top, params.bottom, params.left, params.right, params.flip)
+        for row, (top, bottom, left, right, flip) in enumerate(zip(*(edge.tolist() for edge in edges), strict=True)):
+            crop = images[row : row + 1, :, top:bottom, left:right]
+            resized = resize(crop, size)[0]
+            found[row] = resized.flip(-1) if flip else resized
+        return found
+
+
+def resize(images: Tensor, size: tuple[int, ...]) -> Tensor:
+    """Bilinear with antialiasing, in the images' dtype; bytes as bytes where torchvision resizes them so."""
+    if images.is_floating_point() or (BYTES_AS_BYTES and images.device.type == "cpu"):
+        return F.interpolate(images, size, mode="bilinear", antialias=True, align_corners=False)
+    found = F.interpolate(images.float(), size, mode="bilinear", antialias=True, align_corners=False)
+    return found.round_().clamp_(0, 255).to(torch.uint8)
+
+
+def normalize(images: Tensor, mean: Sequence[float], std: Sequence[float]) -> Tensor:
+    """uint8 ``[B, 3, H, W]`` -> float32 ``(images / 255 - mean) / std``, in the same memory format.
+
+    A few images at a time, which stay in the cache; in channels-last memory, rows of ``3 W`` values at once.
+    """
+    scale = torch.tensor(std, device=images.device).mul_(255).reciprocal_()
+    shift = torch.tensor(mean, device=images.device).mul_(scale).mul_(255)
+    found = torch.empty_like(images, dtype=torch.float32)
+    if images.is_contiguous(memory_format=torch.channels_last):
+        planes, there = (batch.permute(0, 2, 3, 1).flatten(2) for batch in (images, found))
+        scale, shift = scale.repeat(images.shape[3]), shift.repeat(images.shape[3])
+    else:
+        planes, there = images, found
+        scale, shift = scale[:, None, None], shift[:, None, None]
+    together = max(1, CHUNK // images[:1].numel())
+    for plane, out in zip(planes.split(together), there.split(together), strict=True):
+        out.copy_(plane).mul_(scale).sub_(shift)
+    return found
+
+
+AUGMENTATIONS.add(
+    "resized_crop",
+    RandomResizedCrop,
+    summary="Crop of 8 to 100 % of the area, resized with antialiasing; mirrored half of the time; on bytes.",
+    reference="Szegedy et al., Going Deeper with Convolutions, CVPR 2015.",
+)

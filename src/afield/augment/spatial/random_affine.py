@@ -1,0 +1,56 @@
+"""A random affine transformation of each image: what a learned one has to beat."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import torch
+from torch import Generator, Tensor
+
+from afield.augment.base import OnBatch
+from afield.augment.registry import AUGMENTATIONS
+from afield.augment.spatial.affine import AffineBounds, Padding, compose
+from afield.augment.spatial.affine_params import AffineParams, apply_affine
+
+
+@dataclass(frozen=True)
+class RandomAffine(OnBatch):
+    """Rotation, scale, shear and translation, each uniform within its bound, on a share of the images.
+
+    Attributes:
+        bounds: how far; scales are uniform in the logarithm.
+        probability: of transforming an image.
+        padding: what lies outside the image: its reflection, or zeros.
+
+    Example:
+        >>> import torch
+        >>> from afield.augment import RandomAffine
+        >>> images = torch.rand(2, 3, 32, 32)
+        >>> augment = RandomAffine()
+        >>> params = augment.sample(images, torch.Generator().manual_seed(0))
+        >>> augment.apply(images, params).shape
+        torch.Size([2, 3, 32, 32])
+    """
+
+    bounds: AffineBounds = field(default_factory=lambda: AffineBounds(15.0, 1.2, 0.0, 0.2))
+    probability: float = 1.0
+    padding: Padding = "reflection"
+
+    def sample(self, images: Tensor, generator: Generator) -> AffineParams:
+        """Draw a transformation for each image."""
+        count = len(images)
+        drawn = 2 * torch.rand(count, 6, generator=generator) - 1
+        applied = torch.rand(count, generator=generator) < self.probability
+        return AffineParams(compose(drawn * self.bounds.limits()), applied)
+
+    def apply(self, images: Tensor, params: AffineParams) -> Tensor:
+        """See `afield.augment.spatial.affine_params.apply_affine`."""
+        return apply_affine(images, params, self.padding)
+
+
+AUGMENTATIONS.add(
+    "random_affine",
+    RandomAffine,
+    summary="Up to 15 degrees, a factor of 1.2 and a shift by 20 % of the side.",
+    reference="Simard et al., Best Practices for Convolutional Neural Networks, ICDAR 2003.",
+)

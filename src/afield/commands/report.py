@@ -1,0 +1,60 @@
+"""``afield report`` and ``afield list``: what there is to read."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+
+
+@dataclass(frozen=True)
+class Report:
+    """Make the HTML page of a comparison again.
+
+    Attributes:
+        run_folder: what `afield compare` wrote.
+    """
+
+    run_folder: Annotated[Path, tyro.conf.Positional]
+
+    def run(self) -> Path:
+        """The path of ``report.html``."""
+        from afield.reporting import render
+
+        return render(Path(self.run_folder))
+
+
+@dataclass(frozen=True)
+class List:
+    """List what there is by name, with a summary and a reference.
+
+    Attributes:
+        kind: what to list; everything unless given.
+    """
+
+    kind: Annotated[
+        Literal[
+            "all",
+            "recipes",
+            "algorithms",
+            "averagings",
+            "losses",
+            "heads",
+            "augmentations",
+            "augmentors",
+            "backbones",
+            "datasets",
+            "presets",
+            "selections",
+        ],
+        tyro.conf.Positional,
+    ] = "all"
+
+    def run(self) -> dict[str, list[tuple[str, str, str]]]:
+        """Kind -> (name, summary, reference) of each entry."""
+        from afield.catalog import REGISTRIES
+
+        chosen = REGISTRIES if self.kind == "all" else {self.kind: REGISTRIES[self.kind]}
+        return {kind: [(e.name, e.summary, e.reference) for e in registry] for kind, registry in chosen.items()}

@@ -1,0 +1,1 @@
+"""Comparisons: every recipe with every seed, leaving out one domain at a time."""

@@ -1,0 +1,141 @@
+"""What the report shows beside the table: confusion and wrong-class probabilities; sample images and worst errors."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+from scipy.special import softmax
+
+from afield.data import ImageSet, parts_of
+from afield.evaluation import confusion, non_target_probabilities
+from afield.records import seed_for
+from afield.runs.run import PREDICTIONS, Run
+from afield.training import checkpoint
+
+SAMPLES, ERRORS, THUMBNAIL = 8, 8, 96
+
+
+Found = Sequence[tuple[Run, NDArray[np.float32], NDArray[np.int64]]]
+"""Runs, their logits ``[N, K]`` on the part they leave out, and the indices ``[N]`` of its images."""
+
+
+def read_predictions(runs: Sequence[Run], runs_folder: Path, rule: str) -> Found:
+    """What each run predicted for the one part it left out.
+
+    Of the last epoch under the rule ``last``, else of the epoch of best training-domain validation: these two
+    are kept with every run.
+    """
+    return [
+        (run, *_predictions(runs_folder / run.hash, run.held_out[0], _epoch(rule)))
+        for run in runs
+        if len(run.held_out) == 1
+    ]
+
+
+def analyze(data: ImageSet, found: Found, rule: str) -> dict[str, Any]:
+    """Confusion by recipe and part, and wrong-class probabilities by recipe and class, as JSON can hold them."""
+    recipes = list(dict.fromkeys(run.recipe.name for run, _, _ in found))
+    parts = parts_of(data)
+    return {
+        "classes": list(data.class_names),
+        "epoch": _epoch(rule),
+        "recipes": {
+            recipe: {
+                "confusion": {
+                    part: np.sum(
+                        [
+                            confusion(logits, data.labels[indices])
+                            for run, logits, indices in found
+                            if run.recipe.name == recipe and run.held_out == (part,)
+                        ],
+                        axis=0,
+                    ).tolist()
+                    for part in parts
+                },
+                "non_target": _non_target(
+                    data, [(logits, indices) for run, logits, indices in found if run.recipe.name == recipe]
+                ),
+            }
+            for recipe in recipes
+        },
+    }
+
+
+def gallery(data: ImageSet, found: Found) -> dict[str, Any]:
+    """Images of each part, and those that all recipes together get most wrong; as data URLs."""
+    parts = parts_of(data)
+    return {
+        "samples": {part: _samples(data, part, found) for part in parts},
+        "errors": {part: _worst(data, part, found) for part in parts},
+    }
+
+
+def _epoch(rule: str) -> str:
+    return "last" if rule == "last" else "best"
+
+
+def _predictions(folder: Path, part: str, epoch: str) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    tensors, _ = checkpoint.load(folder / PREDICTIONS)
+    return tensors[f"{epoch}/test/{part}"].numpy(), tensors[f"indices/test/{part}"].numpy()
+
+
+def _non_target(data: ImageSet, found: Sequence[tuple[NDArray, NDArray]]) -> dict[str, list[float | None]]:
+    """For each class the mean probability of every other class over all its unseen images; None at itself."""
+    logits = np.concatenate([logits for logits, _ in found])
+    labels = data.labels[np.concatenate([indices for _, indices in found])]
+    return {
+        data.class_names[label]: [
+            None if np.isnan(p) else round(float(p), 6) for p in non_target_probabilities(logits, labels, int(label))
+        ]
+        for label in np.unique(labels)
+    }
+
+
+def _samples(data: ImageSet, part: str, found: Found) -> list[dict[str, Any]]:
+    indices = next(indices for run, _, indices in found if run.held_out == (part,))
+    rng = np.random.default_rng(seed_for("samples", part))
+    return [
+        {"image": thumbnail(data.images[i]), "class": data.class_names[data.labels[i]]}
+        for i in rng.choice(indices, min(SAMPLES, len(indices)), replace=False)
+    ]
+
+
+def _worst(data: ImageSet, part: str, found: Found) -> list[dict[str, Any]]:
+    """The images to which all runs together give the least probability of the right class."""
+    inside = [(logits, indices) for run, logits, indices in found if run.held_out == (part,)]
+    total, count = np.zeros((len(data), len(data.class_names))), np.zeros(len(data))
+    for logits, indices in inside:
+        total[indices] += softmax(logits.astype(np.float64), axis=1)
+        count[indices] += 1
+    seen = np.flatnonzero(count)
+    mean = total[seen] / count[seen, None]
+    wrong = mean.argmax(axis=1) != data.labels[seen]
+    right = mean[np.arange(len(seen)), data.labels[seen]]
+    order = [i for i in np.argsort(right, kind="stable") if wrong[i]][:ERRORS]
+    return [
+        {
+            "image": thumbnail(data.images[seen[i]]),
+            "path": data.paths[seen[i]],
+            "class": data.class_names[data.labels[seen[i]]],
+            "predicted": data.class_names[int(mean[i].argmax())],
+            "probability": round(float(mean[i].max()), 4),
+        }
+        for i in order
+    ]
+
+
+def thumbnail(image: NDArray[np.uint8]) -> str:
+    """An image ``[H, W, 3]`` as a data URL of at most 96 pixels: PNG if it is tiny, else JPEG."""
+    picture, buffer = Image.fromarray(np.asarray(image)), io.BytesIO()
+    tiny = max(picture.size) <= 32
+    picture.thumbnail((THUMBNAIL, THUMBNAIL))
+    picture.save(buffer, "PNG" if tiny else "JPEG", **({} if tiny else {"quality": 80}))
+    kind = "png" if tiny else "jpeg"
+    return f"data:image/{kind};base64,{base64.b64encode(buffer.getvalue()).decode()}"

@@ -1,0 +1,108 @@
+"""Compare recipes on places never seen: the whole grid, resumable, and what is written of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning_fabric import Fabric
+
+from afield.classifier import Classifier
+from afield.comparison.analysis import analyze, gallery, read_predictions
+from afield.comparison.grid import Comparison, Share
+from afield.comparison.summary import select, summarize
+from afield.data import make_fold, parts_of
+from afield.errors import InputError, first_line
+from afield.launch.local import Launch, run_free
+from afield.models import build_backbone
+from afield.records import write_json, write_jsonl
+from afield.reporting import render
+from afield.runs.augmentation import check_augmentation
+from afield.runs.build import build_algorithm, build_objective, check_algorithm, check_targets
+from afield.runs.callback import Callback
+from afield.runs.features import frozen_features
+from afield.runs.run import Run
+
+RECORDS, SUMMARY, ANALYSIS, GALLERY = "records.jsonl", "summary.json", "analysis.json", "gallery.json"
+
+
+def check(runs: Sequence[Run]) -> None:
+    """Build everything once, look at one blank image and draw each split, so that a mistake shows before any training.
+
+    Args:
+        runs: of one setup.
+
+    Raises:
+        InputError: a backbone, weights, head, loss, augmentation or algorithm that cannot be built or do not go
+            together, images of a size that the backbone does not take, too few domains, or splits that cannot be drawn.
+    """
+    setup = runs[0].setup
+    backbone, features = build_backbone(setup.backbone)
+    size = setup.data.images.shape[1:3]
+    try:
+        with torch.no_grad():
+            backbone.eval()(torch.zeros(1, 3, *size))
+    except (AssertionError, RuntimeError, ValueError) as error:
+        what = f"backbone {setup.backbone.name} does not take images of {size[0]} x {size[1]}"
+        raise InputError(f"{what}: {first_line(error)}") from None
+    mean, std = setup.backbone.normalization
+    for recipe in {run.recipe.name: run.recipe for run in runs}.values():
+        objective = build_objective(recipe, features, len(setup.data.class_names))
+        check_targets(recipe, objective, check_augmentation(setup, recipe))
+        domains = min(run.num_domains for run in runs)
+        check_algorithm(setup, recipe, domains)
+        dropout = recipe.training(setup.training).dropout
+        classifier = Classifier(backbone, objective, mean=mean, std=std, dropout=dropout)
+        build_algorithm(recipe, classifier, [1] * domains, seed=0)
+    for part in parts_of(setup.data):
+        make_fold(setup.data, (part,), setup.validation, seed=0)
+
+
+def help_comparison(
+    comparison: Comparison, share: Share, *, out: Path, fabric: Fabric, threads: int, callback: Callback
+) -> int:
+    """Execute, of a share of the runs, those that nobody else is at; another process writes the summary.
+
+    Returns how many are done now, those that were before included.
+    """
+    setup, runs = comparison.setup, share.of(comparison.runs())
+    features = frozen_features(setup, fabric, callback.features)
+    return sum(1 for _ in run_free(runs, features, out=out, fabric=fabric, threads=threads, callback=callback))
+
+
+def run_comparison(
+    comparison: Comparison, *, out: Path, fabric: Fabric, callback: Callback, launch: Launch
+) -> dict[str, Any]:
+    """Run what is not done yet of the grid, then write records, summary, analysis and report into `out`.
+
+    Finished runs are kept whatever happens to later ones. Returns the summary.
+
+    The caller holds `out` for itself (`afield.records.exclusive`). Features of a frozen backbone are extracted
+    here, once; `launch` sees to the runs.
+
+    Raises:
+        InputError: bad input, `out` not writable, or a run that diverged.
+    """
+    setup, selection, runs = comparison.setup, comparison.selection, comparison.runs()
+    check(runs)
+    features = frozen_features(setup, fabric, callback.features)
+    done: dict[str, dict[str, Any]] = {}
+    try:
+        for run, record in launch(runs, features):
+            done[run.hash] = record
+    finally:
+        records = [done[run.hash] for run in runs if run.hash in done]
+        if len(records) < len(runs):
+            write_jsonl(out / RECORDS, records)
+    selected = select(records, selection)
+    summary = summarize(selected, Path(setup.data.name).name, selection)
+    if fabric.is_global_zero:
+        write_jsonl(out / RECORDS, selected)
+        found = read_predictions(runs, out / "runs", selection)
+        write_json(out / ANALYSIS, analyze(setup.data, found, selection))
+        write_json(out / GALLERY, gallery(setup.data, found))
+        write_json(out / SUMMARY, summary)
+        render(out)
+    return summary

@@ -1,0 +1,103 @@
+"""From records to a table with intervals and a recommendation. Free of torch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from afield.evaluation import SELECTIONS, Estimate, estimate, paired_difference
+
+Record = dict[str, Any]
+
+BASELINE = "erm"
+
+
+def select(records: Sequence[Record], rule: str) -> list[Record]:
+    """The runs that leave out one part, each with ``selection`` (rule, epoch) and ``test`` of that epoch."""
+    choose = SELECTIONS[rule]
+    selected = []
+    for record in records:
+        if len(record["held_out"]) != 1:
+            continue
+        siblings = [
+            other
+            for other in records
+            if len(other["held_out"]) == 2 and (other["recipe"], other["seed"]) == (record["recipe"], record["seed"])
+        ]
+        index = choose(record, siblings)
+        test = record["epochs"][index]["test"][record["held_out"][0]]
+        selected.append({**record, "selection": {"rule": rule, "epoch": index + 1}, "test": test})
+    return selected
+
+
+def summarize(selected: Sequence[Record], data: str, rule: str, metric: str = "accuracy") -> dict[str, Any]:
+    """The summary of selected records: per recipe and unseen domain n, mean, deviation and interval over seeds.
+
+    Values are fractions. ``average`` is over the seeds' means over domains; ``vs_erm`` pairs the averages of
+    equal seeds. ``search_s``, where a recipe's augmentation was learned, is the mean over runs of the seconds that
+    this took. ``recommended`` is the recipe of best average if it is told apart from the baseline (`recommend`).
+    """
+    recipes = list(dict.fromkeys(record["recipe"] for record in selected))
+    domains = list(dict.fromkeys(record["held_out"][0] for record in selected))
+    seeds = sorted({record["seed"] for record in selected})
+    value = {(r["recipe"], r["held_out"][0], r["seed"]): r["test"][metric] for r in selected}
+    averages = {
+        recipe: [sum(value[recipe, domain, seed] for domain in domains) / len(domains) for seed in seeds]
+        for recipe in recipes
+    }
+    table = {
+        recipe: {
+            "domains": {
+                domain: estimate([value[recipe, domain, seed] for seed in seeds]).as_dict() for domain in domains
+            },
+            "average": estimate(averages[recipe]).as_dict(),
+            "vs_erm": _brief(paired_difference(averages[recipe], averages[BASELINE])) if BASELINE in averages else None,
+            **_search(selected, recipe),
+        }
+        for recipe in recipes
+    }
+    recommended, reason = recommend(averages)
+    return {
+        "data": data,
+        "selection": rule,
+        "metric": metric,
+        "seeds": seeds,
+        "recipes": table,
+        "recommended": recommended,
+        "reason": reason,
+    }
+
+
+def recommend(averages: dict[str, list[float]]) -> tuple[str | None, str]:
+    """The recipe of best mean if it is told apart from the baseline, else None; and the reason in a sentence.
+
+    Told apart: the paired interval of the difference excludes zero, at a level of 1 - 0.05 / (recipes - 1),
+    so that trying many recipes does not make one look better by chance. The baseline is `erm`, or, where `erm`
+    itself is best or was not run, the runner-up.
+    """
+    ranked = sorted(averages, key=lambda recipe: -estimate(averages[recipe]).mean)
+    best = ranked[0]
+    if len(ranked) == 1:
+        return None, f"only {best} was run, so that there is nothing to tell it apart from"
+    rival = BASELINE if BASELINE in averages and best != BASELINE else ranked[1]
+    level = 1 - 0.05 / (len(ranked) - 1)
+    difference = paired_difference(averages[best], averages[rival], level=level)
+    if difference.ci95 is None:
+        return None, "one seed gives no interval: no recipe is distinguishable; give --seeds 3 or more"
+    low, high = difference.ci95
+    span = f"{100 * difference.mean:+.1f} points [{100 * low:+.1f}, {100 * high:+.1f}]"
+    if low > 0:
+        return best, f"{best} is {span} from {rival} ({100 * level:.1f} % interval, paired over seeds)"
+    return None, f"no recipe is distinguishable: the best, {best}, is {span} from {rival}; more --seeds narrow this"
+
+
+def _search(selected: Sequence[Record], recipe: str) -> dict[str, float]:
+    """``search_s`` of a recipe, or nothing."""
+    seconds = [
+        record["learned"]["search_s"] for record in selected if record["recipe"] == recipe and "learned" in record
+    ]
+    return {"search_s": sum(seconds) / len(seconds)} if seconds else {}
+
+
+def _brief(difference: Estimate) -> dict[str, Any]:
+    return {"mean": difference.mean, "ci95": difference.ci95}

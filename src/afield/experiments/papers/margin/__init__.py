@@ -1,7 +1,0 @@
-"""Paper C: angular-margin heads on ordinary classes. CIFAR-10 and CIFAR-100, three networks, margins from 0 to 2.5."""
-
-from afield.experiments.papers.margin.page import sections
-from afield.experiments.papers.margin.plan import tasks
-from afield.experiments.papers.paper import Paper
-
-MARGIN = Paper("margin", "Angular-margin heads on ordinary classes (paper C)", tasks, sections)

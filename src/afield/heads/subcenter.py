@@ -1,0 +1,78 @@
+"""Sub-center ArcFace: several vectors a class, of which the nearest counts."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from afield.heads.angular import Gradient
+from afield.heads.arcface import ArcFaceHead
+from afield.heads.cosine import class_vectors
+from afield.heads.registry import HEADS
+from afield.target_split import TargetSplit, split_target
+
+
+class SubCenterArcFaceHead(ArcFaceHead):
+    """ArcFace on ``cos(theta_j)``, the largest cosine to the C vectors of class j: wrong labels find their own.
+
+    Args:
+        in_features: D.
+        num_classes: K, at least 2.
+        scale: see `CosineHead`.
+        margin_rad: see `ArcFaceHead`.
+        centers: C, vectors a class, at least 1; 1 is ArcFace. The paper's best is 3.
+        gradient: see `ArcFaceHead`.
+        margin_warmup: steps, see `MarginHead`.
+
+    Raises:
+        ValueError: a bad scale, margin, warm-up, gradient, number of classes or of centers.
+
+    References:
+        Deng et al., "Sub-center ArcFace", ECCV 2020, equation 2.
+    """
+
+    def __init__(
+        self,
+        in_features: int,
+        num_classes: int,
+        *,
+        scale: float | str = "auto",
+        margin_rad: float = 0.1,
+        centers: int = 3,
+        gradient: Gradient = "straight_through",
+        margin_warmup: int = 0,
+    ) -> None:
+        if centers < 1:
+            raise ValueError(f"centers must be at least 1, got {centers!r}")
+        self.centers = centers
+        super().__init__(
+            in_features,
+            num_classes,
+            scale=scale,
+            margin_rad=margin_rad,
+            gradient=gradient,
+            margin_warmup=margin_warmup,
+        )
+
+    def make_weight(self) -> nn.Parameter:
+        """The class vectors to start with, ``[K * C, D]``, those of a class side by side."""
+        return class_vectors(self.num_classes * self.centers, self.in_features)
+
+    def per_class(self, similarities: Tensor) -> Tensor:
+        """``[B, K * C]`` -> the largest of each class, ``[B, K]``."""
+        return similarities.unflatten(1, (self.num_classes, self.centers)).amax(dim=2)
+
+    def target_split(self, features: Tensor, targets: Tensor) -> TargetSplit:
+        """See `CosineHead.target_split`; composed, for the kernel knows one vector a class."""
+        return split_target(self(features, targets), self.indices(features, targets))
+
+    def extra_repr(self) -> str:
+        """Sizes, scale, margin and centers, for ``print(module)``."""
+        return f"{super().extra_repr()}, centers={self.centers}"
+
+
+HEADS.add(
+    "subcenter_arcface",
+    SubCenterArcFaceHead,
+    summary="ArcFace to the nearest of several vectors a class.",
+    reference="Deng et al., Sub-center ArcFace, ECCV 2020.",
+)

@@ -1,0 +1,1 @@
+"""Launchers: who executes the runs of a comparison, and where."""

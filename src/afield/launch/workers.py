@@ -1,0 +1,59 @@
+"""Helpers: processes that work on the same comparison, each on a run that nobody else holds."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Protocol
+
+from afield.errors import InputError
+
+PROGRAM = "from afield.launch.workers import serve; serve()"
+
+
+class Helpable(Protocol):
+    """A command whose work can be shared; it is sent to the helpers by pickle."""
+
+    def help(self) -> None:
+        """Do what nobody else is doing, then return."""
+
+
+@contextmanager
+def helpers(command: Helpable, count: int) -> Iterator[None]:
+    """So many helpers for as long as the block runs; they end with this process, however it ends."""
+    processes = [
+        subprocess.Popen([sys.executable, "-W", "ignore", "-c", PROGRAM], stdin=subprocess.PIPE) for _ in range(count)
+    ]
+    try:
+        for process in processes:
+            assert process.stdin is not None
+            process.stdin.write(pickle.dumps(command))
+            process.stdin.flush()
+        yield
+    finally:
+        for process in processes:
+            process.kill()
+            process.wait()
+
+
+def serve() -> None:
+    """What a helper runs: the command that arrives on standard input, until that is closed.
+
+    What is wrong with the input shows in the process that asked for help, which comes to the same run.
+    """
+    command: Helpable = pickle.load(sys.stdin.buffer)
+    threading.Thread(target=_end_with_the_pipe, daemon=True).start()
+    try:
+        command.help()
+    except InputError:
+        sys.exit(2)
+
+
+def _end_with_the_pipe() -> None:
+    os.read(sys.stdin.fileno(), 1)  # a buffered read would hold a lock that the end of the interpreter needs
+    os._exit(1)

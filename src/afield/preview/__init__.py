@@ -1,0 +1,1 @@
+"""Previews: what an augmentation does to images."""

@@ -1,0 +1,85 @@
+"""The transformations that a trained classifier finds hardest, class by class."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Generator, nn
+
+from afield.augment import Augmentation, in_words
+from afield.comparison.analysis import thumbnail
+from afield.data import ImageSet
+from afield.errors import unknown_name
+from afield.preview.draws import as_bytes, as_floats
+from afield.records import seed_for
+from afield.reporting.augmentation import Hard, HardClass
+
+IMAGES, DRAWS = 8, 8
+"""Of each class, and of each image, that are tried."""
+SHOWN, CLASSES = 4, 20
+
+
+def hardest(
+    data: ImageSet, augmentation: Augmentation, classifier: nn.Module, classes: Sequence[str], *, seed: int
+) -> list[HardClass]:
+    """For each class the draws of greatest loss, one an image, of images that are recognized as they are.
+
+    At most 20 classes, those with the hardest draws first.
+
+    Args:
+        data: images and their classes.
+        augmentation: what draws.
+        classifier: images ``[B, 3, H, W]`` in [0, 1] -> logits ``[B, K]``.
+        classes: names of the K logits.
+        seed: of images and draws.
+
+    Raises:
+        InputError: a class that the classifier does not know.
+    """
+    found = []
+    for label, name in enumerate(data.class_names):
+        if name not in classes:
+            unknown_name("class of this model", name, classes)
+        members = np.flatnonzero(data.labels == label)
+        chosen = np.random.default_rng(seed_for("hardest", seed, name)).permutation(members)[:IMAGES]
+        if len(chosen):
+            generator = Generator().manual_seed(seed_for("hardest draws", seed, name))
+            found.append(_of_class(name, data.images[chosen], augmentation, classifier, classes, generator))
+    return sorted(found, key=lambda each: min((hard.right_after for hard in each.draws), default=1.0))[:CLASSES]
+
+
+@torch.no_grad()
+def _of_class(
+    name: str,
+    pictures: NDArray[np.uint8],
+    augmentation: Augmentation,
+    classifier: nn.Module,
+    classes: Sequence[str],
+    generator: Generator,
+) -> HardClass:
+    """See `hardest`, for pictures ``[B, H, W, 3]`` of one class."""
+    target, images = classes.index(name), as_floats(pictures)
+    before = classifier(images).float().softmax(dim=1)
+    known = before.argmax(dim=1) == target
+    if not known.any():
+        return HardClass(name, 0, ())
+    pictures, images, before = pictures[known.numpy()], images[known], before[known, target]
+    params = [augmentation.sample(images, generator) for _ in range(DRAWS)]
+    augmented = torch.stack([augmentation.apply(images, drawn) for drawn in params])
+    log_p = torch.stack([classifier(batch).float().log_softmax(dim=1) for batch in augmented])
+    least, worst = log_p[:, :, target].min(dim=0)
+    draws = [
+        Hard(
+            before=thumbnail(pictures[image]),
+            after=thumbnail(as_bytes(augmented[worst[image], image][None])[0]),
+            words=in_words(params[worst[image]], image, pictures.shape[1:3]),
+            right_before=float(before[image]),
+            right_after=float(least[image].exp()),
+            predicted=classes[int(log_p[worst[image], image].argmax())],
+        )
+        for image in least.argsort()[:SHOWN].tolist()
+    ]
+    return HardClass(name, len(images), tuple(draws))

@@ -1,0 +1,36 @@
+"""Which augmentation is to be shown: that of a run, of a file, or of a name."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from afield.augment import Augmentation, build_chain, read_saved
+from afield.errors import InputError
+from afield.records import read_json
+from afield.runs.run import AUGMENTOR, RECORD
+
+
+@dataclass(frozen=True)
+class Shown:
+    """An augmentation with a name for people, and the record of the run in which it was learned, if it was."""
+
+    name: str
+    augmentation: Augmentation
+    record: dict[str, Any] | None = None
+
+
+def find_augmentation(what: str) -> Shown:
+    """The augmentation that was learned in a run's folder, that lies in a file, or whose name or chain this is.
+
+    Raises:
+        InputError: a folder in which none was learned, an unknown name (the nearest are given), or a bad file.
+    """
+    path = Path(what)
+    if path.is_dir() or (path.suffix == "" and path.parent != Path()):
+        if not (path / AUGMENTOR).exists():
+            raise InputError(f"{what} holds no learned augmentation; `afield augment learn --out FOLDER` makes one")
+        record = read_json(path / RECORD)
+        return Shown(record["learned"]["kind"], read_saved(path / AUGMENTOR), record)
+    return Shown(path.name, build_chain(what))

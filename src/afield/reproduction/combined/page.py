@@ -1,0 +1,134 @@
+"""The page of the papers together."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+
+from afield.evaluation import Estimate, paired_difference
+from afield.reporting import plots
+from afield.reporting.document import Figure, Section, Table, point, said
+from afield.reproduction import seeds
+from afield.reproduction.combined.plan import BASE, COMBINATIONS
+from afield.reproduction.paper import set_up
+from afield.reproduction.seeds import Line
+
+LEVEL = 0.05
+"""Of error, shared among all comparisons with the base on one set of images."""
+
+Gains = Mapping[str, Mapping[str, Estimate]]
+"""By set of images and recipe: the paired difference to the base, with an interval at the shared level."""
+
+
+def default_recipe(gains: Gains) -> tuple[str, str]:
+    """The recipe to start from, and why.
+
+    It is the one with the largest mean gain over all sets of images, among those that are told apart from the base to
+    the better on at least one set and to the worse on none; the base, if there is none.
+    """
+    everywhere = set.intersection(*(set(by_recipe) for by_recipe in gains.values())) if gains else set()
+    means = {}
+    for recipe in sorted(everywhere):
+        found = [by_recipe[recipe] for by_recipe in gains.values()]
+        intervals = [each.ci95 for each in found if each.ci95 is not None]
+        if any(low > 0 for low, _ in intervals) and not any(high < 0 for _, high in intervals):
+            means[recipe] = sum(each.mean for each in found) / len(found)
+    if not means:
+        return BASE, f"no other recipe is told apart from {BASE} to the better on one set and to the worse on none"
+    best = max(means, key=lambda recipe: means[recipe])
+    better = [name for name, by_recipe in gains.items() if (span := by_recipe[best].ci95) and span[0] > 0]
+    return best, (
+        f"{100 * means[best]:+.1f} points over the sets of images on average, told apart from {BASE} to the better on "
+        f"{', '.join(better)} and to the worse on none"
+    )
+
+
+def gains_of(lines: Sequence[Line]) -> dict[str, dict[str, Estimate]]:
+    """See `Gains`: the level of 95 % is shared among the recipes of a set (Bonferroni).
+
+    Where learned augmentation cannot apply, a recipe is the same as without it.
+    """
+    found: dict[str, dict[str, Estimate]] = {}
+    for study in dict.fromkeys(line["study"] for line in lines):
+        base, recipes = seeds.of_recipe(lines, study, BASE), seeds.names(seeds.of(lines, study))
+        for recipe in recipes:
+            of_recipe = seeds.of_recipe(lines, study, recipe)
+            common = sorted(base.keys() & of_recipe.keys())
+            if recipe != BASE and common:
+                pairs = [of_recipe[seed] for seed in common], [base[seed] for seed in common]
+                difference = paired_difference(*pairs, level=1 - LEVEL / (len(recipes) - 1))
+                found.setdefault(study, {})[recipe] = difference
+        inside = found.get(study, {})
+        for parts in COMBINATIONS[1:]:
+            without = " + ".join(part for part in parts if part != "learned augmentation") or BASE
+            same = Estimate(0.0, 0.0, len(base), (0.0, 0.0)) if without == BASE else inside.get(without)
+            if " + ".join(parts) not in recipes and same is not None and inside:
+                inside[" + ".join(parts)] = same
+    return found
+
+
+def sections(lines: Sequence[Line]) -> Sequence[Section]:
+    """The page."""
+    return [decision(lines), *tables(lines)]
+
+
+def decision(lines: Sequence[Line]) -> Section:
+    """Which recipe follows, and by which rule."""
+    gains = gains_of(lines)
+    recipe, why = default_recipe(gains)
+    rows = []
+    for parts in COMBINATIONS[1:]:
+        name = " + ".join(parts)
+        rows.append((name, *(_cell(lines, study, name, gains[study].get(name)) for study in gains)))
+    text = (
+        f"The default that follows: {recipe}; {why}.",
+        "The rule: epochs are selected on validation images of the training domains. Of the recipes that are told "
+        f"apart from {BASE} to the better on one set of images at least and to the worse on none, with paired "
+        "intervals at a level of 95 % shared among a set's recipes, the one of the largest mean gain is taken.",
+        "A head on frozen features sees no images, so that learned augmentation cannot apply: there a recipe counts as "
+        "the same without it.",
+        collapses(lines),
+    )
+    caption = f"Accuracy, − {BASE}: paired over seeds, with intervals at the shared level."
+    return Section("Which recipe follows", text, (Table(caption, ("recipe", *gains), rows),))
+
+
+def collapses(lines: Sequence[Line]) -> str:
+    """In how many runs the augmentor collapsed, and how, in a sentence."""
+    learned = [line["learned"]["collapses"] for line in lines if "learned" in line]
+    counts = Counter(name for found in learned for name in found)
+    said_so = ", ".join(f"{name} {count}" for name, count in counts.items()) or "none"
+    return f"Of {len(learned)} augmentors that were learned, these collapsed: {said_so}." if learned else ""
+
+
+def _cell(lines: Sequence[Line], study: str, recipe: str, gain: Estimate | None) -> str:
+    run = recipe in seeds.names(seeds.of(lines, study))
+    return said(gain, "+") if run else "cannot apply" if "learned augmentation" in recipe else "–"
+
+
+def tables(lines: Sequence[Line]) -> Iterator[Section]:
+    """Accuracy by unseen part for each set of images, and a figure of the differences."""
+    for index, study in enumerate(dict.fromkeys(line["study"] for line in lines)):
+        inside = seeds.of(lines, study)
+        unseen, rows, bars = seeds.parts(inside), [], {}
+        base = seeds.of_recipe(lines, study, BASE)
+        for recipe in seeds.names(inside):
+            average = seeds.of_recipe(lines, study, recipe)
+            gain = seeds.paired(average, base)
+            of_recipe = seeds.of(inside, study, recipe)
+            cells = [said(seeds.over(seeds.values(of_recipe, "accuracy", part))) for part in unseen]
+            error = said(seeds.over(seeds.values(of_recipe, "ece")))
+            difference = said(gain, "+") if recipe != BASE else ""
+            rows.append((recipe, said(seeds.over(average)), difference, *(cells if len(unseen) > 1 else ()), error))
+            if gain is not None and recipe != BASE:
+                bars[recipe] = point(gain)
+        several = unseen if len(unseen) > 1 else ()
+        header = ("recipe", "average" if several else unseen[0], f"− {BASE}", *several, "ECE")
+        caption = f"{study}: {set_up(inside[0])} n = {len({line['seed'] for line in inside})} seeds."
+        figures = []
+        if bars:
+            label = f"{study}: accuracy, difference to {BASE}"
+            svg = plots.differences(f"gains{index}", label, bars, x=f"points of accuracy, − {BASE}")
+            name = f"gains-{study.lower().replace(', ', '-').replace(' ', '-')}"
+            figures.append(Figure(name, label, svg))
+        yield Section(study, tables=(Table(caption, header, rows),), figures=tuple(figures))

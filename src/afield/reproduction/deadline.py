@@ -1,0 +1,53 @@
+"""A time budget: a watcher that ends the work when time is over. What was begun goes on from its checkpoint."""
+
+from __future__ import annotations
+
+import time
+
+from afield.runs.callback import Callback, Labeled
+from afield.training import EpochReport
+
+
+class OutOfTimeError(Exception):
+    """The time budget is over; nothing is wrong."""
+
+
+class Deadline(Callback):
+    """Tells another watcher, and raises `OutOfTimeError` when more than so many seconds have passed since it was made.
+
+    It does so between runs, and inside of them after an epoch; at most 20 seconds before that are done again.
+    """
+
+    def __init__(self, inner: Callback, seconds: float) -> None:
+        self.inner = inner
+        self.until = time.monotonic() + seconds
+
+    def check(self) -> None:
+        """Raise `OutOfTimeError` if it is time."""
+        if time.monotonic() >= self.until:
+            raise OutOfTimeError
+
+    def decode(self, done: int, total: int) -> None:
+        """Images decoded so far."""
+        self.inner.decode(done, total)
+        self.check()
+
+    def features(self, done: int, total: int) -> None:
+        """Images whose features are extracted so far."""
+        self.inner.features(done, total)
+        self.check()
+
+    def run(self, index: int, total: int, run: Labeled) -> None:
+        """A run begins."""
+        self.inner.run(index, total, run)
+        self.check()
+
+    def epoch(self, report: EpochReport) -> None:
+        """An epoch ended."""
+        self.inner.epoch(report)
+        self.check()
+
+    def learning(self, epoch: int, epochs: int, detail: str) -> None:
+        """An epoch of learning an augmentation ended."""
+        self.inner.learning(epoch, epochs, detail)
+        self.check()

@@ -1,0 +1,137 @@
+"""What a paper is here: tasks to work through at a size, and a page made of the lines that they leave."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from string import ascii_lowercase
+from typing import Any, Literal
+
+from afield.evaluation import Estimate
+from afield.models import BackboneConfig
+from afield.reporting.document import Document, Section, Table, said
+from afield.reporting.provenance import origin
+from afield.reproduction.seeds import Line
+from afield.reproduction.tasks import Task
+from afield.reproduction.verdict import Verdict
+
+Size = Literal["smoke", "small", "full"]
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where and how large: the size, the folder of unpacked data, a folder to work in, and another backbone.
+
+    Attributes:
+        size: smoke, small or full.
+        data: the folder with ``cifar10.npz``, ``cifar100.npz`` and ``pacs/``.
+        work: the output folder.
+        pretrained: what is fine-tuned at full size where the paper has a pretrained backbone; None: as in the paper.
+    """
+
+    size: Size
+    data: Path
+    work: Path
+    pretrained: BackboneConfig | None = None
+
+
+@dataclass(frozen=True)
+class Paper:
+    """A paper, by what its experiments need and what is made of them.
+
+    Attributes:
+        name: of the command.
+        title: of the page.
+        tasks: what there is to do.
+        sections: of the page, from the lines of finished tasks.
+    """
+
+    name: str
+    title: str
+    tasks: Callable[[Place], Sequence[Task]]
+    sections: Callable[[Sequence[Line]], Sequence[Section]]
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A published number or claim beside ours: a row of the table of verdicts."""
+
+    place: str
+    published: str
+    ours: Estimate | None
+    verdict: Verdict
+    sign: str = ""
+    factor: float = 100
+    digits: int = 1
+
+    def row(self) -> tuple[str, ...]:
+        """Cells of the table."""
+        n = str(self.ours.n) if self.ours else "0"
+        return (
+            self.place,
+            self.published,
+            said(self.ours, self.sign, digits=self.digits, factor=self.factor),
+            n,
+            str(self.verdict),
+        )
+
+
+LONG = 40
+"""A reason of more characters that several verdicts share is given once, in the caption."""
+
+
+def verdict_table(caption: str, judged: Sequence[Judged]) -> Table:
+    """Published numbers beside ours, and what each comes to."""
+    count = Counter(each.verdict.why for each in judged)
+    shared = [why for why, times in count.items() if times > 1 and len(why) > LONG]
+    letters = dict(zip(shared, ascii_lowercase, strict=False))
+    rows = [
+        replace(each, verdict=each.verdict._replace(why=letters.get(each.verdict.why, each.verdict.why))).row()
+        for each in judged
+    ]
+    notes = "".join(f" ({letter}) {why}." for why, letter in letters.items())
+    return Table(f"{caption}{notes}", ("published", "there", "ours", "n", "verdict"), rows)
+
+
+def document(paper: Paper, lines: Sequence[Line], about: dict[str, Any]) -> Document:
+    """The page of a paper.
+
+    Args:
+        paper: which.
+        lines: of finished tasks.
+        about: ``size``, ``command`` and ``tasks``, how many there are in all.
+    """
+    seconds = sum(line.get("duration_s", 0.0) for line in lines)
+    done = f"{len(lines)} of {about['tasks']} runs" if len(lines) < about["tasks"] else f"{len(lines)} runs"
+    provenance = {"Runs": done, "TrainConfig": f"{seconds / 60:.0f} min in all", **(origin(lines) if lines else {})}
+    lead = (f"Made by {about['command']}.", STAND_IN if about["size"] == "smoke" else "", UNITS)
+    return Document(f"{paper.title}, {about['size']}", lead, tuple(paper.sections(lines)) if lines else (), provenance)
+
+
+STAND_IN = (
+    "The embedded digits stand in for the papers' images, and training is far too short: this size shows that all "
+    "of it works, and no result."
+)
+UNITS = (
+    "In %, unless a column says otherwise: mean ± sample deviation [95 % interval] over seeds. Differences are paired "
+    "over seeds; a claim is reproduced where the interval of the difference lies on its side of zero, a number where "
+    "it lies in our interval and the set-ups agree."
+)
+
+
+def set_up(line: Line) -> str:
+    """A run's setup in a sentence."""
+    config, images = line["config"], line.get("images")
+    backbone, training = config["backbone"], config["training"]
+    size = config["data"]["image_size"]
+    seen = f"; {images['train']:,} training images" if images else ""
+    augment = "" if training["augment"] == "none" else f", {training['augment']}"
+    selected = f"; {line['selection']['rule'].replace('_', ' ')}" if "selection" in line else ""
+    return (
+        f"{backbone['name']} ({backbone['stem']} stem, weights {backbone['weights']}, "
+        f"{'frozen' if backbone['freeze'] else 'trained'}) at {size} px; {training['epochs']} epochs of "
+        f"{training['optimizer']} at {training['learning_rate']:g} ({training['schedule']}), batch "
+        f"{training['batch_size']}{augment}{seen}{selected}."
+    )

@@ -1,0 +1,1 @@
+"""Runs: one recipe trained once, in a folder of its own."""

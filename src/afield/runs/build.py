@@ -1,0 +1,153 @@
+"""From names to modules: a recipe's objective, the classifier around it, and the algorithm that trains it."""
+
+from __future__ import annotations
+
+import copy
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+
+import torch
+from torch import nn
+
+from afield.algorithms import ALGORITHMS, AVERAGINGS, Algorithm
+from afield.augment import Augmentation, MixingAugmentation
+from afield.classifier import Classifier
+from afield.errors import InputError, first_line, unknown_name
+from afield.heads import HEADS, Neck
+from afield.losses import LOSSES
+from afield.models import build_backbone
+from afield.objective import Objective
+from afield.recipes.recipe import Recipe
+from afield.records import seed_for
+from afield.runs.config import ExperimentConfig
+
+
+def build_objective(recipe: Recipe, features: int, classes: int) -> Objective:
+    """The recipe's head and losses for D features and K classes, tried on two examples.
+
+    Raises:
+        InputError: unknown names, or options that the head or a loss does not take.
+    """
+    head = HEADS[recipe.head]
+    _check_options(recipe, f"option of head {recipe.head}", head, recipe.head_options)
+    for name in (*recipe.losses, *recipe.linear_losses):
+        _check_options(recipe, f"option of loss {name}", LOSSES[name], recipe.loss_options.get(name, {}))
+    try:
+        objective = Objective(
+            head(features, classes, **recipe.head_options),
+            recipe.losses,
+            recipe.loss_options,
+            linear_losses=recipe.linear_losses,
+            neck=Neck(features) if recipe.neck else None,
+        ).eval()
+        with torch.no_grad():
+            objective(torch.zeros(2, features), torch.tensor([0, 1]))
+    except InputError:
+        raise
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise InputError(f"recipe {recipe.name!r}: {error}") from None
+    return objective.train()
+
+
+def _check_options(recipe: Recipe, kind: str, takes: Callable[..., object], options: Mapping[str, object]) -> None:
+    parameters = inspect.signature(takes).parameters.values()
+    allowed = [parameter.name for parameter in parameters if parameter.kind is parameter.KEYWORD_ONLY]
+    for option in options:
+        if option not in allowed:
+            unknown_name(f"{kind} in recipe {recipe.name}:", option, allowed)
+
+
+def build_classifier(setup: ExperimentConfig, recipe: Recipe, seed: int) -> Classifier:
+    """Backbone and objective, initialized from the seed. The backbone comes first: it is equal for all recipes."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed_for("init", seed))
+        backbone, features = build_backbone(setup.backbone)
+        torch.manual_seed(seed_for("init head", seed))
+        objective = build_objective(recipe, features, len(setup.data.class_names))
+    mean, std = setup.backbone.normalization
+    return Classifier(backbone, objective, mean=mean, std=std, dropout=recipe.training(setup.training).dropout)
+
+
+def build_head_classifier(setup: ExperimentConfig, recipe: Recipe, seed: int, features: int) -> Classifier:
+    """The same objective for features that come ready: what trains on a frozen backbone."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed_for("init head", seed))
+        objective = build_objective(recipe, features, len(setup.data.class_names))
+    mean, std = setup.backbone.normalization
+    return Classifier(nn.Identity(), objective, mean=mean, std=std, dropout=recipe.training(setup.training).dropout)
+
+
+def build_algorithm(recipe: Recipe, classifier: Classifier, domain_sizes: Sequence[int], seed: int) -> Algorithm:
+    """The recipe's algorithm around a classifier, and its averaging around that; initialized from the seed.
+
+    Raises:
+        InputError: unknown names, options that are not taken, or a backbone that the algorithm cannot train.
+    """
+    kind = ALGORITHMS[recipe.algorithm]
+    _check_options(recipe, f"option of algorithm {recipe.algorithm}", kind, recipe.algorithm_options)
+    if recipe.averaging is None and recipe.averaging_options:
+        raise InputError(f"recipe {recipe.name!r} has averaging_options, but no averaging")
+    try:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed_for("init algorithm", seed))
+            algorithm = kind(classifier, domain_sizes, **recipe.algorithm_options)
+        if recipe.averaging is None:
+            return algorithm
+        averaging = AVERAGINGS[recipe.averaging]
+        _check_options(recipe, f"option of averaging {recipe.averaging}", averaging, recipe.averaging_options)
+        return averaging(algorithm, **recipe.averaging_options)
+    except InputError:
+        raise
+    except (TypeError, ValueError) as error:
+        raise InputError(f"recipe {recipe.name!r}: {error}") from None
+
+
+def check_algorithm(setup: ExperimentConfig, recipe: Recipe, domains: int) -> None:
+    """Whether the recipe's algorithm has what it needs.
+
+    Args:
+        setup: of the run.
+        recipe: of the run.
+        domains: how many domains the run trains on.
+
+    Raises:
+        InputError: too few domains, too small batches, or features where it needs images.
+    """
+    kind = ALGORITHMS[recipe.algorithm]
+    if domains < kind.domains_at_least:
+        raise InputError(
+            f"recipe {recipe.name!r}: algorithm {recipe.algorithm} needs {kind.domains_at_least} or more training "
+            f"domains, and there would be {domains}"
+        )
+    if setup.freeze and kind.needs == "images":
+        raise InputError(
+            f"recipe {recipe.name!r}: algorithm {recipe.algorithm} works on images or feature maps, and --freeze "
+            "leaves it ready features alone"
+        )
+    sampling = kind.sampling if setup.training.sampling == "auto" else setup.training.sampling
+    if sampling == "balanced" and setup.training.batch_size < domains:
+        raise InputError(f"recipe {recipe.name!r}: balanced batches of {domains} domains need --batch-size {domains}")
+
+
+def check_targets(recipe: Recipe, objective: Objective, augmentation: Augmentation) -> None:
+    """Try the objective on targets such as the augmentation leaves.
+
+    Raises:
+        InputError: images are mixed, and the recipe's algorithm, head or losses take no soft targets.
+    """
+    if not isinstance(augmentation, MixingAugmentation):
+        return
+    if not ALGORITHMS[recipe.algorithm].soft_targets:
+        raise InputError(
+            f"recipe {recipe.name!r} does not go with mixup or cutmix: algorithm {recipe.algorithm} needs class indices"
+        )
+    features, classes = objective.head.in_features, objective.head.num_classes
+    mixing = [part for part in getattr(augmentation, "parts", [augmentation]) if isinstance(part, MixingAugmentation)]
+    mixed = min(classes, 2 ** len(mixing))
+    targets = torch.zeros(2, classes)
+    targets[:, :mixed] = 1 / mixed
+    try:
+        with torch.no_grad():
+            copy.deepcopy(objective)(torch.zeros(2, features), targets)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise InputError(f"recipe {recipe.name!r} does not go with mixup or cutmix: {first_line(error)}") from None

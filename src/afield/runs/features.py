@@ -1,0 +1,94 @@
+"""Features of a frozen backbone, extracted once and kept on disk."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+from lightning_fabric import Fabric
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from afield.data.cache import allocate, cache_root
+from afield.models import BackboneConfig, build_backbone
+from afield.records import canonical_json, exclusive, read_json, seed_for, write_json
+from afield.runs.config import ExperimentConfig
+from afield.training import Subset, floats
+
+BATCH = 64
+SAVE_EVERY = 16  # batches
+
+
+def frozen_backbone(config: BackboneConfig) -> tuple[nn.Module, int]:
+    """The backbone whose features are kept; without weights it is the same random one each time."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed_for("init frozen"))
+        return build_backbone(config)
+
+
+def frozen_features(
+    setup: ExperimentConfig, fabric: Fabric, progress: Callable[[int, int], None] = lambda done, total: None
+) -> NDArray[np.float32] | None:
+    """Features ``[N, D]`` of all images, memory-mapped, where the setup freezes the backbone, else None.
+
+    They are keyed by images, weights and transform. An extraction that was interrupted goes on where it stopped.
+    """
+    if not setup.freeze:
+        return None
+    folder = _folder(setup)
+    with exclusive(folder, wait=True):
+        done = _done(folder)
+        if done < len(setup.data):
+            _extract(setup, fabric, folder, done, progress)
+    return np.load(folder / "features.npy", mmap_mode="r")
+
+
+def missing_features(setup: ExperimentConfig) -> int:
+    """Of how many images the features are not on disk yet."""
+    return len(setup.data) - _done(_folder(setup))
+
+
+def extractor(backbone: BackboneConfig, fabric: Fabric) -> Callable[[Tensor], NDArray[np.float32]]:
+    """From uint8 images ``[B, 3, H, W]`` to their features ``[B, D]``."""
+    model, _ = frozen_backbone(backbone)
+    model = model.eval().to(memory_format=torch.channels_last).to(fabric.device)
+    mean, std = (fabric.to_device(torch.tensor(values).view(1, 3, 1, 1)) for values in backbone.normalization)
+
+    def extract(images: Tensor) -> NDArray[np.float32]:
+        with torch.inference_mode(), fabric.autocast():
+            return model((floats(fabric.to_device(images)) - mean) / std).float().cpu().numpy()
+
+    return extract
+
+
+def _folder(setup: ExperimentConfig) -> Path:
+    backbone = setup.backbone
+    mean, std = backbone.normalization
+    key = [setup.data.fingerprint, backbone.name, backbone.stem, backbone.weights_key, mean, std]
+    return cache_root() / "features" / hashlib.sha256(canonical_json(key).encode()).hexdigest()[:24]
+
+
+def _done(folder: Path) -> int:
+    state = folder / "state.json"
+    return read_json(state)["done"] if state.exists() else 0
+
+
+def _extract(
+    setup: ExperimentConfig, fabric: Fabric, folder: Path, done: int, progress: Callable[[int, int], None]
+) -> None:
+    data, extract = setup.data, extractor(setup.backbone, fabric)
+    path, shape = folder / "features.npy", (len(data), frozen_backbone(setup.backbone)[1])
+    features = np.lib.format.open_memmap(path, mode="r+") if done else allocate(path, np.float32, shape)
+    source = Subset(data.images, data.labels, np.arange(len(data)), memory=setup.memory)
+    rows = [np.arange(start, min(start + BATCH, len(data))) for start in range(done, len(data), BATCH)]
+    for batch, (images, _) in enumerate(source.batches(rows), start=1):
+        start, stop = rows[batch - 1][0], rows[batch - 1][-1] + 1
+        features[start:stop] = extract(images)
+        progress(stop, len(data))
+        if batch % SAVE_EVERY == 0 or stop == len(data):
+            features.flush()
+            features = np.lib.format.open_memmap(path, mode="r+")  # what was written leaves memory
+            write_json(folder / "state.json", {"done": int(stop)})

@@ -1,0 +1,1 @@
+"""Searches: augmentation policies for one's own images."""

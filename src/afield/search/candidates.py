@@ -1,0 +1,82 @@
+"""Candidate policies, proposed by Optuna's tree-structured Parzen estimator from how earlier ones did."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+from afield.augment import Policy
+from afield.augment.policies.policy import OPERATIONS, PLAIN, Step
+from afield.errors import InputError
+
+if TYPE_CHECKING:
+    from optuna.trial import FrozenTrial
+
+STEPS = 2
+"""Operations of a sub-policy."""
+
+SEARCHED = tuple(name for name in OPERATIONS if name != "identity")
+
+BINS = Policy.bins
+
+
+def propose(tried: Sequence[tuple[Policy, float]], sub_policies: int, seed: int) -> Policy:
+    """The next candidate: decided by those before it, with their losses, and by the seed alone.
+
+    The space is the paper's: for each of two operations a sub-policy its name, its probability (in steps of 0.01)
+    and, where it takes one, its magnitude (of 31). `tried` are candidates that this function proposed.
+
+    Raises:
+        InputError: Optuna is not installed.
+
+    References:
+        Bergstra et al., "Algorithms for Hyper-Parameter Optimization", NeurIPS 2011.
+    """
+    optuna = require_optuna()
+    study = optuna.create_study(sampler=optuna.samplers.TPESampler(seed=seed % 2**32))
+    study.add_trials([_replayed(policy, loss) for policy, loss in tried])
+    trial = study.ask()
+    steps = []
+    for place in range(sub_policies * STEPS):
+        operation = trial.suggest_categorical(f"operation {place}", SEARCHED)
+        probability = trial.suggest_int(f"percent {place}", 0, 100) / 100
+        magnitude = 0 if operation in PLAIN else trial.suggest_int(f"magnitude {place}", 0, BINS - 1)
+        steps.append(Step(operation, probability, magnitude))
+    return Policy(tuple(tuple(steps[i : i + STEPS]) for i in range(0, len(steps), STEPS)), BINS)
+
+
+def require_optuna() -> Any:
+    """The package, quiet about its studies.
+
+    Raises:
+        InputError: it is not installed.
+    """
+    try:
+        import optuna
+    except ImportError:
+        raise InputError("the search needs Optuna: pip install 'afield[search]'") from None
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    return optuna
+
+
+def _replayed(policy: Policy, loss: float) -> FrozenTrial:
+    """The trial in which `propose` came to this candidate, told its loss."""
+    from optuna.trial import create_trial
+
+    values = list(_values(policy))
+    return create_trial(
+        params={name: value for name, value, _ in values},
+        distributions={name: distribution for name, _, distribution in values},
+        value=loss,
+    )
+
+
+def _values(policy: Policy) -> Iterator[tuple[str, Any, Any]]:
+    """Name, value and distribution of each parameter."""
+    from optuna.distributions import CategoricalDistribution, IntDistribution
+
+    for place, step in enumerate(step for sub_policy in policy.sub_policies for step in sub_policy):
+        yield f"operation {place}", step.operation, CategoricalDistribution(SEARCHED)
+        yield f"percent {place}", round(100 * step.probability), IntDistribution(0, 100)
+        if step.operation not in PLAIN:
+            yield f"magnitude {place}", step.magnitude, IntDistribution(0, BINS - 1)

@@ -1,0 +1,110 @@
+"""The folds of a search: a classifier that was trained without one of them, and the images of that fold."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from lightning_fabric import Fabric
+
+from afield.classifier import Classifier
+from afield.data import ImageSet, parts_of
+from afield.data.images import SPLITS
+from afield.data.splits import deal
+from afield.errors import InputError, unknown_name
+from afield.recipes.recipe import Recipe
+from afield.records import seed_for
+from afield.runs.build import build_classifier
+from afield.runs.callback import Callback
+from afield.runs.config import ExperimentConfig
+from afield.runs.run import Run, execute
+from afield.training import Subset, checkpoint
+
+WEIGHTS = "classifier.safetensors"
+
+
+@dataclass(frozen=True)
+class SearchFold:
+    """A trained classifier, and images that it has not seen.
+
+    Attributes:
+        folder: of the run that trained it.
+        record: of that run.
+        classifier: in evaluation mode, at its epoch of best validation.
+        unseen: images that took no part in its training.
+    """
+
+    folder: Path
+    record: dict[str, Any]
+    classifier: Classifier
+    unseen: Subset
+
+
+def searched_images(data: ImageSet, held_out: Sequence[str]) -> ImageSet:
+    """The images that a search may see: all but a given test set and the domains that are held out.
+
+    Raises:
+        InputError: a domain that is not there, or nothing left.
+    """
+    domains = data.domain_names if data.has_domains else ()
+    for name in held_out:
+        if name not in domains:
+            unknown_name("domain to hold out", name, domains)
+    out = np.isin(data.domains, [data.domain_names.index(name) for name in held_out])
+    kept = np.flatnonzero(~out & (data.given != SPLITS.index("test")))
+    if not len(kept):
+        raise InputError(f"leaving out {', '.join(held_out)} leaves no images to search on")
+    return dataclasses.replace(
+        data,
+        images=data.images if len(kept) == len(data) else data.images[kept],
+        labels=data.labels[kept],
+        domains=data.domains[kept],
+        digests=data.digests[kept],
+        given=data.given[kept],
+        paths=tuple(data.paths[index] for index in kept),
+    )
+
+
+def fold_runs(setup: ExperimentConfig, recipe: Recipe, folds: int, seed: int) -> list[Run]:
+    """A run for each fold, which is its test set; folds are stratified by class and domain.
+
+    Raises:
+        InputError: fewer images than folds.
+    """
+    data = setup.data
+    if len(data) < folds:
+        raise InputError(f"{len(data)} images are too few for --folds {folds}")
+    groups = data.domains * len(data.class_names) + data.labels
+    part = deal(groups, folds, np.random.default_rng(seed_for("search folds", seed)))
+    runs = []
+    for fold in range(folds):
+        given = np.where(part == fold, SPLITS.index("test"), SPLITS.index("train")).astype(np.int8)
+        one = dataclasses.replace(
+            data, domains=np.zeros_like(data.domains), domain_names=(Path(data.name).name,), given=given
+        )
+        runs.append(Run(dataclasses.replace(setup, data=one), recipe, parts_of(one), seed))
+    return runs
+
+
+def trained_fold(run: Run, folder: Path, fabric: Fabric, callback: Callback) -> SearchFold:
+    """Train the classifier unless it is done; one that was interrupted goes on from its checkpoint.
+
+    Raises:
+        InputError: the run diverged.
+    """
+    record = execute(
+        run,
+        folder,
+        fabric,
+        callback=callback,
+        on_trained=lambda _, progress: checkpoint.save(folder / WEIGHTS, progress.best, {}),
+    )
+    classifier = build_classifier(run.setup, run.recipe, run.seed)
+    classifier.load_state_dict(checkpoint.load(folder / WEIGHTS)[0])
+    data = run.setup.data
+    unseen = np.flatnonzero(data.given == SPLITS.index("test"))
+    return SearchFold(folder, record, classifier.eval().to(fabric.device), Subset(data.images, data.labels, unseen))

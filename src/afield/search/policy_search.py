@@ -1,0 +1,127 @@
+"""Fast AutoAugment: a policy for someone's own images, found without training inside the search.
+
+The images are divided into folds. For each fold a classifier is trained on the others, without the augmentation that
+is searched for; candidate policies are then judged by that classifier, as it is, on the images of the fold. The best
+candidates of all folds together are the policy.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning_fabric import Fabric
+
+from afield.augment import Policy
+from afield.comparison.compare import check
+from afield.errors import InputError
+from afield.recipes.recipe import Recipe
+from afield.runs.callback import Callback
+from afield.runs.config import ExperimentConfig
+from afield.runs.provenance import provenance
+from afield.search.candidates import require_optuna
+from afield.search.density_matching import Search, Study, density_loss
+from afield.search.folds import SearchFold, fold_runs, searched_images, trained_fold
+
+METHOD = "Fast AutoAugment"
+
+
+def search_policy(
+    setup: ExperimentConfig,
+    recipe: Recipe,
+    search: Search,
+    *,
+    held_out: Sequence[str],
+    folder: Path,
+    fabric: Fabric,
+    callback: Callback,
+    seconds: float,
+) -> Policy:
+    """The policy that the search finds; what is done of it lies in `folder`, and the same call goes on from there.
+
+    A search that was interrupted anywhere comes, on a CPU, to the policy of one that was not.
+
+    Args:
+        setup: data, backbone and training of the folds' classifiers.
+        recipe: of these.
+        search: settings.
+        held_out: domains that the search does not see.
+        folder: of this search, held by the caller.
+        fabric: device and precision.
+        callback: is told of progress.
+        seconds: after so many no further classifier is trained and no further candidate tried.
+
+    Raises:
+        InputError: bad input, Optuna is not installed, or the time was over before the first candidates.
+
+    References:
+        Lim et al., "Fast AutoAugment", NeurIPS 2019, algorithm 1. Of its operations Cutout is left out.
+    """
+    until = time.monotonic() + seconds
+    require_optuna()
+    if setup.freeze:
+        raise InputError("--freeze extracts features once, so that a policy has nothing to act on")
+    data = searched_images(setup.data, held_out)
+    runs = fold_runs(dataclasses.replace(setup, data=data), recipe, search.folds, search.seed)
+    check(runs)
+    folds: list[SearchFold] = []
+    for index, run in enumerate(runs):
+        if folds and time.monotonic() > until:
+            raise InputError(_too_short(f"{index} of {len(runs)} classifiers are trained"))
+        callback.run(index, len(runs), run)
+        folds.append(trained_fold(run, folder / "folds" / run.hash, fabric, callback))
+    studies = [Study(fold, number, search) for number in range(search.searches) for fold in folds]
+    _try_candidates(studies, search, fabric, callback, until)
+    if not any(study.trials for study in studies):
+        raise InputError(_too_short("the classifiers are trained"))
+    return merged(studies).with_origin(
+        method=METHOD,
+        data={"name": Path(data.name).name, "fingerprint": data.fingerprint, "held_out": list(held_out)},
+        backbone=setup.backbone.name,
+        recipe=recipe.config(),
+        search=dataclasses.asdict(search),
+        **costs(folds, studies),
+        folds=[_of_fold(fold, studies, fabric) for fold in folds],
+        **provenance(),
+    )
+
+
+def merged(studies: Sequence[Study]) -> Policy:
+    """The sub-policies of the best candidates of all studies, each once."""
+    lines = [line for study in studies for trial in study.best() for line in trial["policy"]]
+    return Policy.parse(dict.fromkeys(lines))
+
+
+def _try_candidates(studies: Sequence[Study], search: Search, fabric: Fabric, callback: Callback, until: float) -> None:
+    """All trials that time allows; in turn, so that the studies are equally far when it ends."""
+    for trial in range(search.trials):
+        for place, study in enumerate(studies):
+            if len(study.trials) > trial:
+                continue
+            if time.monotonic() > until:
+                return
+            loss = study.step(fabric)
+            callback.trial(trial * len(studies) + place + 1, search.trials * len(studies), loss)
+
+
+def _too_short(done: str) -> str:
+    return f"--time-budget ended before the first candidates were tried ({done}); the same command goes on from here"
+
+
+def costs(folds: Sequence[SearchFold], studies: Sequence[Study]) -> dict[str, Any]:
+    """What was done, over all calls: trials, and seconds of training and of trials."""
+    classifiers = sum(fold.record["duration_s"] for fold in folds)
+    tried = [trial["seconds"] for study in studies for trial in study.trials]
+    seconds = {"classifiers": classifiers, "trials": sum(tried), "all": classifiers + sum(tried)}
+    return {"trials": len(tried), "seconds": {name: round(value, 3) for name, value in seconds.items()}}
+
+
+def _of_fold(fold: SearchFold, studies: Sequence[Study], fabric: Fabric) -> dict[str, Any]:
+    """The classifier's loss on its unseen images as they are, and under the best candidate of each search."""
+    plain = density_loss(fold, Policy.parse(["identity 0.0"]), 1, torch.Generator(), fabric)
+    best = [trial["loss"] for study in studies if study.fold is fold for trial in study.best()[:1]]
+    return {"run": fold.record["run"], "images": len(fold.unseen), "plain_loss": plain, "best_losses": best}

@@ -1,0 +1,116 @@
+"""Where batches come from: images or ready features, with labels and domains."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from afield.training.out_of_core import block_order, read_batches, window_rows
+
+EVALUATION_BATCH = 256
+
+
+@dataclass(frozen=True)
+class Subset:
+    """Some examples of a set.
+
+    Attributes:
+        inputs: uint8 images ``[N, H, W, 3]`` or float32 features ``[N, D]`` of the whole set; a tensor may lie on any
+            device.
+        labels: int64 ``[N]`` of the whole set.
+        indices: the examples that belong to this source.
+        domains: int64 ``[N]`` of the whole set; a single domain unless given.
+        memory: how many bytes the inputs may take where they are mapped from a file; a larger set is shuffled in
+            blocks and read window by window.
+    """
+
+    inputs: NDArray | Tensor
+    labels: NDArray[np.int64]
+    indices: NDArray[np.int64]
+    domains: NDArray[np.int64] | None = None
+    memory: int | None = None
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def order(self, batch: int, rng: np.random.Generator) -> NDArray[np.int64]:
+        """The positions of all examples, shuffled for batches of this size."""
+        if (array := self._too_large()) is None:
+            return rng.permutation(len(self))
+        return block_order(len(self), self._window(array, batch), array[:1].nbytes, rng)
+
+    def evaluation_batch(self, batch: int) -> int:
+        """How many examples are evaluated at a time, where a step takes `batch`: more, unless memory is short."""
+        return max(batch, EVALUATION_BATCH) if self._too_large() is None else batch
+
+    def batches(self, positions: Sequence[NDArray[np.int64]]) -> Iterator[tuple[Tensor, Tensor]]:
+        """Examples by position, batch by batch: inputs and labels ``[B]``.
+
+        Inputs are uint8 images ``[B, 3, H, W]``, channels last, or features ``[B, D]``; those of a tensor are on its
+        device. Labels are on the CPU.
+        """
+        chosen = [self.indices[batch] for batch in positions]
+        if (array := self._too_large()) is None:
+            found = (self._rows(rows) for rows in chosen)
+        else:
+            window = self._window(array, max(map(len, chosen), default=1))
+            found = (torch.from_numpy(rows) for rows in read_batches(array, chosen, window))
+        for inputs, rows in zip(found, chosen, strict=True):
+            yield inputs.permute(0, 3, 1, 2) if inputs.ndim == 4 else inputs, torch.from_numpy(self.labels[rows])
+
+    def in_order(self, batch: int) -> Iterator[tuple[NDArray[np.int64], Tensor, Tensor]]:
+        """All examples, up to `batch` at a time: their positions, and inputs and labels as `batches` gives them."""
+        positions = np.array_split(np.arange(len(self)), max(1, math.ceil(len(self) / batch)))
+        for rows, (inputs, labels) in zip(positions, self.batches(positions), strict=True):
+            yield rows, inputs, labels
+
+    def take(self, positions: NDArray[np.int64]) -> tuple[Tensor, Tensor]:
+        """One batch by position, images as floats in [0, 1]: inputs ``[B, 3, H, W]`` or ``[B, D]``, labels ``[B]``."""
+        ((inputs, labels),) = self.batches([positions])
+        return floats(inputs), labels
+
+    @cached_property
+    def domain_of(self) -> NDArray[np.int64]:
+        """The domain of each example of this source, numbered from 0 in the order of the set's own numbers."""
+        if self.domains is None:
+            return np.zeros(len(self), dtype=np.int64)
+        return np.unique(self.domains[self.indices], return_inverse=True)[1].astype(np.int64)
+
+    @property
+    def domain_sizes(self) -> list[int]:
+        """How many examples of this source each domain has."""
+        return np.bincount(self.domain_of).tolist()
+
+    def _too_large(self) -> np.memmap | None:
+        """The inputs, if they take more memory than they may."""
+        mapped = isinstance(self.inputs, np.memmap) and self.memory is not None and self.inputs.nbytes > self.memory
+        return self.inputs if mapped else None  # type: ignore[return-value]
+
+    def _window(self, array: np.memmap, batch: int) -> int:
+        assert self.memory is not None
+        return window_rows(self.memory, array[:1].nbytes, batch)
+
+    def _rows(self, rows: NDArray[np.int64]) -> Tensor:
+        if isinstance(self.inputs, Tensor):
+            return self.inputs[torch.from_numpy(rows).to(self.inputs.device)]
+        return torch.from_numpy(self.inputs[rows])
+
+
+def floats(inputs: Tensor) -> Tensor:
+    """Images in [0, 1], from bytes; features as they are."""
+    return inputs.float().div_(255) if inputs.dtype == torch.uint8 else inputs
+
+
+def resident(array: NDArray, device: torch.device, chunk: int = 1024) -> Tensor:
+    """A copy of an array on a device, taken there `chunk` rows at a time."""
+    found = torch.empty(array.shape, dtype=torch.from_numpy(array[:0].copy()).dtype, device=device)
+    for start in range(0, len(array), chunk):
+        found[start : start + chunk] = torch.from_numpy(array[start : start + chunk].copy())
+    return found
