@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from test_jobs import finish, start
+from tests.launch.small_compare import finish, start
 
 needs_ray = pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="ray is not installed")
 

@@ -259,7 +259,7 @@ def test_sizes_name_every_published_table_in_full(monkeypatch, tmp_path):
 
 
 def test_committed_reproductions_name_their_size_and_paper():
-    for path in sorted((Path(__file__).parent.parent / "results").glob("reproduce-*/summary.json")):
+    for path in sorted((Path(__file__).parents[2] / "results").glob("reproduce-*/summary.json")):
         about = json.loads(path.read_text())
         assert about["paper"] in PAPERS
         assert about["size"] in ("small", "full")

@@ -38,8 +38,8 @@ from afield.augment.standard import StandardParams
 from afield.data.images import ImageSet
 from afield.preview.draws import ranges, subjects
 from afield.preview.failures import hardest
-from test_bad_input import refused
-from test_report import CONTRASTS, browser  # noqa: F401
+from tests.command_line import refused
+from tests.reporting.contrasts import CONTRASTS
 
 SIZE = (32, 64)
 
@@ -327,7 +327,7 @@ def test_images_of_another_size_and_other_folders_are_refused(afield: Any, learn
     assert "holds no learned augmentation" in refused(afield, "augment", "show", photos)
 
 
-def test_browser_shows_the_page(learned: Path, browser: Any) -> None:  # noqa: F811
+def test_browser_shows_the_page(learned: Path, browser: Any) -> None:
     phone = {"width": 390, "height": 844, "deviceScaleFactor": 1, "mobile": True}
     browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", phone)
     for scheme in ("light", "dark"):

@@ -15,8 +15,7 @@ import pytest
 import torch
 
 from afield.training import checkpoint
-
-FAST = ("--epochs", 2, "--seeds", 1, "--recipes", "erm", "arcface")
+from tests.command_line import FAST
 
 
 def start(out: Path, *arguments: object, checkpoint_seconds: float | None = None) -> subprocess.Popen[bytes]:

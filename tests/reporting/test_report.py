@@ -7,7 +7,6 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ from afield.comparison.summary import summarize
 from afield.console import comparison_table
 from afield.errors import InputError
 from afield.reporting import render
+from tests.reporting.contrasts import CONTRASTS
 
 PAPER, INK = "paper", "<b>ink</b> & wash"
 CLASSES = ["cat", "dog", "a $5 _bird_ 鳥"]
@@ -224,7 +224,7 @@ def test_the_class_of_the_likeliest_wrong_class_comes_first(tmp_path: Path) -> N
 
 
 def test_of_more_recipes_than_colors_the_best_and_the_baseline_are_drawn(tmp_path: Path) -> None:
-    source = Path(__file__).parent.parent / "results" / "pacs-algorithms-frozen"
+    source = Path(__file__).parents[2] / "results" / "pacs-algorithms-frozen"
     for name in ("records.jsonl", "summary.json", "analysis.json"):
         shutil.copy(source / name, tmp_path / name)
     text = render(tmp_path).read_text()
@@ -335,50 +335,6 @@ def test_missing_file_is_named(tmp_path: Path, name: str) -> None:
 def test_torch_is_not_imported() -> None:
     code = "import sys, afield.reporting; sys.exit('torch' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)
-
-
-FLAGS = (
-    "--headless=new",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-)
-
-CONTRASTS = """
-const channels = color => color.match(/[\\d.]+/g).map(Number);
-const luminance = color => {
-  const [r, g, b] = channels(color).slice(0, 3).map(v => v / 255).map(
-    v => v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4);
-  return 0.2126 * r + 0.7152 * g + 0.0722 * b;
-};
-const page = luminance(getComputedStyle(document.body).backgroundColor);
-return ["body", ".note", "svg text", ".tag"].map(selector => {
-  const element = document.querySelector(selector), style = getComputedStyle(element);
-  const text = luminance(element.closest("svg") ? style.fill : style.color);
-  return (Math.max(text, page) + 0.05) / (Math.min(text, page) + 0.05);
-});
-"""
-
-
-@pytest.fixture
-def browser(tmp_path: Path) -> Iterator[Any]:
-    webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not installed")
-    chromium = shutil.which("chromium") or shutil.which("google-chrome")
-    driver = shutil.which("chromedriver")
-    if chromium is None or driver is None:
-        pytest.skip("chromium or chromedriver is not installed")
-    options = webdriver.ChromeOptions()
-    options.binary_location = chromium
-    for flag in (*FLAGS, f"--user-data-dir={tmp_path / 'profile'}"):
-        options.add_argument(flag)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    chrome = webdriver.Chrome(options=options, service=webdriver.ChromeService(driver))
-    yield chrome
-    chrome.quit()
 
 
 def test_browser_shows_the_page(tmp_path: Path, browser: Any) -> None:

@@ -12,19 +12,9 @@ import pytest
 import torch
 from PIL import Image
 
-from test_resume import FAST
+from tests.command_line import FAST, refused
 
 SMALL = ("--image-size", 16, "--epochs", 1, "--seeds", 1)
-
-
-def refused(afield, *arguments: object) -> str:
-    """The single line that a refused command prints; nothing was trained."""
-    code, out, err = afield(*arguments)
-    lines = [line for line in err.splitlines() if line.startswith("afield: ")]
-    assert code == 2, (code, out, err)
-    assert len(lines) == 1, err
-    assert "Traceback" not in err
-    return lines[0]
 
 
 def test_an_algorithm_with_too_few_domains_is_refused_before_training(afield, photos, tmp_path):

@@ -12,7 +12,7 @@ import pytest
 
 import afield as package
 from afield.comparison.summary import recommend
-from test_resume import FAST
+from tests.command_line import FAST
 
 SMALL_PHOTOS = ("--image-size", 16, "--epochs", 1, "--seeds", 1)
 
