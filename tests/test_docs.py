@@ -33,7 +33,7 @@ def test_generated_tables_are_up_to_date():
         "afield.heads.arcface",
         "afield.objective",
         "afield.evaluation.statistics",
-        "afield.records",
+        "afield.records.naming",
     ],
 )
 def test_the_examples_in_docstrings_hold(module):

@@ -1,5 +1,6 @@
-"""Run hashes, seeds, files that are whole or absent, and the lock on a folder."""
+"""Typed records and their migration, run hashes, seeds, files that are whole or absent, and the lock on a folder."""
 
+import dataclasses
 import errno
 import hashlib
 import json
@@ -7,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -14,16 +16,32 @@ from hypothesis import strategies as st
 
 from afield.errors import InputError
 from afield.records import (
+    Epoch,
+    Estimate,
+    Learned,
+    Record,
+    Selection,
+    Summary,
+    SummaryRow,
     canonical_json,
     exclusive,
+    migrate,
     read_json,
     read_jsonl,
+    read_record,
+    read_records,
+    read_summary,
     run_hash,
     seed_for,
     write_atomic,
     write_json,
     write_jsonl,
+    write_record,
+    write_records,
+    write_summary,
 )
+
+RESULTS = Path(__file__).parent.parent / "results"
 
 json_values = st.recursive(
     st.none()
@@ -37,7 +55,7 @@ json_values = st.recursive(
 
 
 def test_the_run_hash_is_the_start_of_the_sha256_of_schema_and_configuration():
-    text = '[1,{"a":{"x":[1,2.5],"y":null},"b":"text"}]'
+    text = '[2,{"a":{"x":[1,2.5],"y":null},"b":"text"}]'
     expected = hashlib.sha256(text.encode()).hexdigest()[:16]
     assert run_hash({"b": "text", "a": {"y": None, "x": [1, 2.5]}}) == expected
 
@@ -185,3 +203,335 @@ def test_a_folder_that_cannot_be_made_is_an_input_error(tmp_path):
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(InputError, match="cannot write to"), exclusive(tmp_path / "file" / "out"):
         pytest.fail("entered a folder below a file")
+
+
+ORIGIN = {
+    "versions": {"python": "3.11.7", "afield": None},
+    "hardware": {"cpu": "AMD EPYC", "cores": 2, "gpu": None},
+    "commit": None,
+}
+
+MEASURES = {"distance": 0.1 + 0.2, "recognized_before": 0.9}
+
+RECORD = Record(
+    run="0123456789abcdef",
+    recipe="erm",
+    seed=0,
+    held_out=("art", "photo"),
+    config={"recipe": {"losses": {"cross_entropy": 1.0}}, "list": [1, None, 2.5]},
+    split_hash="fedcba9876543210",
+    images={"train": 90, "validation": 10, "test/art": 7, "test/photo": 8},
+    epochs=(
+        Epoch(1 / 3, {"accuracy": 0.1, "loss": 2.0}, {"art": {"accuracy": 1 / 7}}, {"class": 0.25, "domain": 1 / 12}),
+        Epoch(None, {"accuracy": 0.30000000000000004}, {"art": {"accuracy": 0.5, "map": None}}),
+    ),
+    duration_s=1.25,
+    **ORIGIN,
+    learned=Learned("learned", {"epochs": 1}, 4, ({"validation": MEASURES},), {"identity": "it helps to ..."}, 0.5),
+    selection=Selection("train_validation", 2),
+    test={"art": {"accuracy": 0.5}},
+    study="PACS",
+    details={"diverged": True, "classes": ["dog", "cat"]},
+)
+
+SUMMARY = Summary(
+    data="pacs",
+    selection="last",
+    metric="accuracy",
+    seeds=(0, 1),
+    recipes={
+        "erm": SummaryRow({"art": Estimate(0.5, 1 / 3, 2, (0.1, 0.9))}, Estimate(0.5, None, 1, None), None),
+        "learned": SummaryRow({}, Estimate(0.6, 0.1, 2, (0.5, 0.7)), Estimate(0.1, 0.2, 2, (-0.1, 0.3)), 12.5),
+    },
+    recommended=None,
+    reason="one seed",
+)
+
+
+def test_a_record_comes_back_as_it_was_written_to_the_last_digit(tmp_path):
+    bare = dataclasses.replace(RECORD, learned=None, selection=None, test=None, study=None, details={})
+    write_records(tmp_path / "records.jsonl", [RECORD, bare])
+    write_record(tmp_path / "record.json", RECORD)
+    assert read_records(tmp_path) == read_records(tmp_path / "records.jsonl") == [RECORD, bare]
+    assert read_record(tmp_path / "record.json") == RECORD
+
+
+def test_a_summary_comes_back_as_it_was_written(tmp_path):
+    write_summary(tmp_path / "summary.json", SUMMARY)
+    assert read_summary(tmp_path / "summary.json") == SUMMARY
+
+
+def test_a_record_has_one_unseen_part_or_none_by_that_name():
+    assert dataclasses.replace(RECORD, held_out=("art",)).unseen == "art"
+    with pytest.raises(ValueError, match="too many values"):
+        RECORD.unseen  # noqa: B018
+
+
+CONFIG = {
+    "recipe": {"head": "subcentre_arcface", "head_options": {"centres": 3}, "augment": None},
+    "training": {"epochs": 9},
+}
+OLD = {"run": "0f", "recipe": "subcentre_arcface", "seed": 1, "config": CONFIG, "split_hash": "1c", "duration_s": 2.5}
+NEW = Record(
+    run="0f",
+    recipe="subcenter_arcface",
+    seed=1,
+    held_out=("art",),
+    config={
+        "recipe": {"head": "subcenter_arcface", "head_options": {"centers": 3}, "augment": None},
+        "training": {"epochs": 9},
+    },
+    split_hash="1c",
+    images={"train": 9, "validation": 1, "test/art": 2},
+    epochs=(),
+    duration_s=2.5,
+    **ORIGIN,
+)
+
+
+def migrated(tmp_path, line):
+    write_jsonl(tmp_path / "records.jsonl", [line])
+    (record,) = read_records(tmp_path)
+    return record
+
+
+def test_a_record_of_version_1_of_a_comparison_has_its_test_metrics_by_part(tmp_path):
+    learned = {
+        "kind": "learned",
+        "settings": {"recognised": 0.9},
+        "first_epochs": 4,
+        "epochs": [{"validation": {"recognised_before": 0.5}}],
+        "collapses": {},
+        "search_s": 1.5,
+    }
+    terms = {"objective": 1.0, "regulariser": -0.25}
+    line = {
+        "schema": 1,
+        **OLD,
+        "held_out": ["art"],
+        "images": dict(NEW.images),
+        "epochs": [
+            {
+                "train_loss": 0.75,
+                "train_terms": terms,
+                "validation": {"accuracy": 0.5},
+                "test": {"art": {"accuracy": 0.25}},
+            }
+        ],
+        "learned": learned,
+        "selection": {"rule": "last", "epoch": 1},
+        "test": {"accuracy": 0.25},
+        **ORIGIN,
+    }
+    terms = {"objective": 1.0, "regularizer": -0.25}
+    assert migrated(tmp_path, line) == dataclasses.replace(
+        NEW,
+        epochs=(Epoch(0.75, {"accuracy": 0.5}, {"art": {"accuracy": 0.25}}, terms),),
+        learned=Learned("learned", {"recognized": 0.9}, 4, ({"validation": {"recognized_before": 0.5}},), {}, 1.5),
+        selection=Selection("last", 1),
+        test={"art": {"accuracy": 0.25}},
+    )
+
+
+def test_a_line_of_version_1_of_a_reproduction_has_one_epoch_and_details(tmp_path):
+    config = {
+        **CONFIG,
+        "recipe": {"head_options": {}, "augment": "crop_flip+learned", "augment_options": {"epochs": 5}},
+    }
+    line = {
+        **OLD,
+        "config": config,
+        "held_out": ["art"],
+        "images": dict(NEW.images),
+        "class_count": 2,
+        "classes": ["dog", "cat"],
+        "wrong_classes": {"dog": [None, 0.5]},
+        "learned": {"collapses": {"identity": "close to it"}, "search_s": 9.5},
+        "selection": {"epoch": 4, "rule": "train_validation"},
+        "study": "PACS",
+        "test": {"art": {"accuracy": 0.25, "ece": None, "map": 0.5}},
+        "train_loss": 1.75,
+        "validation": {"accuracy": 0.5, "loss": 1.5},
+        **ORIGIN,
+    }
+    test = {"art": {"accuracy": 0.25, "ece": None, "map": 0.5}}
+    assert migrated(tmp_path, line) == dataclasses.replace(
+        NEW,
+        config=config,
+        epochs=(Epoch(1.75, {"accuracy": 0.5, "loss": 1.5}, test),),
+        learned=Learned("learned", {"epochs": 5}, 4, (), {"identity": "close to it"}, 9.5),
+        selection=Selection("train_validation", 4),
+        test=test,
+        study="PACS",
+        details={"class_count": 2, "classes": ["dog", "cat"], "wrong_classes": {"dog": [None, 0.5]}},
+    )
+
+
+ARM = {
+    **OLD,
+    "recipe": "every image, recognised 0.8",
+    "images": {"train": 9, "validation": 1, "test": 2},
+    "study": "CIFAR-10",
+    "validation_accuracy": 0.5,
+    "search_cpu_s": 31.25,
+    "test": {"test": {"accuracy": 0.25}},
+    "pairs": "data:image/png;base64,iVBO",
+    **ORIGIN,
+}
+
+
+@pytest.mark.parametrize(
+    ("extra", "expected"),
+    [
+        (
+            {
+                "settings": {"recognised": 0.8},
+                "measures": {"recognised_after": 0.5},
+                "epochs": [
+                    {"validation": {"recognised_after": 0.75}},
+                    {"validation": {"recognised_after": 0.5}},
+                ],
+            },
+            {
+                "learned": Learned(
+                    "learned",
+                    {"recognized": 0.8},
+                    9,
+                    ({"validation": {"recognized_after": 0.75}}, {"validation": {"recognized_after": 0.5}}),
+                    {},
+                    31.25,
+                ),
+                "details": {"pairs": "data:image/png;base64,iVBO"},
+            },
+        ),
+        (
+            {"settings": {"probability": 1.0}, "measures": {"distance": 0.5}, "search_cpu_s": None},
+            {
+                "details": {
+                    "pairs": "data:image/png;base64,iVBO",
+                    "settings": {"probability": 1.0},
+                    "measures": {"distance": 0.5},
+                }
+            },
+        ),
+    ],
+)
+def test_a_line_of_version_1_of_learned_augmentation_has_what_was_learned(tmp_path, extra, expected):
+    test = {"test": {"accuracy": 0.25}}
+    assert migrated(tmp_path, ARM | extra) == dataclasses.replace(
+        NEW,
+        recipe="every image, recognized 0.8",
+        held_out=("test",),
+        images={"train": 9, "validation": 1, "test/test": 2},
+        epochs=(Epoch(None, {"accuracy": 0.5}, test),),
+        test=test,
+        study="CIFAR-10",
+        **expected,
+    )
+
+
+def test_a_summary_of_version_1_counts_its_differences(tmp_path):
+    mean = {"mean": 0.5, "sd": 0.1, "n": 3, "ci95": [0.25, 0.75]}
+    row = {"domains": {"art": mean}, "average": mean, "vs_erm": {"mean": 0.0, "ci95": None}}
+    old = {
+        "data": "pacs",
+        "selection": "last",
+        "metric": "accuracy",
+        "seeds": [0, 1, 2],
+        "recipes": {"erm": row, "subcentre_arcface": {**row, "vs_erm": None}},
+        "recommended": "subcentre_arcface",
+        "reason": "it is better",
+    }
+    write_json(tmp_path / "summary.json", old)
+    half = Estimate(0.5, 0.1, 3, (0.25, 0.75))
+    assert read_summary(tmp_path / "summary.json") == Summary(
+        "pacs",
+        "last",
+        "accuracy",
+        (0, 1, 2),
+        {
+            "erm": SummaryRow({"art": half}, half, Estimate(0.0, None, 3, None)),
+            "subcenter_arcface": SummaryRow({"art": half}, half, None),
+        },
+        "subcenter_arcface",
+        "it is better",
+    )
+
+
+def test_what_has_the_schema_of_today_is_left_as_it_is():
+    line = dataclasses.asdict(RECORD)
+    assert migrate(line) is line
+
+
+LINE = json.loads(canonical_json(dataclasses.asdict(RECORD)))
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ([], r"expected an object, got \[\]"),
+        ("text", "expected an object, got 'text'"),
+        ({}, "lacks run, recipe, seed"),
+        ({name: value for name, value in LINE.items() if name != "split_hash"}, "lacks split_hash"),
+        (LINE | {"split": 1, "extra": 2}, "unknown fields: extra, split"),
+        (LINE | {"seed": "0"}, "seed must be a whole number, got '0'"),
+        (LINE | {"seed": True}, "seed must be a whole number, got True"),
+        (LINE | {"held_out": "art"}, "held_out must be a list, got 'art'"),
+        (LINE | {"held_out": ["art", 1]}, r"held_out\[1\] must be text, got 1"),
+        (LINE | {"images": {"train": 0.5}}, r"images\.train must be a whole number, got 0\.5"),
+        (LINE | {"duration_s": None}, "duration_s must be a number, got None"),
+        (LINE | {"epochs": [[]]}, r"epochs\[0\] must be an object, got \[\]"),
+        (LINE | {"epochs": [{"train_loss": 1.0, "test": {}}]}, r"epochs\[0\] lacks validation"),
+        (LINE | {"test": {"art": {"accuracy": "high"}}}, r"test\.art\.accuracy must be a number, got 'high'"),
+        (LINE | {"selection": {"rule": "last", "epoch": 1, "why": ""}}, "selection has unknown fields: why"),
+        (LINE | {"schema": 3}, "has schema 3; this version of afield reads 1 to 2"),
+        ({"schema": 1, "test": {}}, "not a record of schema 1"),
+        ({"validation_accuracy": 0.5, "config": []}, "not a record of schema 1"),
+    ],
+)
+def test_what_is_no_record_is_an_error_that_names_file_line_and_field(tmp_path, line, message):
+    write_jsonl(tmp_path / "records.jsonl", [LINE, line])
+    with pytest.raises(InputError, match=rf"records\.jsonl, line 2:? ?.*{message}"):
+        read_records(tmp_path)
+
+
+def test_an_estimate_has_two_ends_or_none(tmp_path):
+    summary = dataclasses.asdict(SUMMARY)
+    summary["recipes"]["erm"]["average"]["ci95"] = [0.1]
+    write_json(tmp_path / "summary.json", summary)
+    with pytest.raises(
+        InputError, match=r"summary\.json: recipes\.erm\.average\.ci95 must be a list of 2, got \[0\.1\]"
+    ):
+        read_summary(tmp_path / "summary.json")
+
+
+RUNS = sorted(path.parent.name for name in ("pacs-*", "reproduce-*") for path in RESULTS.glob(f"{name}/records.jsonl"))
+
+
+@pytest.mark.parametrize("folder", RUNS)
+def test_every_committed_record_loads_and_comes_back_the_same(folder, tmp_path):
+    lines, records = read_jsonl(RESULTS / folder / "records.jsonl"), read_records(RESULTS / folder)
+    assert [(r.run, r.seed, r.commit, r.duration_s) for r in records] == [
+        (line["run"], line["seed"], line["commit"], line["duration_s"]) for line in lines
+    ]
+    for record, line in zip(records, lines, strict=True):
+        test = line["test"] if "study" in line else {record.unseen: line["test"]}
+        assert record.test == test
+        assert len(record.epochs) == (len(line["epochs"]) if "study" not in line else 1)
+    write_records(tmp_path / "records.jsonl", records)
+    assert read_records(tmp_path) == records
+
+
+@pytest.mark.parametrize("folder", [name for name in RUNS if name.startswith("pacs-")])
+def test_every_committed_summary_of_a_comparison_loads(folder):
+    old, summary = read_json(RESULTS / folder / "summary.json"), read_summary(RESULTS / folder / "summary.json")
+    assert list(summary.recipes) == list(old["recipes"])
+    for name, row in summary.recipes.items():
+        assert [each.mean for each in row.domains.values()] == [
+            each["mean"] for each in old["recipes"][name]["domains"].values()
+        ]
+        assert row.average.ci95 == tuple(old["recipes"][name]["average"]["ci95"])
+
+
+def test_committed_runs_are_all_there():
+    assert len(RUNS) == 8

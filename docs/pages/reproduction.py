@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from afield.records import read_json, read_jsonl
+from afield.records import read_json, read_jsonl, renamed
 from afield.reproduction import PAPERS
 from afield.reproduction.paper import document
 from pages.tables import ROOT
@@ -18,7 +18,7 @@ def reproduction_page() -> str:
             if read_json(path)["paper"] == name
         )
         for folder in folders:
-            lines = read_jsonl(folder / "records.jsonl")
+            lines = renamed(read_jsonl(folder / "records.jsonl"))
             page = document(paper, lines, read_json(folder / "summary.json"))
             sections.append(page.markdown(f"../results/{folder.name}"))
         if not folders:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from afield.records import read_json
+from afield.records import read_json, renamed
 
 ROOT = Path(__file__).parents[2]
 
@@ -32,7 +32,7 @@ def between(text: str, mark: str, content: str) -> str:
 
 def study(name: str) -> dict[str, Any]:
     """The summary of a study under ``results/``."""
-    summary: dict[str, Any] = read_json(ROOT / "results" / name / "summary.json")
+    summary: dict[str, Any] = renamed(read_json(ROOT / "results" / name / "summary.json"))
     return summary
 
 

@@ -10,7 +10,8 @@ from afield.evaluation.metrics import (
     non_target_probabilities,
 )
 from afield.evaluation.selection import SELECTIONS
-from afield.evaluation.statistics import Estimate, estimate, paired_difference
+from afield.evaluation.statistics import estimate, paired_difference
+from afield.records import Estimate
 
 __all__ = [
     "SELECTIONS",

@@ -4,32 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
 
 import numpy as np
 from scipy import stats
 
-
-@dataclass(frozen=True)
-class Estimate:
-    """A mean over n values.
-
-    Attributes:
-        mean: of the values.
-        sd: sample standard deviation (ddof 1); None for one value.
-        n: how many values.
-        ci95: two-sided interval from Student's t; None for one value.
-    """
-
-    mean: float
-    sd: float | None
-    n: int
-    ci95: tuple[float, float] | None
-
-    def as_dict(self) -> dict[str, Any]:
-        """For JSON."""
-        return asdict(self)
+from afield.records import Estimate
 
 
 def estimate(values: Sequence[float], *, level: float = 0.95) -> Estimate:

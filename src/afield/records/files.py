@@ -1,9 +1,8 @@
-"""What a run writes, how it is named, and where its random numbers come from. Free of torch."""
+"""Files that are whole or absent, JSON, and the lock on a folder."""
 
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
 import os
 from collections.abc import Iterable, Iterator
@@ -14,27 +13,10 @@ from filelock import FileLock, Timeout
 
 from afield.errors import InputError
 
-SCHEMA = 1
-"""Version of the record format. A change to it changes every run hash."""
-
 
 def canonical_json(value: Any) -> str:
     """JSON with sorted keys and no spaces: equal values give equal text. NaN is refused."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
-
-
-def run_hash(config: dict[str, Any]) -> str:
-    """The name of a run: 16 hexadecimal digits of the SHA-256 of its configuration."""
-    return hashlib.sha256(canonical_json([SCHEMA, config]).encode()).hexdigest()[:16]
-
-
-def seed_for(*names: str | int) -> int:
-    """A 63-bit seed drawn from names, so that every random choice has a generator of its own.
-
-    >>> seed_for("order", 0, 1) == seed_for("order", 0, 1) != seed_for("order", 0, 2)
-    True
-    """
-    return int.from_bytes(hashlib.sha256(canonical_json(list(names)).encode()).digest()[:8]) >> 1
 
 
 def write_atomic(path: Path, content: str | bytes) -> None:

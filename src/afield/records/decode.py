@@ -1,0 +1,67 @@
+"""Frozen dataclasses from JSON, with every type checked."""
+
+from __future__ import annotations
+
+import types
+from collections.abc import Mapping
+from dataclasses import MISSING, fields, is_dataclass
+from functools import cache
+from typing import Any, Union, get_args, get_origin, get_type_hints
+
+from afield.errors import InputError
+
+NAMES = {str: "text", int: "a whole number", float: "a number", tuple: "a list", Mapping: "an object"}
+
+
+def decode(kind: Any, value: Any, where: str) -> Any:
+    """A value read from JSON as this type: a dataclass, tuple, mapping, optional or plain type.
+
+    Args:
+        kind: the type; ``Any`` takes everything.
+        value: as `json.loads` gives it.
+        where: names the value in messages, as ``records.jsonl, line 3:`` or ``records.jsonl, line 3: epochs[0]``.
+
+    Raises:
+        InputError: another type, or a missing or unknown field.
+    """
+    origin, arguments = get_origin(kind) or kind, get_args(kind)
+    if origin is Any:
+        return value
+    if origin in (Union, types.UnionType):  # only ``X | None``
+        return None if value is None else decode(arguments[0], value, where)
+    if is_dataclass(kind):
+        return _object(kind, value, where)
+    if origin is Mapping and isinstance(value, dict):
+        return {key: decode(arguments[1], each, f"{where}.{key}") for key, each in value.items()}
+    if origin is tuple and isinstance(value, list | tuple):
+        inner = arguments[:1] * len(value) if arguments[-1] is ... else arguments
+        if len(inner) != len(value):
+            raise InputError(f"{where} must be a list of {len(inner)}, got {_short(value)}")
+        return tuple(decode(t, v, f"{where}[{i}]") for i, (t, v) in enumerate(zip(inner, value, strict=True)))
+    accepted = (int, float) if origin is float else origin
+    if origin in (str, int, float) and isinstance(value, accepted) and not isinstance(value, bool):
+        return value
+    raise InputError(f"{where} must be {NAMES[origin]}, got {_short(value)}")
+
+
+def _object(kind: Any, value: Any, where: str) -> Any:
+    if not isinstance(value, dict):
+        raise InputError(f"{where} must be an object, got {_short(value)}")
+    hints, known = _hints(kind), {field.name: field for field in fields(kind)}
+    if unknown := value.keys() - known:
+        raise InputError(f"{where} has unknown fields: {', '.join(sorted(unknown))}")
+    required = [f.name for f in known.values() if f.default is MISSING and f.default_factory is MISSING]
+    if missing := [name for name in required if name not in value]:
+        raise InputError(f"{where} lacks {', '.join(missing)}")
+    before = f"{where} " if where.endswith(":") else f"{where}."
+    return kind(**{name: decode(hints[name], each, before + name) for name, each in value.items()})
+
+
+@cache
+def _hints(kind: type) -> dict[str, Any]:
+    return get_type_hints(kind)
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:60]}…"

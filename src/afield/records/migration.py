@@ -1,0 +1,98 @@
+"""Records and summaries of version 1, which had no schema of their own for reproductions, in today's form."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from afield.errors import InputError
+from afield.records.types import SCHEMA
+
+RENAMED = {"recognis": "recogniz", "regularis": "regulariz", "subcentre_arcface": "subcenter_arcface"}
+"""Words in keys and names of version 1."""
+
+DETAILS = ("class_count", "classes", "wrong_classes", "plane", "pairs", "diverged")
+"""What lines of version 1 kept for a study."""
+
+
+def migrate(value: dict[str, Any]) -> dict[str, Any]:
+    """A record or summary of any version in today's form; what it lacks is left for the reader to name.
+
+    Raises:
+        InputError: a later version, or one that never was.
+    """
+    version = value.get("schema", 1)
+    if version == SCHEMA:
+        return value
+    if version != 1:
+        raise InputError(f"has schema {version!r}; this version of afield reads 1 to {SCHEMA}")
+    old = {**renamed(value), "schema": SCHEMA}
+    return _summary(old) if isinstance(old.get("recipes"), dict) else _record(old)
+
+
+def renamed(value: Any) -> Any:
+    """JSON with the words of version 1 replaced, in keys and in texts."""
+    if isinstance(value, dict):
+        return {renamed(key): renamed(each) for key, each in value.items()}
+    if isinstance(value, list):
+        return [renamed(each) for each in value]
+    if isinstance(value, str):
+        for word, now in RENAMED.items():
+            value = value.replace(word, now)
+    return value
+
+
+def _summary(old: dict[str, Any]) -> dict[str, Any]:
+    """Differences had neither ``n`` nor ``sd``."""
+
+    def row(recipe: dict[str, Any]) -> dict[str, Any]:
+        difference = recipe["vs_erm"]
+        return {**recipe, "vs_erm": difference and {**difference, "n": recipe["average"]["n"], "sd": None}}
+
+    return {**old, "recipes": {name: row(recipe) for name, recipe in old["recipes"].items()}}
+
+
+def _record(old: dict[str, Any]) -> dict[str, Any]:
+    """A line of a comparison, of a reproduction, or of the study of learned augmentations."""
+    config = old.get("config", {})
+    options = config.get("recipe", {}).get("head_options", {})
+    if "centres" in options:
+        options["centers"] = options.pop("centres")
+    if details := {name: old.pop(name) for name in DETAILS if name in old}:
+        old["details"] = details
+    if "validation_accuracy" in old:
+        _arm(old, config)
+    elif "epochs" not in old and "validation" in old:
+        epoch = {name: old.pop(name, None) for name in ("train_loss", "validation")}
+        old["epochs"] = [{**epoch, "test": old.get("test")}]
+        if "learned" in old:
+            chain, recipe = config["recipe"]["augment"].split("+"), config["recipe"]
+            old["learned"] |= {
+                "kind": next(name for name in chain if name in ("learned", "dagan")),
+                "settings": recipe["augment_options"],
+                "first_epochs": config["training"]["epochs"] // 2,
+                "epochs": [],
+            }
+    elif "test" in old:
+        old["test"] = {old["held_out"][0]: old["test"]}
+    return old
+
+
+def _arm(old: dict[str, Any], config: dict[str, Any]) -> None:
+    """A line of the study of learned augmentations, in place; what an augmentor's collapse is called was not kept."""
+    search_s, settings, measures = (old.pop(name, None) for name in ("search_cpu_s", "settings", "measures"))
+    if "epochs" in old:
+        old["learned"] = {
+            "kind": "learned",
+            "settings": settings,
+            "first_epochs": config["training"]["epochs"],
+            "epochs": old["epochs"],
+            "collapses": {},
+            "search_s": search_s,
+        }
+    elif measures is not None:
+        old["details"] = {**old.get("details", {}), "settings": settings, "measures": measures}
+    images = old["images"]
+    old["images"] = {("test/test" if name == "test" else name): count for name, count in images.items()}
+    old["held_out"] = ["test"]
+    epoch = {"train_loss": None, "validation": {"accuracy": old.pop("validation_accuracy")}}
+    old["epochs"] = [{**epoch, "test": old.get("test")}]

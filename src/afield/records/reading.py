@@ -1,0 +1,66 @@
+"""Records and summaries as files: written in one way, read in one way."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from afield.errors import InputError
+from afield.records.decode import decode
+from afield.records.files import read_json, read_jsonl, write_json, write_jsonl
+from afield.records.migration import migrate
+from afield.records.types import Record, Summary
+
+
+def read_records(path: str | Path) -> list[Record]:
+    """The records of a comparison or reproduction: its folder, or the ``records.jsonl`` in it.
+
+    Raises:
+        InputError: no such file, or a line that is no record.
+    """
+    file = Path(path) / "records.jsonl" if Path(path).is_dir() else Path(path)
+    return [to_record(line, f"{file}, line {number}") for number, line in enumerate(read_jsonl(file), start=1)]
+
+
+def write_records(path: Path, records: Iterable[Record]) -> None:
+    """Write one record a line, atomically."""
+    write_jsonl(path, map(asdict, records))
+
+
+def read_record(path: Path) -> Record:
+    """The record of one run; a file that holds none raises `InputError`."""
+    return to_record(read_json(path), str(path))
+
+
+def write_record(path: Path, record: Record) -> None:
+    """Write the record of one run, atomically."""
+    write_json(path, asdict(record))
+
+
+def read_summary(path: Path) -> Summary:
+    """The summary of a comparison; a file that holds none raises `InputError`."""
+    return _migrated(Summary, read_json(path), str(path))
+
+
+def write_summary(path: Path, summary: Summary) -> None:
+    """Write the summary of a comparison, atomically."""
+    write_json(path, asdict(summary))
+
+
+def to_record(value: Any, where: str) -> Record:
+    """A record from JSON of any version; `where` names its source in the `InputError` for what is not one."""
+    return _migrated(Record, value, where)
+
+
+def _migrated(kind: type, value: Any, where: str) -> Any:
+    if not isinstance(value, dict):
+        raise InputError(f"{where}: expected an object, got {value!r}")
+    try:
+        value = migrate(value)
+    except InputError as error:
+        raise InputError(f"{where} {error}") from None
+    except (AttributeError, KeyError, TypeError, IndexError, StopIteration) as error:
+        raise InputError(f"{where}: not a {kind.__name__.lower()} of schema 1 ({error!r})") from None
+    return decode(kind, value, f"{where}:")
