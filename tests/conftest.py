@@ -11,6 +11,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import afield as package
+from afield.data import ImageSet, load
 from afield.records import seed_for
 
 
@@ -64,3 +66,27 @@ def afield(capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, 
         return code, captured.out, captured.err
 
     return run
+
+
+@pytest.fixture(scope="session")
+def digits() -> ImageSet:
+    """The embedded digits."""
+    return load("digits")
+
+
+@pytest.fixture(scope="session")
+def digits_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model of the digits and their mirror images, trained for three epochs with the preset fast_cifar."""
+    out = tmp_path_factory.mktemp("fast") / "digits"
+    package.train(
+        data="digits",
+        preset="fast_cifar",
+        recipe="fast_cifar",
+        backbone="whitened_vgg_narrow",
+        batch_size=32,
+        learning_rate=0.3,
+        epochs=3,
+        augment="translate+alternating_flip",
+        out=out,
+    )
+    return out

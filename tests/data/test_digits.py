@@ -7,14 +7,8 @@ import numpy as np
 import pytest
 from sklearn.datasets import load_digits
 
-from afield.data import load
 from afield.runs.config import keep_class
 from afield.training import TrainConfig
-
-
-@pytest.fixture(scope="module")
-def digits():
-    return load("digits")
 
 
 def test_there_are_1797_images_of_ten_digits_in_four_places(digits):

@@ -249,26 +249,3 @@ def test_bf16_trains_and_predicts_in_float32(parts, tmp_path):
     )
     assert progress.epochs[-1]["train_loss"] < progress.epochs[0]["train_loss"]
     assert progress.logits["validation"].dtype == torch.float32
-
-
-@pytest.mark.parametrize(
-    ("schedule", "step", "expected"),
-    [
-        ("constant", 50, 0.1),
-        ("step", 79, 0.1),
-        ("step", 80, 0.01),
-        ("cosine", 0, 0.1),
-        ("cosine", 50, 0.05),
-        ("cosine", 99, 0.1 * 0.5 * (1 + np.cos(np.pi * 0.99))),
-    ],
-)
-def test_the_schedule_by_hand(schedule, step, expected):
-    training = TrainConfig(learning_rate=0.1, schedule=schedule)
-    assert training.learning_rate_at(step, 100) == pytest.approx(expected)
-
-
-def test_warm_up_rises_linearly_to_the_peak():
-    training = TrainConfig(learning_rate=0.1, warmup=0.1)
-    rates = [training.learning_rate_at(step, 100) for step in range(11)]
-    assert rates[:3] == pytest.approx([0.1 / 11, 0.2 / 11, 0.3 / 11])
-    assert rates[10] == pytest.approx(0.1)

@@ -218,3 +218,19 @@ def test_a_closure_is_called_and_its_loss_comes_back():
 def test_a_bad_setting_is_an_error(settings):
     with pytest.raises(ValueError, match="Invalid"):
         SparseSGD([table()], **settings)
+
+
+@pytest.mark.parametrize("sparse", [False, True])
+def test_nesterov_longhand(sparse):
+    """v = m v + g, w = w - r (g + m v), with g the gradient plus the decay."""
+    weight = nn.Parameter(torch.tensor([[2.0], [-1.0]]))
+    optimizer = SparseSGD([weight], 0.1, momentum=0.9, weight_decay=0.01, nesterov=True)
+    expected, velocity = weight.detach().clone(), torch.zeros(2, 1)
+    for step in range(3):
+        gradient = torch.tensor([[1.0 + step], [0.5]])
+        weight.grad = gradient.to_sparse(1) if sparse else gradient.clone()
+        optimizer.step()
+        total = gradient + 0.01 * expected
+        velocity = 0.9 * velocity + total
+        expected = expected - 0.1 * (total + 0.9 * velocity)
+        torch.testing.assert_close(weight.detach(), expected)
