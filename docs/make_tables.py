@@ -1,4 +1,4 @@
-"""Make the tables of README and docs from registries and committed records; ``--check`` says if any is stale."""
+"""Make the tables of README and docs from registries and committed records; ``--check`` fails if one is stale."""
 
 from __future__ import annotations
 
@@ -9,20 +9,21 @@ from pages.algorithms import algorithm_costs, compared_on_pacs
 from pages.augmentation import augmentation_page
 from pages.fast_cifar import fast_cifar_table
 from pages.margins import margins_page
-from pages.parts import parts_page, registry_table
+from pages.parts import parts_page, recipes_page
 from pages.reproduction import reproduction_page
-from pages.results import results_page
+from pages.results import averages_table, results_page
 from pages.scaling import scaling_page
 from pages.tables import ROOT, between
 
 
 def generated() -> dict[Path, str]:
-    """Each file that holds something generated, as it should read."""
+    """The expected text of each file that has a generated part."""
     readme, guide, algorithms = ROOT / "README.md", ROOT / "docs" / "guide.md", ROOT / "docs" / "algorithms.md"
     return {
-        readme: between(readme.read_text(), "recipes", registry_table("recipes")),
+        readme: between(readme.read_text(), "averages", averages_table()),
         guide: between(guide.read_text(), "fast_cifar", fast_cifar_table()),
         ROOT / "docs" / "parts.md": parts_page(),
+        ROOT / "docs" / "recipes.md": recipes_page(),
         ROOT / "docs" / "results.md": results_page(),
         ROOT / "docs" / "reproduction.md": reproduction_page(),
         ROOT / "docs" / "margins.md": margins_page(),
@@ -35,7 +36,7 @@ def generated() -> dict[Path, str]:
 
 
 def main() -> None:
-    """Write the pages, or check them."""
+    """Write the pages, or check that they are up to date."""
     stale = [path for path, text in generated().items() if not path.exists() or path.read_text() != text]
     if "--check" in sys.argv:
         sys.exit(f"stale: {', '.join(path.name for path in stale)}; run python docs/make_tables.py" if stale else 0)

@@ -1,1 +1,1 @@
-"""Pages of the documentation that are made of registries and committed records, a file each."""
+"""The generated pages of the documentation, one file each; they read registries and committed records."""

@@ -1,4 +1,4 @@
-"""The algorithms: what they cost, and how they compare on PACS."""
+"""The algorithms: their cost, and their results on PACS."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ COMPARISONS = ("pacs-algorithms-frozen", "pacs-algorithms-images")
 
 
 def time_over_erm() -> dict[str, float]:
-    """Seconds a step of each algorithm and averaging, relative to ERM."""
+    """Time of a step of each algorithm and averaging, relative to ERM."""
     ratios: dict[str, float] = read_json(ROOT / "results" / "algorithms.json")["time_over_erm"]
     return ratios
 
 
 def algorithm_costs() -> str:
-    """The same, as a table."""
-    return table(("name", "times as long"), [(f"`{name}`", f"{ratio:.2f}") for name, ratio in time_over_erm().items()])
+    """The relative times as a table."""
+    return table(("name", "time / `erm`"), [(f"`{name}`", f"{ratio:.2f}") for name, ratio in time_over_erm().items()])
 
 
 def compared_on_pacs() -> str:
-    """Accuracy on unseen domains beside the published numbers: heads on frozen features, and a small network."""
+    """Accuracy on unseen domains and published numbers: heads on frozen features, and a small network from scratch."""
     costs, found = time_over_erm(), [study(name)["recipes"] for name in COMPARISONS]
     names = list(dict.fromkeys(name for recipes in found for name in recipes))
 
@@ -48,5 +48,5 @@ def compared_on_pacs() -> str:
         )
         for name in names
     ]
-    header = ("recipe", "published", "frozen", "− erm", "from scratch", "− erm", "times as long", "full size")
+    header = ("recipe", "published", "frozen", "− erm", "from scratch", "− erm", "time / erm", "full size")
     return table(header, rows)

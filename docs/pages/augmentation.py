@@ -1,4 +1,4 @@
-"""The studies of augmentation."""
+"""The studies of learned and searched augmentation."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from pages.tables import ROOT, filled, interval, study, table
 
 
 def augmentation_page() -> str:
-    """The study of learned augmentation: each arm beside the baseline and its rivals, and what it measured."""
+    """Accuracy of each arm and its differences to the rivals, measures of collapse, cost, and the searched policy."""
     rows = study("learned-augmentation")["rows"]
 
     def plain(row: dict[str, Any], name: str, digits: int, sign: str = "", factor: float = 1) -> str:
         return f"{factor * row[name]['mean']:{sign}.{digits}f}" if name in row else ""
 
     def against(row: dict[str, Any], rival: str) -> str:
-        """The paired difference in points; without an interval where there is a single seed."""
+        """The paired difference in points, or nothing for the rival itself."""
         found = row.get(f"vs {rival}")
         return "" if found is None or row["arm"] == rival else interval(found, "+")
 

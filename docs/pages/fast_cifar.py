@@ -1,4 +1,4 @@
-"""`fast_cifar` against plain training for the same time."""
+"""`fast_cifar` and plain training for the same time."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pages.tables import ROOT, table
 
 
 def fast_cifar_table() -> str:
-    """Accuracy, epochs and rate of each contestant."""
+    """Accuracy, epochs and images per second of each contestant."""
     rows = [
         (
             f"{row['contestant']} (`{row['backbone']}`)",
@@ -19,5 +19,5 @@ def fast_cifar_table() -> str:
         )
         for row in read_jsonl(ROOT / "results" / "fast-cifar" / "records.jsonl")
     ]
-    header = ("contestant", "test accuracy, %", "with test-time views, %", "training, min", "epochs", "images/s")
+    header = ("contestant", "test accuracy, %", "with test-time augmentation, %", "training, min", "epochs", "images/s")
     return table(header, rows)

@@ -10,7 +10,7 @@ from pages.tables import ROOT, filled, interval, study, table
 
 
 def confirmation_table(rows: Sequence[dict[str, Any]]) -> str:
-    """The default head at each margin beside cross-entropy: top-1 and mAP, and both paired with cross-entropy."""
+    """Top-1 and mAP of cross-entropy and of the default head at each margin, with paired differences."""
     lines = [
         (
             "CIFAR-10" if row["data"] == "cifar10" else "CIFAR-100",
@@ -27,7 +27,7 @@ def confirmation_table(rows: Sequence[dict[str, Any]]) -> str:
 
 
 def grid_table(rows: Sequence[dict[str, Any]]) -> str:
-    """Top-1 of each setting: scale and margin down, gradient form, warm-up and neck across."""
+    """Top-1 of each setting: a row for each scale and margin, a column for each gradient, warm-up and neck."""
     columns = [(g, w, n) for n in (False, True) for g in ("straight_through", "exact") for w in (False, True)]
     cells = {
         (row["scale"], row["margin"], row["gradient"], row["warmup"], row["neck"]): row
@@ -46,7 +46,7 @@ def grid_table(rows: Sequence[dict[str, Any]]) -> str:
 
 
 def grid_cell(row: dict[str, Any]) -> str:
-    """Mean top-1 in %, bold above cross-entropy's, in italics below it, struck through where it fails."""
+    """Mean top-1 in %: bold above cross-entropy, italic below it, struck through if the setting fails."""
     mean = row["accuracy"]["mean"]
     low, high = row["accuracy_vs_ce"]["ci95"]
     text = f"{100 * mean:.1f}"
@@ -56,19 +56,19 @@ def grid_cell(row: dict[str, Any]) -> str:
 
 
 def margins_page() -> str:
-    """The studies of margin heads, and what they cost."""
+    """The studies of margin heads, and their cost."""
     rows = study("margin-reliability")["rows"]
     of = {name: [row for row in rows if row["study"] == name] for name in ("confirm", "grid")}
     plain = {(row["data"], row["recipe"]): row["accuracy"] for row in of["grid"] if row["head"] == "linear"}
     grids = "\n".join(
-        f"{title}: cross-entropy {interval(plain[data, 'erm'])}, with the neck {interval(plain[data, 'erm+neck'])}.\n\n"
+        f"{title}, cross-entropy: {interval(plain[data, 'erm'])}; with a neck: {interval(plain[data, 'erm+neck'])}.\n\n"
         + grid_table([row for row in of["grid"] if row["data"] == data])
         for title, data in (("CIFAR-10", "cifar10"), ("CIFAR-100", "cifar100"))
     )
     thousand = study("thousand-classes")["recipes"]
     epochs = range(1, len(next(iter(thousand.values()))["curve"]), 2)
     curves = table(
-        ("objective", *(f"epoch {epoch + 1}" for epoch in epochs), "last: mean ± sd [95 %]", "vs cross-entropy"),
+        ("objective", *(f"epoch {epoch + 1}" for epoch in epochs), "last epoch: mean ± sd [95 %]", "vs cross-entropy"),
         [
             (
                 name,
@@ -94,6 +94,6 @@ def margins_page() -> str:
         "thousand": curves,
         "costs": heads,
         "flattening": " and ".join(f"{row['time']:.2f}" for row in costs["flattening"].values()),
-        "million": f"{sampled['seconds_per_step']:.2f} s and {sampled['peak_rss_gib']:.1f} GiB in all",
+        "million": f"{sampled['seconds_per_step']:.2f} s and {sampled['peak_rss_gib']:.1f} GiB of memory in total",
     }
     return filled("margins.md.in", parts)

@@ -1,18 +1,27 @@
-"""The registries: what can be named in a recipe."""
+"""The registries: the names that a recipe or an option can use."""
 
 from __future__ import annotations
 
 from afield.catalog import REGISTRIES
-from pages.tables import table
+from pages.tables import filled, table
 
 
 def registry_table(kind: str) -> str:
     """Name, summary and reference of each entry of a registry."""
     rows = [(f"`{entry.name}`", entry.summary, entry.reference) for entry in REGISTRIES[kind]]
-    return table(("name", "what it is", "reference"), rows)
+    return table(("name", "description", "reference"), rows)
 
 
 def parts_page() -> str:
-    """All registries but that of recipes, which README has."""
+    """All registries except that of recipes, which has a page of its own."""
     sections = [f"## {kind.capitalize()}\n\n{registry_table(kind)}" for kind in REGISTRIES if kind != "recipes"]
-    return "# Parts\n\nMade by `docs/make_tables.py` from the registries.\n\n" + "\n".join(sections)
+    head = (
+        "# Parts\n\n`docs/make_tables.py` makes this page from the registries; `afield list KIND` prints the same. "
+        "Recipes that combine these parts: [recipes.md](recipes.md).\n\n"
+    )
+    return head + "\n".join(sections)
+
+
+def recipes_page() -> str:
+    """The recipes, and how to combine and change them."""
+    return filled("recipes.md.in", {"recipes": registry_table("recipes")})

@@ -1,4 +1,4 @@
-"""The papers, table by table."""
+"""The reproductions of the papers."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pages.tables import ROOT
 
 
 def reproduction_page() -> str:
-    """Every committed reproduction of a paper, made anew from its records."""
+    """Every committed reproduction of a paper, made from its records."""
     sections = [(ROOT / "docs" / "reproduction.md.in").read_text()]
     for name, paper in PAPERS.items():
         folders = sorted(

@@ -5,11 +5,27 @@ from __future__ import annotations
 from pathlib import Path
 
 from afield.records import read_json, read_jsonl
-from pages.tables import ROOT, interval, table
+from pages.tables import ROOT, interval, study, table
+
+AVERAGES = "pacs-algorithms-frozen"
+"""The comparison that README shows."""
+
+
+def averages_table() -> str:
+    """Average accuracy of each recipe of one comparison and its difference to `erm`, best first."""
+    rows = [
+        (
+            f"`{name}`",
+            interval(row["average"]),
+            "baseline" if name == "erm" else interval(row["vs_erm"], "+"),
+        )
+        for name, row in sorted(study(AVERAGES)["recipes"].items(), key=lambda item: -item[1]["average"]["mean"])
+    ]
+    return table(("recipe", "average over unseen domains", "difference to `erm`"), rows)
 
 
 def result_section(folder: Path) -> str:
-    """One comparison: what was run, the table, where it was run."""
+    """One comparison: its command, its table, and the machine and versions that made it."""
     about = read_json(folder / "about.json")
     summary = read_json(folder / "summary.json")
     records = read_jsonl(folder / "records.jsonl")
@@ -36,21 +52,21 @@ def result_section(folder: Path) -> str:
             "",
             f"```sh\n{about['command']}\n```",
             "",
-            "Accuracy on unseen domains in %: mean ± sample deviation [95 % interval], "
-            f"n = {len(summary['seeds'])} seeds; selection: {summary['selection']}; "
-            "the last column is paired over seeds.",
+            "Accuracy on unseen domains in %: mean ± standard deviation [95 % confidence interval] over "
+            f"n = {len(summary['seeds'])} seeds. Selection rule: `{summary['selection']}`. "
+            "The last column is the difference to `erm`, paired over seeds.",
             "",
             table(("recipe", *domains, "average", "vs erm"), rows),
-            f"Recommendation: {summary['reason']}.",
+            f"Result: {summary['reason']}.",
             "",
-            f"{len(records)} runs, {seconds:.0f} s of training on {hardware['cores']} cores of {hardware['cpu']}"
-            f"{' and ' + hardware['gpu'] if hardware['gpu'] else ''}; {config['data']['image_size']} px; "
-            f"{config['backbone']['name']}, weights {config['backbone']['weights']}, "
-            f"{'frozen' if config['backbone']['freeze'] else 'trained'}; {training['epochs']} epochs of "
-            f"{training['optimizer']} at {training['learning_rate']:g} ({training['schedule']}), batch "
-            f"{training['batch_size']}; torch {versions['torch']}, timm {versions['timm']}, "
-            f"Python {versions['python']}; commit {commits}. "
-            f"Records: `results/{folder.name}/`; [the whole page](../results/{folder.name}/report.html).",
+            f"{len(records)} runs; {seconds:.0f} s of training on {hardware['cores']} cores of {hardware['cpu']}"
+            f"{' and ' + hardware['gpu'] if hardware['gpu'] else ''}. Images: {config['data']['image_size']} px. "
+            f"Backbone: {config['backbone']['name']}, weights {config['backbone']['weights']}, "
+            f"{'frozen' if config['backbone']['freeze'] else 'trained'}. Training: {training['epochs']} epochs, "
+            f"optimizer {training['optimizer']}, learning rate {training['learning_rate']:g}, {training['schedule']} "
+            f"schedule, batch size {training['batch_size']}. Versions: torch {versions['torch']}, "
+            f"timm {versions['timm']}, Python {versions['python']}, commit {commits}. "
+            f"Records: `results/{folder.name}/`; `afield report results/{folder.name}` writes the HTML report.",
             "",
         ]
     )
@@ -60,7 +76,7 @@ def results_page() -> str:
     """All committed comparisons."""
     sections = [result_section(path.parent) for path in sorted((ROOT / "results").glob("*/about.json"))]
     head = (
-        "# Results\n\nMade by `docs/make_tables.py` from the records under `results/`. "
-        "The papers, table by table: [reproduction.md](reproduction.md).\n\n"
+        "# Results\n\n`docs/make_tables.py` makes this page from the records under `results/`. "
+        "[reproduction.md](reproduction.md) has the tables of the three papers.\n\n"
     )
     return head + "\n".join(sections)

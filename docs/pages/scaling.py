@@ -1,4 +1,4 @@
-"""What runs cost, and what larger ones would."""
+"""The cost of runs, and estimates for larger ones."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ PACS_IMAGES = 9991
 
 
 def size_of(count: float) -> str:
-    """Bytes for people: ``1.5 GB``."""
+    """A readable size: ``1.5 GB``."""
     for unit in ("bytes", "kB", "MB", "GB"):
         if count < 1000:
             return f"{count:.3g} {unit}"
@@ -18,7 +18,7 @@ def size_of(count: float) -> str:
 
 
 def time_of(seconds: float) -> str:
-    """A time for people: ``3.2 h``."""
+    """A readable duration: ``3.2 h``."""
     for unit, length, limit in (("s", 1, 120), ("min", 60, 7200), ("h", 3600, 172_800)):
         if seconds < limit:
             return f"{seconds / length:.3g} {unit}"
@@ -26,7 +26,7 @@ def time_of(seconds: float) -> str:
 
 
 def scaling_page() -> str:
-    """What an image, a class, a run and a process cost, and what larger runs would need."""
+    """The cost of an image, a class, a run and a process, and estimates for larger runs."""
     found = {
         name: read_json(ROOT / "results" / f"{name}.json") for name in ("scaling", "data", "jobs", "frozen", "loop")
     }
@@ -76,18 +76,36 @@ def scaling_page() -> str:
     ]
     parts = {
         "hardware": f"{hardware['cpu']}, {hardware['cores']} cores",
-        "costs": table(("of", "measured from", "each, µs", "fixed, ms", "worst"), fitted),
+        "costs": table(("cost of", "measured sizes", "each, µs", "fixed, ms", "worst"), fitted),
         "run_bytes": size_of(costs["run_bytes"]),
         "bytes_an_image": size_of(costs["bytes_an_image"]),
         "process_start_s": f"{costs['process_start_s']:.1f}",
         "cores": str(data["cores"]),
-        "data": table(("images", "afield", "torchvision", "ratio", "MB", "theirs, MB", "decoding, s"), rows),
-        "jobs": table(("`afield compare` on the embedded default", "s", "times as fast"), jobs),
+        "data": table(
+            (
+                "images",
+                "afield, images/s",
+                "torchvision, images/s",
+                "ratio",
+                "afield, MB",
+                "torchvision, MB",
+                "decoding, s",
+            ),
+            rows,
+        ),
+        "jobs": table(("`afield compare` on the embedded digits", "time, s", "speedup"), jobs),
         "frozen_cold": f"{found['frozen']['cold_s']:.0f}",
         "frozen_warm": f"{found['frozen']['warm_median_s']:.0f}",
         "loop": " and ".join(f"{value:.2f} ({name})" for name, value in found["loop"]["time_over_bare"].items()),
         "larger": table(
-            ("set and cache", "images", "bytes", "decoding, 2 cores", "an epoch, 1 core", "cores for 90 epochs a day"),
+            (
+                "data set and cached size",
+                "images",
+                "bytes",
+                "decoding, 2 cores",
+                "one epoch, 1 core",
+                "cores for 90 epochs a day",
+            ),
             larger,
         ),
     }

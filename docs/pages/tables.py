@@ -1,4 +1,4 @@
-"""Tables in Markdown, templates, and how numbers are written."""
+"""Markdown tables, templates, and number formats."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 
 def interval(value: dict[str, Any], sign: str = "") -> str:
-    """``71.9 ± 0.5 [70.2, 73.6]``: mean, sample deviation, 95 % interval, as percentages."""
+    """``71.9 ± 0.5 [70.2, 73.6]``: mean, standard deviation and 95 % interval, as percentages."""
     deviation = f" ± {100 * value['sd']:.1f}" if value.get("sd") is not None else ""
     span = ", ".join(f"{100 * end:{sign}.1f}" for end in value["ci95"])
     return f"{100 * value['mean']:{sign}.1f}{deviation} [{span}]"
 
 
 def between(text: str, mark: str, content: str) -> str:
-    """Put content between ``<!-- mark: ... -->`` and ``<!-- /mark -->``."""
+    """The text with content between ``<!-- mark: ... -->`` and ``<!-- /mark -->``."""
     start = text.index("-->", text.index(f"<!-- {mark}:")) + 4
     return text[:start] + content + text[text.index(f"<!-- /{mark} -->") :]
 
@@ -37,7 +37,7 @@ def study(name: str) -> dict[str, Any]:
 
 
 def filled(name: str, parts: Mapping[str, str]) -> str:
-    """A template under ``docs/`` with each ``{{part}}`` in its place."""
+    """A template under ``docs/`` with each ``{{part}}`` filled in."""
     template = (ROOT / "docs" / name).read_text()
     for mark, text in parts.items():
         template = template.replace(f"{{{{{mark}}}}}", text.rstrip())
