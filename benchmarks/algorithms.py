@@ -1,11 +1,11 @@
-"""What a training step of each algorithm costs, relative to ERM in the same run.
+"""Time of a training step of each algorithm, relative to ERM in the same run.
 
     python benchmarks/algorithms.py [--quick] [--out FILE]
 
-ResNet-8 at 32 px, batches of 96 from three domains, one thread; a step is forward, backward, the optimizer's step, and
-what the algorithm does after it. The algorithms take turns, in another order each round, and a ratio is that of medians
-of CPU seconds. The looks of SWAD at the validation loss are left out: each costs as much as predicting the
-validation images. The last line is one JSON object.
+ResNet-8 at 32 px, batches of 96 from three domains, one thread. A step consists of forward, backward, the optimizer
+step, and what the algorithm does after it. The algorithms take turns, in a different order each round; a ratio is that
+of medians of CPU seconds. The evaluations of the validation loss in SWAD are not included: each costs as much as
+predicting the validation images. The last line is one JSON object.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ BATCH, DOMAINS, CLASSES, SIDE, STEPS = 96, 3, 7, 32, 1000
 
 
 def make_algorithm(name: str) -> Algorithm:
-    """The recipe of this name, around a fresh ResNet-8."""
+    """The recipe of this name with a new ResNet-8."""
     torch.manual_seed(0)
     backbone, features = build_backbone(BackboneConfig("resnet8"))
     objective = Objective(LinearHead(features, CLASSES), {"cross_entropy": 1.0})
@@ -45,7 +45,7 @@ def make_algorithm(name: str) -> Algorithm:
 
 
 def make_step(name: str) -> Callable[[], None]:
-    """A step of training, on the same batch each time."""
+    """A training step, always on the same batch."""
     algorithm = make_algorithm(name)
     parameters = [parameter for parameter in algorithm.parameters() if parameter.requires_grad]
     optimizer = SparseSGD(parameters, 0.01, momentum=0.9, weight_decay=5e-4)
@@ -65,10 +65,10 @@ def make_step(name: str) -> Callable[[], None]:
 
 
 def main() -> None:
-    """Measure, print the table and the JSON line."""
+    """Measure, and print the table and the JSON line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="fewer rounds")
-    parser.add_argument("--out", type=Path, help="also write the JSON object, with hardware and versions, here")
+    parser.add_argument("--out", type=Path, help="also write the JSON object, with hardware and versions, to this file")
     args = parser.parse_args()
     torch.set_num_threads(1)
     contestants = [(name, make_step(name)) for name in (*ALGORITHMS.names, *AVERAGINGS.names)]
@@ -83,7 +83,7 @@ def main() -> None:
                 seconds[name].append(time.process_time() - began)
     medians = {name: statistics.median(values) for name, values in seconds.items()}
     ratios = {name: median / medians["erm"] for name, median in medians.items()}
-    print(f"{'algorithm':16}{'ms a step':>12}{'over erm':>12}")
+    print(f"{'algorithm':16}{'ms per step':>12}{'ratio to erm':>12}")
     for name, ratio in ratios.items():
         print(f"{name:16}{1000 * medians[name]:>12.1f}{ratio:>12.2f}")
     result = {"benchmark": "algorithms", "batch": BATCH, "erm_seconds": medians["erm"], "time_over_erm": ratios}

@@ -1,12 +1,12 @@
-"""Augmentation of batches, as ratios of images a second to torchvision's and Pillow's in the same run.
+"""Images per second of batch augmentation, as ratios to torchvision and Pillow in the same run.
 
     python benchmarks/augment.py [--quick] [--out FILE]
 
-TrivialAugmentWide and RandAugment with a draw for each image, against torchvision v2's applied image by image to the
-same uint8 tensors and stacked; random resized crop + flip + normalization from uint8, against torchvision v2's on
-Pillow images; and what a learned augmentor adds to a training step of ResNet-18. One thread. The contestants take
-turns, every round on another draw; a ratio is that of medians of CPU seconds, so that other work on the machine
-disturbs it little. The last line is one JSON object.
+Three comparisons: TrivialAugmentWide and RandAugment with random parameters for each image, and torchvision v2's
+applied to one image at a time on the same uint8 tensors, then stacked; random resized crop, flip and normalization from
+uint8, and torchvision v2's on Pillow images; and the time that a learned augmentor adds to a training step of
+ResNet-18. All use one thread. The contestants take turns and draw new parameters every round. A ratio is that of
+medians of CPU seconds, so other work on the machine has little influence. The last line is one JSON object.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ Batch = Callable[[], object]
 
 
 def medians(contestants: Mapping[str, Batch], rounds: int) -> dict[str, float]:
-    """CPU seconds a batch: all take turns, round by round, after two rounds that do not count."""
+    """CPU seconds per batch of each contestant; they take turns, and the first two rounds are discarded."""
     times: dict[str, list[float]] = {name: [] for name in contestants}
     for counted in range(-2, rounds):
         for name, batch in contestants.items():
@@ -46,14 +46,14 @@ def medians(contestants: Mapping[str, Batch], rounds: int) -> dict[str, float]:
 
 
 def photographs(count: int, size: int) -> Tensor:
-    """uint8 ``[B, 3, H, W]``: smooth shapes with some noise, so that histograms and edges are like photographs'."""
+    """uint8 ``[B, 3, H, W]``: smooth shapes with noise, with histograms and edges like those of photographs."""
     coarse = torch.rand(count, 3, 8, 8) * 255
     smooth = torch.nn.functional.interpolate(coarse, (size, size), mode="bicubic")
     return (smooth + 8 * torch.randn(count, 3, size, size)).clamp(0, 255).to(torch.uint8)
 
 
 def policies(size: int, batch: int, rounds: int) -> dict[str, dict[str, float]]:
-    """Images a second of both, and the ratio, by policy."""
+    """Images per second of both, and their ratio, for each policy."""
     images, generator = photographs(batch, size), torch.Generator().manual_seed(0)
     found = {}
     for ours, theirs in ((TrivialAugmentWide(), v2.TrivialAugmentWide()), (RandAugment(), v2.RandAugment())):
@@ -87,7 +87,7 @@ def crops(size: int, batch: int, rounds: int) -> dict[str, float]:
 
 
 def augmentor_cost(batch: int, rounds: int) -> dict[str, float]:
-    """Seconds of a training step of ResNet-18 at 32 px, of choosing and applying transformations, and their ratio."""
+    """Seconds of a training step of ResNet-18 at 32 px and of a learned augmentation, and their ratio."""
     images, targets = torch.rand(batch, 3, 32, 32), torch.randint(10, (batch,))
     images = images.contiguous(memory_format=torch.channels_last)
     model = timm.create_model("resnet18", num_classes=10).to(memory_format=torch.channels_last)
@@ -104,16 +104,16 @@ def augmentor_cost(batch: int, rounds: int) -> dict[str, float]:
 
 
 def rates(contestants: Mapping[str, Batch], batch: int, rounds: int) -> dict[str, float]:
-    """Images a second of each, and the ratio of the first to the second."""
+    """Images per second of both contestants, and the ratio of the first to the second."""
     seconds = list(medians(contestants, rounds).values())
     return {**{name: batch / s for name, s in zip(contestants, seconds, strict=True)}, "ratio": seconds[1] / seconds[0]}
 
 
 def main() -> None:
-    """Measure, print the table and the JSON line."""
+    """Measure, and print the table and the JSON line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="fewer rounds")
-    parser.add_argument("--out", type=Path, help="also write the JSON object, with hardware and versions, here")
+    parser.add_argument("--out", type=Path, help="also write the JSON object, with hardware and versions, to this file")
     args = parser.parse_args()
     torch.set_num_threads(1)
     torch.manual_seed(0)

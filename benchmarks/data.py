@@ -1,17 +1,17 @@
-"""Training-ready batches from a folder of images, against torchvision's: images a second, as a ratio, and memory.
+"""Training-ready batches from a folder of images: images per second and memory, compared with torchvision.
 
     python benchmarks/data.py --data FOLDER [--quick] [--out FILE]
 
-FOLDER holds domain/class/image, such as PACS. Both give shuffled float32 batches after random resized crop, flip and
-normalization, and, in rows of their own, color jitter too. The peer is `ImageFolder` with v2 transforms on Pillow
+FOLDER contains domain/class/image, such as PACS. Both contestants make shuffled float32 batches after random resized
+crop, flip and normalization; separate rows add color jitter. The peer is `ImageFolder` with v2 transforms on Pillow
 images (here faster than on tensors) and `DataLoader(num_workers=2, persistent_workers=True)`, which decodes every image
-in every epoch. Ours crops from images that were decoded and squashed to the training size once, which is a figure of
-its own; it works in two threads without worker processes, and its batches are channels-last.
+in every epoch. Ours crops from images that were decoded and resized to the training size once; the time for this is
+reported separately. It uses two threads and no worker processes, and its batches are channels-last.
 
-Each is a process tree that waits while the other is at work. They take turns; figures are medians of rounds. `cpu` is
-the ratio of CPU seconds an image, which other work on the machine disturbs less. Memory is the largest sum of
-proportional set sizes of a process tree; that of ours counts the pages of the mapped cache, which the kernel can take
-back, and `anonymous` does not count them. The last line is one JSON object.
+Each contestant is a process tree that waits while the other works. They take turns; the results are medians over
+rounds. `cpu` is the ratio of CPU seconds per image, on which other work on the machine has less influence. Memory is
+the largest sum of proportional set sizes of a process tree. Ours includes the pages of the memory-mapped cache, which
+the kernel can reclaim; `anonymous` excludes them. The last line is one JSON object.
 """
 
 from __future__ import annotations
@@ -51,14 +51,14 @@ BATCH = {64: 128, 224: 32}
 
 
 class Ready(Chain):
-    """Augmentations, and what a network takes."""
+    """The augmentations, and the conversion to network inputs."""
 
     def apply(self, images: Tensor, params: tuple[Any, ...]) -> Tensor:
         return normalize(super().apply(images, params), MEAN, STD)
 
 
 def our_batches(folder: str, size: int, batch: int, jitter: bool) -> Iterator[Tensor]:
-    """Epoch after epoch, from the cache."""
+    """Endless batches of ours, from the cache."""
     data = load(folder, image_size=size)
     source = Subset(data.images, data.labels, np.arange(len(data)))
     augmentation = Ready([RandomResizedCrop(scale=SCALE), *([ColorJitter(*JITTER)] if jitter else [])])
@@ -70,7 +70,7 @@ def our_batches(folder: str, size: int, batch: int, jitter: bool) -> Iterator[Te
 
 
 def their_batches(folder: str, size: int, batch: int, jitter: bool) -> Iterator[Tensor]:
-    """Epoch after epoch, from the files."""
+    """Endless batches of torchvision, from the files."""
     transform = v2.Compose(
         [
             v2.RandomResizedCrop(size, scale=SCALE),
@@ -98,7 +98,7 @@ CONTESTANTS = {"afield": our_batches, "torchvision": their_batches}
 
 
 def serve(name: str, folder: str, size: int, jitter: bool) -> None:
-    """Be a contestant: for each number that comes in, make so many batches and say how many seconds that took."""
+    """Run as a contestant: read a number of batches from stdin, make them, and print the seconds that this took."""
     torch.set_num_threads(1)
     batches = CONTESTANTS[name](folder, size, BATCH[size], jitter)
     assert next(batches).shape == (BATCH[size], 3, size, size)
@@ -112,7 +112,7 @@ def serve(name: str, folder: str, size: int, jitter: bool) -> None:
 
 
 class Contestant:
-    """A process tree that makes batches when it is told to."""
+    """A process tree that makes batches on request."""
 
     def __init__(self, name: str, folder: str, size: int, jitter: bool) -> None:
         served = [name, str(size), "jitter" if jitter else ""]
@@ -124,7 +124,7 @@ class Contestant:
         self.memory = self.anonymous = 0.0
 
     def round(self, batches: int) -> None:
-        """Make so many batches; note images a second, CPU seconds an image, and memory."""
+        """Make this number of batches; record images per second, CPU seconds per image, and memory."""
         assert self.process.stdin is not None
         assert self.process.stdout is not None
         before = self._cpu_seconds()
@@ -161,14 +161,14 @@ class Contestant:
 
 
 def _lines(path: str) -> list[str]:
-    """Of a file of ``/proc``; none if the process has just ended."""
+    """The lines of a file in ``/proc``; an empty list if the process has just ended."""
     with suppress(OSError):
         return Path(path).read_text().splitlines()
     return []
 
 
 def measure(folder: str, size: int, jitter: bool, rounds: int, batches: int) -> dict[str, Any]:
-    """Both contestants at one size, after the decoding that only ours needs."""
+    """Both contestants at one size, after the decoding into the cache, which only ours needs."""
     with tempfile.TemporaryDirectory() as cache:
         os.environ["AFIELD_CACHE"] = cache
         began = time.monotonic()
@@ -200,11 +200,11 @@ def measure(folder: str, size: int, jitter: bool, rounds: int, batches: int) -> 
 
 
 def main() -> None:
-    """Measure, print the table and the JSON line."""
+    """Measure, and print the table and the JSON line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", required=True, help="folder of domain/class/image")
+    parser.add_argument("--data", required=True, help="a folder with domain/class/image")
     parser.add_argument("--quick", action="store_true", help="fewer and shorter rounds")
-    parser.add_argument("--out", type=Path, help="also write the JSON object, with hardware and versions, here")
+    parser.add_argument("--out", type=Path, help="also write the JSON object, with hardware and versions, to this file")
     parser.add_argument("--serve", nargs=3, help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.serve:

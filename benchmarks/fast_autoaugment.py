@@ -1,13 +1,14 @@
-"""Is a policy that was searched on one's own few images better than none? A CIFAR-10 subset, ResNet-8.
+"""Is a policy that was searched on a few of your own images better than none? A CIFAR-10 subset, ResNet-8.
 
-Fast AutoAugment searches on the training images alone. Then, at equal epochs, splits and initial weights: no
-augmentation and the found policy; and crop and flip, alone and before the found policy, AutoAugment's for CIFAR-10 and
-TrivialAugment. The search is done once; the seeds are those of training.
+Fast AutoAugment searches on the training images only. Then networks are trained with equal epochs, splits and initial
+weights: without augmentation; with the searched policy; with crop and flip; and with crop and flip followed by the
+searched policy, by AutoAugment's policy for CIFAR-10, and by TrivialAugment. There is one search; the seeds are those
+of training.
 
     python benchmarks/fast_autoaugment.py --data FOLDER --out results/fast-autoaugment [--seeds 3] [--quick]
 
-FOLDER holds ``cifar10.npz``. What is done is not done again; ``--time-budget`` (seconds) ends the search early, and
-stops between runs, and the same command goes on. The last line is one JSON object.
+FOLDER contains ``cifar10.npz``. Finished runs are not repeated. ``--time-budget`` (seconds) ends the search early and
+stops between runs; the same command then continues. The last line is one JSON object.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ RIVALS = ("autoaugment_cifar10", "trivialaugment")
 
 
 def search(images: ImageSet, size: dict[str, int], work: Path, until: float) -> Policy:
-    """The policy, which lies in ``search/policy.json``."""
+    """Search the policy; its file is ``search/policy.json``."""
     return afield.augment_search(
         data=images.name,
         out=work / "search",
@@ -57,7 +58,7 @@ def search(images: ImageSet, size: dict[str, int], work: Path, until: float) -> 
 
 
 def same_images(policy: Policy, saved: Path, images: ImageSet) -> bool:
-    """Whether the policy in the file draws, of equal generators, the same images to the bit."""
+    """Whether the saved policy draws the same images bit for bit from equal generators."""
     batch = torch.from_numpy(images.images[:512]).permute(0, 3, 1, 2)
     first, second = (p(batch, generator=torch.Generator().manual_seed(0)) for p in (policy, Policy.read(saved)))
     return torch.equal(first, second)
@@ -66,7 +67,7 @@ def same_images(policy: Policy, saved: Path, images: ImageSet) -> bool:
 def train(
     setup: ExperimentConfig, recipes: dict[str, Recipe], seeds: int, search_s: float, work: Path, until: float
 ) -> list[dict[str, Any]]:
-    """A line for each run that time allows, seed by seed; the accuracy is that of the last epoch."""
+    """A line for each run within the time budget, seed by seed; the accuracy is that of the last epoch."""
     fabric, lines = Fabric(accelerator="cpu", precision="bf16-mixed"), []
     for seed, (name, recipe) in product(range(seeds), recipes.items()):
         if time.monotonic() > until:
@@ -83,7 +84,7 @@ def train(
 
 
 def summarize(lines: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Per augmentation: accuracy over seeds, paired differences to none and to crop and flip, seconds of search."""
+    """Accuracy of each augmentation over seeds, paired differences to none and to crop and flip, and search time."""
     by_name: dict[str, dict[int, dict[str, Any]]] = {}
     for line in lines:
         by_name.setdefault(line["augment"], {})[line["seed"]] = line
@@ -104,19 +105,24 @@ def summarize(lines: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def _plain(name: str) -> list[str]:
-    """What an augmentation is compared with: none, and what it adds to."""
+    """The baselines of an augmentation: none, and the augmentation that it extends."""
     return [other for other in ("none", BASE) if name != other and (other == "none" or name.startswith(other))]
 
 
 def main() -> None:
-    """Search, train, write the records, print the table and the JSON line."""
+    """Search, train, write the records, and print the table and the JSON line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--work", type=Path, default=Path("runs/fast-autoaugment"), help="search, runs and subset")
+    parser.add_argument(
+        "--work",
+        type=Path,
+        default=Path("runs/fast-autoaugment"),
+        help="folder for search, runs, subset",
+    )
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--rivals", nargs="*", choices=RIVALS, default=RIVALS)
-    parser.add_argument("--time-budget", type=float, default=float("inf"))
+    parser.add_argument("--time-budget", type=float, default=float("inf"), help="seconds")
     parser.add_argument("--quick", action="store_true")
     args = parser.parse_args()
     torch.set_num_threads(1)
@@ -141,7 +147,10 @@ def main() -> None:
         value = row["accuracy"]
         line = f"{row['augment']:32}{value['n']:3}{100 * value['mean']:13.2f}{100 * (value['sd'] or 0):6.2f}"
         line += f"  {span(value):16}{row['search_s']:9.0f}  "
-        print(line + "; ".join(f"{100 * gain['mean']:+.2f} {span(gain)} to {o}" for o, gain in row["over"].items()))
+        print(
+            line
+            + "; ".join(f"{100 * gain['mean']:+.2f} {span(gain)} compared with {o}" for o, gain in row["over"].items())
+        )
     found = {row["augment"]: row["accuracy"]["mean"] for row in rows}
     result = {f"{name}_over_none": round(value / found["none"], 4) for name, value in found.items() if name != "none"}
     result |= {"search_s": policy.origin["seconds"]["all"], "same_images": same_images(policy, saved, images)}
@@ -149,7 +158,7 @@ def main() -> None:
 
 
 def span(value: dict[str, Any]) -> str:
-    """An interval in percent."""
+    """An interval in percentage points."""
     return "" if value["ci95"] is None else f"[{100 * value['ci95'][0]:+.2f}, {100 * value['ci95'][1]:+.2f}]"
 
 

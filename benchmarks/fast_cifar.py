@@ -1,16 +1,17 @@
-"""`fast_cifar` against plain training at equal wall time: accuracy on the test images of CIFAR-10.
+"""Accuracy of `fast_cifar` and plain training on the test images of CIFAR-10, at equal wall time.
 
     python benchmarks/fast_cifar.py --data cifar10.npz [--minutes 10] [--threads 1] [--out results/fast-cifar] [--quick]
 
-Three contestants, one after the other, on the same threads: `fast_cifar` (preset, recipe and a whitened network), and
-the preset `scratch` with batches of 128, crops and flips and the recipe `erm`, on ResNet-8 and on ResNet-18 with its
-standard stem. Before it trains, each is timed for a few steps in float32 and in bf16; the faster precision and as many
-epochs as come closest to `--minutes` are taken, so that every schedule is complete. The clock counts training alone:
-neither the timing nor evaluation. All training images train but 1 %, which the loop evaluates after each epoch;
-nothing is chosen by them. Accuracy is that of the last epoch, and with test-time augmentation apart.
+Three contestants train one after the other on the same threads: `fast_cifar` (preset, recipe and a whitened network),
+and the preset `scratch` with batches of 128, crops and flips and the recipe `erm`, on ResNet-8 and on ResNet-18 with
+its standard stem. Before training, a few steps of each are timed in float32 and in bf16. The faster precision is used,
+with the number of epochs that is closest to `--minutes`, so every schedule is complete. The clock measures training
+only, without this timing and without evaluation. All training images are used except 1 %, which the loop evaluates
+after each epoch; nothing is selected on them. The accuracy is that of the last epoch; the accuracy with test-time
+augmentation is reported separately.
 
-A contestant that is finished is kept in `--out`: the same command goes on with the next. With `--threads 1 --only NAME`
-several can train side by side, a core each. The last line is one JSON object.
+Finished contestants are kept in `--out`; the same command continues with the next one. With `--threads 1 --only NAME`
+several can train at once, each on its own core. The last line is one JSON object.
 """
 
 from __future__ import annotations
@@ -51,7 +52,7 @@ PRECISIONS = {"32": "32-true", "bf16": "bf16-mixed"}
 
 @dataclass(frozen=True)
 class Contestant:
-    """A network and how it is trained, but for the number of epochs."""
+    """A network and its training settings, except the number of epochs."""
 
     name: str
     backbone: str
@@ -59,14 +60,14 @@ class Contestant:
     recipe: str
 
     def run(self, data: ImageSet, training: TrainConfig, seed: int) -> Run:
-        """A run of it: the given test set stays out."""
+        """The configuration of a run, which leaves out the given test set."""
         setup = ExperimentConfig(data, BackboneConfig(self.backbone), False, Validation(0.01), training)
         return Run(setup, RECIPES[self.recipe], ("test",), seed)
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What training left: the classifier that predicts, images seen, and seconds of training without evaluation."""
+    """The result of training: the classifier that predicts, images seen, and training seconds without evaluation."""
 
     classifier: Classifier
     images: int
@@ -74,7 +75,7 @@ class Outcome:
 
 
 def train(run: Run, fabric: Fabric, steps: int | None = None) -> Outcome:
-    """Train a run, or so many steps of it; the images of the test set are not looked at."""
+    """Train a run, or a number of steps of it, without using the images of the test set."""
     _, parts, classifier = prepare(run, None, fabric)
     source, batch = parts.train, min(run.training.batch_size, len(parts.train))
     if steps is not None:
@@ -104,7 +105,7 @@ def train(run: Run, fabric: Fabric, steps: int | None = None) -> Outcome:
 
 
 def rate(contestant: Contestant, data: ImageSet, fabric: Fabric, seconds: float, seed: int) -> float:
-    """Images a second, over about so many seconds of training after two shorter trials."""
+    """Images per second, measured over about this many seconds of training after two shorter trials."""
     run = contestant.run(data, dataclasses.replace(contestant.training, epochs=1), seed)
     found, most = 0.0, max(1, len(data) // contestant.training.batch_size)
     for share in (0.0, 0.1, 1.0):
@@ -155,18 +156,18 @@ def compete(contestant: Contestant, data: ImageSet, args: argparse.Namespace) ->
 
 
 def main() -> None:
-    """Train what is not done yet, print the table and the JSON line."""
+    """Train the contestants that are not finished, and print the table and the JSON line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", default="cifar10.npz", help="an .npz with train and test images")
-    parser.add_argument("--minutes", type=float, default=10, help="of training, each")
-    parser.add_argument("--backbone", default="whitened_vgg", help="of fast_cifar")
+    parser.add_argument("--data", default="cifar10.npz", help="an .npz file with training and test images")
+    parser.add_argument("--minutes", type=float, default=10, help="training time of each contestant")
+    parser.add_argument("--backbone", default="whitened_vgg", help="backbone of fast_cifar")
     parser.add_argument(
-        "--threads", type=int, default=os.cpu_count(), help="of each contestant; all cores unless given"
+        "--threads", type=int, default=os.cpu_count(), help="CPU threads of each contestant (default: all cores)"
     )
     parser.add_argument("--device", default="cpu", help="cpu or cuda")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--only", nargs="+", help="contestants, so that several processes can work on one folder")
-    parser.add_argument("--quick", action="store_true", help="a second each: to see that it works")
+    parser.add_argument("--only", nargs="+", help="contestants to train; several processes can share one folder")
+    parser.add_argument("--quick", action="store_true", help="one second for each contestant, as a functional check")
     parser.add_argument("--out", type=Path, default=Path("results/fast-cifar"))
     args = parser.parse_args()
     if args.quick:
@@ -189,7 +190,7 @@ def main() -> None:
         if file.exists():
             records.append(read_json(file))
     write_jsonl(args.out / "records.jsonl", records)
-    print(f"{'contestant':12}{'accuracy, %':>13}{'with views, %':>15}{'s':>8}{'epochs':>8}{'images/s':>10}{'bits':>6}")
+    print(f"{'contestant':12}{'accuracy, %':>13}{'with TTA, %':>15}{'s':>8}{'epochs':>8}{'images/s':>10}{'bits':>6}")
     for row in records:
         print(
             f"{row['contestant']:12}{100 * row['accuracy']:>13.2f}{100 * row['accuracy_tta']:>15.2f}"

@@ -1,11 +1,11 @@
-"""A comparison on a frozen backbone from nothing, and again with its features in the cache: wall time of the command.
+"""Wall time of a comparison on a frozen backbone, without any cache and with cached features.
 
     python benchmarks/frozen.py --data PACS [--recipes erm flattening label_smoothing] [--jobs N] [--quick] [--out FILE]
 
-PACS as image files, an ImageNet-pretrained EfficientNet-Lite0 at 224 px that does not change, three recipes, every
-domain left out once, three seeds. Cold: images are decoded and features extracted into an empty cache. Warm: the same
-command into another folder, three times; the median counts. The summaries are compared. Nothing else should run on
-the machine. The last line is one JSON object.
+PACS as image files, a frozen ImageNet-pretrained EfficientNet-Lite0 at 224 px, three recipes, each domain left out
+once, three seeds. Cold: images are decoded and features extracted into an empty cache. Warm: the same command into
+another folder, three times; the result is the median. The summaries are compared. Nothing else should run on the
+machine. The last line is one JSON object.
 """
 
 from __future__ import annotations
@@ -25,16 +25,16 @@ from afield.runs.provenance import provenance
 
 
 def main() -> None:
-    """Measure, print the JSON line."""
+    """Measure, and print the JSON line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", required=True, help="a folder of domain/class/image")
+    parser.add_argument("--data", required=True, help="a folder with domain/class/image")
     parser.add_argument("--recipes", nargs="+", default=["erm", "flattening", "label_smoothing"])
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--jobs", type=int, default=2, help="runs at a time")
+    parser.add_argument("--jobs", type=int, default=2, help="number of runs at once")
     parser.add_argument("--backbone", default=PACKAGE_BACKBONE)
     parser.add_argument("--weights", default=PACKAGE)
     parser.add_argument("--quick", action="store_true", help="one recipe and one seed")
-    parser.add_argument("--out", type=Path, help="also write the JSON object, with hardware and versions, here")
+    parser.add_argument("--out", type=Path, help="also write the JSON object, with hardware and versions, to this file")
     args = parser.parse_args()
     if args.quick:
         args.recipes, args.seeds = ["erm"], 1

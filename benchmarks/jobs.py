@@ -1,11 +1,11 @@
-"""`afield compare --jobs N` against `--jobs 1`: wall time of the whole command as a ratio; are the summaries equal?
+"""Wall time of `afield compare --jobs N` relative to `--jobs 1`, and whether the summaries are equal.
 
     python benchmarks/jobs.py [--quick] [--jobs N] [--out FILE]
 
-The embedded digits with the default recipes, in folders that are new each time; loading, start of the helpers and
-report are in the time. A run has one CPU thread. Beside it stands one run at a time with as many threads as there are
-jobs, so that it could fill the same cores. They take turns, round by round; a ratio is that of medians. Nothing else
-should run on the machine. The last line is one JSON object.
+The embedded digits with the default recipes, in a new folder each time. The time includes loading, the start of worker
+processes and the report. Each run uses one CPU thread. For comparison, single runs use as many threads as there are
+jobs, so they can use the same cores. The commands take turns; a ratio is that of medians. Nothing else should run on
+the machine. The last line is one JSON object.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ QUICK = ("--seeds", "1", "--epochs", "3")
 
 
 def compare(*options: str) -> tuple[float, str]:
-    """Wall seconds of the command in a new folder, and the summary that it wrote."""
+    """Wall seconds of the command in a new folder, and the summary that it writes."""
     with tempfile.TemporaryDirectory() as folder:
         command = [sys.executable, "-m", "afield", "compare", "--out", folder, *options]
         began = time.monotonic()
@@ -36,13 +36,13 @@ def compare(*options: str) -> tuple[float, str]:
 
 
 def main() -> None:
-    """Measure, print the table and the JSON line."""
+    """Measure, and print the table and the JSON line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
-        "--quick", action="store_true", help="one round of one seed and three epochs, at one thread a run"
+        "--quick", action="store_true", help="one round with one seed, three epochs, and one thread for each run"
     )
-    parser.add_argument("--jobs", type=int, default=2, help="runs at a time")
-    parser.add_argument("--out", type=Path, help="also write the JSON object, with hardware and versions, here")
+    parser.add_argument("--jobs", type=int, default=2, help="number of runs at once")
+    parser.add_argument("--out", type=Path, help="also write the JSON object, with hardware and versions, to this file")
     args = parser.parse_args()
     base = QUICK if args.quick else ()
     contestants = {
@@ -57,7 +57,7 @@ def main() -> None:
             results[name].append(compare(*options))
     seconds = {name: statistics.median(time for time, _ in found) for name, found in results.items()}
     one, many = list(contestants)[:2]
-    print(f"{'command':24}{'seconds':>10}{'times as fast':>16}")
+    print(f"{'command':24}{'seconds':>10}{'speedup':>16}")
     for name, value in seconds.items():
         print(f"{name:24}{value:>10.1f}{seconds[one] / value:>16.2f}")
     result = {

@@ -1,14 +1,14 @@
-"""Does a learned augmentor collapse, and does what it learned help? A CIFAR-10 subset, ResNet-8.
+"""Does a learned augmentor collapse, and does the learned augmentation help? A CIFAR-10 subset, ResNet-8.
 
-Stage one is shared: for each seed one classifier, trained without augmentation. Every arm fine-tunes a copy of it for
-the same number of epochs, with its own augmentation; learned ones are learned before that against the copy (stage
-two), and their seconds are a column of their own. Accuracy is of the last epoch on all 10,000 test images; measures
-of an augmentor are on validation images.
+Stage one is shared: one classifier for each seed, trained without augmentation. Every arm fine-tunes a copy of it for
+the same number of epochs with its own augmentation (stage three). A learned augmentation is first learned with that
+copy (stage two), and its time is a separate column. The accuracy is that of the last epoch on all 10,000 test images.
+The measures of an augmentor use validation images.
 
     python benchmarks/learned_augmentation.py --data cifar10.npz --out results/learned-augmentation [--quick] [--full]
 
-``--full`` is the paper's size (ResNet-18, all images, 100 + 50 + 100 epochs). What is done is not done again;
-``--time-budget`` (seconds) stops between arms, and the same command goes on. The last line is one JSON object.
+``--full`` is the paper's size (ResNet-18, all images, 100 + 50 + 100 epochs). Finished arms are not repeated.
+``--time-budget`` (seconds) stops between arms; the same command then continues. The last line is one JSON object.
 """
 
 from __future__ import annotations
@@ -37,13 +37,13 @@ QUICK = {"images": 500, "epochs": (1, 1, 1), "seeds": (1, 1, 1)}
 FULL = {"images": 50_000, "epochs": (100, 50, 100), "seeds": (3, 3, 3), "backbone": BackboneConfig("resnet18", "small")}
 
 RIVALS = (BASELINE, DEFAULT, MATCHED, "trivialaugment")
-"""What the question is about; these have the most seeds."""
+"""The arms of the main question, with the most seeds."""
 FIRST = ("printed sign + D", "corrected sign + D", "random_affine", "mixup", "cutout", EVERY_IMAGE, MATCHED_EVERY)
-"""The paper's way and other augmentations. All others are remedies that were tried, and have the fewest seeds."""
+"""The paper's arms and other augmentations. All other arms are attempted remedies, with the fewest seeds."""
 
 
 def subset(file: Path, images: int, folder: Path) -> ImageSet:
-    """The first so many training images, in equal numbers of each class after a seeded shuffle, and all test images."""
+    """A subset with equal numbers of training images of each class, after a seeded shuffle, and all test images."""
     target = folder / f"{file.stem}-{images}.npz"
     if not target.exists():
         arrays = dict(np.load(file))
@@ -57,7 +57,7 @@ def subset(file: Path, images: int, folder: Path) -> ImageSet:
 
 
 def summarize(records: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Per arm: accuracy over seeds, paired with the baseline and with the matched random affine; measures; cost."""
+    """Accuracy of each arm over seeds, paired differences to its rivals, measures of collapse, and cost."""
     value = {(record["arm"], record["seed"]): record["accuracy"] for record in records}
     rows = []
     for arm in dict.fromkeys(record["arm"] for record in records):
@@ -85,7 +85,7 @@ def summarize(records: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def show(rows: list[dict[str, Any]]) -> None:
-    """The table."""
+    """Print the table."""
     columns = ("n", "test %", "vs none", "vs matched", "distance", "gain", "kept %", "search s")
     print(f"{'arm':36}" + "".join(f"{column:>11}" for column in columns) + "  collapse")
     for row in rows:
@@ -108,14 +108,14 @@ def show(rows: list[dict[str, Any]]) -> None:
 
 
 def main() -> None:
-    """Run, write the records, print the table and the JSON line."""
+    """Run, write the records, and print the table and the JSON line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True, help="cifar10.npz")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--work", type=Path, default=Path("runs/learned-augmentation"))
-    parser.add_argument("--arms", nargs="+", help="some of the arms")
-    parser.add_argument("--seeds", nargs="+", type=int, help="some of the seeds")
-    parser.add_argument("--time-budget", type=float, default=float("inf"))
+    parser.add_argument("--arms", nargs="+", help="the arms to run (default: all)")
+    parser.add_argument("--seeds", nargs="+", type=int, help="the seeds to run (default: all)")
+    parser.add_argument("--time-budget", type=float, default=float("inf"), help="seconds")
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--full", action="store_true")
     args = parser.parse_args()

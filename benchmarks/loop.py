@@ -1,10 +1,10 @@
-"""Our training loop against a bare PyTorch loop over tensors that are ready: time a step, as a ratio.
+"""Time of a training step in our loop, relative to a bare PyTorch loop over ready tensors.
 
     python benchmarks/loop.py [--quick] [--out FILE]
 
-The same network, optimizer and batches. Ours takes uint8 images from memory, as `afield` does, turns each batch into
-floats, sets the learning rate, sums the loss and looks at the clock for checkpoints; the bare loop has float batches
-at hand. They take turns, an epoch each; the ratio is that of medians. The last line is one JSON object.
+Both use the same network, optimizer and batches. Ours reads uint8 images from memory, as `afield` does, converts each
+batch to floats, sets the learning rate, sums the loss and checks whether a checkpoint is due. The bare loop has ready
+float batches. They take turns, one epoch each; the ratio is that of medians. The last line is one JSON object.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ CASES = {"ResNet-8, 32 px": ("resnet8", 32, 64), "EfficientNet-Lite0, 64 px": ("
 
 
 def make_classifier(backbone: str) -> Classifier:
-    """The network with a linear head and cross-entropy."""
+    """A network with a linear head and cross-entropy."""
     torch.manual_seed(0)
     network, features = build_backbone(BackboneConfig(backbone))
     objective = Objective(LinearHead(features, 10), {"cross_entropy": 1.0})
@@ -44,7 +44,7 @@ def make_classifier(backbone: str) -> Classifier:
 
 
 def our_epoch(backbone: str, images: np.ndarray, labels: np.ndarray, batch: int) -> Callable[[], float]:
-    """Seconds a step of an epoch of `fit`, without its evaluation."""
+    """Seconds per step of an epoch of `fit`, without evaluation."""
     every, few = np.arange(len(images)), np.arange(batch)
     parts = Splits(Subset(images, labels, every), Subset(images, labels, few), {"test": Subset(images, labels, few)})
     training = TrainConfig(epochs=1, batch_size=batch, learning_rate=0.01)
@@ -70,7 +70,7 @@ def our_epoch(backbone: str, images: np.ndarray, labels: np.ndarray, batch: int)
 
 
 def bare_epoch(backbone: str, images: np.ndarray, labels: np.ndarray, batch: int) -> Callable[[], float]:
-    """Seconds a step of a loop that does nothing but train."""
+    """Seconds per step of a loop that only trains."""
     classifier = make_classifier(backbone).to(memory_format=torch.channels_last).train()
     network, head = classifier.backbone, classifier.objective.head
     optimizer = torch.optim.SGD(classifier.parameters(), 0.01, momentum=0.9, weight_decay=5e-4)
@@ -90,15 +90,15 @@ def bare_epoch(backbone: str, images: np.ndarray, labels: np.ndarray, batch: int
 
 
 def main() -> None:
-    """Measure, print the table and the JSON line."""
+    """Measure, and print the table and the JSON line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="fewer rounds")
-    parser.add_argument("--out", type=Path, help="also write the JSON object, with hardware and versions, here")
+    parser.add_argument("--out", type=Path, help="also write the JSON object, with hardware and versions, to this file")
     args = parser.parse_args()
     torch.set_num_threads(1)
     steps, rounds = (8, 5) if args.quick else (16, 21)
     ratios = {}
-    print(f"{'network':28}{'bare, ms a step':>17}{'ours / bare':>13}")
+    print(f"{'network':28}{'bare, ms per step':>17}{'ours / bare':>13}")
     for name, (backbone, side, batch) in CASES.items():
         generator = np.random.default_rng(0)
         images = generator.integers(0, 256, (steps * batch, side, side, 3), dtype=np.uint8)

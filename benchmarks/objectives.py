@@ -1,11 +1,10 @@
-"""What margin heads and flattening cost, as ratios to `F.linear` and `F.cross_entropy` in the same run.
+"""Cost of margin heads and flattening, as ratios to `F.linear` and `F.cross_entropy` in the same run.
 
     python benchmarks/objectives.py [--quick] [--out FILE]
 
-Forward and backward on one thread, B = 128, D = 512; the contestants take turns, and a ratio is that of medians of CPU
-seconds, so that other work on the machine disturbs it little.
-Memory is the peak of what PyTorch has allocated during one step, inputs and weights included. pytorch-metric-learning
-takes part where it is installed. The last line is one JSON object.
+Forward and backward on one thread, B = 128, D = 512. The contestants take turns, and a ratio is that of medians of CPU
+seconds, so other work on the machine has little influence. Memory is the peak of PyTorch's allocations during one step,
+inputs and weights included. pytorch-metric-learning takes part if it is installed. The last line is one JSON object.
 """
 
 from __future__ import annotations
@@ -38,7 +37,7 @@ Step = Callable[[], object]
 
 
 def medians(contestants: Mapping[str, Step], rounds: int) -> dict[str, float]:
-    """CPU seconds a step: all take turns, in another order each round, after two rounds that do not count."""
+    """CPU seconds per step; the order of contestants changes each round, and the first two rounds are discarded."""
     times: dict[str, list[float]] = {name: [] for name in contestants}
     order, chance = list(contestants.items()), random.Random(0)
     for counted in range(-2, rounds):
@@ -52,7 +51,7 @@ def medians(contestants: Mapping[str, Step], rounds: int) -> dict[str, float]:
 
 
 def peak_bytes(make: Callable[[], Step]) -> int:
-    """The most that PyTorch has held at once while a contestant was made and took one step."""
+    """The peak of PyTorch's allocations while a contestant is built and takes one step."""
     with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU], profile_memory=True) as profile:
         make()()
     events = profile.profiler.kineto_results.events()
@@ -64,7 +63,7 @@ def peak_bytes(make: Callable[[], Step]) -> int:
 
 
 def training_step(criterion: Callable[[Tensor, Tensor], Tensor], weight: nn.Parameter, classes: int) -> Step:
-    """Loss and gradients of features and weight."""
+    """The loss, with gradients of features and weights."""
     features = torch.randn(B, D, requires_grad=True)
     targets = torch.randint(classes, (B,))
 
@@ -88,7 +87,7 @@ def arcface_step(classes: int, losses: Mapping[str, float], gradient: str = "str
 
 
 def composed_step(classes: int) -> Step:
-    """The same head's logits, and cross-entropy on them: the readable reference."""
+    """The logits of the same head and cross-entropy on them: the readable reference."""
     head = ArcFaceHead(D, classes)
     return training_step(lambda x, y: F.cross_entropy(head(x, y), y), head.weight, classes)
 
@@ -137,7 +136,7 @@ def flattening(classes: int, rounds: int) -> dict[str, float]:
 
 
 def precision(gap: float = 120.0, classes: int = 1000) -> dict[str, Any]:
-    """Flattening + cross-entropy where the target's logit is 120 above or below the others."""
+    """Flattening + cross-entropy with the target logit 120 above or below the others."""
     found: dict[str, Any] = {}
     targets = torch.randint(classes, (B,))
     base = torch.randn(B, classes)
@@ -158,7 +157,7 @@ def precision(gap: float = 120.0, classes: int = 1000) -> dict[str, Any]:
 
 
 def million(classes: int, steps: int) -> dict[str, float]:
-    """Training steps of the sampled head at a tenth of the classes, optimizer included."""
+    """Training steps of the sampled head with a tenth of the classes, optimizer included."""
     objective = Objective(PartialFCHead(D, classes, share=0.1), {"cross_entropy": 1.0})
     optimizer = SparseSGD(objective.parameters(), lr=0.1, momentum=0.9, weight_decay=5e-4)
     features, targets = torch.randn(B, D), torch.randint(classes, (B,))
@@ -174,10 +173,10 @@ def million(classes: int, steps: int) -> dict[str, float]:
 
 
 def main() -> None:
-    """Measure, print the tables and the JSON line."""
+    """Measure, and print the tables and the JSON line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="fewer classes and rounds")
-    parser.add_argument("--out", type=Path, help="also write the JSON object, with hardware and versions, here")
+    parser.add_argument("--out", type=Path, help="also write the JSON object, with hardware and versions, to this file")
     args = parser.parse_args()
     torch.set_num_threads(1)
     torch.manual_seed(0)

@@ -1,14 +1,14 @@
 """Do margin heads train from scratch as reliably as cross-entropy? CIFAR-10 and CIFAR-100 subsets, ResNet-8.
 
-Two studies, each with every setting at every seed, on equal splits and initial weights:
+Two studies run every setting with every seed, on equal splits and initial weights:
 
-* ``grid``: gradient form x scale x margin x warm-up x neck, at 16 px, with little training: what fails, and how.
-* ``confirm``: the default head at margins 0 to 0.5 against cross-entropy, at 32 px, with twice the images.
+* ``grid``: gradient x scale x margin x warm-up x neck, at 16 px, with little training: which settings fail, and how.
+* ``confirm``: the default head at margins 0 to 0.5 and cross-entropy, at 32 px, with twice the images.
 
     python benchmarks/reliability.py --data FOLDER --out results/margin-reliability [--study grid] [--quick]
 
-FOLDER holds ``cifar10.npz`` and ``cifar100.npz``. A run that is done is not run again; ``--time-budget`` (seconds)
-stops between runs, and the same command goes on. The last line is one JSON object.
+FOLDER contains ``cifar10.npz`` and ``cifar100.npz``. Finished runs are not repeated. ``--time-budget`` (seconds) stops
+between runs; the same command then continues. The last line is one JSON object.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ STUDIES = {
 
 
 def subset(file: Path, images: int, test: int, side: int, folder: Path) -> ImageSet:
-    """The first so many images of each class, after a seeded shuffle; 32 px, or 16 px by averaging 2 x 2."""
+    """A number of images of each class after a seeded shuffle, at 32 px, or at 16 px by averaging 2 x 2."""
     target = folder / f"{file.stem}-{images}-{side}px.npz"
     if not target.exists():
         source, arrays = np.load(file), {}
@@ -87,14 +87,14 @@ def grid(classes: int, steps: int) -> Iterator[tuple[dict[str, Any], Recipe]]:
 
 
 def confirm(classes: int, steps: int) -> Iterator[tuple[dict[str, Any], Recipe]]:
-    """Cross-entropy, and the default head at each margin."""
+    """Cross-entropy and the default head at each margin."""
     yield {"head": "linear"}, Recipe("erm")
     for margin in MARGINS:
         yield {"head": "arcface", "margin": margin}, margin_recipe(f"arcface-{margin}", {"margin_rad": margin})
 
 
 def run_study(study: str, data: str, args: argparse.Namespace, until: float) -> list[dict[str, Any]]:
-    """All runs of a study that time allows: setting, seed, top-1 and mAP of the last epoch, or what went wrong."""
+    """All runs of a study within the time budget: setting, seed, and top-1 and mAP of the last epoch, or the error."""
     size = STUDIES[study] | ({"images": 500, "test": 500, "epochs": 1, "seeds": 1} if args.quick else {})
     images = subset(args.data / f"{data}.npz", size["images"], size["test"], size["side"], args.work)
     training = choose_training(
@@ -128,7 +128,7 @@ def run_study(study: str, data: str, args: argparse.Namespace, until: float) -> 
 
 
 def summarize(lines: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Per study, data and setting: top-1 and mAP over seeds, and paired with cross-entropy (without neck).
+    """Top-1 and mAP over seeds of each study, data set and setting, and differences to cross-entropy without neck.
 
     A setting *fails* where its mean top-1 is under half of cross-entropy's.
     """
@@ -158,14 +158,14 @@ def summarize(lines: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def main() -> None:
-    """Run, write the records, print the table and the JSON line."""
+    """Run, write the records, and print the table and the JSON line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--work", type=Path, default=Path("runs/reliability"), help="runs and subsets")
+    parser.add_argument("--work", type=Path, default=Path("runs/reliability"), help="folder for runs and subsets")
     parser.add_argument("--study", nargs="+", choices=STUDIES, default=list(STUDIES))
     parser.add_argument("--sets", nargs="+", choices=CLASSES, default=list(CLASSES))
-    parser.add_argument("--time-budget", type=float, default=float("inf"))
+    parser.add_argument("--time-budget", type=float, default=float("inf"), help="seconds")
     parser.add_argument("--quick", action="store_true")
     args = parser.parse_args()
     torch.set_num_threads(1)

@@ -1,16 +1,16 @@
-"""What an image, a class, a run and a process cost, each measured at several sizes, with the line fitted to it.
+"""Cost of an image, a class, a run and a process: each measured at several sizes, with a fitted line.
 
     python benchmarks/scaling.py [--quick] [--out FILE]
 
-- **image**: CPU seconds of a whole run of two epochs, by the images that they see: ResNet-8 at 32 px, evaluation of a
-  tenth of them included. What is fixed is the cost of a run.
-- **class**: CPU seconds of a head's forward and backward, B = 128, D = 512, by the number of classes; and of Partial
-  FC, which trains on a tenth of them.
-- **run**: the bytes that it leaves.
-- **process**: wall seconds until a process is ready to work on a run.
+- **image**: CPU seconds of a whole run of two epochs, by the number of training images: ResNet-8 at 32 px, including
+  the evaluation of a tenth of the images. The fixed part is the cost of a run.
+- **class**: CPU seconds of forward and backward of a head, B = 128, D = 512, by the number of classes; also for Partial
+  FC, which trains on a tenth of the classes.
+- **run**: the bytes that a run writes.
+- **process**: wall seconds until a process is ready for its first run.
 
-A line is fitted by least squares; ``worst`` is its largest error, as a share of what was measured. One thread. The last
-line is one JSON object.
+Lines are fitted by least squares; ``worst`` is the largest relative error of a line at a measured size. One thread. The
+last line is one JSON object.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ BATCH, FEATURES, EPOCHS = 128, 512, 2
 
 
 def line(sizes: Sequence[int], seconds: Sequence[float]) -> dict[str, Any]:
-    """``fixed + each * size``, weighted so that every size counts by its relative error."""
+    """Fit ``fixed + each * size`` to the relative errors."""
     x, y = np.asarray(sizes, float), np.asarray(seconds)
     each, fixed = np.polyfit(x, y, 1, w=1 / y)
     worst = float(np.abs((fixed + each * x) / y - 1).max())
@@ -55,7 +55,7 @@ def line(sizes: Sequence[int], seconds: Sequence[float]) -> dict[str, Any]:
 
 
 def least(work: Callable[[], object], rounds: int) -> float:
-    """CPU seconds, the least of some rounds after one to warm up: what else the machine does only adds."""
+    """The smallest CPU time of several rounds after a warm-up: other work on the machine can only add time."""
     work()
     found = []
     for _ in range(rounds):
@@ -84,7 +84,7 @@ def run_of(images: int) -> Run:
 
 
 def whole_run(run: Run) -> tuple[float, int]:
-    """CPU seconds, and the bytes that the run's folder has at the end."""
+    """CPU seconds, and the bytes in the run folder at the end."""
     with tempfile.TemporaryDirectory() as folder:
         began = time.process_time()
         execute(run, Path(folder), Fabric(accelerator="cpu", devices=1))
@@ -106,17 +106,17 @@ def head_step(head: nn.Module, classes: int) -> Callable[[], None]:
 
 
 def start_seconds() -> float:
-    """Wall seconds until a fresh process has imported what a run needs."""
+    """Wall seconds until a new process has imported everything that a run needs."""
     began = time.monotonic()
     subprocess.run([sys.executable, "-W", "ignore", "-c", "import afield.runs.run"], check=True)
     return time.monotonic() - began
 
 
 def main() -> None:
-    """Measure, fit, print the table and the JSON line."""
+    """Measure, fit, and print the table and the JSON line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="smaller sizes, one round")
-    parser.add_argument("--out", type=Path, help="also write the JSON object, with hardware and versions, here")
+    parser.add_argument("--out", type=Path, help="also write the JSON object, with hardware and versions, to this file")
     args = parser.parse_args()
     torch.set_num_threads(1)
     size = QUICK if args.quick else SIZES

@@ -1,14 +1,14 @@
-"""Do margin heads converge at a thousand classes? Each class is one CIFAR-100 image under many transformations.
+"""Do margin heads converge with a thousand classes? Each class is one CIFAR-100 image under many transformations.
 
-A thousand training images of CIFAR-100, ten of each class, become classes of their own: random patches of them (25 to
-75 % of the area, mirrored, with other colors) make 24 training and 5 test images a class, at 16 px. This is the
+A thousand training images of CIFAR-100, ten of each class, become classes of their own. Random patches of each image
+(25 to 75 % of the area, mirrored, with changed colors) are its 24 training and 5 test images, at 16 px. This is the
 surrogate task of Dosovitskiy et al., "Discriminative Unsupervised Feature Learning with Exemplar CNNs", 2014. A
-ResNet-8 learns it from scratch with cross-entropy, with ArcFace at scale 1 (as in paper C), at the floor and at
+ResNet-8 learns it from scratch with cross-entropy, with ArcFace at scale 1 (as in paper C), at the scale floor and at
 ``"auto"``, and with cross-entropy and margin on shared weights.
 
     python benchmarks/thousand_classes.py --data FOLDER --out results/thousand-classes [--quick]
 
-FOLDER holds ``cifar100.npz``. Runs that are done are kept. The last line is one JSON object.
+FOLDER contains ``cifar100.npz``. Finished runs are kept. The last line is one JSON object.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ BOTH = {"linear_losses": {"cross_entropy": 1.0}}
 
 
 def recipes(classes: int) -> list[Recipe]:
-    """What is compared."""
+    """The recipes to compare."""
 
     def arcface(name: str, scale: float | str, **more: Any) -> Recipe:
         return Recipe(name, head="arcface", head_options={"scale": scale}, **more)
@@ -57,7 +57,7 @@ def recipes(classes: int) -> list[Recipe]:
 
 
 def exemplars(file: Path, classes: int, folder: Path) -> ImageSet:
-    """The first images of each class after a seeded shuffle, drawn anew for each training and test image."""
+    """Random patches of the first images of each class, after a seeded shuffle, as training and test images."""
     key = run_hash({"classes": classes, "train": TRAIN, "test": TEST, "draw": dataclasses.asdict(DRAW)})
     target = folder / f"exemplars-{key}.npz"
     if not target.exists():
@@ -93,11 +93,11 @@ def draw(curves: dict[str, list[float]], file: Path) -> None:
 
 
 def main() -> None:
-    """Run, write records and curves, print the table and the JSON line."""
+    """Run, write records and curves, and print the table and the JSON line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--work", type=Path, default=Path("runs/thousand-classes"), help="runs and images")
+    parser.add_argument("--work", type=Path, default=Path("runs/thousand-classes"), help="folder for runs and images")
     parser.add_argument("--seeds", type=int, default=SEEDS)
     parser.add_argument("--quick", action="store_true", help="a hundred classes, two epochs, one seed")
     args = parser.parse_args()

@@ -1,4 +1,4 @@
-"""The whole way from Python: compare two recipes, train the better one, predict with it."""
+"""The complete workflow in Python: compare two recipes, train the better one, and predict with it."""
 
 import sys
 import tempfile

@@ -1,4 +1,4 @@
-"""Complement flattening in place of `nn.CrossEntropyLoss`, with nothing else changed."""
+"""Complement flattening as a drop-in replacement for `nn.CrossEntropyLoss`."""
 
 import torch
 from sklearn.datasets import load_digits
@@ -24,4 +24,4 @@ for _ in range(10):
 with torch.no_grad():
     probabilities = model(images[1500:]).softmax(dim=1)
 wrong = probabilities.scatter(1, targets[1500:, None], 0)
-print(f"largest wrong probability, on average: {wrong.amax(dim=1).mean():.3f}")
+print(f"mean of the largest wrong-class probability: {wrong.amax(dim=1).mean():.3f}")

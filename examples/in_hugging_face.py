@@ -1,4 +1,4 @@
-"""A head and losses of afield in the Hugging Face Trainer: a ResNet of transformers, ArcFace, complement flattening."""
+"""ArcFace and complement flattening in the Hugging Face Trainer, with a ResNet from transformers."""
 
 import tempfile
 

@@ -1,4 +1,4 @@
-"""A head and losses of afield in Lightning: a timm backbone, ArcFace and complement flattening."""
+"""ArcFace and complement flattening in Lightning, with a timm backbone."""
 
 import logging
 import warnings

@@ -1,4 +1,4 @@
-"""A loss alone, then a head and losses of afield in timm's train loop, with a model of timm's."""
+"""Complement flattening alone, then with ArcFace, in timm's training loop with a timm model."""
 
 import timm
 import torch

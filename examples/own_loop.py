@@ -1,4 +1,4 @@
-"""A head and losses of afield in a bare PyTorch loop: a timm backbone, ArcFace and complement flattening."""
+"""ArcFace and complement flattening in a plain PyTorch loop, with a timm backbone."""
 
 import timm
 import torch
