@@ -9,7 +9,7 @@ from PIL import Image
 
 import afield.data.cache
 from afield.data import load
-from afield.data.cache import cache_root, load_listing
+from afield.data.cache import Reading, cache_root, load_listing
 from afield.data.layout import list_folder
 from afield.errors import InputError
 
@@ -53,7 +53,7 @@ def test_domains_of_classes_are_recognized(domains):
         "sun/dog/deeper/b.bmp",
     )
     assert listing.domains == (0, 0, 0, 1, 1, 1)
-    assert listing.classes == (0, 0, 1, 0, 1, 1)
+    assert listing.labels == (0, 0, 1, 0, 1, 1)
     assert set(listing.given) == {-1}
 
 
@@ -61,11 +61,11 @@ def test_classes_alone_are_recognized_as_a_single_domain(tmp_path):
     listing = list_folder(grow(tmp_path / "zoo", "cat/a.png", "dog/a.png", "emu/a.png", "emu/b.png"))
     assert listing.layout == "class"
     assert (listing.domain_names, listing.class_names) == (("zoo",), ("cat", "dog", "emu"))
-    assert (listing.classes, listing.domains) == ((0, 1, 2, 2), (0, 0, 0, 0))
+    assert (listing.labels, listing.domains) == ((0, 1, 2, 2), (0, 0, 0, 0))
 
 
 @pytest.mark.parametrize(
-    "names", [("test", "train", "val"), ("Test", "TrainConfig", "validation"), ("TEST", "train", "valid")]
+    "names", [("test", "train", "val"), ("Test", "Training", "validation"), ("TEST", "train", "valid")]
 )
 def test_splits_of_classes_are_recognized_by_their_names(tmp_path, names):
     root = grow(tmp_path / "set", *(f"{name}/{c}/a.png" for name in names for c in ("cat", "dog")))
@@ -197,7 +197,7 @@ def test_a_moved_folder_is_not_decoded_again_and_keeps_its_fingerprint(domains, 
 
 def test_progress_counts_up_to_the_number_of_files(domains):
     seen = []
-    load_listing(list_folder(domains), image_size=8, progress=lambda done, total: seen.append((done, total)))
+    load_listing(list_folder(domains), Reading(8, progress=lambda done, total: seen.append((done, total))))
     assert seen == [(i, 6) for i in range(1, 7)]
 
 
@@ -206,7 +206,7 @@ def test_an_interrupted_decoding_leaves_nothing_half_done(domains):
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        load_listing(list_folder(domains), image_size=8, progress=interrupt)
+        load_listing(list_folder(domains), Reading(8, progress=interrupt))
     assert not list(cache_root().rglob("images.npy"))
     assert load(str(domains), image_size=8).images[:, 4, 4, 0].tolist() == [0, 1, 2, 3, 4, 5]
 
@@ -243,7 +243,7 @@ def test_skipped_bad_images_are_counted_and_listed_and_the_others_keep_their_lab
     assert data.labels.tolist() == [0, 1, 0, 1]
     assert data.domains.tolist() == [0, 0, 1, 1]
     assert data.paths == ("night/cat/a.png", "night/dog/a.png", "sun/cat/a.png", "sun/dog/deeper/b.bmp")
-    assert "passed over 2 bad images" in data.describe()
+    assert "skipped 2 bad images" in data.describe()
     assert "night/cat/b.png: the file is empty" in data.describe()
 
 
@@ -316,5 +316,5 @@ def test_a_folder_goes_before_a_data_set_of_the_same_name(tmp_path, monkeypatch)
 def test_an_image_beside_class_folders_is_an_input_error_that_names_it(domains):
     stray = domains / "night" / "stray.png"
     Image.new("RGB", (4, 4)).save(stray)
-    with pytest.raises(InputError, match=r"night/stray\.png lies beside class folders"):
+    with pytest.raises(InputError, match=r"night/stray\.png is outside the class folders"):
         list_folder(domains)

@@ -82,7 +82,7 @@ def test_predict_stops_at_a_bad_image_or_passes_over_it(afield, model_folder, ph
     code, out, err = afield("predict", model_folder, photos / "day", "--on-bad-image", "skip")
     assert code == 0
     assert len(out.splitlines()) == 36
-    assert f"passed over: bad image {bad}" in err
+    assert f"skipped: bad image {bad}" in err
 
 
 def test_a_folder_without_a_model_says_how_to_make_one(tmp_path):

@@ -1,4 +1,4 @@
-"""Decode once into a memory-mapped uint8 array, keyed by what the files contain."""
+"""Images are decoded once into a memory-mapped uint8 array; its key is a hash of what the files contain."""
 
 from __future__ import annotations
 
@@ -6,11 +6,13 @@ import hashlib
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
+from platformdirs import user_cache_path
 
 from afield.data import store
 from afield.data.decode import decode, squash
@@ -20,55 +22,114 @@ from afield.errors import InputError
 from afield.records import canonical_json, exclusive, read_json, write_json
 
 OnBadImage = Literal["error", "skip"]
-TrainState = Callable[[int, int], None]
+OnProgress = Callable[[int, int], None]
+"""Called with the number of images that are done and the number of all images (0 if that is unknown)."""
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How a source is read.
+
+    Attributes:
+        image_size: side in pixels; images are squashed to squares.
+        on_bad_image: ``"error"`` stops at bad images and names them, ``"skip"`` skips and lists them.
+        progress: see `OnProgress`.
+    """
+
+    image_size: int
+    on_bad_image: OnBadImage = "error"
+    progress: OnProgress = lambda done, total: None
+
+    def square(self, content: bytes) -> NDArray[np.uint8]:
+        """Decode an image file to ``[S, S, 3]``; a bad one raises `afield.data.decode.BadImageError`."""
+        return squash(decode(content), self.image_size)
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Of each image."""
+        return self.image_size, self.image_size, 3
+
 
 FORMAT = 2
 
 
 def cache_root() -> Path:
     """``$AFIELD_CACHE``, or ``afield`` in the user's cache folder."""
-    if folder := os.environ.get("AFIELD_CACHE"):
-        return Path(folder)
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "afield"
+    return Path(os.environ.get("AFIELD_CACHE") or user_cache_path("afield", appauthor=False))
 
 
-def load_listing(
-    listing: Listing,
-    *,
-    image_size: int,
-    on_bad_image: OnBadImage = "error",
-    progress: TrainState = lambda done, total: None,
-) -> ImageSet:
-    """The images of a listing, squashed to ``image_size`` squares.
+def load_listing(listing: Listing, reading: Reading) -> ImageSet:
+    """The images of a folder, from the result of `afield.data.layout.list_folder`.
 
-    The first call reads and decodes every file; later calls read only sizes and times of change, or the bytes
-    of files whose times changed. Threads decode side by side, because Pillow lets go of the interpreter.
-
-    Args:
-        listing: what `afield.data.layout.list_folder` found.
-        image_size: side in pixels.
-        on_bad_image: ``"error"`` stops at bad files and names them, ``"skip"`` passes over and counts them.
-        progress: called with (files done, files in all).
+    The first call reads and decodes every file. Later calls read the sizes and modification times of all files, and
+    the bytes of those files whose size or time has changed. Several threads decode, since Pillow releases the GIL.
 
     Raises:
         InputError: bad files under ``"error"``, or no good file at all.
     """
-
-    def read(path: str) -> NDArray[np.uint8]:
-        return squash(decode((listing.root / path).read_bytes()), image_size)
-
+    folder, paths = Path(listing.name), listing.paths
     with images_cache() as root:
-        target = entry(root, [image_size, content_keys(root, listing.root, listing.paths)])
+        target = entry(root, [reading.image_size, content_keys(root, folder, paths)])
         if not target.exists():
-            count = len(listing.paths)
-            store.fill(target, read, listing.paths, (image_size,) * 2 + (3,), progress=lambda n: progress(n, count))
-    good, skipped = good_images(target, listing.root, listing.paths, on_bad_image)
+            store.fill(
+                target,
+                lambda path: reading.square((folder / path).read_bytes()),
+                paths,
+                reading.shape,
+                progress=lambda done: reading.progress(done, len(paths)),
+            )
+    return cached_set(target, listing, reading)
+
+
+@contextmanager
+def images_cache() -> Iterator[Path]:
+    """The folder of all decoded sets, locked for this process."""
+    root = cache_root() / "images"
+    with exclusive(root, wait=True):
+        yield root
+
+
+def entry(root: Path, key: Any) -> Path:
+    """The folder of the set with this key, a value that JSON can express."""
+    return root / hashlib.sha256(canonical_json([FORMAT, key]).encode()).hexdigest()[:24]
+
+
+def content_keys(root: Path, folder: Path, paths: Sequence[str]) -> list[str]:
+    """A hash of each file's bytes, computed again only if the file's size or modification time has changed.
+
+    Raises:
+        InputError: a file that cannot be read.
+    """
+    stats_file = root / f"folder-{hashlib.sha256(str(folder.resolve()).encode()).hexdigest()[:16]}.json"
+    known: dict[str, list[Any]] = read_json(stats_file) if stats_file.exists() else {}
+    fresh: dict[str, list[Any]] = {}
+    for path in paths:
+        stat = os.stat(folder / path)
+        seen = known.get(path, [])
+        same = seen[:2] == [stat.st_size, stat.st_mtime_ns]
+        fresh[path] = seen if same else [stat.st_size, stat.st_mtime_ns, _file_digest(folder / path)]
+    if fresh != known:
+        write_json(stats_file, fresh)
+    return [fresh[path][2] for path in paths]
+
+
+def cached_set(folder: Path, listing: Listing, reading: Reading) -> ImageSet:
+    """The good images of a listing, from the folder into which they were decoded.
+
+    Raises:
+        InputError: bad images under ``"error"``, or no good image.
+    """
+    bad: dict[int, str] = dict(read_json(folder / store.INDEX)["bad"])
+    good = [i for i in range(len(listing.paths)) if i not in bad]
+    skipped = tuple(sorted((listing.paths[i], reason) for i, reason in bad.items()))
+    if skipped and (reading.on_bad_image == "error" or not good):
+        raise InputError(_bad_message(listing.name, skipped))
     return ImageSet(
-        name=str(listing.root),
-        images=np.load(target / store.IMAGES, mmap_mode="r"),
-        labels=np.array(listing.classes, dtype=np.int64)[good],
+        name=listing.name,
+        images=np.load(folder / store.IMAGES, mmap_mode="r"),
+        labels=np.array(listing.labels, dtype=np.int64)[good],
         domains=np.array(listing.domains, dtype=np.int64)[good],
-        digests=np.load(target / store.DIGESTS),
+        digests=np.load(folder / store.DIGESTS),
         class_names=listing.class_names,
         domain_names=listing.domain_names,
         paths=tuple(listing.paths[i] for i in good),
@@ -77,57 +138,8 @@ def load_listing(
     )
 
 
-@contextmanager
-def images_cache() -> Iterator[Path]:
-    """The folder of decoded sets, held for this process."""
-    root = cache_root() / "images"
-    with exclusive(root, wait=True):
-        yield root
-
-
-def entry(root: Path, key: Any) -> Path:
-    """The folder of the set under this key, which JSON must be able to hold."""
-    return root / hashlib.sha256(canonical_json([FORMAT, key]).encode()).hexdigest()[:24]
-
-
-def content_keys(root: Path, folder: Path, paths: Sequence[str]) -> list[str]:
-    """A hash of each file's bytes, taken anew only where the file's size or time of change differ.
-
-    Raises:
-        InputError: a file that may not be read.
-    """
-    stats_file = root / f"folder-{hashlib.sha256(str(folder.resolve()).encode()).hexdigest()[:16]}.json"
-    known: dict[str, list[Any]] = read_json(stats_file) if stats_file.exists() else {}
-    stats = {path: os.stat(folder / path) for path in paths}
-    fresh: dict[str, list[Any]] = {
-        path: known[path]
-        if path in known and known[path][:2] == [stat.st_size, stat.st_mtime_ns]
-        else [stat.st_size, stat.st_mtime_ns, _file_digest(folder / path)]
-        for path, stat in stats.items()
-    }
-    if fresh != known:
-        write_json(stats_file, fresh)
-    return [fresh[path][2] for path in paths]
-
-
-def good_images(
-    target: Path, name: Path | str, paths: Sequence[str], on_bad_image: OnBadImage
-) -> tuple[NDArray[np.int64], tuple[tuple[str, str], ...]]:
-    """Places of the good items among all `paths` of an entry, and the bad ones with their reasons.
-
-    Raises:
-        InputError: bad items under ``"error"``, or no good one.
-    """
-    bad: dict[int, str] = dict(read_json(target / store.INDEX)["bad"])
-    good = np.array([i for i in range(len(paths)) if i not in bad], dtype=np.int64)
-    skipped = sorted((paths[i], reason) for i, reason in bad.items())
-    if skipped and (on_bad_image == "error" or not len(good)):
-        raise InputError(_bad_message(name, skipped))
-    return good, tuple(skipped)
-
-
 def allocate(path: Path, dtype: DTypeLike, shape: tuple[int, ...]) -> np.memmap:
-    """A new memory-mapped ``.npy`` with its disk space reserved: a full disk is an error here, not a crash later."""
+    """A new memory-mapped ``.npy`` with its disk space reserved, so that a full disk is an error here, not later."""
     array = np.lib.format.open_memmap(path, mode="w+", dtype=dtype, shape=shape)
     if hasattr(os, "posix_fallocate"):
         with open(path, "r+b") as file:
@@ -143,8 +155,8 @@ def _file_digest(path: Path) -> str:
         raise InputError(f"cannot read {path}: permission denied") from None
 
 
-def _bad_message(name: Path | str, bad: Sequence[tuple[str, str]]) -> str:
+def _bad_message(name: str, bad: Sequence[tuple[str, str]]) -> str:
     shown = "; ".join(f"{path}: {reason}" for path, reason in bad[:5])
     more = f" and {len(bad) - 5} more" if len(bad) > 5 else ""
     count = f"{len(bad)} bad image{'s' if len(bad) > 1 else ''}"
-    return f"{count} in {name} ({shown}{more}); --on-bad-image skip passes over them"
+    return f"{count} in {name} ({shown}{more}); --on-bad-image skip skips them"

@@ -1,4 +1,4 @@
-"""One image file to upright RGB."""
+"""Decode one image file to upright RGB."""
 
 from __future__ import annotations
 
@@ -6,37 +6,25 @@ import io
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"})
-"""The file types that are read, in lower case. Other files in a data folder are passed over."""
+"""The suffixes of image files, in lower case. Other files in a data folder are ignored."""
 
 MAX_PIXELS = 178_956_970
-"""Larger images are refused: a small file can unpack to more memory than there is (Pillow's own limit)."""
-
-
-_ORIENTATION = 0x0112
-_TURNS = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}
-"""What puts an image of this EXIF orientation upright."""
+"""Larger images are refused, since a small file can decode to more memory than the machine has (Pillow's limit)."""
 
 
 class BadImageError(ValueError):
-    """A file that does not decode to an image; the message says why."""
+    """A file that cannot be decoded to an image; the message gives the reason."""
 
 
 def decode(content: bytes) -> Image.Image:
     """The bytes of an image file as upright 8-bit RGB.
 
-    EXIF orientation is applied; transparency is laid over white; palette, gray, CMYK, 16-bit and floating-point
-    images are converted (16 bits by their high byte, floating point by its range in the image).
+    The EXIF orientation is applied, and transparent pixels are blended with white. Palette, gray, CMYK, 16-bit and
+    floating-point images are converted: 16-bit values to their high byte, floating-point values from their range in
+    the image.
 
     Raises:
         BadImageError: empty, truncated, not an image, or more than `MAX_PIXELS`.
@@ -48,16 +36,23 @@ def decode(content: bytes) -> Image.Image:
         if image.width * image.height > MAX_PIXELS:
             raise BadImageError(f"{image.width} x {image.height} pixels, more than the allowed {MAX_PIXELS:,}")
         image.load()
-        turn = _TURNS.get(image.getexif().get(_ORIENTATION, 1))
-        return _rgb(image if turn is None else image.transpose(turn))
+        return _rgb(_upright(image))
     except BadImageError:
         raise
     except Image.DecompressionBombError as error:
         raise BadImageError(f"more pixels than the allowed {MAX_PIXELS:,}") from error
     except UnidentifiedImageError as error:
         raise BadImageError("not an image") from error
-    except Exception as error:  # on damaged files the decoders raise almost anything
+    except Exception as error:  # the decoders raise errors of many types for damaged files
         raise BadImageError(f"damaged: {error}") from error
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    """Apply the EXIF orientation, in place. Other entries are dropped: `exif_transpose` fails if one is malformed."""
+    image.getexif()  # read now and kept by Pillow
+    image.info = {key: value for key, value in image.info.items() if key == "transparency"}
+    ImageOps.exif_transpose(image, in_place=True)
+    return image
 
 
 def _rgb(image: Image.Image) -> Image.Image:
@@ -70,7 +65,7 @@ def _rgb(image: Image.Image) -> Image.Image:
 
 
 def _eight_bits(gray: NDArray) -> NDArray[np.uint8]:
-    """16-bit integers (also those Pillow holds in 32) by their high byte; floats from their range."""
+    """16-bit integers (which Pillow may hold in 32 bits) to their high byte; floats from their range."""
     if gray.dtype.kind == "f":
         low, high = float(gray.min()), float(gray.max())
         return ((gray - low) * (255 / (high - low) if high > low else 0)).round().astype(np.uint8)
@@ -78,7 +73,7 @@ def _eight_bits(gray: NDArray) -> NDArray[np.uint8]:
 
 
 def squash(image: Image.Image, size: int) -> NDArray[np.uint8]:
-    """An image as a square uint8 array ``[size, size, 3]``, bilinear with antialiasing, aspect not kept.
+    """An image as a square uint8 array ``[size, size, 3]``: bilinear, antialiased, without keeping the aspect ratio.
 
     Squashing, rather than cropping, is what the domain-generalization protocols do (JiGen, DomainBed).
     """

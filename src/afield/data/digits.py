@@ -1,4 +1,4 @@
-"""The embedded default: scikit-learn's handwritten digits seen in four places."""
+"""The embedded default: scikit-learn's handwritten digits, rendered in four domains."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ def _paper(glyph: Image.Image, rng: np.random.Generator) -> Image.Image:
 
 
 def _slanted(glyph: Image.Image, rng: np.random.Generator) -> Image.Image:
-    """The same paper, photographed 15 to 35 degrees askew to either side."""
+    """The same paper, rotated by 15 to 35 degrees to either side."""
     angle = rng.uniform(15, 35) * rng.choice([-1, 1])
     return _paper(glyph.rotate(angle, Image.Resampling.BILINEAR), rng)
 
 
 def _faded(glyph: Image.Image, rng: np.random.Generator) -> Image.Image:
-    """Colored ink that has faded, out of focus."""
+    """Faded colored ink, out of focus."""
     ink = rng.uniform(0.2, 0.8, size=3)
     soft = np.asarray(glyph.filter(ImageFilter.GaussianBlur(0.9)), dtype=float)
     return Image.fromarray((235 - soft[..., None] * ink).round().astype(np.uint8))
@@ -41,7 +41,7 @@ def _wall(glyph: Image.Image, rng: np.random.Generator) -> Image.Image:
     return Image.fromarray((gray[..., None] * tint).clip(0, 255).round().astype(np.uint8))
 
 
-PLACES = {"faded": _faded, "paper": _paper, "slanted": _slanted, "wall": _wall}
+DOMAINS = {"faded": _faded, "paper": _paper, "slanted": _slanted, "wall": _wall}
 
 
 def load() -> ImageSet:
@@ -52,11 +52,11 @@ def load() -> ImageSet:
     """
     digits = load_digits()
     glyphs = (digits.images * (255 / 16)).round().astype(np.uint8)
-    names = tuple(PLACES)
+    names = tuple(DOMAINS)
     domains = _deal(digits.target, len(names))
     images = np.stack(
         [
-            np.asarray(PLACES[names[domain]](_enlarge(glyph), np.random.default_rng(seed_for("digits", i))))
+            np.asarray(DOMAINS[names[domain]](_enlarge(glyph), np.random.default_rng(seed_for("digits", i))))
             for i, (glyph, domain) in enumerate(zip(glyphs, domains, strict=True))
         ]
     )
@@ -78,11 +78,11 @@ def _enlarge(glyph: NDArray[np.uint8]) -> Image.Image:
     return Image.fromarray(glyph).resize((SIZE, SIZE), Image.Resampling.BILINEAR)
 
 
-def _deal(labels: NDArray, hands: int) -> NDArray[np.int64]:
-    """Deal the images of each class out in a shuffled order, one hand after the other."""
+def _deal(labels: NDArray, count: int) -> NDArray[np.int64]:
+    """Deal the images of each class to the domains in turn, in a shuffled order."""
     rng = np.random.default_rng(seed_for("digits", "deal"))
     domains = np.empty(len(labels), dtype=np.int64)
     for label in np.unique(labels):
         members = rng.permutation(np.flatnonzero(labels == label))
-        domains[members] = np.arange(len(members)) % hands
+        domains[members] = np.arange(len(members)) % count
     return domains

@@ -1,31 +1,24 @@
-"""Data sets of the Hugging Face hub, or saved by their library, which is imported here alone."""
+"""Data sets of the Hugging Face hub, or saved by the library `datasets`, which only this module imports."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from afield.data.cache import OnBadImage, images_cache
+from afield.data.cache import Reading, images_cache
 from afield.data.examples import Example, load_examples
-from afield.data.images import ImageSet
+from afield.data.images import SPLIT_WORDS, ImageSet
 from afield.errors import InputError, first_line
 
 PREFIX = "hf:"
-SPLIT_NAMES = {"train": "train", "validation": "val", "valid": "val", "val": "val", "test": "test"}
 
 
-def load_hub(
-    data: str,
-    *,
-    image_size: int,
-    on_bad_image: OnBadImage = "error",
-    progress: Callable[[int, int], None] = lambda done, total: None,
-) -> ImageSet:
-    """``hf:NAME``, a data set of the hub, or ``hf:FOLDER``, one that ``save_to_disk`` wrote.
+def load_hub(data: str, reading: Reading) -> ImageSet:
+    """``hf:NAME``, a data set of the hub, or ``hf:FOLDER``, a data set that ``save_to_disk`` wrote.
 
     It needs a column of images and one of class labels (the first of each), and may have a column ``domain``. Several
-    splits, all of them called train, validation or test, are given splits; others are put together.
+    splits are given splits if all of them are named train, validation or test; otherwise they are joined.
 
     Raises:
         InputError: the library is not installed, no such data set, or columns are missing.
@@ -37,11 +30,11 @@ def load_hub(
     name = data.removeprefix(PREFIX)
     try:
         found = datasets.load_from_disk(name) if Path(name).is_dir() else datasets.load_dataset(name)
-    except Exception as error:  # the library raises errors of many others
+    except Exception as error:  # the library passes on the errors of several others
         raise InputError(f"--data {data}: {first_line(error)}") from None
     splits: dict[str, Any] = dict(found) if isinstance(found, dict) else {"train": found}
-    known = len(splits) > 1 and set(splits) <= set(SPLIT_NAMES)
-    names = {split: SPLIT_NAMES[split] if known else "" for split in splits}
+    known = len(splits) > 1 and set(splits) <= set(SPLIT_WORDS)
+    names = {split: SPLIT_WORDS[split] if known else "" for split in splits}
     features = next(iter(splits.values())).features
     image, label = (_column(data, features, kind) for kind in (datasets.Image, datasets.ClassLabel))
 
@@ -54,20 +47,11 @@ def load_hub(
     total = sum(len(part) for part in splits.values())
     key = ["hub", {split: (part._fingerprint, names[split]) for split, part in splits.items()}]
     with images_cache() as root:
-        return load_examples(
-            data,
-            root,
-            key,
-            read,
-            image_size=image_size,
-            class_names=features[label].names,
-            on_bad_image=on_bad_image,
-            progress=lambda done: progress(done, total),
-        )
+        return load_examples(data, root, key, read, reading, total=total, class_names=features[label].names)
 
 
 def _column(data: str, features: Any, kind: type) -> str:
-    """The first column of a kind."""
+    """The first column of this kind."""
     for name, feature in features.items():
         if isinstance(feature, kind):
             return str(name)

@@ -1,16 +1,22 @@
-"""A labeled set of images in memory or in a mapped file: what every other part works on."""
+"""A labeled set of images, in memory or memory-mapped: what every other part works on."""
 
 from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import combinations
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 SPLITS = ("train", "val", "test")
+
+SPLIT_WORDS = {"train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
+"""The names that mark a split in a folder, a shard or a data set of the hub, and the split that each one means."""
 
 
 @dataclass(frozen=True)
@@ -18,17 +24,17 @@ class ImageSet:
     """Images with a class and a domain each.
 
     Attributes:
-        name: what the user called it.
-        images: uint8 ``[N, H, W, 3]``, perhaps a memory map.
+        name: the name that the user gave.
+        images: uint8 ``[N, H, W, 3]``, possibly a memory map.
         labels: int64 ``[N]``, index into `class_names`.
-        domains: int64 ``[N]``, index into `domain_names`; all 0 where the data has no domains.
+        domains: int64 ``[N]``, index into `domain_names`; all 0 if the data has no domains.
         digests: uint64 ``[N]``, a hash of each image's pixels: equal images have equal digests.
         class_names: K names.
-        domain_names: E names; a single one means that the data has no domains.
+        domain_names: E names; a single name means that the data has no domains.
         paths: N names for reports and split lists (relative paths, or ``train/17``).
-        given: int8 ``[N]``, index into `SPLITS` where the data comes with a split, else -1.
-        flippable: whether a mirrored image keeps its class (digits do not).
-        skipped: files passed over, with the reason.
+        given: int8 ``[N]``, index into `SPLITS` if the data comes with a split, else -1.
+        flippable: whether a mirrored image keeps its class (a mirrored digit does not).
+        skipped: files that were skipped, with the reason.
     """
 
     name: str
@@ -42,6 +48,53 @@ class ImageSet:
     given: NDArray[np.int8]
     flippable: bool = True
     skipped: tuple[tuple[str, str], ...] = ()
+
+    @classmethod
+    def from_splits(
+        cls,
+        name: str,
+        images: NDArray[np.uint8],
+        labels: Mapping[str, NDArray],
+        class_names: Sequence[str],
+        *,
+        digests: NDArray[np.uint64] | None = None,
+        flippable: bool = True,
+    ) -> ImageSet:
+        """A set without domains, from arrays that come in given splits.
+
+        Args:
+            name: of the set.
+            images: of all splits, one split after the other, ``[N, H, W, 3]``.
+            labels: the labels of each split, ``[N_split]``, in the same order.
+            class_names: K names.
+            digests: of the images, ``[N]``; computed if missing.
+            flippable: see the attribute.
+        """
+        return cls(
+            name=name,
+            images=images,
+            labels=np.concatenate(list(labels.values())).astype(np.int64),
+            domains=np.zeros(len(images), dtype=np.int64),
+            digests=pixel_digests(images) if digests is None else digests,
+            class_names=tuple(class_names),
+            domain_names=(Path(name).stem,),
+            paths=tuple(f"{split}/{i}" for split, found in labels.items() for i in range(len(found))),
+            given=np.concatenate([np.full(len(found), SPLITS.index(s), np.int8) for s, found in labels.items()]),
+            flippable=flippable,
+        )
+
+    def subset(self, indices: NDArray[np.int64]) -> ImageSet:
+        """The images at these indices ``[M]``, in this order. All names of classes and domains are kept."""
+        everything = np.array_equal(indices, np.arange(len(self)))
+        return replace(
+            self,
+            images=self.images if everything else np.asarray(self.images[indices]),
+            labels=self.labels[indices],
+            domains=self.domains[indices],
+            digests=self.digests[indices],
+            given=self.given[indices],
+            paths=tuple(self.paths[i] for i in indices),
+        )
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -61,7 +114,7 @@ class ImageSet:
         return digest.hexdigest()[:16]
 
     def describe(self) -> str:
-        """What was recognized, in a few lines: domains, classes, counts and size."""
+        """A summary of a few lines: domains, classes, numbers of images and their size."""
         height, width = self.images.shape[1:3]
         lines = [
             f"{self.name}: {len(self):,} images, {height} x {width} pixels",
@@ -75,7 +128,7 @@ class ImageSet:
             if count := int((self.given == index).sum()):
                 lines.append(f"  {split} (given): {count:,}")
         if self.skipped:
-            lines.append(f"  passed over {len(self.skipped)} bad images:")
+            lines.append(f"  skipped {len(self.skipped)} bad images:")
             lines += [f"    {path}: {reason}" for path, reason in self.skipped]
         return "\n".join(lines)
 
@@ -84,23 +137,16 @@ class ImageSet:
         return ", ".join(self.class_names[:limit]) + (f" and {rest} more" if rest > 0 else "")
 
     def _lacking(self, labels: NDArray[np.int64]) -> str:
-        present = set(np.unique(labels).tolist())
-        lacking = [name for index, name in enumerate(self.class_names) if index not in present]
+        lacking = [self.class_names[i] for i in sorted(set(range(len(self.class_names))) - set(labels.tolist()))]
         return f" (no {', '.join(lacking)})" if lacking else ""
 
     def leaks(self) -> list[str]:
-        """A line for each pair of domains, or of given splits, that share images with the same pixels."""
-        places: dict[int, set[str]] = {}
+        """A line for each pair of domains, or of given splits, that have images with the same pixels in common."""
+        groups: dict[int, set[str]] = {}
         for i, digest in enumerate(self.digests.tolist()):
             split = "test" if self.given[i] == SPLITS.index("test") else "train"
-            places.setdefault(digest, set()).add(self.domain_names[self.domains[i]] if self.has_domains else split)
-        pairs = Counter(
-            (first, second)
-            for shared in places.values()
-            if len(shared) > 1
-            for i, first in enumerate(sorted(shared))
-            for second in sorted(shared)[i + 1 :]
-        )
+            groups.setdefault(digest, set()).add(self.domain_names[self.domains[i]] if self.has_domains else split)
+        pairs = Counter(pair for found in groups.values() for pair in combinations(sorted(found), 2))
         return [
             f"leakage: {count:,} image{'s' if count > 1 else ''} with the same pixels in {first} and {second}"
             for (first, second), count in sorted(pairs.items())

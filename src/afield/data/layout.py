@@ -2,45 +2,47 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
+from numpy.typing import NDArray
+
 from afield.data.decode import SUFFIXES
-from afield.data.images import SPLITS
+from afield.data.images import SPLIT_WORDS, SPLITS
 from afield.errors import InputError
 
 Layout = Literal["domain/class", "class", "split/class"]
 
-_SPLIT_NAMES = {
-    "train": "train",
-    "training": "train",
-    "val": "val",
-    "valid": "val",
-    "validation": "val",
-    "test": "test",
-}
-
 
 @dataclass(frozen=True)
 class Listing:
-    """The image files of a folder, with what their place says of them; `domain` or `split` may be empty."""
+    """The images of a source, before it is known which of them are bad.
 
-    root: Path
-    layout: Layout
-    paths: tuple[str, ...]
+    Attributes:
+        name: of the source; for a folder, its path.
+        paths, labels, domains, given: see `afield.data.ImageSet`, for each of N images.
+        class_names, domain_names: likewise.
+        layout: of a folder.
+    """
+
+    name: str
+    paths: Sequence[str]
+    labels: Sequence[int] | NDArray[np.int64]
+    domains: Sequence[int]
+    given: Sequence[int]
     class_names: tuple[str, ...]
     domain_names: tuple[str, ...]
-    classes: tuple[int, ...]
-    domains: tuple[int, ...]
-    given: tuple[int, ...]
+    layout: Layout | None = None
 
 
 def list_folder(root: Path, layout: Layout | None = None) -> Listing:
     """List the images below `root`: ``domain/class/image``, ``class/image`` or ``train|test/class/image``.
 
-    The depth of the files tells the first from the second, the names of the top folders the third; `layout`
-    overrides. Hidden files and files of other types are passed over.
+    The first two layouts differ in depth; the third has top folders with the names of splits. `layout` overrides what
+    would be recognized. Hidden files and files of other types are ignored.
 
     Raises:
         InputError: no folder, no images, mixed depths, an empty class folder, or a single class.
@@ -54,7 +56,7 @@ def list_folder(root: Path, layout: Layout | None = None) -> Listing:
         folders = [child for folder in folders for child in _subfolders(folder)]
     for top in _subfolders(root) if depth == 2 else ():
         if stray := next((file for file in sorted(top.iterdir()) if _is_image(file)), None):
-            raise InputError(f"{stray} lies beside class folders; move it into one, or give --layout class")
+            raise InputError(f"{stray} is outside the class folders; move it into one, or give --layout class")
     if not folders:
         raise InputError(f"{root} has no {layout}/ folders")
     found: list[tuple[Path, Path]] = []
@@ -69,14 +71,14 @@ def list_folder(root: Path, layout: Layout | None = None) -> Listing:
     tops = tuple(sorted({folder.parent.name for folder in folders})) if depth == 2 else ()
     domains = tops if layout == "domain/class" else (root.name,)
     return Listing(
-        root=root,
-        layout=layout,
+        name=str(root),
         paths=tuple(file.relative_to(root).as_posix() for _, file in found),
-        class_names=classes,
-        domain_names=domains,
-        classes=tuple(classes.index(folder.name) for folder, _ in found),
+        labels=tuple(classes.index(folder.name) for folder, _ in found),
         domains=tuple(tops.index(folder.parent.name) if layout == "domain/class" else 0 for folder, _ in found),
         given=tuple(_split(folder.parent.name) if layout == "split/class" else -1 for folder, _ in found),
+        class_names=classes,
+        domain_names=domains,
+        layout=layout,
     )
 
 
@@ -89,10 +91,10 @@ def _recognize(root: Path) -> Layout:
         return "class"
     if flat:
         raise InputError(
-            f"{root} mixes depths: {flat[0]!r} has no class folders and others have; "
+            f"{root} mixes depths: {flat[0]!r} has no class folders, but other folders have; "
             "give --layout domain/class or class"
         )
-    return "split/class" if all(top.name.lower() in _SPLIT_NAMES for top in tops) else "domain/class"
+    return "split/class" if all(top.name.lower() in SPLIT_WORDS for top in tops) else "domain/class"
 
 
 def _subfolders(folder: Path) -> list[Path]:
@@ -108,6 +110,6 @@ def _hidden(path: Path, below: Path) -> bool:
 
 
 def _split(name: str) -> int:
-    if name.lower() not in _SPLIT_NAMES:
-        raise InputError(f"--layout split/class expects folders named {', '.join(_SPLIT_NAMES)}; found {name!r}")
-    return SPLITS.index(_SPLIT_NAMES[name.lower()])
+    if name.lower() not in SPLIT_WORDS:
+        raise InputError(f"--layout split/class expects folders named {', '.join(SPLIT_WORDS)}; found {name!r}")
+    return SPLITS.index(SPLIT_WORDS[name.lower()])

@@ -1,13 +1,13 @@
-"""WebDataset shards: ``.tar`` files in which the files of an example lie beside each other and share a name."""
+"""WebDataset shards: ``.tar`` files in which the files of an example follow each other and have the same name."""
 
 from __future__ import annotations
 
 import re
 import tarfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from afield.data.cache import OnBadImage, content_keys, images_cache
+from afield.data.cache import Reading, content_keys, images_cache
 from afield.data.decode import SUFFIXES
 from afield.data.examples import Example, load_examples
 from afield.data.images import ImageSet
@@ -15,10 +15,10 @@ from afield.errors import InputError
 
 
 def find_shards(data: str) -> list[Path]:
-    """The files meant by ``shards-{000..009}.tar``, by one ``.tar``, or by a folder of them; else none.
+    """The files of ``shards-{000..009}.tar``, of a single ``.tar``, or of a folder of them; otherwise none.
 
     Raises:
-        InputError: a file in the braces' range that is not there.
+        InputError: a missing file, or braces without a range of numbers.
     """
     if Path(data).is_dir():
         return sorted(Path(data).glob("*.tar"))
@@ -31,25 +31,18 @@ def find_shards(data: str) -> list[Path]:
         low, high, last = match.groups()
         found = [Path(f"{first}{number:0{len(low)}}{last}") for number in range(int(low), int(high) + 1)]
     else:
-        raise InputError(f"--data {data}: braces hold a range of numbers, as in shards-{{000..009}}.tar")
+        raise InputError(f"--data {data}: braces must hold a range of numbers, as in shards-{{000..009}}.tar")
     if missing := [path for path in found if not path.is_file()]:
         raise InputError(f"no such file: {missing[0]}")
     return found
 
 
-def load_shards(
-    name: str,
-    shards: Sequence[Path],
-    *,
-    image_size: int,
-    on_bad_image: OnBadImage = "error",
-    progress: Callable[[int], None] = lambda done: None,
-) -> ImageSet:
-    """The images of all shards, squashed to ``image_size`` squares.
+def load_shards(name: str, shards: Sequence[Path], reading: Reading) -> ImageSet:
+    """The images of all shards, squashed to squares.
 
     An example is an image (``KEY.jpg``, ``.png``, ...), its class in ``KEY.cls`` (a number from 0, or a name) and
-    perhaps its domain in ``KEY.domain``; other files are passed over. Where every shard is called train, val or test
-    (as in ``set-train-000.tar``), and not all the same, these are given splits.
+    optionally its domain in ``KEY.domain``; other files are ignored. If the name of every shard has train, val or test
+    in it (as in ``set-train-000.tar``), and not all the same one, these are given splits.
 
     Raises:
         InputError: a damaged shard, an image without a class, or what `load_examples` refuses.
@@ -64,15 +57,7 @@ def load_shards(
 
     with images_cache() as root:
         keys = [content_keys(root, shard.parent, [shard.name])[0] for shard in shards]
-        return load_examples(
-            name,
-            root,
-            ["shards", keys, splits],
-            read,
-            image_size=image_size,
-            on_bad_image=on_bad_image,
-            progress=progress,
-        )
+        return load_examples(name, root, ["shards", keys, splits], read, reading)
 
 
 def _split(shard: Path) -> str:
@@ -81,7 +66,7 @@ def _split(shard: Path) -> str:
 
 
 def _examples(shard: Path, split: str) -> Iterator[Example]:
-    """In the order of the file, which is read once from its beginning to its end."""
+    """The examples of a shard, in one pass from its beginning to its end."""
     parts: dict[str, bytes] = {}
     before = ""
     try:
@@ -102,13 +87,13 @@ def _examples(shard: Path, split: str) -> Iterator[Example]:
 
 
 def _example(shard: Path, key: str, parts: dict[str, bytes], split: str) -> Iterator[Example]:
-    """The example of these files, if there is an image among them."""
+    """The example of these files, if one of them is an image."""
     image = next((extension for extension in parts if f".{extension}" in SUFFIXES), None)
     if image is None:
         return
     path = f"{shard.name}/{key}.{image}"
     if "cls" not in parts:
-        raise InputError(f"{path} has no {key}.cls beside it, which holds its class")
+        raise InputError(f"{path} has no class: {key}.cls is missing")
     label = parts["cls"].decode(errors="replace").strip()
     domain = parts.get("domain", b"").decode(errors="replace").strip()
     yield Example(path, parts[image], int(label) if label.isdecimal() else label, domain, split)

@@ -1,4 +1,4 @@
-"""Which images train, validate and test: one `Fold` for each place left out."""
+"""Which images train, validate and test: one `Fold` for each domain that is held out."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ CROSS_VALIDATION_FOLDS = 5
 class Fold:
     """Indices into an `ImageSet`.
 
-    `held_out` names the unseen parts; `tests` holds the indices of each. Nothing of them is in `train` or
-    `val`, which share the remaining parts.
+    `held_out` names the unseen parts, and `tests` has the indices of each. `train` and `val` divide the images of the
+    other parts.
     """
 
     held_out: tuple[str, ...]
@@ -33,7 +33,7 @@ class Fold:
     tests: dict[str, Indices]
 
     def hash(self, data: ImageSet) -> str:
-        """Names the images of each part by their pixels: the same split of the same data has the same hash."""
+        """A hash of the pixels of each part: the same split of the same data has the same hash."""
         digest = hashlib.sha256()
         for part in (self.train, self.val, *self.tests.values()):
             digest.update(np.sort(data.digests[part]).tobytes() + b"|")
@@ -45,10 +45,10 @@ class Validation:
     """How validation images are drawn from the domains that train.
 
     Attributes:
-        fraction: share of each domain (and, if stratified, of each class in it), in (0, 1).
-        stratified: by class; otherwise at random, as JiGen's protocol does with 10 %.
-        lists: a folder with official ``*_train_*.txt`` and ``*_crossval_*.txt`` lists, path and label a line;
-            it goes before the other two.
+        fraction: of each domain (and, if stratified, of each class in it), in (0, 1).
+        stratified: by class; otherwise at random, as in JiGen's protocol with 10 %.
+        lists: a folder with official ``*_train_*.txt`` and ``*_crossval_*.txt`` lists, with a path and a label on each
+            line; it overrides the other two.
     """
 
     fraction: float = 0.1
@@ -61,7 +61,7 @@ class Validation:
 
 
 def parts_of(data: ImageSet) -> tuple[str, ...]:
-    """What can be left out, one at a time: the domains, else the given test set, else five folds."""
+    """The parts that can be held out one at a time: the domains, else the given test set, else five folds."""
     if data.has_domains:
         return data.domain_names
     if (data.given == SPLITS.index("test")).any():
@@ -70,10 +70,10 @@ def parts_of(data: ImageSet) -> tuple[str, ...]:
 
 
 def make_fold(data: ImageSet, held_out: Sequence[str], validation: Validation, seed: int) -> Fold:
-    """The split for these unseen parts. Equal arguments give equal splits, whatever recipe asks.
+    """The split for these unseen parts. Equal arguments give equal splits, for every recipe.
 
     Raises:
-        InputError: nothing left to train on, or split lists that do not fit the data.
+        InputError: no images are left to train on, or split lists that do not fit the data.
     """
     part = _part_of_each_image(data, seed)
     names = parts_of(data)
@@ -86,7 +86,7 @@ def make_fold(data: ImageSet, held_out: Sequence[str], validation: Validation, s
 
 
 def split_validation(data: ImageSet, rest: Indices, validation: Validation, seed: int) -> tuple[Indices, Indices]:
-    """Divide the images that may be learned from into train and validation, domain by domain.
+    """Divide the images that are not held out into training and validation, domain by domain.
 
     Raises:
         InputError: fewer than two images, or split lists that do not fit the data.
@@ -108,7 +108,7 @@ def split_validation(data: ImageSet, rest: Indices, validation: Validation, seed
 
 
 def _draw(inside: Indices, labels: Indices, validation: Validation, rng: np.random.Generator) -> Indices:
-    """A share of these positions; if stratified, of each class, with the remainders dealt in random order."""
+    """A fraction of these indices; if stratified, of each class, with the remainders dealt in random order."""
     order = rng.permutation(len(inside))
     count = max(1, round(validation.fraction * len(inside)))
     if validation.stratified:
@@ -121,7 +121,7 @@ def _draw(inside: Indices, labels: Indices, validation: Validation, rng: np.rand
 
 
 def _part_of_each_image(data: ImageSet, seed: int) -> Indices:
-    """For each image the index into `parts_of`; -1 where it is never left out (a given training image)."""
+    """For each image the index into `parts_of`; -1 if it is never held out (a given training image)."""
     if data.has_domains:
         return data.domains
     if (data.given == SPLITS.index("test")).any():
@@ -130,7 +130,13 @@ def _part_of_each_image(data: ImageSet, seed: int) -> Indices:
 
 
 def deal(groups: Indices, folds: int, rng: np.random.Generator) -> Indices:
-    """A fold from 0 for each of N images, ``[N]``: the members of each group ``[N]`` are dealt out in random order."""
+    """A fold from 0 for each of N images, ``[N]``: the members of each group are dealt to the folds in random order.
+
+    Args:
+        groups: the group of each image, ``[N]``.
+        folds: number of folds.
+        rng: draws the order.
+    """
     part = np.empty(len(groups), dtype=np.int64)
     start = 0
     for group in np.unique(groups):
@@ -141,7 +147,7 @@ def deal(groups: Indices, folds: int, rng: np.random.Generator) -> Indices:
 
 
 def _listed(data: ImageSet, rest: Indices, folder: Path) -> NDArray[np.int8]:
-    """1 where an official list says validation, 0 where it says train, -1 where no list has the image."""
+    """1 for images of an official validation list, 0 for those of a training list, -1 for images in no list."""
     says: dict[str, int] = {}
     for pattern, value in (("*train*.txt", 0), ("*crossval*.txt", 1)):
         for file in sorted(folder.glob(pattern)):

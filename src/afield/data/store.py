@@ -1,4 +1,4 @@
-"""Decoded images one after the other into an ``.npy`` file, with memory for the few that are under way."""
+"""Write decoded images to an ``.npy`` file one by one, with only a few of them in memory at a time."""
 
 from __future__ import annotations
 
@@ -30,38 +30,16 @@ def fill(
     progress: Callable[[int], None] = lambda done: None,
     about: Callable[[], dict[str, Any]] = dict,
 ) -> None:
-    """Make the folder `target`: the good images, their digests, and an index. It is made whole or not at all.
+    """Make the folder `target` with the good images, their digests and an index. It appears only when it is complete.
 
     Args:
         target: must not exist.
-        decode: an item to a uint8 image of `shape`; called by several threads. `BadImageError` marks an item as bad.
-        items: read one by one, as they are needed.
+        decode: makes a uint8 image of `shape` from an item, in several threads; `BadImageError` marks the item as bad.
+        items: read one by one, when needed.
         shape: ``(H, W, 3)``.
-        progress: called with the number of items done.
-        about: called when all items are read; what to write into the index beside the bad items.
+        progress: called with the number of items that are done.
+        about: called after all items are read; its result is written into the index next to the bad items.
     """
-    partial = target.with_name(f"{target.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
-    try:
-        with open(partial / IMAGES, "wb") as file:
-            bad, digests = _write(file, decode, items, shape, progress)
-        np.save(partial / DIGESTS, np.array(digests, dtype=np.uint64))
-        write_json(partial / INDEX, {"bad": bad, **about()})
-        os.replace(partial, target)
-    except BaseException:
-        shutil.rmtree(partial, ignore_errors=True)
-        raise
-
-
-def _write(
-    file: BinaryIO,
-    decode: Callable[[T], NDArray[np.uint8]],
-    items: Iterable[T],
-    shape: tuple[int, ...],
-    progress: Callable[[int], None],
-) -> tuple[list[tuple[int, str]], list[int]]:
-    """Bad items (place, reason), and the digest of each good one."""
 
     def work(item: T) -> tuple[NDArray[np.uint8], int] | str:
         try:
@@ -71,21 +49,31 @@ def _write(
             return str(error)
 
     bad, digests, threads = list[tuple[int, str]](), list[int](), os.cpu_count() or 1
-    _header(file, (0, *shape))
-    for place, found in enumerate(prefetch(work, items, threads=threads, depth=4 * threads)):
-        progress(place + 1)
-        if isinstance(found, str):
-            bad.append((place, found))
-        else:
-            file.write(found[0].data)
-            digests.append(found[1])
-    file.seek(0)
-    _header(file, (len(digests), *shape))
-    file.flush()
-    os.fsync(file.fileno())
-    return bad, digests
+    partial = target.with_name(f"{target.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    try:
+        with open(partial / IMAGES, "wb") as file:
+            _header(file, (0, *shape))
+            for index, found in enumerate(prefetch(work, items, threads=threads, depth=4 * threads)):
+                progress(index + 1)
+                if isinstance(found, str):
+                    bad.append((index, found))
+                else:
+                    file.write(found[0].data)
+                    digests.append(found[1])
+            file.seek(0)
+            _header(file, (len(digests), *shape))
+            file.flush()
+            os.fsync(file.fileno())
+        np.save(partial / DIGESTS, np.array(digests, dtype=np.uint64))
+        write_json(partial / INDEX, {"bad": bad, **about()})
+        os.replace(partial, target)
+    except BaseException:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise
 
 
 def _header(file: BinaryIO, shape: tuple[int, ...]) -> None:
-    """NumPy leaves room in it for the first number to grow."""
+    """Write the header of the file; NumPy leaves room in it for the first number to grow."""
     np.lib.format.write_array_header_1_0(file, {"descr": "|u1", "fortran_order": False, "shape": shape})

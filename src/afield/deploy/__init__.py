@@ -1,4 +1,4 @@
-"""Use a recipe: train the winner on everything, measure it elsewhere, predict, export."""
+"""Use a recipe: train it on all domains, evaluate it on other data, predict, export."""
 
 from afield.deploy.evaluate import evaluate
 from afield.deploy.export import export_onnx

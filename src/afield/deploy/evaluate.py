@@ -1,4 +1,4 @@
-"""Measure a trained model on labeled data from anywhere."""
+"""Evaluate a trained model on labeled data from any source."""
 
 from __future__ import annotations
 
@@ -18,8 +18,9 @@ from afield.evaluation import accuracy, confusion, mean_average_precision
 def evaluate(model: Model, data: ImageSet, tta: TTA | None = None) -> dict[str, Any]:
     """Accuracy and mAP by domain and over all images, and the confusion matrix.
 
-    Classes are matched by name, so that the data may lack some. Of data with a given test split, that split. With
-    test-time augmentation its figures stand apart, under ``tta``: all others are of the images as they are.
+    Classes are matched by name, and the data may lack some of the model's classes. If the data has a given test split,
+    only that split is evaluated. The figures of test-time augmentation are separate, under ``tta``; all other figures
+    are those of the unchanged images.
 
     Raises:
         InputError: a class that the model does not know, or images of another size.
@@ -37,22 +38,16 @@ def evaluate(model: Model, data: ImageSet, tta: TTA | None = None) -> dict[str, 
     domains = data.domains[chosen]
 
     def figures(logits: NDArray[np.float32]) -> dict[str, Any]:
-        def of(inside: NDArray[np.bool_]) -> dict[str, Any]:
+        def of(inside: NDArray[np.int64]) -> dict[str, Any]:
             scores = logits[inside], labels[inside]
-            return {"n": int(inside.sum()), "accuracy": accuracy(*scores), "map": mean_average_precision(*scores)}
+            return {"n": len(inside), "accuracy": accuracy(*scores), "map": mean_average_precision(*scores)}
 
-        found = {name: domains == index for index, name in enumerate(data.domain_names)}
-        return {
-            "domains": {name: of(inside) for name, inside in found.items() if inside.any()},
-            "all": of(np.ones(len(chosen), dtype=bool)),
-        }
+        found = {name: np.flatnonzero(domains == index) for index, name in enumerate(data.domain_names)}
+        by_domain = {name: of(inside) for name, inside in found.items() if len(inside)}
+        return {"domains": by_domain, "all": of(np.arange(len(chosen)))}
 
-    result = {
-        "data": data.name,
-        **figures(logits),
-        "classes": list(model.class_names),
-        "confusion": confusion(logits, labels).tolist(),
-    }
+    matrix = confusion(logits, labels).tolist()
+    result = {"data": data.name, **figures(logits), "classes": list(model.class_names), "confusion": matrix}
     if tta is not None:
         averaged = mean_logits(model.logits, data.images[chosen], tta)
         result["tta"] = {"kind": tta, **figures(averaged.numpy())}

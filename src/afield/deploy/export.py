@@ -1,4 +1,4 @@
-"""A trained model as ONNX, for ONNX Runtime and whatever else reads it."""
+"""Export a trained model to ONNX, for ONNX Runtime and other programs."""
 
 from __future__ import annotations
 
@@ -10,33 +10,21 @@ import warnings
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
 
-from afield.classifier import Classifier
 from afield.deploy.model import Model
 from afield.errors import InputError
+from afield.runs.stages import Predictor
 
 OPSET = 18
 
 
-class _Logits(nn.Module):
-    """Images to logits, without the loss."""
-
-    def __init__(self, classifier: Classifier) -> None:
-        super().__init__()
-        self.classifier = classifier
-
-    def forward(self, images: Tensor) -> Tensor:
-        return self.classifier.logits(images)
-
-
 def export_onnx(model: Model, path: Path) -> Path:
-    """Write ``images`` float32 ``[N, 3, S, S]`` RGB in [0, 1] -> ``logits`` ``[N, K]``, N free.
+    """Write the graph ``images``, float32 ``[N, 3, S, S]`` RGB in [0, 1] -> ``logits`` ``[N, K]``, for every N.
 
-    Normalization is part of the graph; class names and image size stand in the file's metadata.
+    Normalization is part of the graph. The metadata of the file holds the class names and the image size.
 
     Raises:
-        InputError: the packages for it are not installed, or the path cannot be written.
+        InputError: a required package is not installed, or the path cannot be written.
     """
     for package in ("onnx", "onnxscript"):
         if importlib.util.find_spec(package) is None:
@@ -49,7 +37,7 @@ def export_onnx(model: Model, path: Path) -> Path:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         program = torch.onnx.export(
-            _Logits(model.classifier).eval(),
+            Predictor(model.classifier).eval(),
             (example,),
             input_names=["images"],
             output_names=["logits"],

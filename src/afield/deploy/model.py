@@ -1,4 +1,4 @@
-"""A trained model in a folder: load it, predict with it."""
+"""A trained model in a folder: save it, load it, predict with it."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ BATCH = 64
 
 @dataclass(frozen=True)
 class Prediction:
-    """What the model says of one image.
+    """The prediction for one image.
 
     Attributes:
-        path: of the file, else None.
+        path: of the file; None if the image was not a file.
         label: name of the most probable class.
         probability: of that class, in [0, 1].
-        probabilities: of every class by name.
+        probabilities: of every class, by name.
     """
 
     path: str | None
@@ -47,13 +47,13 @@ class Prediction:
 
 @dataclass(frozen=True)
 class Model:
-    """A classifier with all that is needed to use it: class names and image size.
+    """A classifier with the class names and the image size that its use requires.
 
     Attributes:
-        classifier: images ``[B, 3, S, S]`` in [0, 1] -> logits, in evaluation mode.
+        classifier: images ``[B, 3, S, S]`` in [0, 1] -> logits ``[B, K]``, in evaluation mode.
         class_names: K names.
         image_size: S, in pixels.
-        config: how it was made.
+        config: of the run that trained it.
     """
 
     classifier: Classifier
@@ -71,10 +71,10 @@ class Model:
         return torch.cat(found)
 
     def predict(self, images: Picture | Iterable[Picture]) -> list[Prediction]:
-        """Predict the classes of files, Pillow images or uint8 arrays ``[H, W, 3]`` of any size.
+        """Predict the classes of files, Pillow images or uint8 arrays ``[H, W, 3]``, of any size.
 
         Raises:
-            InputError: a file that is missing or no image.
+            InputError: a file that is missing or is not an image.
         """
         if isinstance(images, str | Path | Image.Image) or (isinstance(images, np.ndarray) and images.ndim == 3):
             images = [images]
@@ -109,23 +109,18 @@ class Model:
 
 
 def save(folder: Path, model: Model, backbone: BackboneConfig, recipe: Recipe) -> None:
-    """Write a model so that `load` finds it; no pickle."""
+    """Write a model for `load`, without pickle."""
     checkpoint.save(folder / WEIGHTS, model.classifier.state_dict(), {})
-    description = {
-        "class_names": list(model.class_names),
-        "image_size": model.image_size,
-        "backbone": {"name": backbone.name, "stem": backbone.stem},
-        "recipe": recipe.config(),
-        "config": model.config,
-    }
-    write_json(folder / MODEL, description)
+    names, network = list(model.class_names), {"name": backbone.name, "stem": backbone.stem}
+    description = {"class_names": names, "image_size": model.image_size, "backbone": network}
+    write_json(folder / MODEL, {**description, "recipe": recipe.config(), "config": model.config})
 
 
 def load(run: str | Path) -> Model:
-    """The model that ``afield train`` left in a folder.
+    """Load the model that ``afield train`` wrote to a folder.
 
     Raises:
-        InputError: no model there, or a damaged one.
+        InputError: the folder has no model, or a damaged one.
 
     Example:
         >>> model = load("runs/site-model")  # doctest: +SKIP
@@ -134,8 +129,8 @@ def load(run: str | Path) -> Model:
     """
     folder = Path(run)
     if not (folder / MODEL).exists():
-        what = "a comparison, no model" if (folder / "summary.json").exists() else "no model"
-        raise InputError(f"{folder} holds {what}; `afield train --out {folder}` makes one")
+        what = "a comparison, not a model" if (folder / "summary.json").exists() else "no model"
+        raise InputError(f"{folder} holds {what}; `afield train --out {folder}` trains one")
     description = read_json(folder / MODEL)
     names = tuple(description["class_names"])
     backbone, features = build_backbone(BackboneConfig(**description["backbone"]))

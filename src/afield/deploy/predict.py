@@ -1,4 +1,4 @@
-"""Predict files and whole folders."""
+"""Predict the classes of files and of the images in folders."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from afield.errors import InputError
 
 
 def predict_files(model: Model, paths: Sequence[Path], on_bad_image: Literal["error", "skip"]) -> list[Prediction]:
-    """Predict image files, and the images below folders in order of their paths.
+    """Predict the classes of image files and of all images in folders, in the order of their paths.
 
     Raises:
-        InputError: a path that does not exist, a folder without images, or (unless they are skipped) bad images.
+        InputError: a path that does not exist, a folder without images, or bad images under ``"error"``.
     """
     files = [file for path in paths for file in _files(Path(path))]
     predictions: list[Prediction] = []
@@ -37,7 +37,7 @@ def _one_by_one(model: Model, files: Sequence[Path]) -> list[Prediction]:
         try:
             found += model.predict(file)
         except InputError as error:
-            print(f"passed over: {error}", file=sys.stderr)
+            print(f"skipped: {error}", file=sys.stderr)
     return found
 
 

@@ -1,4 +1,4 @@
-"""Train one recipe on every domain, and keep the model."""
+"""Train one recipe on all domains and save the model."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ from afield.training import TrainState
 def run_training(
     setup: ExperimentConfig, recipe: Recipe, *, seed: int, out: Path, fabric: Fabric, callback: Callback
 ) -> dict[str, Any]:
-    """Train on all domains (a given test set stays out) and keep the epoch of best validation. Returns the record.
+    """Train on all domains, without a given test set, and save the epoch of best validation. Returns the record.
 
-    The caller holds `out` for itself (`afield.records.exclusive`).
+    The caller must have locked `out` (`afield.records.exclusive`).
 
     Raises:
         InputError: bad input, a diverged run, or an `out` that holds another model.

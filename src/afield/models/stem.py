@@ -1,4 +1,4 @@
-"""A small-image stem for any network: keep the resolution that a 224-pixel stem throws away."""
+"""A stem for small images: it keeps the resolution that a stem for 224 pixels discards."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from afield.errors import InputError
 
 
 def use_small_stem(model: nn.Module, name: str) -> None:
-    """Make the first convolution 3 x 3 with stride 1 and drop the max-pooling after it, in place.
+    """Replace the first convolution by 3 x 3 with stride 1 and remove the max-pooling after it, in place.
 
-    A larger kernel is cut to its middle 3 x 3, so that pretrained weights still mean something.
+    A larger kernel is cropped to its middle 3 x 3, to make use of pretrained weights.
 
     Raises:
-        InputError: the network does not begin with a convolution over RGB (a transformer, say).
+        InputError: the network does not begin with a convolution over RGB (for example a transformer).
     """
     first = next(((path, m) for path, m in model.named_modules() if isinstance(m, nn.Conv2d)), None)
     if first is None or first[1].in_channels != 3 or first[1].kernel_size[0] not in (3, 5, 7):

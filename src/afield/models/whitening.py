@@ -1,4 +1,4 @@
-"""Filters that whiten small patches: what they give has, over the images they come from, the identity as covariance."""
+"""Filters that whiten small patches: over the images they come from, their outputs have the identity as covariance."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 EPSILON = 5e-4
-"""Added to each variance, so that directions in which patches hardly differ are not blown up."""
+"""Added to each variance, which limits the gain in directions of little variance."""
 
 
 def patch_covariance(images: Tensor, size: int) -> Tensor:
@@ -22,10 +22,10 @@ def patch_covariance(images: Tensor, size: int) -> Tensor:
 
 
 def whitening_filters(images: Tensor, size: int, epsilon: float = EPSILON) -> Tensor:
-    """Filters ``[2 C s s, C, s, s]``: the eigenvectors of the patches' covariance over its roots, then their negatives.
+    """Filters ``[2 C s s, C, s, s]``: eigenvectors of the covariance, scaled to variance 1, then their negatives.
 
-    Largest variance first. With both signs, a rectifier after them loses nothing. The sign of an eigenvector is that
-    which makes its largest entry positive, so that the same images give the same filters.
+    The largest variance comes first. With both signs, a rectifier after the filters loses no information. The sign of
+    an eigenvector is chosen such that its largest entry is positive, so that equal images give equal filters.
 
     Args:
         images: ``[N, C, H, W]``, normalized.

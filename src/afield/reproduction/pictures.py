@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from afield.augment import Standard
 from afield.data import ImageSet, load
-from afield.data.images import SPLITS, pixel_digests
+from afield.data.images import SPLITS
 from afield.errors import InputError
 from afield.records import seed_for
 
@@ -65,21 +65,9 @@ class Pictures:
 
     def image_set(self) -> ImageSet:
         """As a set with a given test part."""
-        images, labels = (np.concatenate([self.train[i], self.test[i]]) for i in range(2))
-        counts = len(self.train[1]), len(self.test[1])
-        named = zip(("train", "test"), counts, strict=True)
-        return ImageSet(
-            name=self.name,
-            images=images,
-            labels=labels,
-            domains=np.zeros(len(labels), dtype=np.int64),
-            digests=pixel_digests(images),
-            class_names=self.class_names,
-            domain_names=(self.name,),
-            paths=tuple(f"{split}/{i}" for split, count in named for i in range(count)),
-            given=np.repeat(np.array([SPLITS.index("train"), SPLITS.index("test")], dtype=np.int8), counts),
-            flippable=self.flippable,
-        )
+        images = np.concatenate([self.train[0], self.test[0]])
+        labels = {"train": self.train[1], "test": self.test[1]}
+        return ImageSet.from_splits(self.name, images, labels, self.class_names, flippable=self.flippable)
 
 
 def cifar(folder: Path, name: str) -> Pictures:
@@ -121,15 +109,7 @@ def fewer(data: ImageSet, count: int) -> ImageSet:
     group = data.domains * len(data.class_names) + data.labels
     kept = [order[group[order] == each] for each in np.unique(group)]
     chosen = np.sort(np.concatenate([members[: max(1, round(count * len(members) / len(data)))] for members in kept]))
-    return replace(
-        data,
-        images=np.asarray(data.images[chosen]),
-        labels=data.labels[chosen],
-        domains=data.domains[chosen],
-        digests=data.digests[chosen],
-        given=data.given[chosen],
-        paths=tuple(data.paths[i] for i in chosen),
-    )
+    return data.subset(chosen)
 
 
 def pacs(folder: Path, image_size: int) -> ImageSet:

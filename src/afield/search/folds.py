@@ -58,15 +58,7 @@ def searched_images(data: ImageSet, held_out: Sequence[str]) -> ImageSet:
     kept = np.flatnonzero(~out & (data.given != SPLITS.index("test")))
     if not len(kept):
         raise InputError(f"leaving out {', '.join(held_out)} leaves no images to search on")
-    return dataclasses.replace(
-        data,
-        images=data.images if len(kept) == len(data) else data.images[kept],
-        labels=data.labels[kept],
-        domains=data.domains[kept],
-        digests=data.digests[kept],
-        given=data.given[kept],
-        paths=tuple(data.paths[index] for index in kept),
-    )
+    return data.subset(kept)
 
 
 def fold_runs(setup: ExperimentConfig, recipe: Recipe, folds: int, seed: int) -> list[Run]:
