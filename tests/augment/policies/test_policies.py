@@ -145,6 +145,19 @@ def test_the_pairs_of_autoaugment_are_the_published_ones(policy):
     assert kinds.shape == (len(theirs), 2) == (25, 2)
 
 
+@pytest.mark.parametrize(
+    ("policy", "first", "last"),
+    [
+        ("cifar10", "invert 0.1, contrast 0.2 6", "translate_y 0.7 9, autocontrast 0.9"),
+        ("imagenet", "posterize 0.4 8, rotate 0.6 9", "equalize 0.8, equalize 0.6"),
+        ("svhn", "shear_x 0.9 4, invert 0.2", "shear_x 0.7 2, invert 0.1"),
+    ],
+)
+def test_the_first_and_the_last_pair_are_those_of_the_paper(policy, first, last):
+    lines = published(policy).lines
+    assert (lines[0], lines[-1]) == (first, last)
+
+
 @pytest.mark.parametrize("policy", ["cifar10", "imagenet", "svhn"])
 def test_autoaugment_draws_each_pair_equally_often_and_each_operation_with_its_probability(policy):
     params = AutoAugment(policy).sample(MANY.repeat(4, 1, 1, 1), generator())
