@@ -35,7 +35,7 @@ class CrossGrad(Algorithm):
         ValueError: an option out of bounds.
 
     References:
-        Shankar et al., "Generalizing Across Domains via Cross-Gradient TrainConfig", ICLR 2018, algorithm 1.
+        Shankar et al., "Generalizing Across Domains via Cross-Gradient Training", ICLR 2018, algorithm 1.
     """
 
     domains_at_least = 2
@@ -73,5 +73,5 @@ ALGORITHMS.add(
     "crossgrad",
     CrossGrad,
     summary="The objective on images as they are and moved along the gradient of a domain network's loss.",
-    reference="Shankar et al., Generalizing Across Domains via Cross-Gradient TrainConfig, ICLR 2018.",
+    reference="Shankar et al., Generalizing Across Domains via Cross-Gradient Training, ICLR 2018.",
 )

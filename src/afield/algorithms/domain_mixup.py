@@ -28,7 +28,7 @@ class DomainMixup(Algorithm):
 
     References:
         Xu et al., "Adversarial Domain Adaptation with Domain Mixup", AAAI 2020, and Yan et al., "Improve Unsupervised
-        Domain Adaptation with Mixup TrainConfig", 2020, mix a source with a target domain; Gulrajani and Lopez-Paz,
+        Domain Adaptation with Mixup Training", 2020, mix a source with a target domain; Gulrajani and Lopez-Paz,
         "In Search of Lost Domain Generalization", ICLR 2021, mix training domains, as is done here.
     """
 

@@ -67,7 +67,7 @@ def complement_entropy(
         ValueError: fewer than two classes, a row of probabilities without a 0, or shapes other than these.
 
     References:
-        Chen et al., "Complement Objective TrainConfig", ICLR 2019, equations 2 and 3.
+        Chen et al., "Complement Objective Training", ICLR 2019, equations 2 and 3.
 
     Warning:
         The paper alternates a step on cross-entropy with a step on this; here it is a term of one sum. The
@@ -92,5 +92,5 @@ LOSSES.add(
     "complement_entropy",
     complement_entropy,
     summary="Rewards the entropy of the wrong classes' probabilities (COT).",
-    reference="Chen et al., Complement Objective TrainConfig, ICLR 2019.",
+    reference="Chen et al., Complement Objective Training, ICLR 2019.",
 )

@@ -144,7 +144,7 @@ _add(
 _add(
     Recipe("complement_entropy", losses={"cross_entropy": 1.0, "complement_entropy": 1.0}),
     summary="Cross-entropy - the normalized entropy of the wrong classes.",
-    reference="Chen et al., Complement Objective TrainConfig, ICLR 2019.",
+    reference="Chen et al., Complement Objective Training, ICLR 2019.",
 )
 _add(
     Recipe("guided_complement_entropy", losses={"guided_complement_entropy": 1.0}),

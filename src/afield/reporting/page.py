@@ -87,7 +87,7 @@ def _facts(config: Mapping[str, Any], summary: dict[str, Any], analysis: dict[st
         "Data": f"{summary['data']}: {len(domains)} domains, {len(analysis['classes'])} classes",
         "Backbone": f"{backbone['name']}, {trained}, weights: {backbone['weights']}",
         "Image size": f"{size} × {size} pixels",
-        "TrainConfig": f"{training['epochs']} epochs, batches of {training['batch_size']}, {augmentation}",
+        "Training": f"{training['epochs']} epochs, batches of {training['batch_size']}, {augmentation}",
         "Seeds": ", ".join(map(str, summary["seeds"])),
     }
 

@@ -105,7 +105,7 @@ def document(paper: Paper, lines: Sequence[Line], about: dict[str, Any]) -> Docu
     """
     seconds = sum(line.get("duration_s", 0.0) for line in lines)
     done = f"{len(lines)} of {about['tasks']} runs" if len(lines) < about["tasks"] else f"{len(lines)} runs"
-    provenance = {"Runs": done, "TrainConfig": f"{seconds / 60:.0f} min in all", **(origin(lines) if lines else {})}
+    provenance = {"Runs": done, "Training": f"{seconds / 60:.0f} min in all", **(origin(lines) if lines else {})}
     lead = (f"Made by {about['command']}.", STAND_IN if about["size"] == "smoke" else "", UNITS)
     return Document(f"{paper.title}, {about['size']}", lead, tuple(paper.sections(lines)) if lines else (), provenance)
 
