@@ -11,19 +11,27 @@ import tyro
 
 @dataclass(frozen=True)
 class Report:
-    """Make the HTML page of a comparison again.
+    """Make the HTML page of a comparison or of a reproduction from its records.
 
     Attributes:
-        run_folder: what `afield compare` wrote.
+        run_folder: the folder that `afield compare` or `afield reproduce` wrote.
     """
 
     run_folder: Annotated[Path, tyro.conf.Positional]
 
     def run(self) -> Path:
         """The path of ``report.html``."""
+        from afield.records import read_json, read_jsonl, renamed
         from afield.reporting import render
 
-        return render(Path(self.run_folder))
+        folder = Path(self.run_folder)
+        summary = read_json(folder / "summary.json")
+        if "paper" not in summary:
+            return render(folder)
+        from afield.reproduction import PAPERS
+        from afield.reproduction.paper import document
+
+        return document(PAPERS[summary["paper"]], renamed(read_jsonl(folder / "records.jsonl")), summary).write(folder)
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,55 @@
+"""``afield report``: the page of a comparison or of a reproduction, from committed records alone."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from afield.records import read_json
+
+RESULTS = Path(__file__).parents[2] / "results"
+COMPARISONS = sorted(path.parent.name for path in RESULTS.glob("*/analysis.json"))
+REPRODUCTIONS = sorted(path.parent.name for path in RESULTS.glob("reproduce-*/summary.json"))
+
+
+def copied(name: str, folder: Path) -> Path:
+    """The folder with the records of committed results, without figures."""
+    folder.mkdir()
+    for path in (RESULTS / name).glob("*.json*"):
+        shutil.copy(path, folder / path.name)
+    return folder
+
+
+def test_there_are_committed_results_of_both_kinds():
+    assert "pacs-frozen" in COMPARISONS
+    assert "reproduce-flattening" in REPRODUCTIONS
+
+
+@pytest.mark.parametrize("name", COMPARISONS)
+def test_a_committed_comparison_has_its_page(afield, tmp_path, name):
+    folder = copied(name, tmp_path / name)
+    code, out, err = afield("report", folder)
+    assert code == 0, err
+    assert out.split() == [str(folder / "report.html")]
+    page = (folder / "report.html").read_text()
+    for row in read_json(folder / "summary.json")["recipes"].values():
+        assert f"{100 * row['average']['mean']:.1f}" in page
+
+
+@pytest.mark.parametrize("name", REPRODUCTIONS)
+def test_a_committed_reproduction_has_its_page_and_its_figures(afield, tmp_path, name):
+    folder = copied(name, tmp_path / name)
+    code, _, err = afield("report", folder)
+    assert code == 0, err
+    assert f"Made by {read_json(folder / 'summary.json')['command']}." in (folder / "report.html").read_text()
+    for figure in (RESULTS / name).glob("*.svg"):
+        assert (folder / figure.name).read_text() == figure.read_text()
+
+
+def test_a_folder_without_results_is_refused_in_one_line(afield, tmp_path):
+    code, _, err = afield("report", tmp_path)
+    assert code == 2
+    assert err.count("\n") == 1
+    assert "summary.json" in err
