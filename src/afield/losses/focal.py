@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from afield.losses.criterion import Criterion
 from afield.losses.registry import LOSSES
 from afield.losses.targets import is_soft, prepare, settle
 
@@ -47,6 +48,10 @@ def focal(
     wrong = (-torch.expm1(log_p)).clamp(min=torch.finfo(log_p.dtype).tiny)
     values = -(wrong**gamma) * log_p
     return settle((t * values).sum(dim=1) if is_soft(t) else values, logits, t, w, ignore_index)
+
+
+class Focal(Criterion, loss=focal):
+    """Focal loss, with its `gamma`; see `afield.losses.focal`."""
 
 
 LOSSES.add(
