@@ -23,7 +23,7 @@ def test_generated_tables_are_up_to_date():
 @pytest.mark.parametrize(
     "module",
     [
-        "afield.augment.description",
+        "afield.augment.params",
         "afield.augment.policies.policy",
         "afield.prefetch",
         "afield.augment.policies.trivial",

@@ -10,7 +10,7 @@ from torch import Generator, Tensor
 
 from afield.augment.base import OnBatch
 from afield.augment.epoch_aware import Visit
-from afield.augment.params import PerImage
+from afield.augment.params import UNTOUCHED, PerImage
 from afield.augment.registry import AUGMENTATIONS
 
 
@@ -19,6 +19,10 @@ class Mirrored(PerImage):
     """Whether each image is mirrored, bool ``[B]``."""
 
     flip: Tensor
+
+    def describe(self, index: int, image_size: tuple[int, int]) -> str:
+        """See `PerImage.describe`."""
+        return "mirrored" if self.flip[index] else UNTOUCHED
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from afield.training.loop import DivergedError, EpochReport, Splits, fit, predic
 from afield.training.prepare import Prepared, prepared
 from afield.training.sparse_sgd import SparseSGD
 from afield.training.state import TrainState
-from afield.training.subset import Subset, floats, resident
+from afield.training.subset import Subset, resident
 
 __all__ = [
     "PRESETS",
@@ -18,7 +18,6 @@ __all__ = [
     "TrainConfig",
     "TrainState",
     "fit",
-    "floats",
     "predict",
     "prepared",
     "resident",

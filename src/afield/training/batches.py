@@ -9,8 +9,9 @@ from lightning_fabric import Fabric
 from torch import Tensor
 
 from afield.algorithms import Batch
+from afield.pixels import as_floats
 from afield.training.sampling import Positions
-from afield.training.subset import Subset, floats
+from afield.training.subset import Subset
 
 
 def labeled(
@@ -36,4 +37,4 @@ def in_order(source: Subset, batch: int, progress: float, fabric: Fabric) -> Ite
     """A pass over all examples, as they are."""
     for rows, *examples in source.in_order(batch):
         inputs, targets = fabric.to_device(examples)
-        yield labeled(floats(inputs), targets, source, rows, progress, fabric)
+        yield labeled(as_floats(inputs), targets, source, rows, progress, fabric)

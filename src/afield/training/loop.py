@@ -22,6 +22,7 @@ from afield.classifier import Classifier
 from afield.errors import InputError
 from afield.evaluation import accuracy, mean_average_precision
 from afield.evaluation.metrics import loss as mean_loss
+from afield.pixels import as_floats
 from afield.records import seed_for
 from afield.training.batches import in_order, labeled, share
 from afield.training.config import TrainConfig
@@ -29,7 +30,7 @@ from afield.training.optimizer import build_optimizer
 from afield.training.prepare import prepared
 from afield.training.sampling import balanced, shuffled
 from afield.training.state import TrainState, restore, save
-from afield.training.subset import Subset, floats
+from afield.training.subset import Subset
 
 CHECKPOINT_SECONDS = 20.0
 
@@ -209,7 +210,7 @@ def predict(classifier: Classifier, source: Subset, *, batch_size: int, fabric: 
     found = torch.empty(len(source), classifier.num_classes)
     with torch.inference_mode(), fabric.autocast():
         for rows, inputs, _ in source.in_order(batch_size):
-            found[rows] = classifier.logits(floats(fabric.to_device(inputs))).float().cpu()
+            found[rows] = classifier.logits(as_floats(fabric.to_device(inputs))).float().cpu()
     return found
 
 

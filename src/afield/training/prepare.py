@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from afield.augment import Augmentation, MixingAugmentation, Visit, sample_at, takes_bytes
+from afield.pixels import as_floats
 from afield.prefetch import prefetch
-from afield.training.subset import Subset, floats
+from afield.training.subset import Subset
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,7 @@ def prepared(
 
     def draw(places: NDArray[np.int64]) -> tuple[Tensor, Tensor, Any, Tensor]:
         inputs, targets = fabric.to_device(next(examples))
-        inputs = inputs if as_bytes else floats(inputs)
+        inputs = inputs if as_bytes else as_floats(inputs)
         visit = Visit(torch.from_numpy(places), epoch, seed)
         params = sample_at(augmentation, inputs, generator, visit) if inputs.ndim == 4 else None
         return inputs, targets, params, generator.get_state()
@@ -75,7 +76,7 @@ def prepared(
         if inputs.ndim == 4:
             if isinstance(augmentation, MixingAugmentation):
                 targets = augmentation.mix_targets(targets, params, num_classes)
-            inputs = floats(augmentation.apply(inputs, params))
+            inputs = as_floats(augmentation.apply(inputs, params))
         return Prepared(inputs, targets, state)
 
     return prefetch(apply, prefetch(draw, positions, depth=1), depth=threads, threads=threads)

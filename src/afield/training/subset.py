@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from afield.pixels import as_floats
 from afield.training.out_of_core import block_order, read_batches, window_rows
 
 EVALUATION_BATCH = 256
@@ -74,7 +75,7 @@ class Subset:
     def take(self, positions: NDArray[np.int64]) -> tuple[Tensor, Tensor]:
         """One batch by position, images as floats in [0, 1]: inputs ``[B, 3, H, W]`` or ``[B, D]``, labels ``[B]``."""
         ((inputs, labels),) = self.batches([positions])
-        return floats(inputs), labels
+        return as_floats(inputs), labels
 
     @cached_property
     def domain_of(self) -> NDArray[np.int64]:
@@ -101,11 +102,6 @@ class Subset:
         if isinstance(self.inputs, Tensor):
             return self.inputs[torch.from_numpy(rows).to(self.inputs.device)]
         return torch.from_numpy(self.inputs[rows])
-
-
-def floats(inputs: Tensor) -> Tensor:
-    """Images in [0, 1], from bytes; features as they are."""
-    return inputs.float().div_(255) if inputs.dtype == torch.uint8 else inputs
 
 
 def resident(array: NDArray, device: torch.device, chunk: int = 1024) -> Tensor:

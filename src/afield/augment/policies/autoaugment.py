@@ -8,9 +8,7 @@ from typing import Literal, get_args
 
 from torch import Generator, Tensor
 
-from afield.augment.base import OnBatch
-from afield.augment.params import Draws
-from afield.augment.policies.operations import apply_draws
+from afield.augment.policies.operations import Draws, OnOperations
 from afield.augment.policies.policy import Policy
 from afield.augment.registry import AUGMENTATIONS
 
@@ -103,7 +101,7 @@ POLICIES: dict[Name, str] = {
 
 
 @dataclass(frozen=True)
-class AutoAugment(OnBatch):
+class AutoAugment(OnOperations):
     """One of 25 pairs of operations, each operation with its probability and magnitude.
 
     Attributes:
@@ -117,7 +115,6 @@ class AutoAugment(OnBatch):
     """
 
     policy: Name = "imagenet"
-    takes_bytes = True
 
     def __post_init__(self) -> None:
         if self.policy not in get_args(Name):
@@ -126,10 +123,6 @@ class AutoAugment(OnBatch):
     def sample(self, images: Tensor, generator: Generator) -> Draws:
         """See `afield.augment.Policy.sample`."""
         return published(self.policy).sample(images, generator)
-
-    def apply(self, images: Tensor, params: Draws) -> Tensor:
-        """See `afield.augment.policies.operations.apply_draws`."""
-        return apply_draws(images, params)
 
 
 @cache

@@ -8,8 +8,7 @@ from functools import lru_cache
 import torch
 from torch import Generator, Tensor
 
-from afield.augment.params import Draws
-from afield.augment.policies.operations import NAMES, kind
+from afield.augment.policies.operations import NAMES, Draws, kind
 
 SIGNED = ("shear_x", "shear_y", "translate_x", "translate_y", "rotate", "brightness", "color", "contrast", "sharpness")
 """Operations of which half of the draws are negated."""

@@ -13,10 +13,8 @@ from typing import Any, NamedTuple, Self
 import torch
 from torch import Generator, Tensor
 
-from afield.augment.base import OnBatch
-from afield.augment.params import Draws
 from afield.augment.policies.magnitudes import WIDE_KINDS, draws_of, narrow
-from afield.augment.policies.operations import apply_draws, kind
+from afield.augment.policies.operations import Draws, OnOperations, kind
 from afield.errors import InputError, unknown_name
 from afield.records import canonical_json, read_json, write_json
 
@@ -41,7 +39,7 @@ class Step(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Policy(OnBatch):
+class Policy(OnOperations):
     """One of a list of sub-policies for each image, with equal chance; its operations follow one another.
 
     Attributes:
@@ -68,7 +66,6 @@ class Policy(OnBatch):
     sub_policies: tuple[tuple[Step, ...], ...]
     bins: int = 31
     origin: Mapping[str, Any] = field(default_factory=dict, compare=False, repr=False)
-    takes_bytes = True
 
     def __post_init__(self) -> None:
         if not isinstance(self.bins, int) or not 2 <= self.bins <= 1000:
@@ -145,10 +142,6 @@ class Policy(OnBatch):
         happens = torch.rand(len(images), kinds.shape[1], generator=generator) < probability[row]
         drawn = torch.where(happens, kinds[row], kind("identity"))
         return draws_of(drawn, level[row], narrow(self.bins, *images.shape[2:]), generator)
-
-    def apply(self, images: Tensor, params: Draws) -> Tensor:
-        """See `afield.augment.policies.operations.apply_draws`."""
-        return apply_draws(images, params)
 
 
 def _step(text: str) -> Step:

@@ -8,7 +8,7 @@ import torch
 from torch import Generator, Tensor
 
 from afield.augment.base import OnBatch
-from afield.augment.params import PerImage
+from afield.augment.params import UNTOUCHED, PerImage
 from afield.augment.registry import AUGMENTATIONS
 
 
@@ -18,6 +18,11 @@ class Shifts(PerImage):
 
     down: Tensor
     right: Tensor
+
+    def describe(self, index: int, image_size: tuple[int, int]) -> str:
+        """See `PerImage.describe`."""
+        right, down = int(self.right[index]), int(self.down[index])
+        return f"shift {right}, {down} px" if right or down else UNTOUCHED
 
 
 @dataclass(frozen=True)
