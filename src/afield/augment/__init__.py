@@ -8,6 +8,7 @@ from afield.augment.flips import AlternatingFlip, Mirrored
 from afield.augment.mixing import CutMix, Mixup
 from afield.augment.networks.affine_augmentor import AffineAugmentor, AugmentorConfig
 from afield.augment.networks.dagan_augmentor import DaganAugmentor, DaganConfig, DaganParams
+from afield.augment.networks.network_file import NetworkAugmentation
 from afield.augment.networks.saved import read_saved
 from afield.augment.params import in_words
 from afield.augment.policies.augmix import AugMix
@@ -55,6 +56,7 @@ __all__ = [
     "Mirrored",
     "MixingAugmentation",
     "Mixup",
+    "NetworkAugmentation",
     "Policy",
     "RandAugment",
     "RandomAffine",

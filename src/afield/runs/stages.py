@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from lightning_fabric import Fabric
 
-from afield.augment import build_chain
-from afield.augment.learned import AUGMENTORS, Augmentor
+from afield.augment import NetworkAugmentation, build_chain
+from afield.augment.learned import AUGMENTORS
 from afield.classifier import Classifier, LogitsOnly
 from afield.errors import InputError
 from afield.runs.augmentation import augmentation_names, augmentor_settings, fixed_part
@@ -35,7 +35,7 @@ class Stages:
         record: what the run's record says of them.
     """
 
-    augmentor: Augmentor
+    augmentor: NetworkAugmentation
     training: TrainConfig
     record: dict[str, Any]
 
