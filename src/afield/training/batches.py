@@ -17,20 +17,16 @@ from afield.training.subset import Subset
 def labeled(
     inputs: Tensor, targets: Tensor, source: Subset, positions: Positions, progress: float, fabric: Fabric
 ) -> Batch:
-    """Inputs and targets with what is known of the examples; `progress` is the share of all steps that are done."""
-    domains, places = fabric.to_device((torch.from_numpy(source.domain_of[positions]), torch.from_numpy(positions)))
-    return Batch(inputs, targets, domains, places, progress)
+    """Inputs and targets with what is known of the examples; `progress` is the fraction of all steps that is done."""
+    domains, indices = fabric.to_device((torch.from_numpy(source.domain_of[positions]), torch.from_numpy(positions)))
+    return Batch(inputs, targets, domains, indices, progress)
 
 
-def share(batch: Batch, part: int, parts: int) -> Batch:
-    """One of so many equal parts of a batch, neighbors together."""
-    rows = slice(len(batch.places) * part // parts, len(batch.places) * (part + 1) // parts)
-    return batch._replace(
-        inputs=batch.inputs[rows],
-        targets=batch.targets[rows],
-        domains=batch.domains[rows],
-        places=batch.places[rows],
-    )
+def micro_batch(batch: Batch, index: int, count: int) -> Batch:
+    """One of `count` equal parts of a batch, each of consecutive rows."""
+    rows = slice(len(batch.indices) * index // count, len(batch.indices) * (index + 1) // count)
+    inputs, targets, domains, indices = (values[rows] for values in batch[:4])
+    return Batch(inputs, targets, domains, indices, batch.progress)
 
 
 def in_order(source: Subset, batch: int, progress: float, fabric: Fabric) -> Iterator[Batch]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -102,6 +102,20 @@ class Subset:
         if isinstance(self.inputs, Tensor):
             return self.inputs[torch.from_numpy(rows).to(self.inputs.device)]
         return torch.from_numpy(self.inputs[rows])
+
+
+@dataclass(frozen=True)
+class Splits:
+    """The training, validation and test examples of a run; nothing is selected on the test examples."""
+
+    train: Subset
+    val: Subset
+    tests: Mapping[str, Subset]
+
+    @property
+    def watched(self) -> dict[str, Subset]:
+        """The parts that are evaluated after each epoch: ``validation`` and ``test/NAME``."""
+        return {"validation": self.val, **{f"test/{name}": source for name, source in self.tests.items()}}
 
 
 def resident(array: NDArray, device: torch.device, chunk: int = 1024) -> Tensor:
