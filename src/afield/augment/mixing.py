@@ -87,7 +87,7 @@ class Mixup(Mixing):
 
 @dataclass(frozen=True)
 class CutMix(Mixing):
-    """A rectangle of the partner pasted at its place into the image; the share is that of the pixels left.
+    """A rectangle of the partner pasted into the image at the same position; the share is the fraction left.
 
     Attributes:
         alpha: the area is drawn as ``1 - Beta(alpha, alpha)`` of the image, before it is cut at the edges.

@@ -57,7 +57,7 @@ class Standard(OnBatch):
         scale: range of the crop's area, as a fraction of the image's.
         ratio: range of the crop's width over its height, drawn in the logarithm.
         flip: probability of a mirror image.
-        brightness: factors are drawn from ``[1 - b, 1 + b]``; likewise contrast and saturation.
+        brightness: factors are drawn from ``[1 - b, 1 + b]``; so are those of contrast and saturation.
         hue: shifts are drawn from ``[-h, h]``, in turns of the color circle; at most 0.5.
 
     References:

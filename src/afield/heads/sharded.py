@@ -69,7 +69,7 @@ class ShardedHead(CombinedMarginHead):
         """Features ``[B, D]``, class indices ``[B]`` of this process -> `TargetSplit` over all classes, ``[B]``.
 
         Raises:
-            ValueError: a target, in any process, that is no class.
+            ValueError: a target that is not a class, in any process.
         """
         if self.processes == 1:
             return super().target_split(features, targets)
@@ -87,7 +87,7 @@ class ShardedHead(CombinedMarginHead):
         """See `CosineHead.products`.
 
         Raises:
-            ValueError: there is more than one process.
+            ValueError: with more than one process.
         """
         if self.processes > 1:
             raise ValueError("no process of a sharded head holds all class vectors: it takes no linear_losses")
@@ -97,7 +97,7 @@ class ShardedHead(CombinedMarginHead):
         """Features ``[B, D]`` of this process -> logits to predict with, ``[B, K]``, float32; no gradient.
 
         Raises:
-            ValueError: targets, where there is more than one process: train through `target_split`.
+            ValueError: targets, with more than one process: train through `target_split`.
         """
         if self.processes == 1:
             return super().forward(features, targets)
@@ -161,9 +161,9 @@ class _ReduceShards(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, cosine: Tensor, log_sum: Tensor, total: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        (share,) = ctx.saved_tensors
+        (fraction,) = ctx.saved_tensors
         cosine, log_sum, total = (_gather(gradient) / dist.get_world_size() for gradient in (cosine, log_sum, total))
-        return cosine, log_sum * share, total
+        return cosine, log_sum * fraction, total
 
 
 HEADS.add(

@@ -1,4 +1,4 @@
-"""Focal loss: less weight on what is already right."""
+"""Focal loss: cross-entropy with less weight on examples that are already classified well."""
 
 from __future__ import annotations
 
@@ -57,6 +57,6 @@ class Focal(Criterion, loss=focal):
 LOSSES.add(
     "focal",
     focal,
-    summary="Cross-entropy with less weight on what is already right.",
+    summary="Cross-entropy with less weight on examples that are already classified well.",
     reference="Lin et al., Focal Loss for Dense Object Detection, ICCV 2017.",
 )

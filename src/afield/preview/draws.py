@@ -1,4 +1,4 @@
-"""What an augmentation does to images: each before and after, and how far it goes, in numbers."""
+"""Images before and after an augmentation, and the size of its transformations in numbers."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from afield.reporting.augmentation import Draw, Range, Subject
 
 DRAWS = 6
 MEASURED = 256
-"""Images whose transformations are summed up, one draw of each."""
+"""Number of images whose transformations are summarized, one draw each."""
 
 
 def subjects(data: ImageSet, augmentation: Augmentation, *, count: int, seed: int) -> list[Subject]:
     """Images drawn at random from all domains in turn, each with six draws of its own.
 
-    All of them are one batch, so that a partner that an image is mixed with is one of them.
+    All images form one batch, so that images are mixed with images that are shown.
     """
     rng = np.random.default_rng(seed_for("augmentation shown", seed))
     chosen = _in_turn(data.domains, rng)[:count]
@@ -40,9 +40,9 @@ def subjects(data: ImageSet, augmentation: Augmentation, *, count: int, seed: in
 
 
 def ranges(data: ImageSet, augmentation: Augmentation, *, seed: int) -> list[Range]:
-    """How far an augmentation goes: the middle and 90 % of each number of its decomposition, over images.
+    """The median and the central 90 % of each number of an affine augmentation's decomposition, over images.
 
-    Of what is not affine there is no such decomposition, and nothing is returned.
+    For other augmentations the list is empty.
     """
     rng = np.random.default_rng(seed_for("augmentation measured", seed))
     chosen = rng.permutation(len(data))[:MEASURED]

@@ -25,7 +25,7 @@ SHOWN, CLASSES = 4, 20
 def hardest(
     data: ImageSet, augmentation: Augmentation, classifier: nn.Module, classes: Sequence[str], *, seed: int
 ) -> list[HardClass]:
-    """For each class the draws of greatest loss, one an image, of images that are recognized as they are.
+    """For each class the draws of greatest loss, one an image, of images that are recognized without augmentation.
 
     At most 20 classes, those with the hardest draws first.
 

@@ -1,4 +1,4 @@
-"""The batches of an epoch, as an algorithm sees them."""
+"""Batches with all that an algorithm needs to know of their examples."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from afield.training.subset import Subset
 def labeled(
     inputs: Tensor, targets: Tensor, source: Subset, positions: Positions, progress: float, fabric: Fabric
 ) -> Batch:
-    """Inputs and targets with what is known of the examples; `progress` is the fraction of all steps that is done."""
+    """Inputs and targets with the examples' domains and indices; `progress` is the fraction of steps done."""
     domains, indices = fabric.to_device((torch.from_numpy(source.domain_of[positions]), torch.from_numpy(positions)))
     return Batch(inputs, targets, domains, indices, progress)
 
@@ -30,7 +30,7 @@ def micro_batch(batch: Batch, index: int, count: int) -> Batch:
 
 
 def in_order(source: Subset, batch: int, progress: float, fabric: Fabric) -> Iterator[Batch]:
-    """A pass over all examples, as they are."""
+    """A pass over all examples in order, without augmentation."""
     for rows, *examples in source.in_order(batch):
         inputs, targets = fabric.to_device(examples)
         yield labeled(as_floats(inputs), targets, source, rows, progress, fabric)

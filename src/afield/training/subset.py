@@ -1,4 +1,4 @@
-"""Where batches come from: images or ready features, with labels and domains."""
+"""Subsets of a data set, which batches come from: images or extracted features, with labels and domains."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Subset:
         inputs: uint8 images ``[N, H, W, 3]`` or float32 features ``[N, D]`` of the whole set; a tensor may lie on any
             device.
         labels: int64 ``[N]`` of the whole set.
-        indices: the examples that belong to this source.
+        indices: the examples of this subset.
         domains: int64 ``[N]`` of the whole set; a single domain unless given.
         memory: how many bytes the inputs may take where they are mapped from a file; a larger set is shuffled in
             blocks and read window by window.
@@ -90,7 +90,7 @@ class Subset:
         return np.bincount(self.domain_of).tolist()
 
     def _too_large(self) -> np.memmap | None:
-        """The inputs, if they take more memory than they may."""
+        """The inputs, if they take more memory than allowed."""
         mapped = isinstance(self.inputs, np.memmap) and self.memory is not None and self.inputs.nbytes > self.memory
         return self.inputs if mapped else None  # type: ignore[return-value]
 

@@ -16,7 +16,7 @@ class ColorJitter(OnOperations):
     """As torchvision's, with an order and factors of its own for each image. All zero is the identity.
 
     Attributes:
-        brightness: factors are drawn from ``[max(0, 1 - b), 1 + b]``; likewise contrast and saturation.
+        brightness: factors are drawn from ``[max(0, 1 - b), 1 + b]``; so are those of contrast and saturation.
         hue: shifts are drawn from ``[-h, h]``, in turns of the color circle; at most 0.5.
     """
 

@@ -26,8 +26,8 @@ class Method:
 
     Attributes:
         settings: a dataclass of settings.
-        game: what is played with them, around a classifier.
-        examples: what the game learns from, made of the training images.
+        game: made of settings and a classifier; it learns step by step.
+        examples: training images -> what the game learns from.
         measure: the game, batches of images ``[B, 3, H, W]`` and class indices ``[B]``, and a generator -> figures by
             name; among them ``distance``, and ``entropy`` and ``recognized``, each ``_before`` and ``_after``.
         diagnose: measures and settings -> collapses, name by text.

@@ -89,7 +89,7 @@ class DaganAugmentor(NetworkAugmentation):
 
     @torch.no_grad()
     def apply(self, images: Tensor, params: DaganParams) -> Tensor:
-        """A new batch ``[B, 3, H, W]``, uint8 or float in [0, 1]; who is no variant is the same to the bit."""
+        """A new batch ``[B, 3, H, W]``, uint8 or float in [0, 1]; the other images stay the same to the bit."""
         rows = params.applied.nonzero().squeeze(1)
         pixels = as_floats(images[rows.to(images.device)]).float()
         variants = self.network.to(images.device)(pixels, params.noise[rows].to(images.device))

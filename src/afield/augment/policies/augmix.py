@@ -47,7 +47,7 @@ class AugMix(OnBatch):
     """Chains of one to three operations, mixed with each other and with the image in drawn shares.
 
     Attributes:
-        severity: magnitudes are drawn from the first so many of 10 bins.
+        severity: number of bins, of 10, that magnitudes are drawn from, from the weakest on.
         width: chains.
         alpha: of the Dirichlet and Beta distributions that the shares are drawn from.
 

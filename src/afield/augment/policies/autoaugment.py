@@ -1,4 +1,4 @@
-"""AutoAugment: the published policies, of which each image draws one pair of operations."""
+"""AutoAugment: the published policies; each image draws one pair of operations."""
 
 from __future__ import annotations
 

@@ -4,11 +4,11 @@
 |---|---|
 | ``identity``, ``autocontrast``, ``equalize``, ``invert`` | none, 0 |
 | ``shear_x``, ``shear_y`` | pixels a pixel |
-| ``translate_x``, ``translate_y`` | pixels, of which the whole ones count |
+| ``translate_x``, ``translate_y`` | whole pixels |
 | ``rotate`` | degrees |
 | ``brightness``, ``color``, ``contrast``, ``sharpness`` | the factor less 1, from -1 |
 | ``posterize`` | bits that stay, 0 to 8 |
-| ``solarize`` | share of white, 0 to 1 |
+| ``solarize`` | fraction of white, 0 to 1 |
 | ``hue`` | turns of the color circle, -0.5 to 0.5 |
 
 All of them are those of ``torchvision.transforms.v2.functional`` on uint8, to the bit.
@@ -32,7 +32,7 @@ from afield.pixels import as_bytes
 NAMES = ("identity", *GEOMETRY, *COLOR)
 """Every operation; its index here is its `Draws.kind`."""
 
-GROUP = torch.tensor([1 if name in GEOMETRY else place for place, name in enumerate(NAMES)])
+GROUP = torch.tensor([1 if name in GEOMETRY else index for index, name in enumerate(NAMES)])
 """Operations of equal group are applied together: each color operation alone, all of geometry at once."""
 
 CHUNK = 1 << 20
@@ -71,7 +71,7 @@ def kind(name: str) -> int:
 def describe(draws: Draws, index: int) -> str:
     """What an image drew, as text: ``"rotate 27, equalize"``."""
     steps = zip(draws.kind[index].tolist(), draws.magnitude[index].tolist(), strict=True)
-    named = [NAMES[place] + (f" {magnitude:.3g}" if magnitude else "") for place, magnitude in steps if place]
+    named = [NAMES[k] + (f" {magnitude:.3g}" if magnitude else "") for k, magnitude in steps if k]
     return ", ".join(named) or "identity"
 
 
@@ -141,13 +141,13 @@ def _apply_steps(images: Tensor, draws: Draws, interpolation: Interpolation) -> 
         ]
         torch.cat(done, out=grouped)
         torch.index_select(grouped, 0, torch.cat(parts).argsort().to(images.device), out=stepped)
-    for channel, place in zip(stepped.unbind(1), found.unbind(1), strict=True):  # twice as fast as all at once
-        place.copy_(channel)
+    for channel, target in zip(stepped.unbind(1), found.unbind(1), strict=True):  # twice as fast as all at once
+        target.copy_(channel)
     return found
 
 
 def _alike(kinds: Tensor, together: int) -> list[Tensor]:
-    """Rows of operations of one group, at most so many together; all rows in the end."""
+    """Rows whose operations are of one group, in parts of at most `together` rows; every row once."""
     groups = GROUP.take(kinds)
     sizes = [size for size in torch.bincount(groups).tolist() if size]
     return [part for rows in groups.argsort().split(sizes) for part in rows.split(together)]

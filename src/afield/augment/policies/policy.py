@@ -1,4 +1,4 @@
-"""A policy: a list of sub-policies, of which each image draws one."""
+"""A policy: a list of sub-policies; each image draws one of them."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Policy(OnOperations):
     Attributes:
         sub_policies: operations in their order, each with probability and magnitude.
         bins: how many magnitudes there are, from 0 (no effect) to ``bins - 1`` (AutoAugment's greatest).
-        origin: how the policy came about, as JSON can hold it; two policies that do the same are equal without it.
+        origin: how the policy was found, as JSON can hold it; it takes no part in equality and digest.
 
     Raises:
         InputError: an unknown operation (the nearest are given), a probability or a magnitude out of range, or
@@ -94,7 +94,7 @@ class Policy(OnOperations):
         """The policy that `write` left in a file.
 
         Raises:
-            InputError: no such file, damaged, of another version, or what it says is no policy.
+            InputError: no such file, damaged, of another version, or not a policy.
         """
         content = read_json(Path(path))
         if not isinstance(content, dict) or not isinstance(content.get("sub_policies"), list):
@@ -119,11 +119,11 @@ class Policy(OnOperations):
 
     @property
     def digest(self) -> str:
-        """Names what the policy does: policies with equal digests draw the same."""
+        """Identifies the policy: policies with equal digests draw the same."""
         return hashlib.sha256(canonical_json([VERSION, self.bins, self.lines]).encode()).hexdigest()[:16]
 
     def with_origin(self, **origin: Any) -> Self:
-        """The same policy with another story."""
+        """The same policy with another `origin`."""
         return dataclasses.replace(self, origin=origin)
 
     @cached_property

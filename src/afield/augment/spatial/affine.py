@@ -1,4 +1,4 @@
-"""Affine transformations: bounded parameters to matrices, images through them, and what a matrix does in known terms.
+"""Affine transformations: bounded parameters to matrices, images transformed by them, decomposition of a matrix.
 
 A matrix ``theta`` ``[B, 2, 3]`` says where each output pixel comes from, as in `torch.nn.functional.affine_grid`: both
 axes run from -1 to 1, x to the right and y downwards. It is composed as rotation, shear and scale, then translation;
@@ -64,7 +64,7 @@ class Decomposition:
     Attributes:
         rotation: degrees, counter-clockwise.
         scale_x: factor by which it then grew in width; below 1 it shrank.
-        scale_y: likewise in height; negative where it is a mirror image.
+        scale_y: the same for its height; negative for a mirror image.
         shear: pixels that the sampling slid in a row, a pixel of height.
         shift_x: pixels that its center moved to the right.
         shift_y: pixels that its center moved down.

@@ -27,7 +27,7 @@ class Shifts(PerImage):
 
 @dataclass(frozen=True)
 class Translate(OnBatch):
-    """Each image shifted by up to so many pixels each way; what comes in at an edge is reflected there.
+    """Each image shifted by up to `pixels` pixels in each direction; edges are filled by reflection.
 
     Attributes:
         pixels: the largest shift, less than the side of the images.
@@ -54,8 +54,8 @@ class Translate(OnBatch):
 
 def _reflected(shift: Tensor, size: int) -> Tensor:
     """Which row (or column) each row of a shifted image shows, ``[B, size]``; the edge itself is not repeated."""
-    places = (torch.arange(size) - shift[:, None]).abs()
-    return torch.minimum(places, 2 * (size - 1) - places)
+    rows = (torch.arange(size) - shift[:, None]).abs()
+    return torch.minimum(rows, 2 * (size - 1) - rows)
 
 
 AUGMENTATIONS.add(
