@@ -25,7 +25,8 @@ from PIL import Image
 from torch import Tensor
 from torchvision.transforms import v2
 
-from afield.augment import AffineAugmentor, RandAugment, RandomResizedCrop, TrivialAugmentWide, normalize
+from afield.augment import AffineAugmentor, RandAugment, RandomResizedCrop, TrivialAugmentWide
+from afield.pixels import as_floats
 from afield.records import write_json
 from afield.runs.provenance import provenance
 
@@ -80,7 +81,7 @@ def crops(size: int, batch: int, rounds: int) -> dict[str, float]:
         ]
     )
     contestants: dict[str, Batch] = {
-        "afield": lambda: normalize(crop(images, generator=generator), MEAN, STD),
+        "afield": lambda: v2.functional.normalize(as_floats(crop(images, generator=generator)), MEAN, STD),
         "pillow": lambda: torch.stack([theirs(picture) for picture in pictures]),
     }
     return rates(contestants, batch, rounds)

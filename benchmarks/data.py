@@ -38,8 +38,9 @@ from torch.utils.data import DataLoader
 from torchvision.datasets import ImageFolder
 from torchvision.transforms import v2
 
-from afield.augment import Chain, ColorJitter, RandomResizedCrop, normalize
+from afield.augment import Chain, ColorJitter, RandomResizedCrop
 from afield.data import load
+from afield.pixels import as_floats
 from afield.records import write_json
 from afield.runs.provenance import provenance
 from afield.training import Subset, prepared
@@ -54,7 +55,7 @@ class Ready(Chain):
     """The augmentations, and the conversion to network inputs."""
 
     def apply(self, images: Tensor, params: tuple[Any, ...]) -> Tensor:
-        return normalize(super().apply(images, params), MEAN, STD)
+        return v2.functional.normalize(as_floats(super().apply(images, params)), MEAN, STD)
 
 
 def our_batches(folder: str, size: int, batch: int, jitter: bool) -> Iterator[Tensor]:

@@ -11,11 +11,11 @@ import pytest
 import afield
 
 ROOT = Path(afield.__file__).parent
-BASE = {"errors", "prefetch", "records", "registry", "target_split", "types", "validation"}
+BASE = {"errors", "pixels", "prefetch", "records", "registry", "target_split", "types", "validation"}
 TOP = {"cli", "commands", "console", "catalog", "__main__", "__init__"}
 FOLDERS = {path.relative_to(ROOT).parts[0].removesuffix(".py") for path in ROOT.rglob("*.py")} | {"augment.learned"}
 MAY_IMPORT = {
-    **{folder: set() for folder in ("errors", "prefetch", "target_split")},
+    **{folder: set() for folder in ("errors", "pixels", "prefetch", "target_split")},
     "types": {"target_split"},
     **{folder: {"errors"} for folder in ("validation", "registry", "records")},
     **dict.fromkeys(("losses", "heads", "models", "augment", "data"), BASE),

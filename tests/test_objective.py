@@ -6,7 +6,7 @@ from torch import nn
 
 from afield.errors import InputError
 from afield.heads import ArcFaceHead, CosineHead, LinearHead
-from afield.losses import complement_flattening, cross_entropy, label_smoothing
+from afield.losses import LOSSES, complement_flattening, cross_entropy, label_smoothing
 from afield.objective import Objective
 
 
@@ -90,3 +90,24 @@ def test_dropped_into_a_plain_loop_it_trains_backbone_and_head(head):
 def test_options_of_a_loss_that_is_not_there_are_an_error():
     with pytest.raises(InputError, match="unknown loss in loss_options: 'label_smoothing'"):
         Objective(LinearHead(4, 3), {"cross_entropy": 1.0}, {"label_smoothing": {"smoothing": 0.2}})
+
+
+def test_a_loss_brings_its_fast_path_and_its_check_of_the_head_with_its_registry_entry(batch, monkeypatch):
+    monkeypatch.setattr(LOSSES, "_entries", dict(LOSSES._entries))
+    monkeypatch.setattr(LOSSES, "traits", dict(LOSSES.traits))
+    classes = []
+    LOSSES.add(
+        "gap",
+        lambda logits, targets: pytest.fail("the fast path is enough"),
+        summary="How far the other logits lie above the target's.",
+        reference="-",
+        split=lambda logits: logits.mean - logits.target,
+        check_classes=classes.append,
+    )
+    head = LinearHead(8, 4)
+    terms = Objective(head, {"cross_entropy": 1.0, "gap": 1.0}).terms(*batch)
+    logits, rows = head(batch[0]), torch.arange(6)
+    target = logits[rows, batch[1]]
+    expected = ((logits.sum(dim=1) - target) / 3 - target).mean()
+    assert terms["gap"].item() == pytest.approx(expected.item(), abs=1e-6)
+    assert classes == [4]

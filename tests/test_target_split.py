@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from torch.autograd import gradcheck
 
 from afield.losses import ComplementFlattening, complement_flattening
-from afield.losses.target_split import split_cross_entropy, split_flattening
+from afield.losses.cross_entropy import split_cross_entropy
+from afield.losses.flattening import split_flattening
 from afield.target_split import TargetSplit, split_target
 
 TARGETS = torch.tensor([0, 4, 2, 2, 1, 3])

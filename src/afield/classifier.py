@@ -58,3 +58,15 @@ class Classifier(nn.Module):
     def logits(self, inputs: Tensor) -> Tensor:
         """Inputs -> logits to predict with, ``[B, K]``."""
         return self.objective.logits(self.features(inputs))
+
+
+class LogitsOnly(nn.Module):
+    """A classifier as a module from images ``[B, 3, H, W]`` in [0, 1] to logits ``[B, K]``, without the loss."""
+
+    def __init__(self, classifier: Classifier) -> None:
+        super().__init__()
+        self.classifier = classifier
+
+    def forward(self, images: Tensor) -> Tensor:
+        """See the class."""
+        return self.classifier.logits(images)

@@ -11,8 +11,6 @@ from torch import Tensor, nn
 
 from afield.errors import unknown_name
 from afield.losses import LOSSES
-from afield.losses.flattening import warn_of_two
-from afield.losses.target_split import SPLIT_LOSSES
 from afield.losses.targets import counted, example_weight, is_soft
 from afield.target_split import TargetSplit, split_target
 from afield.types import IGNORE_INDEX, Head, SplittingHead
@@ -31,8 +29,8 @@ class Objective(nn.Module):
         neck: features ``[B, D]`` -> ``[B, D]`` before the head; see `afield.heads.Neck`.
 
     Raises:
-        InputError: an unknown loss, or options of a loss that is not there (the nearest names are given).
-        ValueError: no loss at all, or `linear_losses` with a head that has no such products.
+        InputError: an unknown loss, or options for a loss that is not among `losses` (the nearest names are given).
+        ValueError: no losses, or `linear_losses` with a head that has no such products.
 
     Example:
         >>> import torch
@@ -67,9 +65,11 @@ class Objective(nn.Module):
         options = loss_options or {}
         self._losses = nn.ModuleDict({name: _Term(name, options.get(name, {})) for name in losses})
         self._linear_losses = nn.ModuleDict({name: _Term(name, {}) for name in linear_losses or {}})
-        if "complement_flattening" in losses:
-            warn_of_two(cast(Head, head).num_classes)
-        self._splittable = losses.keys() <= SPLIT_LOSSES.keys() and not any(options.values())
+        for name in losses:
+            if (check := LOSSES.traits[name].check_classes) is not None:
+                check(cast(Head, head).num_classes)
+        split = {name: LOSSES.traits[name].split for name in losses}
+        self._split_losses = {} if any(options.values()) else {name: f for name, f in split.items() if f is not None}
 
     def terms(self, features: Tensor, targets: Tensor) -> dict[str, Tensor]:
         """Each loss before its weight, averaged over the batch: name -> scalar; ``linear/name`` for linear ones."""
@@ -84,8 +84,8 @@ class Objective(nn.Module):
         Args:
             features: ``[B, D]``.
             targets: as in `forward`.
-            groups: ``[B]``, the group of each row, from 0 to count - 1; none may be empty.
-            count: of groups.
+            groups: ``[B]``, the group of each row, from 0 to count - 1; no group may be empty.
+            count: number of groups.
             scale: ``[B]``, a factor on each row's logits.
         """
         member = F.one_hot(groups, count).T
@@ -96,13 +96,13 @@ class Objective(nn.Module):
     def _rows(
         self, features: Tensor, targets: Tensor, scale: Tensor | None = None
     ) -> Iterator[tuple[str, tuple[Tensor, Tensor | None]]]:
-        """Each loss by name: its values ``[B]``, and what each row counts (None: all the same)."""
+        """Each loss by name: its values ``[B]``, and the weight of each row (None: all equal)."""
         features = features if self.neck is None else self.neck(features)
         split = self._target_split(features, targets) if scale is None else None
         if split is not None:
             counts = targets != IGNORE_INDEX
-            for name in self._losses:
-                yield name, (SPLIT_LOSSES[name](split), counts)
+            for name, split_loss in self._split_losses.items():
+                yield name, (split_loss(split), counts)
         else:
             logits = _scaled(self.head(features, targets), scale)
             for name, loss in self._losses.items():
@@ -113,8 +113,8 @@ class Objective(nn.Module):
                 yield f"linear/{name}", loss(logits, targets)
 
     def _target_split(self, features: Tensor, targets: Tensor) -> TargetSplit | None:
-        """The logits with target and others apart, where that is all the losses need and saves work."""
-        if not self._splittable or is_soft(targets):
+        """The logits, split, if all losses can be computed from that and it saves work."""
+        if len(self._split_losses) < len(self._losses) or is_soft(targets):
             return None
         if isinstance(self.head, SplittingHead):
             return self.head.target_split(features, targets)
@@ -125,8 +125,8 @@ class Objective(nn.Module):
     def forward(self, features: Tensor, targets: Tensor) -> Tensor:
         """Features ``[B, D]``, targets -> the weighted sum of the losses, a scalar.
 
-        Targets are class indices ``[B]``, -100 in rows that do not count; or probabilities ``[B, K]`` (mixup,
-        CutMix), where head and losses take them.
+        Targets are class indices ``[B]``, -100 in rows to ignore; or probabilities ``[B, K]`` (mixup, CutMix), if head
+        and losses support them.
         """
         terms = self.terms(features, targets)
         return sum((self.weights[name] * term for name, term in terms.items()), start=features.new_zeros(()))
@@ -141,7 +141,7 @@ class Objective(nn.Module):
 
 
 class _Term(nn.Module):
-    """A loss by name: its values ``[B]``, and what each row counts in `afield.losses.Criterion`'s average."""
+    """A loss by name: its values ``[B]``, and the weight of each row in the mean, as in `afield.losses.Criterion`."""
 
     weight: Tensor | None
 
@@ -165,7 +165,7 @@ def _scaled(logits: Tensor, scale: Tensor | None) -> Tensor:
 
 
 def _mean(values: Tensor, counts: Tensor) -> Tensor:
-    """The sum of values ``[B]``, 0 where a row does not count, over what the rows count."""
+    """The sum of values ``[B]``, 0 where a row is ignored, over the sum of the rows' weights."""
     return values.where(counts != 0, 0).sum() / counts.sum()
 
 

@@ -1,4 +1,4 @@
-"""Work done in the background, ahead of its use and in order."""
+"""Results computed in the background before they are needed, in order."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ R = TypeVar("R")
 def prefetch(
     function: Callable[[T], R], items: Iterable[T], *, depth: int, threads: int = 1
 ) -> Generator[R, None, None]:
-    """``function(item)`` for each item, in their order, as `map` gives them, but computed before they are asked for.
+    """``function(item)`` for each item, in their order, as `map` gives them, but computed before they are requested.
 
-    One thread calls the function on one item after the other; several call it on several at a time. At most
-    ``depth + 1`` results exist beside the one that was handed out last.
+    One thread calls the function on one item after the other; several threads work on several items at a time. At
+    most ``depth + 1`` results exist in addition to the last one that was yielded.
 
     Args:
-        function: what is done to each item; an exception of it comes out where its result would have.
-        items: what to do; read by the thread that asks for results.
-        depth: how many results are made before they are asked for.
-        threads: how many work.
+        function: called with each item; its exception is raised in place of its result.
+        items: read by the thread that requests results.
+        depth: number of results that are computed in advance.
+        threads: number of worker threads.
 
     >>> list(prefetch(abs, [-1, 2, -3], depth=1))
     [1, 2, 3]

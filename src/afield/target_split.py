@@ -1,7 +1,7 @@
-"""A batch of logits as its losses see it: the target's logit apart from the others.
+"""A batch of logits, split: the target's logit, and a summary of the others.
 
-Cross-entropy and complement flattening need three numbers an example, and no more. They are computed together, on
-one ``[B, K]`` buffer, whatever the target's logit is.
+Cross-entropy and complement flattening need only three numbers per example. They are computed together, on one
+``[B, K]`` buffer, and are exact for every value of the target's logit.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def split_target(logits: Tensor, targets: Tensor) -> TargetSplit:
 
 
 def check_rows(targets: Tensor, rows: Tensor) -> None:
-    """Raise `ValueError` unless there is one target a row: gather and scatter would not mind."""
+    """Raise `ValueError` unless there is one target per row, which gather and scatter do not check."""
     if targets.shape != rows.shape[:1]:
         raise ValueError(f"{len(rows)} rows need class indices [{len(rows)}], got {list(targets.shape)}")
 
@@ -52,7 +52,7 @@ def composed(logits: Tensor, index: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
 
 class _SplitTarget(torch.autograd.Function):
-    """Saves the softmax over the other logits, of which the gradient is made in one more pass."""
+    """Saves the softmax over the other logits, from which the backward pass computes the gradient."""
 
     @staticmethod
     def forward(ctx: Any, logits: Tensor, index: Tensor) -> tuple[Tensor, Tensor, Tensor]:

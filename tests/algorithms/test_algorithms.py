@@ -220,13 +220,13 @@ def test_the_loop_calls_an_algorithm_where_it_says_and_writes_its_terms(tmp_path
     starts = [call[1] for call in algorithm.calls if call[0] == "start"]
     source = images_of(SIZES)
     for batches in starts:
-        places = torch.cat([batch.places for batch in batches])
+        places = torch.cat([batch.indices for batch in batches])
         assert torch.equal(places, torch.arange(60))
         assert torch.equal(torch.cat([batch.inputs for batch in batches]), source.take(np.arange(60))[0])
         assert torch.equal(torch.cat([batch.domains for batch in batches]), torch.from_numpy(source.domain_of))
     batches = [call[1] for call in algorithm.calls if call[0] == "terms"]
     assert [batch.progress for batch in batches] == pytest.approx([i / 6 for i in range(6)])
-    assert all(np.array_equal(batch.targets, source.labels[batch.places]) for batch in batches)
+    assert all(np.array_equal(batch.targets, source.labels[batch.indices]) for batch in batches)
     assert [call[1:3] for call in algorithm.calls if call[0] == "end"] == [(i, 6) for i in range(1, 7)]
     last = [call[3] for call in algorithm.calls if call[0] == "end"][-1]
     assert last == progress.epochs[-1]["validation"]["loss"]

@@ -160,7 +160,7 @@ def test_the_terms_by_hand():
     torch.testing.assert_close(terms["entropy"], 0.7 * ramp(0.3) * entropy)
     weights = torch.tensor([1 / 10, 1 / 15, 1 / 5], dtype=torch.float64)
     guesses = algorithm.domain_classifier(features)
-    torch.testing.assert_close(terms["domain"], F.cross_entropy(guesses, STYLES[batch.places], weight=weights))
+    torch.testing.assert_close(terms["domain"], F.cross_entropy(guesses, STYLES[batch.indices], weight=weights))
 
 
 def gradients_of_domain(algorithm: MMLD, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
@@ -209,7 +209,7 @@ def test_the_reversal_grows_with_progress_and_the_domain_classifier_learns_from_
     plain.clusters.copy_(STYLES)
     batch = a_batch()._replace(inputs=a_batch().inputs.double())
     guesses = plain.domain_classifier(plain.classifier.features(batch.inputs))
-    (true,) = torch.autograd.grad(plain.domain_loss(guesses, batch.places), plain.classifier.backbone.stem[0].weight)
+    (true,) = torch.autograd.grad(plain.domain_loss(guesses, batch.indices), plain.classifier.backbone.stem[0].weight)
     torch.testing.assert_close(found[0.9][0], -2 * ramp(0.9) * true)
 
 

@@ -17,7 +17,6 @@ from afield.augment import (
     RandomResizedCrop,
     TrivialAugmentWide,
     build_chain,
-    normalize,
     takes_bytes,
 )
 from afield.augment.boxes import Boxes
@@ -187,16 +186,6 @@ def test_the_whole_image_without_a_flip_is_the_identity_in_its_layout(layout):
     edges = (torch.full((4,), edge) for edge in (0, 9, 0, 11))
     found = RandomResizedCrop().apply(images, CropBoxes(*edges, flip=torch.zeros(4, dtype=torch.bool)))
     assert torch.equal(found, images)
-    assert found.is_contiguous(memory_format=layout)
-
-
-@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
-def test_normalizing_is_that_of_torchvision(layout):
-    images = torch.randint(256, (4, 3, 9, 11), generator=generator(), dtype=torch.uint8).to(memory_format=layout)
-    mean, std = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
-    expected = tv.normalize(tv.to_dtype(images, torch.float32, scale=True), mean, std)
-    found = normalize(images, mean, std)
-    torch.testing.assert_close(found, expected, atol=1e-6, rtol=1e-6)
     assert found.is_contiguous(memory_format=layout)
 
 

@@ -7,7 +7,8 @@ import torch
 from torchvision.transforms.v2 import functional as tv
 
 from afield.augment import AUGMENTATIONS, Identity, Standard
-from afield.augment.standard import crop_flip, jitter, shift_hue
+from afield.augment.color.float_images import jitter, shift_hue
+from afield.augment.standard import crop_flip
 
 STILL = Standard(scale=(1.0, 1.0), ratio=(1.0, 1.0))
 JITTER = Standard(flip=0.5, brightness=0.4, contrast=0.4, saturation=0.4, hue=0.4)
@@ -66,7 +67,9 @@ def test_none_returns_the_very_images(images):
 
 
 def test_a_color_draw_of_no_strength_is_the_identity(images, still):
-    torch.testing.assert_close(jitter(images, still), images, atol=1e-6, rtol=0)
+    torch.testing.assert_close(
+        jitter(images, still.brightness, still.contrast, still.saturation), images, atol=1e-6, rtol=0
+    )
     torch.testing.assert_close(shift_hue(images, still.hue), images, atol=1e-6, rtol=0)
 
 
@@ -133,14 +136,17 @@ FACTORS = torch.tensor([0.2, 0.6, 0.9, 1.0, 1.3, 1.8])
     ("name", "reference"),
     [("brightness", tv.adjust_brightness), ("contrast", tv.adjust_contrast), ("saturation", tv.adjust_saturation)],
 )
-def test_brightness_contrast_and_saturation_are_those_of_torchvision(images, still, name, reference):
-    found = jitter(images, replace(still, **{name: FACTORS}))
+def test_brightness_contrast_and_saturation_are_those_of_torchvision(images, name, reference):
+    found = jitter(
+        images,
+        **{each: FACTORS if each == name else torch.ones(6) for each in ("brightness", "contrast", "saturation")},
+    )
     expected = torch.stack([reference(image, factor) for image, factor in zip(images, FACTORS.tolist(), strict=True)])
     torch.testing.assert_close(found, expected, atol=1e-5, rtol=0)
 
 
-def test_the_three_follow_each_other_in_their_order(images, still):
-    found = jitter(images, replace(still, brightness=FACTORS, contrast=FACTORS.flip(0), saturation=FACTORS))
+def test_the_three_follow_each_other_in_their_order(images):
+    found = jitter(images, brightness=FACTORS, contrast=FACTORS.flip(0), saturation=FACTORS)
     expected = torch.stack(
         [
             tv.adjust_saturation(tv.adjust_contrast(tv.adjust_brightness(image, a), b), a)

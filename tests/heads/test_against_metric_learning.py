@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 
 from afield.heads import ArcFaceHead, CosFaceHead, CosineHead, SphereFaceHead, SubCenterArcFaceHead
-from afield.losses.target_split import split_cross_entropy
+from afield.losses.cross_entropy import split_cross_entropy
 from afield.objective import Objective
 
 losses = pytest.importorskip("pytorch_metric_learning.losses", reason="pytorch-metric-learning is not installed")

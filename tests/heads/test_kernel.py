@@ -29,7 +29,8 @@ from afield.heads import (
 )
 from afield.heads.kernel import NORM_EPS, split_cosines
 from afield.losses import complement_flattening, cross_entropy
-from afield.losses.target_split import split_cross_entropy, split_flattening
+from afield.losses.cross_entropy import split_cross_entropy
+from afield.losses.flattening import split_flattening
 from afield.objective import Objective
 from afield.target_split import TargetSplit, composed, split_target
 from afield.types import SplittingHead

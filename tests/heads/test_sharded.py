@@ -325,7 +325,7 @@ def test_in_a_single_process_a_target_that_is_no_class_is_an_error(target):
 
 @pytest.mark.parametrize("scale", ["learned", "adaptive"])
 def test_a_scale_that_would_need_all_cosines_in_one_place_is_an_error(scale):
-    with pytest.raises(ValueError, match=f"a number or \"auto\" as scale, got '{scale}'"):
+    with pytest.raises(ValueError, match=f'scale must be "auto" or a positive number, got {scale!r}'):
         ShardedHead(D, 7, scale=scale)
 
 

@@ -21,14 +21,14 @@ class Batch(NamedTuple):
         inputs: images ``[B, 3, H, W]`` in [0, 1], or ready features ``[B, D]``.
         targets: class indices ``[B]``, or probabilities ``[B, K]`` where images are mixed.
         domains: index of each example's training domain, ``[B]``, from 0 to E - 1.
-        places: of the examples among the training examples, ``[B]``, from 0 to N - 1.
+        indices: of the examples among the training examples, ``[B]``, from 0 to N - 1.
         progress: share of all steps that are done, in [0, 1).
     """
 
     inputs: Tensor
     targets: Tensor
     domains: Tensor
-    places: Tensor
+    indices: Tensor
     progress: float
 
 

@@ -98,7 +98,7 @@ class MMLD(Algorithm):
         return {
             "objective": self.classifier.objective(embedded, batch.targets),
             "entropy": share * self.entropy * mean_entropy(self.classifier.objective.logits(embedded)),
-            "domain": self.domain_loss(guesses, batch.places),
+            "domain": self.domain_loss(guesses, batch.indices),
         }
 
     def domain_loss(self, guesses: Tensor, places: Tensor) -> Tensor:

@@ -2,18 +2,18 @@
 
 from afield.augment.chain import Chain, build_chain, chain_key
 from afield.augment.color.jitter import ColorJitter
-from afield.augment.description import in_words
 from afield.augment.epoch_aware import EpochAwareAugmentation, Visit, sample_at
 from afield.augment.erasing import Cutout, RandomErasing
 from afield.augment.flips import AlternatingFlip, Mirrored
 from afield.augment.mixing import CutMix, Mixup
 from afield.augment.networks.affine_augmentor import AffineAugmentor, AugmentorConfig
 from afield.augment.networks.dagan_augmentor import DaganAugmentor, DaganConfig, DaganParams
+from afield.augment.networks.network_file import NetworkAugmentation
 from afield.augment.networks.saved import read_saved
-from afield.augment.params import Draws
+from afield.augment.params import in_words
 from afield.augment.policies.augmix import AugMix
 from afield.augment.policies.autoaugment import AutoAugment
-from afield.augment.policies.operations import apply_draws, describe, operate
+from afield.augment.policies.operations import Draws, apply_draws, describe, operate
 from afield.augment.policies.policy import Policy
 from afield.augment.policies.randaugment import RandAugment
 from afield.augment.policies.trivial import TrivialAugmentWide
@@ -27,7 +27,7 @@ from afield.augment.spatial.affine import (
     warp_affine,
 )
 from afield.augment.spatial.affine_params import AffineParams
-from afield.augment.spatial.crop import RandomResizedCrop, normalize
+from afield.augment.spatial.crop import RandomResizedCrop
 from afield.augment.spatial.random_affine import RandomAffine
 from afield.augment.spatial.translate import Shifts, Translate
 from afield.augment.standard import Identity, Standard
@@ -56,6 +56,7 @@ __all__ = [
     "Mirrored",
     "MixingAugmentation",
     "Mixup",
+    "NetworkAugmentation",
     "Policy",
     "RandAugment",
     "RandomAffine",
@@ -75,7 +76,6 @@ __all__ = [
     "describe",
     "identity_distance",
     "in_words",
-    "normalize",
     "operate",
     "read_saved",
     "sample_at",

@@ -2,22 +2,13 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
-from typing import Any
-
 from torch import Generator, Tensor
 
+from afield.augment.registry import Augmentation
 
-class OnBatch(ABC):
+
+class OnBatch(Augmentation):
     """Base of augmentations that keep the targets: calling one samples and applies."""
-
-    @abstractmethod
-    def sample(self, images: Tensor, generator: Generator) -> Any:
-        """Draw parameters for each image of a batch ``[B, 3, H, W]``, on the CPU."""
-
-    @abstractmethod
-    def apply(self, images: Tensor, params: Any) -> Tensor:
-        """The batch under these parameters."""
 
     def __call__(self, images: Tensor, *, generator: Generator | None = None) -> Tensor:
         """A batch ``[B, 3, H, W]``, uint8 or float in [0, 1] -> the batch with a draw for each image.

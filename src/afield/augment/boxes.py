@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from afield.augment.params import PerImage
+from afield.augment.params import UNTOUCHED, PerImage
 
 
 @dataclass(frozen=True)
@@ -24,11 +24,20 @@ class Boxes(PerImage):
         """Pixels, ``[B]``."""
         return (self.bottom - self.top) * (self.right - self.left)
 
+    def place(self, index: int) -> str:
+        """Width x height of one box, then the column and the row of its upper left corner."""
+        top, bottom, left, right = (int(edge[index]) for edge in (self.top, self.bottom, self.left, self.right))
+        return f"{right - left} x {bottom - top} px at {left}, {top}"
+
+    def describe(self, index: int, image_size: tuple[int, int]) -> str:
+        """See `PerImage.describe`."""
+        return f"box of {self.place(index)}" if self.area[index] else UNTOUCHED
+
     def mask(self, images: Tensor) -> Tensor:
         """Where the box of each image is: bool ``[B, 1, H, W]``, on the images' device."""
         inside = [
-            (place >= low[:, None]) & (place < high[:, None])
-            for place, low, high in (
+            (pixel >= low[:, None]) & (pixel < high[:, None])
+            for pixel, low, high in (
                 (torch.arange(images.shape[2]), self.top, self.bottom),
                 (torch.arange(images.shape[3]), self.left, self.right),
             )

@@ -16,7 +16,7 @@ from afield.augment.registry import AUGMENTATIONS, Augmentation, MixingAugmentat
 from afield.errors import unknown_name
 
 READERS: Mapping[str, Callable[[Path], SavedAugmentation]] = {".json": Policy.read, ".safetensors": read_saved}
-"""What reads an augmentation from a file, by the file's suffix."""
+"""Readers of augmentation files, by suffix."""
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ def build_chain(names: str, learned: Mapping[str, Augmentation] | None = None) -
 
 
 def chain_key(names: str) -> str:
-    """What a run's hash says of such names: a file is named by the digest of what it does, not by where it lies."""
+    """The names for a run's hash: a file is identified by the digest of its augmentation, not by its path."""
     parts = [(name, _read(name)) for name in names.split("+")]
     return "+".join(f"sha256:{saved.digest}" if saved else name for name, saved in parts)
 

@@ -1,4 +1,4 @@
-"""Augmentations whose draw for an image depends on the epoch, and what they are told."""
+"""Augmentations whose draw for an image depends on the image's index and the epoch."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class EpochAwareAugmentation(Augmentation, Protocol):
 
 
 def sample_at(augmentation: Augmentation, images: Tensor, generator: Generator, visit: Visit) -> Any:
-    """Draw parameters for known images: any augmentation can, and one that follows them makes use of it."""
+    """Draw parameters for known training images; only epoch-aware augmentations use what is known."""
     if isinstance(augmentation, EpochAwareAugmentation):
         return augmentation.sample_at(images, generator, visit)
     return augmentation.sample(images, generator)

@@ -29,7 +29,7 @@ class Cutout(_Erasing):
     """A square about any pixel, cut at the edges of the image.
 
     Attributes:
-        size: of the square's side, as a share of the shorter side of the image: half is 16 of 32 pixels.
+        size: side of the square as a fraction of the shorter side of the image: 0.5 is 16 of 32 pixels.
         fill: gray to paint with, from 0 (black) to 1 (white). The paper paints after normalizing, with the mean.
 
     References:
@@ -55,7 +55,7 @@ class RandomErasing(_Erasing):
 
     Attributes:
         p: probability.
-        scale: range of the area, as a share of the image's.
+        scale: range of the area, as a fraction of the image's.
         ratio: range of height over width, drawn in the logarithm.
         fill: gray to paint with, from 0 (black) to 1 (white).
 

@@ -10,7 +10,7 @@ from torch import Generator, Tensor
 
 from afield.augment.base import OnBatch
 from afield.augment.epoch_aware import Visit
-from afield.augment.params import PerImage
+from afield.augment.params import UNTOUCHED, PerImage
 from afield.augment.registry import AUGMENTATIONS
 
 
@@ -20,13 +20,17 @@ class Mirrored(PerImage):
 
     flip: Tensor
 
+    def describe(self, index: int, image_size: tuple[int, int]) -> str:
+        """See `PerImage.describe`."""
+        return "mirrored" if self.flip[index] else UNTOUCHED
+
 
 @dataclass(frozen=True)
 class AlternatingFlip(OnBatch):
     """A random half of the images is mirrored in the first epoch, exactly the other half in the second, and so on.
 
-    Each two epochs show every image both ways, where independent draws show one in two images twice the same way. It
-    draws nothing from the generator in training. Of images that are not known, a random half is mirrored.
+    Every two epochs show each image both ways; with independent draws, half of the images would be shown the same way
+    twice. In training the generator is not used. Without known indices, a random half is mirrored.
 
     References:
         Jordan, "94% on CIFAR-10 in 3.29 Seconds on a Single GPU", 2024, section 3.6.
@@ -35,11 +39,11 @@ class AlternatingFlip(OnBatch):
     takes_bytes = True
 
     def sample(self, images: Tensor, generator: Generator) -> Mirrored:
-        """Draw for each image by itself."""
+        """Draw for each image independently."""
         return Mirrored(torch.rand(len(images), generator=generator) < 0.5)
 
     def sample_at(self, images: Tensor, generator: Generator, visit: Visit) -> Mirrored:
-        """What the image's coin says, turned every other epoch."""
+        """The image's coin, inverted every other epoch."""
         return Mirrored(coins(visit.indices, visit.seed) ^ bool(visit.epoch % 2))
 
     def apply(self, images: Tensor, params: Mirrored) -> Tensor:
@@ -47,13 +51,13 @@ class AlternatingFlip(OnBatch):
         return torch.where(params.flip.to(images.device).view(-1, 1, 1, 1), images.flip(-1), images)
 
 
-def coins(places: Tensor, seed: int) -> Tensor:
-    """A fair coin for each place, bool ``[B]``: the same for a place and a seed whatever else is in the batch.
+def coins(indices: Tensor, seed: int) -> Tensor:
+    """A fair coin for each index, bool ``[B]``: it depends on the index and the seed, not on the rest of the batch.
 
     References:
         Steele, Lea, Flood, "Fast Splittable Pseudorandom Number Generators", OOPSLA 2014 (the finalizer).
     """
-    numbers = places.numpy().astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15) + np.uint64(seed % 2**64)
+    numbers = indices.numpy().astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15) + np.uint64(seed % 2**64)
     for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
         numbers = (numbers ^ (numbers >> np.uint64(shift))) * np.uint64(factor)
     return torch.from_numpy(numbers >> np.uint64(63) == 1)

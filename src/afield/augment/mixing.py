@@ -1,10 +1,8 @@
-"""Mixup and CutMix: each image mixed with a partner from its batch, and their targets likewise."""
+"""Mixup and CutMix: each image mixed with a partner from its batch, and their targets in the same way."""
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -12,34 +10,38 @@ from torch import Generator, Tensor
 
 from afield.augment.base import fresh
 from afield.augment.boxes import Boxes, around
-from afield.augment.params import PerImage
-from afield.augment.registry import AUGMENTATIONS
-from afield.augment.weights import beta
+from afield.augment.dirichlet import beta
+from afield.augment.params import UNTOUCHED, PerImage
+from afield.augment.registry import AUGMENTATIONS, MixingAugmentation
 
 
 @dataclass(frozen=True)
 class Pairs(PerImage):
-    """``partner``: whose place in the batch, ``[B]``; ``share``: of the image itself, ``[B]``; the rest is its."""
+    """``partner`` ``[B]``: an index in the batch; ``share`` ``[B]``: the fraction of the image itself in it."""
 
     partner: Tensor
     share: Tensor
+
+    def describe(self, index: int, image_size: tuple[int, int]) -> str:
+        """See `PerImage.describe`."""
+        percent = 100 * (1 - float(self.share[index]))
+        partner = f"{percent:.0f} % of image {int(self.partner[index])}"
+        return f"{100 - percent:.0f} % itself, {partner}" if percent else UNTOUCHED
 
 
 @dataclass(frozen=True)
 class CutPairs(Boxes, Pairs):
     """`Pairs`, and the box that shows the partner."""
 
+    def describe(self, index: int, image_size: tuple[int, int]) -> str:
+        """See `PerImage.describe`."""
+        percent = 100 * (1 - float(self.share[index]))
+        partner = int(self.partner[index])
+        return f"{percent:.0f} % of image {partner}: box of {self.place(index)}" if percent else UNTOUCHED
 
-class Mixing(ABC):
-    """Base of augmentations that mix images and targets. Parameters make sense for the whole batch only."""
 
-    @abstractmethod
-    def sample(self, images: Tensor, generator: Generator) -> Any:
-        """Draw a partner and a share for each image."""
-
-    @abstractmethod
-    def apply(self, images: Tensor, params: Any) -> Tensor:
-        """The mixed batch."""
+class Mixing(MixingAugmentation):
+    """Base of augmentations that mix images and targets. Parameters are valid for the whole batch only."""
 
     def mix_targets(self, targets: Tensor, params: Pairs, num_classes: int) -> Tensor:
         """Class indices ``[B]`` or probabilities ``[B, K]`` -> probabilities ``[B, K]``, float32 or wider."""
@@ -61,7 +63,7 @@ class Mixing(ABC):
 
 @dataclass(frozen=True)
 class Mixup(Mixing):
-    """``share * image + (1 - share) * partner``, with a share from Beta(alpha, alpha) for each image.
+    """``share * image + (1 - share) * partner``, with a share drawn from Beta(alpha, alpha) for each image.
 
     Attributes:
         alpha: the larger, the more images are mixed half and half.
@@ -85,7 +87,7 @@ class Mixup(Mixing):
 
 @dataclass(frozen=True)
 class CutMix(Mixing):
-    """A rectangle of the partner pasted at its place into the image; the share is that of the pixels left.
+    """A rectangle of the partner pasted into the image at the same position; the share is the fraction left.
 
     Attributes:
         alpha: the area is drawn as ``1 - Beta(alpha, alpha)`` of the image, before it is cut at the edges.

@@ -1,8 +1,8 @@
-"""Parameters of an augmentation: tensors with one row for each image, to keep, show and apply again."""
+"""Parameters of an augmentation: tensors with one row for each image, to keep, describe and apply again."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import fields, replace
 from typing import TYPE_CHECKING, Any, Self
 
 from torch import Tensor
@@ -11,6 +11,9 @@ if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 else:
     DataclassInstance = object
+
+UNTOUCHED = "as it is"
+"""The description of an image that its draw leaves unchanged."""
 
 
 class PerImage(DataclassInstance):
@@ -23,19 +26,32 @@ class PerImage(DataclassInstance):
         changes: dict[str, Any] = {field.name: getattr(self, field.name)[rows] for field in fields(self)}
         return replace(self, **changes)
 
+    def describe(self, index: int, image_size: tuple[int, int]) -> str:
+        """What image `index` of the batch drew, for images of this height and width in pixels; see `in_words`."""
+        return type(self).__name__
 
-@dataclass(frozen=True)
-class Draws(PerImage):
-    """Operations in their order, some for each image.
 
-    Attributes:
-        kind: ``[B, S]``, places in ``afield.augment.policies.operations.NAMES``; 0 is the identity.
-        magnitude: ``[B, S]``, float64, in the unit of each operation, see `afield.augment.policies.operations`.
+def in_words(params: Any, index: int, image_size: tuple[int, int]) -> str:
+    """What one image of a batch drew, in words with numbers.
+
+    Args:
+        params: as an augmentation's ``sample`` returns them.
+        index: the image's index in the batch, from 0.
+        image_size: height and width of the images, in pixels.
+
+    Returns:
+        ``"as it is"`` if the draw leaves the image unchanged; the name of the class for unknown parameters.
+
+    Example:
+        >>> import torch
+        >>> from afield.augment import build_chain, in_words
+        >>> images, generator = torch.rand(2, 3, 32, 32), torch.Generator().manual_seed(1)
+        >>> in_words(build_chain("cutout+random_affine").sample(images, generator), 1, (32, 32))
+        'box of 16 x 16 px at 0, 3; 4°, 0.99 x 0.94, shear 0.00, shift 0.5, 0.5 px'
     """
-
-    kind: Tensor
-    magnitude: Tensor
-
-    def steps(self, first: int, last: int) -> Draws:
-        """The operations ``first`` to ``last - 1`` of every image."""
-        return Draws(self.kind[:, first:last], self.magnitude[:, first:last])
+    if isinstance(params, tuple):
+        steps = [in_words(step, index, image_size) for step in params]
+        return "; ".join(step for step in steps if step != UNTOUCHED) or UNTOUCHED
+    if params is None:
+        return UNTOUCHED
+    return params.describe(index, image_size) if isinstance(params, PerImage) else type(params).__name__

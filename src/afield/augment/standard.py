@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import torch
-import torch.nn.functional as F
 from torch import Generator, Tensor
 
 from afield.augment.base import OnBatch
-from afield.augment.params import PerImage
+from afield.augment.color.float_images import jitter, shift_hue
+from afield.augment.params import UNTOUCHED, PerImage
 from afield.augment.registry import AUGMENTATIONS
-
-LUMA = (0.2989, 0.587, 0.114)
+from afield.augment.spatial.affine import warp_affine
 
 
 @dataclass(frozen=True)
@@ -30,6 +29,22 @@ class StandardParams(PerImage):
     saturation: Tensor
     hue: Tensor
 
+    def describe(self, index: int, image_size: tuple[int, int]) -> str:
+        """See `PerImage.describe`."""
+        height, width = image_size
+        values = {field.name: float(getattr(self, field.name)[index]) for field in fields(self)}
+        half_width, half_height = values["half_width"], values["half_height"]
+        parts = []
+        if min(half_width, half_height) < 1:
+            left = (values["center_x"] - half_width + 1) / 2 * width
+            top = (values["center_y"] - half_height + 1) / 2 * height
+            parts.append(f"crop of {half_width * width:.1f} x {half_height * height:.1f} px at {left:.1f}, {top:.1f}")
+        parts += ["mirrored"] if values["flip"] else []
+        factors = {name: values[name] for name in ("brightness", "contrast", "saturation")}
+        parts += [f"{name} x {factor:.2f}" for name, factor in factors.items() if factor != 1]
+        parts += [f"hue {360 * values['hue']:+.0f}°"] if values["hue"] else []
+        return ", ".join(parts) or UNTOUCHED
+
 
 @dataclass(frozen=True)
 class Standard(OnBatch):
@@ -39,10 +54,10 @@ class Standard(OnBatch):
     ``scale=(1, 1)``, ``ratio=(1, 1)`` is the identity.
 
     Attributes:
-        scale: range of the crop's area, as a share of the image's.
+        scale: range of the crop's area, as a fraction of the image's.
         ratio: range of the crop's width over its height, drawn in the logarithm.
         flip: probability of a mirror image.
-        brightness: factors are drawn from ``[1 - b, 1 + b]``; likewise contrast and saturation.
+        brightness: factors are drawn from ``[1 - b, 1 + b]``; so are those of contrast and saturation.
         hue: shifts are drawn from ``[-h, h]``, in turns of the color circle; at most 0.5.
 
     References:
@@ -94,7 +109,7 @@ class Standard(OnBatch):
             )
         images = crop_flip(images, params)
         if self.brightness or self.contrast or self.saturation:
-            images = jitter(images, params)
+            images = jitter(images, params.brightness, params.contrast, params.saturation)
         return shift_hue(images, params.hue) if self.hue else images
 
 
@@ -105,41 +120,7 @@ def crop_flip(images: Tensor, params: StandardParams) -> Tensor:
     theta[:, 0, 2] = params.center_x
     theta[:, 1, 1] = params.half_height
     theta[:, 1, 2] = params.center_y
-    grid = F.affine_grid(theta, list(images.shape), align_corners=False)
-    return F.grid_sample(images, grid, mode="bilinear", padding_mode="reflection", align_corners=False)
-
-
-def jitter(images: Tensor, params: StandardParams) -> Tensor:
-    """Brightness, contrast (against the mean gray) and saturation (against the gray image), clamped to [0, 1]."""
-    images = (images * params.brightness.view(-1, 1, 1, 1)).clamp(0, 1)
-    images = _blend(images, _gray(images).mean(dim=(2, 3), keepdim=True), params.contrast)
-    return _blend(images, _gray(images), params.saturation)
-
-
-def shift_hue(images: Tensor, turns: Tensor) -> Tensor:
-    """Turn the color circle of each image by a share of a turn, through HSV."""
-    red, green, blue = images.unbind(1)
-    high, low = images.amax(1), images.amin(1)
-    spread = high - low
-    safe = torch.where(spread == 0, torch.ones_like(spread), spread)
-    sector = torch.where(
-        high == red,
-        (green - blue) / safe,
-        torch.where(high == green, (blue - red) / safe + 2, (red - green) / safe + 4),
-    )
-    hue = (sector + 6 * turns.view(-1, 1, 1)) % 6
-    # Each channel falls from `high` to `low` with its distance from its own place on the circle: 0, 2 and 4.
-    place = torch.tensor([5.0, 3.0, 1.0], device=images.device).view(1, 3, 1, 1)
-    k = (place + hue[:, None]) % 6
-    return high[:, None] - spread[:, None] * torch.minimum(k, 4 - k).clamp(0, 1)
-
-
-def _blend(images: Tensor, other: Tensor, factor: Tensor) -> Tensor:
-    return torch.lerp(other.expand_as(images), images, factor.view(-1, 1, 1, 1)).clamp(0, 1)
-
-
-def _gray(images: Tensor) -> Tensor:
-    return (images * images.new_tensor(LUMA).view(1, 3, 1, 1)).sum(1, keepdim=True)
+    return warp_affine(images, theta)
 
 
 @dataclass(frozen=True)

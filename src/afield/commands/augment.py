@@ -72,6 +72,7 @@ class AugmentShow(DataOptions):
 
     def run(self) -> Path:
         """The path of the page."""
+        from afield.classifier import LogitsOnly
         from afield.console import watching
         from afield.data.catalog import DEFAULT_IMAGE_SIZE
         from afield.deploy import load
@@ -81,7 +82,6 @@ class AugmentShow(DataOptions):
         from afield.preview.failures import hardest
         from afield.preview.lookup import find_augmentation
         from afield.reporting.augmentation import Transformations, render_augmentation
-        from afield.runs.stages import Predictor
 
         if not 2 <= self.count <= 100:
             raise InputError(f"--count must lie between 2 and 100, got {self.count}")
@@ -94,7 +94,7 @@ class AugmentShow(DataOptions):
         hard = []
         if shown.record and (Path(self.what) / MODEL).exists():
             model = load(self.what)
-            classifier = Predictor(model.classifier)
+            classifier = LogitsOnly(model.classifier)
             hard = hardest(data, shown.augmentation, classifier, model.class_names, seed=self.seed)
         found = Transformations(
             subjects(data, shown.augmentation, count=self.count, seed=self.seed),

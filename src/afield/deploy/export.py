@@ -11,9 +11,9 @@ from pathlib import Path
 
 import torch
 
+from afield.classifier import LogitsOnly
 from afield.deploy.model import Model
 from afield.errors import InputError
-from afield.runs.stages import Predictor
 
 OPSET = 18
 
@@ -37,7 +37,7 @@ def export_onnx(model: Model, path: Path) -> Path:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         program = torch.onnx.export(
-            Predictor(model.classifier).eval(),
+            LogitsOnly(model.classifier).eval(),
             (example,),
             input_names=["images"],
             output_names=["logits"],

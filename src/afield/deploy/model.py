@@ -17,6 +17,7 @@ from afield.classifier import Classifier
 from afield.data.decode import BadImageError, decode, squash
 from afield.errors import InputError
 from afield.models import BackboneConfig, build_backbone
+from afield.pixels import to_batch
 from afield.recipes.recipe import Recipe
 from afield.records import read_json, write_json
 from afield.runs.build import build_objective
@@ -66,8 +67,7 @@ class Model:
         found = []
         with torch.inference_mode():
             for start in range(0, len(images), BATCH):
-                batch = torch.from_numpy(np.ascontiguousarray(images[start : start + BATCH]))
-                found.append(self.classifier.logits(batch.permute(0, 3, 1, 2).float() / 255).float())
+                found.append(self.classifier.logits(to_batch(images[start : start + BATCH])).float())
         return torch.cat(found)
 
     def predict(self, images: Picture | Iterable[Picture]) -> list[Prediction]:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from torch import Tensor
+from typing import ClassVar
 
-from afield.heads.angular import Gradient, add_angle, apply_gradient, check_gradient, check_margins
-from afield.heads.cosine import MarginHead
+from afield.heads.angular import Gradient
+from afield.heads.combined import CombinedMarginHead
 from afield.heads.registry import HEADS
 
 
-class ArcFaceHead(MarginHead):
+class ArcFaceHead(CombinedMarginHead):
     """``z_y = s cos(theta_y + m)``, the other logits ``s cos(theta_j)``.
 
     Args:
@@ -38,6 +38,8 @@ class ArcFaceHead(MarginHead):
         logit is continuous and falls with the angle over all of [0, pi].
     """
 
+    shown: ClassVar[tuple[str, ...]] = ("margin_rad", "gradient")
+
     def __init__(
         self,
         in_features: int,
@@ -48,21 +50,9 @@ class ArcFaceHead(MarginHead):
         gradient: Gradient = "straight_through",
         margin_warmup: int = 0,
     ) -> None:
-        super().__init__(in_features, num_classes, scale=scale, margin_warmup=margin_warmup)
-        check_margins(margin_rad=margin_rad)
-        check_gradient(gradient)
-        self.margin_rad = margin_rad
-        self.gradient = gradient
-
-    def moved(self, cosine: Tensor) -> Tensor:
-        """``cos(theta)`` -> ``cos(theta + m)``, elementwise."""
-        if self.margin_rad == 0:
-            return cosine
-        return apply_gradient(lambda c: add_angle(c, self.margin_rad), cosine, self.gradient)
-
-    def extra_repr(self) -> str:
-        """Sizes, scale and margin, for ``print(module)``."""
-        return f"{super().extra_repr()}, margin_rad={self.margin_rad:g}, gradient={self.gradient!r}"
+        super().__init__(
+            in_features, num_classes, scale=scale, margin_rad=margin_rad, gradient=gradient, margin_warmup=margin_warmup
+        )
 
 
 HEADS.add(

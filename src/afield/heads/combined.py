@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from torch import Tensor
 
 from afield.heads.angular import Gradient, add_angle, apply_gradient, check_gradient, check_margins, multiply_angle
@@ -28,6 +30,8 @@ class CombinedMarginHead(MarginHead):
     References:
         Deng et al., "ArcFace", CVPR 2019, equation 4.
     """
+
+    shown: ClassVar[tuple[str, ...]] = ("margin_multiplier", "margin_rad", "margin_cos", "gradient")
 
     def __init__(
         self,
@@ -59,11 +63,6 @@ class CombinedMarginHead(MarginHead):
         elif self.margin_rad:
             cosine = add_angle(cosine, self.margin_rad)
         return cosine - self.margin_cos
-
-    def extra_repr(self) -> str:
-        """Sizes, scale and margins, for ``print(module)``."""
-        margins = f"margin_multiplier={self.margin_multiplier:g}, margin_rad={self.margin_rad:g}"
-        return f"{super().extra_repr()}, {margins}, margin_cos={self.margin_cos:g}, gradient={self.gradient!r}"
 
 
 HEADS.add(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
+from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -15,7 +16,7 @@ from afield.heads.scale import adapted_scale, resolve_scale
 from afield.target_split import TargetSplit, check_rows, split_target
 from afield.types import IGNORE_INDEX
 
-SOFT_TARGETS = "soft targets (mixup, CutMix) go with a linear or a cosine head and losses on logits"
+SOFT_TARGETS = "soft targets (mixup, CutMix) need a linear or a cosine head, and losses on logits"
 
 
 def class_vectors(count: int, features: int, generator: torch.Generator | None = None) -> nn.Parameter:
@@ -31,8 +32,8 @@ class CosineHead(nn.Module):
     Args:
         in_features: D.
         num_classes: K, at least 2.
-        scale: ``s``, the inverse of what contrastive losses call temperature. A number, of which one below the
-            floor warns; ``"auto"``, twice `afield.heads.scale_floor`; ``"learned"``, which starts there; or
+        scale: ``s``, the inverse of what contrastive losses call temperature. A number (one below the floor
+            warns); ``"auto"``, twice `afield.heads.scale_floor`; ``"learned"``, which starts there; or
             ``"adaptive"``, which follows the batch as in AdaCos, see `afield.heads.scale.adapted_scale`.
 
     Raises:
@@ -42,6 +43,12 @@ class CosineHead(nn.Module):
         Wang et al., "NormFace", ACM MM 2017.
     """
 
+    scales: ClassVar[tuple[str, ...]] = ("auto", "learned", "adaptive")
+    """The names that `scale` may have."""
+
+    shown: ClassVar[tuple[str, ...]] = ()
+    """The attributes that ``print(module)`` shows after the sizes and the scale."""
+
     adapting: Tensor
 
     def __init__(self, in_features: int, num_classes: int, *, scale: float | str = "auto") -> None:
@@ -49,7 +56,7 @@ class CosineHead(nn.Module):
         self.in_features = in_features
         self.num_classes = num_classes
         self.kind_of_scale = scale if isinstance(scale, str) else "fixed"
-        self._scale = resolve_scale(scale, num_classes)
+        self._scale = resolve_scale(scale, num_classes, self.scales)
         if scale == "learned":
             self.log_scale = nn.Parameter(torch.tensor(math.log(self._scale)))
         elif scale == "adaptive":
@@ -95,7 +102,7 @@ class CosineHead(nn.Module):
         return self.scale * cosines
 
     def target_split(self, features: Tensor, targets: Tensor) -> TargetSplit:
-        """The head's logits, split; by the kernel where the scale does not need the cosines."""
+        """The head's logits, split; computed by the kernel unless the scale adapts, which needs all cosines."""
         index = self.indices(features, targets)
         if self.kind_of_scale == "adaptive":
             return split_target(self(features, targets), index)
@@ -103,15 +110,15 @@ class CosineHead(nn.Module):
         return TargetSplit(self.scale * self.trained(cosine), log_sum, total / (self.num_classes - 1))
 
     def trained(self, cosine: Tensor) -> Tensor:
-        """The target's cosine ``[B]`` as training sees it, ``[B]``: here as it is."""
+        """The target's cosine ``[B]`` with the training margin, ``[B]``: here without one."""
         return cosine
 
     def indices(self, features: Tensor, targets: Tensor) -> Tensor:
-        """Class indices ``[B]``, with class 0 in the rows that do not count.
+        """Class indices ``[B]``, with class 0 in the rows that are ignored.
 
         Raises:
-            ValueError: soft targets (mixup, CutMix), which have no one column to set apart; or another number of
-                targets than of features.
+            ValueError: soft targets (mixup, CutMix), which have no single target column; or unequal numbers of
+                targets and features.
         """
         if targets.ndim != 1 or targets.is_floating_point():
             found = f"{str(targets.dtype).removeprefix('torch.')} {list(targets.shape)}"
@@ -120,23 +127,25 @@ class CosineHead(nn.Module):
         return targets.long().masked_fill(targets == IGNORE_INDEX, 0)
 
     def extra_repr(self) -> str:
-        """Sizes and scale, for ``print(module)``."""
+        """Sizes, scale and options, for ``print(module)``."""
         kind = "" if self.kind_of_scale in ("fixed", "auto") else f" ({self.kind_of_scale})"
-        return f"{self.in_features}, {self.num_classes}, scale={self.scale:g}{kind}"
+        values = {name: getattr(self, name) for name in self.shown}
+        options = [f"{name}={v!r}" if isinstance(v, str) else f"{name}={v:g}" for name, v in values.items()]
+        return ", ".join([f"{self.in_features}, {self.num_classes}, scale={self.scale:g}{kind}", *options])
 
 
 class MarginHead(CosineHead):
-    """A cosine head that moves the target's cosine while training; abstract.
+    """A cosine head that changes the target's cosine in training; abstract.
 
-    A subclass says where the cosine moves to. Only the target column changes, and without targets the logits
-    are the plain scaled cosines.
+    A subclass defines the changed cosine (`moved`). Only the target's column changes; without targets the logits are
+    the plain scaled cosines.
 
     Args:
         in_features: D.
         num_classes: K, at least 2.
         scale: see `CosineHead`.
-        margin_warmup: training steps over which the move grows from nothing to the whole. A step is a call with
-            targets in training mode; the count is part of the state.
+        margin_warmup: training steps over which the margin grows linearly from 0 to its full size. A step is a call
+            with targets in training mode; the count is part of the state.
 
     Raises:
         ValueError: a bad scale or warm-up, or fewer than two classes.
@@ -156,16 +165,16 @@ class MarginHead(CosineHead):
 
     @abstractmethod
     def moved(self, cosine: Tensor) -> Tensor:
-        """The target's cosine ``[B]`` after the whole margin, ``[B]``."""
+        """The target's cosine ``[B]`` with the full margin, ``[B]``."""
 
     def trained(self, cosine: Tensor) -> Tensor:
-        """The target's cosine ``[B]`` after as much of the margin as the warm-up has reached, ``[B]``."""
+        """The target's cosine ``[B]`` with the fraction of the margin that the warm-up has reached, ``[B]``."""
         if not self.margin_warmup:
             return self.moved(cosine)
-        share = (self.steps / self.margin_warmup).clamp(max=1)
+        fraction = (self.steps / self.margin_warmup).clamp(max=1)
         if self.training:
             self.steps += 1
-        return cosine + share * (self.moved(cosine) - cosine)
+        return cosine + fraction * (self.moved(cosine) - cosine)
 
     def forward(self, features: Tensor, targets: Tensor | None = None) -> Tensor:
         """Features ``[B, D]``, class indices ``[B]`` or None -> logits ``[B, K]``, float32.

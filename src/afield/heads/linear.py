@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from afield.heads.registry import HEADS
@@ -22,7 +21,7 @@ class LinearHead(nn.Linear):
 
     def forward(self, features: Tensor, targets: Tensor | None = None) -> Tensor:
         """Features ``[B, D]`` -> logits ``[B, K]``."""
-        return F.linear(features, self.weight, self.bias)
+        return super().forward(features)
 
 
 HEADS.add(

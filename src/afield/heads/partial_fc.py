@@ -14,11 +14,11 @@ from afield.target_split import TargetSplit
 
 
 class PartialFCHead(CombinedMarginHead):
-    """`CombinedMarginHead` whose training step sees the batch's own classes and a random share of the others.
+    """`CombinedMarginHead` whose training step uses the batch's own classes and a random sample of the others.
 
-    For numbers of classes at which ``[B, K]`` logits and a gradient of all class vectors are too much. The gradient
-    of the weight is sparse: it holds the rows that were seen. `afield.training.SparseSGD` and
-    `torch.optim.SparseAdam` then touch these rows alone.
+    For so many classes that ``[B, K]`` logits and a gradient of all class vectors take too much memory or time. The
+    gradient of the weight is sparse: it holds the sampled rows, and `afield.training.SparseSGD` and
+    `torch.optim.SparseAdam` change only these rows.
 
     The sum over wrong classes is a sum over the sampled ones, as in the paper; the sample comes from PyTorch's
     global generator. In evaluation mode, and without targets, all classes count.
@@ -26,8 +26,8 @@ class PartialFCHead(CombinedMarginHead):
     Args:
         in_features: D.
         num_classes: K, at least 2.
-        share: of the classes that a step sees, in (0, 1]; more where the batch alone has more.
-        scale: a number, ``"auto"`` or ``"learned"``; see `CosineHead`.
+        share: fraction of the classes that a step uses, in (0, 1]; a batch with more classes uses all of its own.
+        scale: a number, ``"auto"`` or ``"learned"``; see `CosineHead`. ``"adaptive"`` would need all cosines.
         margin_multiplier: see `CombinedMarginHead`.
         margin_rad: see `CombinedMarginHead`.
         margin_cos: see `CombinedMarginHead`.
@@ -42,6 +42,8 @@ class PartialFCHead(CombinedMarginHead):
         Partial FC", CVPR 2022, section 3.
     """
 
+    scales = ("auto", "learned")
+    shown = (*CombinedMarginHead.shown, "share")
     sparse_gradients = True
     data_parallel = False
 
@@ -58,8 +60,6 @@ class PartialFCHead(CombinedMarginHead):
         gradient: Gradient = "straight_through",
         margin_warmup: int = 0,
     ) -> None:
-        if scale == "adaptive":
-            raise ValueError('scale="adaptive" looks at all cosines, which a sampled head does not compute')
         super().__init__(
             in_features,
             num_classes,
@@ -75,7 +75,7 @@ class PartialFCHead(CombinedMarginHead):
         self.share = share
 
     def sample(self, targets: Tensor) -> Tensor:
-        """Class indices ``[B]`` -> the classes that a step sees, ``[S]``, sorted: all targets, and others by chance."""
+        """Class indices ``[B]`` -> the classes that a step uses, ``[S]``, sorted: all targets, and random others."""
         order = torch.rand(self.num_classes, device=targets.device).scatter_(0, targets, 2.0)
         count = max(round(self.share * self.num_classes), int((order == 2).sum()), 2)
         return order.topk(count, sorted=False).indices.sort().values
@@ -87,13 +87,8 @@ class PartialFCHead(CombinedMarginHead):
         index = self.indices(features, targets)
         classes = self.sample(index)
         rows = F.embedding(classes, self.weight, sparse=True)
-        places = torch.searchsorted(classes, index)
-        cosine, log_sum, total = split_cosines(features, rows, places, self.scale)
+        cosine, log_sum, total = split_cosines(features, rows, torch.searchsorted(classes, index), self.scale)
         return TargetSplit(self.scale * self.trained(cosine), log_sum, total / (len(classes) - 1))
-
-    def extra_repr(self) -> str:
-        """Sizes, scale, margins and share, for ``print(module)``."""
-        return f"{super().extra_repr()}, share={self.share:g}"
 
 
 HEADS.add(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -33,28 +34,34 @@ def reachable_probability(scale: float, num_classes: int) -> float:
     return 1 / (1 + (num_classes - 1) * math.exp(-2 * scale))
 
 
-def resolve_scale(scale: float | str, num_classes: int) -> float:
+def resolve_scale(scale: float | str, num_classes: int, names: Sequence[str]) -> float:
     """The scale as a number; ``"auto"`` is twice the floor: 8, 13 and 18 for 10, 100 and 1000 classes.
 
     The floor only makes the target reachable; a head that starts there has flat gradients on what it has
     nearly learned. A number below the floor warns with the probability that it can reach. ``"learned"`` starts as
     ``"auto"``, ``"adaptive"`` at ``sqrt(2) log(K-1)``.
 
+    Args:
+        scale: a number or a name.
+        num_classes: K.
+        names: the names that the head allows.
+
     Raises:
-        ValueError: the scale is neither one of the three names nor a positive number, there are fewer than 2
-            classes, or fewer than 3 for an adaptive scale.
+        ValueError: the scale is neither one of the names nor a positive number, there are fewer than 2 classes, or
+            fewer than 3 for an adaptive scale.
     """
     if num_classes < 2:
         raise ValueError(f"a head needs at least 2 classes, got num_classes={num_classes}")
+    if (isinstance(scale, str) and scale not in names) or (not isinstance(scale, str) and not 0 < scale < math.inf):
+        allowed = ", ".join(f'"{name}"' for name in names)
+        raise ValueError(f"scale must be {allowed} or a positive number, got {scale!r}")
     floor = scale_floor(num_classes)
-    if scale in ("auto", "learned"):
-        return AUTO_FACTOR * floor
     if scale == "adaptive":
         if num_classes < 3:
             raise ValueError(f"an adaptive scale needs at least 3 classes, got num_classes={num_classes}")
         return math.sqrt(2) * math.log(num_classes - 1)
-    if isinstance(scale, str) or not scale > 0 or not math.isfinite(scale):
-        raise ValueError(f'scale must be "auto", "learned", "adaptive" or a positive number, got {scale!r}')
+    if isinstance(scale, str):
+        return AUTO_FACTOR * floor
     if scale < floor:
         warnings.warn(
             f"scale={scale:g} is below the floor of {floor:.1f} for {num_classes} classes: no class can reach a "

@@ -9,7 +9,6 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from afield.heads.angular import Gradient
 from afield.heads.combined import CombinedMarginHead
 from afield.heads.cosine import class_vectors
 from afield.heads.kernel import split_cosines
@@ -19,15 +18,15 @@ from afield.types import IGNORE_INDEX
 
 
 class ShardedHead(CombinedMarginHead):
-    """`CombinedMarginHead` of which each process holds ``K / processes`` class vectors; none sees all logits.
+    """`CombinedMarginHead` whose processes hold ``K / processes`` class vectors each; none computes all logits.
 
-    Every process brings its own batch, all of one size. Features and targets are gathered; each shard's
-    logsumexp and sum are reduced over the processes. The loss of all is the mean of the processes' losses, as
-    `DistributedDataParallel` has it: a shard's gradient is that of one process with the whole batch and all classes,
-    and the gradient of the features waits to be averaged over processes. Leave this head itself out of
-    `DistributedDataParallel`, and save its state process by process: the parameters differ.
+    Every process has its own batch, all of the same size. Features and targets are gathered; each shard's logsumexp
+    and sum are reduced over the processes. The total loss is the mean of the processes' losses, as in
+    `DistributedDataParallel`: a shard's gradient is that of one process with the whole batch and all classes, and the
+    gradient of the features is yet to be averaged over processes. Do not wrap this head in
+    `DistributedDataParallel`, and save its state in each process: the parameters differ.
 
-    Without `torch.distributed`, or built before its processes have met, it is a `CombinedMarginHead`.
+    Without `torch.distributed`, or built before the process group is initialized, it is a `CombinedMarginHead`.
 
     Args:
         in_features: D.
@@ -46,42 +45,20 @@ class ShardedHead(CombinedMarginHead):
         Deng et al., "ArcFace", CVPR 2019, section 3.2.
     """
 
+    scales = ("auto",)
     data_parallel = False
-
-    def __init__(
-        self,
-        in_features: int,
-        num_classes: int,
-        *,
-        scale: float | str = "auto",
-        margin_multiplier: float = 1.0,
-        margin_rad: float = 0.1,
-        margin_cos: float = 0.0,
-        gradient: Gradient = "straight_through",
-        margin_warmup: int = 0,
-    ) -> None:
-        self.rank, self.processes = (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
-        if scale in ("learned", "adaptive"):
-            raise ValueError(f'a sharded head needs a number or "auto" as scale, got {scale!r}')
-        if num_classes < 2 * self.processes:
-            raise ValueError(f"{self.processes} processes need 2 classes each, got num_classes={num_classes}")
-        super().__init__(
-            in_features,
-            num_classes,
-            scale=scale,
-            margin_multiplier=margin_multiplier,
-            margin_rad=margin_rad,
-            margin_cos=margin_cos,
-            gradient=gradient,
-            margin_warmup=margin_warmup,
-        )
+    rank: int
+    processes: int
 
     def held_by(self, rank: int) -> range:
         """The classes whose vectors a process holds."""
-        return range(*(place * self.num_classes // self.processes for place in (rank, rank + 1)))
+        return range(rank * self.num_classes // self.processes, (rank + 1) * self.num_classes // self.processes)
 
     def make_weight(self) -> nn.Parameter:
-        """The class vectors held here, ``[K / processes, D]``, other ones in every process."""
+        """The class vectors held here, ``[K / processes, D]``, different in each process."""
+        self.rank, self.processes = (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
+        if self.num_classes < 2 * self.processes:
+            raise ValueError(f"{self.processes} processes need 2 classes each, got num_classes={self.num_classes}")
         if self.processes == 1:
             return super().make_weight()
         seed = int(torch.randint(2**62, (), device="cpu")) + self.rank
@@ -92,7 +69,7 @@ class ShardedHead(CombinedMarginHead):
         """Features ``[B, D]``, class indices ``[B]`` of this process -> `TargetSplit` over all classes, ``[B]``.
 
         Raises:
-            ValueError: a target, in any process, that is no class.
+            ValueError: a target that is not a class, in any process.
         """
         if self.processes == 1:
             return super().target_split(features, targets)
@@ -110,7 +87,7 @@ class ShardedHead(CombinedMarginHead):
         """See `CosineHead.products`.
 
         Raises:
-            ValueError: there is more than one process.
+            ValueError: with more than one process.
         """
         if self.processes > 1:
             raise ValueError("no process of a sharded head holds all class vectors: it takes no linear_losses")
@@ -120,7 +97,7 @@ class ShardedHead(CombinedMarginHead):
         """Features ``[B, D]`` of this process -> logits to predict with, ``[B, K]``, float32; no gradient.
 
         Raises:
-            ValueError: targets, where there is more than one process: train through `target_split`.
+            ValueError: targets, with more than one process: train through `target_split`.
         """
         if self.processes == 1:
             return super().forward(features, targets)
@@ -184,9 +161,9 @@ class _ReduceShards(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, cosine: Tensor, log_sum: Tensor, total: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        (share,) = ctx.saved_tensors
+        (fraction,) = ctx.saved_tensors
         cosine, log_sum, total = (_gather(gradient) / dist.get_world_size() for gradient in (cosine, log_sum, total))
-        return cosine, log_sum * share, total
+        return cosine, log_sum * fraction, total
 
 
 HEADS.add(

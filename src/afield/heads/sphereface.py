@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from torch import Tensor
-
-from afield.heads.angular import Gradient, apply_gradient, check_gradient, check_margins, multiply_angle
-from afield.heads.cosine import MarginHead
+from afield.heads.angular import Gradient
+from afield.heads.combined import CombinedMarginHead
 from afield.heads.registry import HEADS
 
 
-class SphereFaceHead(MarginHead):
+class SphereFaceHead(CombinedMarginHead):
     """``z_y = s psi(theta_y)``, with psi the monotone form of ``cos(m theta)``; the others ``s cos(theta_j)``.
 
     Args:
@@ -27,6 +25,8 @@ class SphereFaceHead(MarginHead):
         Liu et al., "SphereFace", CVPR 2017, equation 7.
     """
 
+    shown = ("margin_multiplier", "gradient")
+
     def __init__(
         self,
         in_features: int,
@@ -37,21 +37,15 @@ class SphereFaceHead(MarginHead):
         gradient: Gradient = "straight_through",
         margin_warmup: int = 0,
     ) -> None:
-        super().__init__(in_features, num_classes, scale=scale, margin_warmup=margin_warmup)
-        check_margins(margin_multiplier=margin_multiplier)
-        check_gradient(gradient)
-        self.margin_multiplier = margin_multiplier
-        self.gradient = gradient
-
-    def moved(self, cosine: Tensor) -> Tensor:
-        """``cos(theta)`` -> ``psi(theta)``, elementwise."""
-        if self.margin_multiplier == 1:
-            return cosine
-        return apply_gradient(lambda c: multiply_angle(c, self.margin_multiplier), cosine, self.gradient)
-
-    def extra_repr(self) -> str:
-        """Sizes, scale and margin, for ``print(module)``."""
-        return f"{super().extra_repr()}, margin_multiplier={self.margin_multiplier:g}, gradient={self.gradient!r}"
+        super().__init__(
+            in_features,
+            num_classes,
+            scale=scale,
+            margin_multiplier=margin_multiplier,
+            margin_rad=0.0,
+            gradient=gradient,
+            margin_warmup=margin_warmup,
+        )
 
 
 HEADS.add(

@@ -1,4 +1,4 @@
-"""Sub-center ArcFace: several vectors a class, of which the nearest counts."""
+"""Sub-center ArcFace: several vectors per class; the nearest one counts."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from afield.target_split import TargetSplit, split_target
 
 
 class SubCenterArcFaceHead(ArcFaceHead):
-    """ArcFace on ``cos(theta_j)``, the largest cosine to the C vectors of class j: wrong labels find their own.
+    """ArcFace on the largest cosine to the C vectors of each class, so that wrong labels get a vector of their own.
 
     Args:
         in_features: D.
@@ -30,6 +30,8 @@ class SubCenterArcFaceHead(ArcFaceHead):
         Deng et al., "Sub-center ArcFace", ECCV 2020, equation 2.
     """
 
+    shown = (*ArcFaceHead.shown, "centers")
+
     def __init__(
         self,
         in_features: int,
@@ -45,12 +47,7 @@ class SubCenterArcFaceHead(ArcFaceHead):
             raise ValueError(f"centers must be at least 1, got {centers!r}")
         self.centers = centers
         super().__init__(
-            in_features,
-            num_classes,
-            scale=scale,
-            margin_rad=margin_rad,
-            gradient=gradient,
-            margin_warmup=margin_warmup,
+            in_features, num_classes, scale=scale, margin_rad=margin_rad, gradient=gradient, margin_warmup=margin_warmup
         )
 
     def make_weight(self) -> nn.Parameter:
@@ -62,12 +59,8 @@ class SubCenterArcFaceHead(ArcFaceHead):
         return similarities.unflatten(1, (self.num_classes, self.centers)).amax(dim=2)
 
     def target_split(self, features: Tensor, targets: Tensor) -> TargetSplit:
-        """See `CosineHead.target_split`; composed, for the kernel knows one vector a class."""
+        """See `CosineHead.target_split`; without the kernel, which takes one vector per class."""
         return split_target(self(features, targets), self.indices(features, targets))
-
-    def extra_repr(self) -> str:
-        """Sizes, scale, margin and centers, for ``print(module)``."""
-        return f"{super().extra_repr()}, centers={self.centers}"
 
 
 HEADS.add(

@@ -5,8 +5,10 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor
 
+from afield.losses.criterion import Criterion
 from afield.losses.registry import LOSSES
 from afield.losses.targets import narrow, prepare
+from afield.target_split import TargetSplit
 
 
 def cross_entropy(
@@ -60,7 +62,7 @@ def label_smoothing(
     Args:
         logits: ``[B, K]``.
         targets: class indices ``[B]`` or probabilities ``[B, K]``.
-        smoothing: the share ``a`` of the uniform distribution, in [0, 1].
+        smoothing: the fraction ``a`` of the uniform distribution, in [0, 1].
         temperature: as in `cross_entropy`.
         weight: see `afield.losses.targets`.
         ignore_index: see `afield.losses.targets`.
@@ -97,15 +99,29 @@ def _cross_entropy(
     return narrow(values, logits)
 
 
+def split_cross_entropy(logits: TargetSplit) -> Tensor:
+    """``-log softmax(z)_y = softplus(logsumexp_{j != y} z_j - z_y)``, ``[B]``: `cross_entropy` for class indices."""
+    return F.softplus(logits.log_sum - logits.target)
+
+
+class CrossEntropy(Criterion, loss=cross_entropy):
+    """``nn.CrossEntropyLoss`` with a `temperature`; see `afield.losses.cross_entropy`."""
+
+
+class LabelSmoothing(Criterion, loss=label_smoothing):
+    """Label smoothing, with its `smoothing` and `temperature`; see `afield.losses.label_smoothing`."""
+
+
 LOSSES.add(
     "cross_entropy",
     cross_entropy,
     summary="Cross-entropy against the target class.",
     reference="Goodfellow, Bengio, Courville, Deep Learning, 2016, section 6.2.",
+    split=split_cross_entropy,
 )
 LOSSES.add(
     "label_smoothing",
     label_smoothing,
-    summary="Cross-entropy with a share of the target spread over all classes.",
+    summary="Cross-entropy with part of the target spread over all classes.",
     reference="Szegedy et al., Rethinking the Inception Architecture, CVPR 2016, section 7.",
 )

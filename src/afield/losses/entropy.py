@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from afield.losses.criterion import Criterion
 from afield.losses.registry import LOSSES
 from afield.losses.targets import prepare, right_classes, settle
 
@@ -80,6 +81,14 @@ def complement_entropy(
     log_q = z.masked_fill(right, -torch.inf).log_softmax(dim=1).masked_fill(right, 0.0)
     q = log_q.exp().masked_fill(right, 0.0)
     return settle((q * log_q).sum(dim=1) / (~right).sum(dim=1), logits, t, w, ignore_index)
+
+
+class ConfidencePenalty(Criterion, loss=confidence_penalty, strength=0.1):
+    """Cross-entropy plus `strength` (the paper's beta) times `afield.losses.confidence_penalty`."""
+
+
+class ComplementEntropy(Criterion, loss=complement_entropy, strength=1.0):
+    """Cross-entropy plus `strength` times `afield.losses.complement_entropy`."""
 
 
 LOSSES.add(

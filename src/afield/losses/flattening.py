@@ -7,10 +7,11 @@ import warnings
 import torch
 from torch import Tensor
 
+from afield.losses.criterion import Criterion
+from afield.losses.cross_entropy import split_cross_entropy
 from afield.losses.registry import LOSSES
-from afield.losses.target_split import split_flattening
 from afield.losses.targets import counted, is_soft, prepare, right_classes, settle
-from afield.target_split import split_target
+from afield.target_split import TargetSplit, split_target
 
 
 def complement_flattening(
@@ -27,8 +28,8 @@ def complement_flattening(
     ``L' = -1/(K-1) * sum_{j != y} log q_j = logsumexp_{j != y} z_j - mean_{j != y} z_j``.
 
     It never involves ``z_y``: the gradient there is exactly 0. Its minimum, at equal non-target logits, is
-    ``log(K-1)``; adding a constant to ``z`` changes nothing. With two classes it is 0 and teaches nothing,
-    which warns. For probabilities the wrong classes are those of probability 0, as many as there are.
+    ``log(K-1)``; adding a constant to ``z`` changes nothing. With two classes it is always 0, which
+    gives a warning. For probabilities the wrong classes are those of probability 0, however many they are.
 
     Args:
         logits: ``[B, K]`` with K >= 2.
@@ -66,14 +67,37 @@ def complement_flattening(
     return settle(total - mean, logits, t, w, ignore_index)
 
 
+def split_flattening(logits: TargetSplit) -> Tensor:
+    """``logsumexp_{j != y} z_j - mean_{j != y} z_j``, ``[B]``: `complement_flattening` for class indices."""
+    return logits.log_sum - logits.mean
+
+
 def warn_of_two(classes: int) -> None:
-    """Warn that the loss is 0 if there are two classes."""
+    """Warn if there are two classes: the loss is then 0."""
     if classes == 2:
         warnings.warn(
-            "complement_flattening with two classes is 0: there is one wrong class, and nothing to flatten",
+            "complement_flattening with two classes is 0: there is only one wrong class, and nothing to flatten",
             UserWarning,
             stacklevel=3,
         )
+
+
+class ComplementFlattening(Criterion, loss=complement_flattening, strength=0.5):
+    """Cross-entropy plus `strength` times `afield.losses.complement_flattening`.
+
+    The strength is the paper's lambda: 0.5 is its best value, 1.0 also beats its baseline. For class indices both
+    losses are computed in one pass.
+    """
+
+    def values(self, logits: Tensor, targets: Tensor) -> Tensor:
+        """See `Criterion.values`."""
+        if is_soft(targets) or self.strength is None:
+            return super().values(logits, targets)
+        z, t, w = prepare("ComplementFlattening", logits, targets, self.weight, self.ignore_index, classes=2)
+        warn_of_two(z.shape[1])
+        split = split_target(z, counted(t, self.ignore_index))
+        values = split_cross_entropy(split) + self.strength * split_flattening(split)
+        return settle(values, logits, t, w, self.ignore_index)
 
 
 LOSSES.add(
@@ -81,4 +105,6 @@ LOSSES.add(
     complement_flattening,
     summary="Evens out the probabilities of the wrong classes.",
     reference="Complement flattening for domain generalization, 2020 (paper A).",
+    split=split_flattening,
+    check_classes=warn_of_two,
 )

@@ -1,4 +1,4 @@
-"""Focal loss: less weight on what is already right."""
+"""Focal loss: cross-entropy with less weight on examples that are already classified well."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from afield.losses.criterion import Criterion
 from afield.losses.registry import LOSSES
 from afield.losses.targets import is_soft, prepare, settle
 
@@ -49,9 +50,13 @@ def focal(
     return settle((t * values).sum(dim=1) if is_soft(t) else values, logits, t, w, ignore_index)
 
 
+class Focal(Criterion, loss=focal):
+    """Focal loss, with its `gamma`; see `afield.losses.focal`."""
+
+
 LOSSES.add(
     "focal",
     focal,
-    summary="Cross-entropy with less weight on what is already right.",
+    summary="Cross-entropy with less weight on examples that are already classified well.",
     reference="Lin et al., Focal Loss for Dense Object Detection, ICCV 2017.",
 )

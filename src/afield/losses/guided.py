@@ -7,6 +7,7 @@ import math
 import torch.nn.functional as F
 from torch import Tensor
 
+from afield.losses.criterion import Criterion
 from afield.losses.entropy import complement_entropy
 from afield.losses.registry import LOSSES
 from afield.losses.targets import prepare, settle
@@ -56,6 +57,10 @@ def guided_complement_entropy(
     guide = (-alpha * F.cross_entropy(z, t, ignore_index=ignore_index, reduction="none")).exp()
     entropy = complement_entropy(z, t, ignore_index=ignore_index) * (wrong / math.log(wrong))
     return settle(guide * entropy, logits, t, w, ignore_index)
+
+
+class GuidedComplementEntropy(Criterion, loss=guided_complement_entropy):
+    """Guided complement entropy alone, with its `alpha`; see `afield.losses.guided_complement_entropy`."""
 
 
 LOSSES.add(

@@ -7,6 +7,7 @@ from typing import Literal
 
 from torch import Tensor
 
+from afield.losses.criterion import Criterion
 from afield.losses.registry import LOSSES
 from afield.losses.targets import prepare, settle
 
@@ -71,6 +72,10 @@ def max_entropy(
     gap = (log_p.exp() * (log_p + math.log(z.shape[1]))).sum(dim=1).clamp(min=0) / math.log(2)
     values = gap if form == "gap" else (gap + eps).log()
     return settle(-values if sign == "printed" else values, logits, t, w, ignore_index)
+
+
+class MaxEntropy(Criterion, loss=max_entropy, strength=0.1):
+    """Cross-entropy plus `strength` times `afield.losses.max_entropy`, with its `sign`, `form` and `eps`."""
 
 
 LOSSES.add(

@@ -1,38 +1,38 @@
-"""What an augmentation does to images: each before and after, and how far it goes, in numbers."""
+"""Images before and after an augmentation, and the size of its transformations in numbers."""
 
 from __future__ import annotations
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Generator, Tensor
+from torch import Generator
 
 from afield.augment import AffineParams, Augmentation, decompose, in_words
 from afield.comparison.analysis import thumbnail
 from afield.data import ImageSet
+from afield.pixels import to_array, to_batch
 from afield.records import seed_for
 from afield.reporting.augmentation import Draw, Range, Subject
 
 DRAWS = 6
 MEASURED = 256
-"""Images whose transformations are summed up, one draw of each."""
+"""Number of images whose transformations are summarized, one draw each."""
 
 
 def subjects(data: ImageSet, augmentation: Augmentation, *, count: int, seed: int) -> list[Subject]:
     """Images drawn at random from all domains in turn, each with six draws of its own.
 
-    All of them are one batch, so that a partner that an image is mixed with is one of them.
+    All images form one batch, so that images are mixed with images that are shown.
     """
     rng = np.random.default_rng(seed_for("augmentation shown", seed))
     chosen = _in_turn(data.domains, rng)[:count]
-    images, generator = as_floats(data.images[chosen]), Generator().manual_seed(seed_for("augmentation draws", seed))
+    images, generator = to_batch(data.images[chosen]), Generator().manual_seed(seed_for("augmentation draws", seed))
     size = data.images.shape[1:3]
     drawn: list[list[Draw]] = [[] for _ in chosen]
     for _ in range(DRAWS):
         params = augmentation.sample(images, generator)
-        found = as_bytes(augmentation.apply(images, params))
-        for place, draws in enumerate(drawn):
-            draws.append(Draw(thumbnail(found[place]), in_words(params, place, size)))
+        found = to_array(augmentation.apply(images, params))
+        for index, draws in enumerate(drawn):
+            draws.append(Draw(thumbnail(found[index]), in_words(params, index, size)))
     return [
         Subject(thumbnail(data.images[index]), _caption(data, index), tuple(draws))
         for index, draws in zip(chosen, drawn, strict=True)
@@ -40,14 +40,14 @@ def subjects(data: ImageSet, augmentation: Augmentation, *, count: int, seed: in
 
 
 def ranges(data: ImageSet, augmentation: Augmentation, *, seed: int) -> list[Range]:
-    """How far an augmentation goes: the middle and 90 % of each number of its decomposition, over images.
+    """The median and the central 90 % of each number of an affine augmentation's decomposition, over images.
 
-    Of what is not affine there is no such decomposition, and nothing is returned.
+    For other augmentations the list is empty.
     """
     rng = np.random.default_rng(seed_for("augmentation measured", seed))
     chosen = rng.permutation(len(data))[:MEASURED]
     generator = Generator().manual_seed(seed_for("augmentation measured draws", seed))
-    params = augmentation.sample(as_floats(data.images[chosen]), generator)
+    params = augmentation.sample(to_batch(data.images[chosen]), generator)
     if not isinstance(params, AffineParams):
         return []
     found = decompose(params.theta, *data.images.shape[1:3])
@@ -60,16 +60,6 @@ def ranges(data: ImageSet, augmentation: Augmentation, *, seed: int) -> list[Ran
         "shift down, pixels": found.shift_y,
     }
     return [Range(name, *np.quantile(numbers.double(), (0.05, 0.5, 0.95)).tolist()) for name, numbers in named.items()]
-
-
-def as_floats(images: NDArray[np.uint8]) -> Tensor:
-    """``[B, H, W, 3]`` -> ``[B, 3, H, W]`` in [0, 1], as in training."""
-    return torch.from_numpy(np.ascontiguousarray(images)).permute(0, 3, 1, 2).float().div_(255)
-
-
-def as_bytes(images: Tensor) -> NDArray[np.uint8]:
-    """``[B, 3, H, W]`` in [0, 1] -> ``[B, H, W, 3]``, to show."""
-    return images.mul(255).round_().clamp_(0, 255).to(torch.uint8).permute(0, 2, 3, 1).numpy()
 
 
 def _in_turn(domains: NDArray[np.int64], rng: np.random.Generator) -> NDArray[np.int64]:

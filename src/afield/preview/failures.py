@@ -13,7 +13,7 @@ from afield.augment import Augmentation, in_words
 from afield.comparison.analysis import thumbnail
 from afield.data import ImageSet
 from afield.errors import unknown_name
-from afield.preview.draws import as_bytes, as_floats
+from afield.pixels import to_array, to_batch
 from afield.records import seed_for
 from afield.reporting.augmentation import Hard, HardClass
 
@@ -25,7 +25,7 @@ SHOWN, CLASSES = 4, 20
 def hardest(
     data: ImageSet, augmentation: Augmentation, classifier: nn.Module, classes: Sequence[str], *, seed: int
 ) -> list[HardClass]:
-    """For each class the draws of greatest loss, one an image, of images that are recognized as they are.
+    """For each class the draws of greatest loss, one an image, of images that are recognized without augmentation.
 
     At most 20 classes, those with the hardest draws first.
 
@@ -61,7 +61,7 @@ def _of_class(
     generator: Generator,
 ) -> HardClass:
     """See `hardest`, for pictures ``[B, H, W, 3]`` of one class."""
-    target, images = classes.index(name), as_floats(pictures)
+    target, images = classes.index(name), to_batch(pictures)
     before = classifier(images).float().softmax(dim=1)
     known = before.argmax(dim=1) == target
     if not known.any():
@@ -74,7 +74,7 @@ def _of_class(
     draws = [
         Hard(
             before=thumbnail(pictures[image]),
-            after=thumbnail(as_bytes(augmented[worst[image], image][None])[0]),
+            after=thumbnail(to_array(augmented[worst[image], image][None])[0]),
             words=in_words(params[worst[image]], image, pictures.shape[1:3]),
             right_before=float(before[image]),
             right_after=float(least[image].exp()),

@@ -1,4 +1,4 @@
-"""Which augmentation is to be shown: that of a run, of a file, or of a name."""
+"""Find an augmentation by a run's folder, a file, or a name."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from afield.runs.run import AUGMENTOR, RECORD
 
 @dataclass(frozen=True)
 class Shown:
-    """An augmentation with a name for people, and the record of the run in which it was learned, if it was."""
+    """An augmentation with a name to show, and the record of the run that learned it, if any."""
 
     name: str
     augmentation: Augmentation
@@ -22,10 +22,10 @@ class Shown:
 
 
 def find_augmentation(what: str) -> Shown:
-    """The augmentation that was learned in a run's folder, that lies in a file, or whose name or chain this is.
+    """The augmentation that was learned in a run's folder, that is saved in a file, or that has this name (or chain).
 
     Raises:
-        InputError: a folder in which none was learned, an unknown name (the nearest are given), or a bad file.
+        InputError: a folder without a learned augmentation, an unknown name (the nearest are given), or a bad file.
     """
     path = Path(what)
     if path.is_dir() or (path.suffix == "" and path.parent != Path()):

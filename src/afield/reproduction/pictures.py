@@ -15,6 +15,7 @@ from afield.augment import Standard
 from afield.data import ImageSet, load
 from afield.data.images import SPLITS
 from afield.errors import InputError
+from afield.pixels import to_array, to_batch
 from afield.records import seed_for
 
 Images = NDArray[np.uint8]
@@ -53,13 +54,13 @@ class Pictures:
             Dosovitskiy et al., "Discriminative Unsupervised Feature Learning with Exemplar CNNs", NeurIPS 2014.
         """
         seeds = self.subset(classes, 0).train[0]
-        images = torch.from_numpy(seeds).permute(0, 3, 1, 2).float() / 255
+        images = to_batch(seeds)
         generator = torch.Generator().manual_seed(seed_for("exemplars", self.name))
         parts = []
         for count in (train, test):
             draws = [EXEMPLAR.apply(images, EXEMPLAR.sample(images, generator)) for _ in range(count)]
-            pixels = torch.nn.functional.avg_pool2d(torch.cat(draws), 2).clamp(0, 1).mul(255).round().to(torch.uint8)
-            parts.append((pixels.permute(0, 2, 3, 1).contiguous().numpy(), np.tile(np.arange(len(seeds)), count)))
+            pixels = to_array(torch.nn.functional.avg_pool2d(torch.cat(draws), 2))
+            parts.append((pixels, np.tile(np.arange(len(seeds)), count)))
         names = tuple(str(label) for label in range(len(seeds)))
         return Pictures(f"{self.name}, exemplars", parts[0], parts[1], names, self.flippable)
 

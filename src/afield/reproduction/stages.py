@@ -31,7 +31,7 @@ from afield.augment import (
     identity_distance,
 )
 from afield.augment.learned import AffineSettings, learn_affine
-from afield.classifier import Classifier
+from afield.classifier import Classifier, LogitsOnly
 from afield.data import make_fold
 from afield.evaluation import accuracy
 from afield.recipes.recipe import Recipe
@@ -40,7 +40,6 @@ from afield.reproduction.tasks import Desk
 from afield.runs.build import build_classifier
 from afield.runs.config import ExperimentConfig
 from afield.runs.provenance import provenance
-from afield.runs.stages import Predictor
 from afield.training import Splits, Subset, TrainConfig, fit, predict
 
 BASELINE, DEFAULT, EVERY_IMAGE = "none", "default", "default, on every image"
@@ -176,7 +175,7 @@ class Stages:
             began = time.process_time()
             watched = {"validation": parts.val, "test": test}
             learned = learn_affine(
-                Predictor(classifier),
+                LogitsOnly(classifier),
                 parts.train,
                 {name: watched[name] for name in self.measured},
                 settings,

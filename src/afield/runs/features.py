@@ -14,9 +14,10 @@ from torch import Tensor, nn
 
 from afield.data.cache import allocate, cache_root
 from afield.models import BackboneConfig, build_backbone
+from afield.pixels import as_floats
 from afield.records import canonical_json, exclusive, read_json, seed_for, write_json
 from afield.runs.config import ExperimentConfig
-from afield.training import Subset, floats
+from afield.training import Subset
 
 BATCH = 64
 SAVE_EVERY = 16  # batches
@@ -59,7 +60,7 @@ def extractor(backbone: BackboneConfig, fabric: Fabric) -> Callable[[Tensor], ND
 
     def extract(images: Tensor) -> NDArray[np.float32]:
         with torch.inference_mode(), fabric.autocast():
-            return model((floats(fabric.to_device(images)) - mean) / std).float().cpu().numpy()
+            return model((as_floats(fabric.to_device(images)) - mean) / std).float().cpu().numpy()
 
     return extract
 

@@ -8,11 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lightning_fabric import Fabric
-from torch import Tensor, nn
 
-from afield.augment import build_chain
-from afield.augment.learned import AUGMENTORS, Augmentor
-from afield.classifier import Classifier
+from afield.augment import NetworkAugmentation, build_chain
+from afield.augment.learned import AUGMENTORS
+from afield.classifier import Classifier, LogitsOnly
 from afield.errors import InputError
 from afield.runs.augmentation import augmentation_names, augmentor_settings, fixed_part
 from afield.runs.build import build_algorithm
@@ -36,7 +35,7 @@ class Stages:
         record: what the run's record says of them.
     """
 
-    augmentor: Augmentor
+    augmentor: NetworkAugmentation
     training: TrainConfig
     record: dict[str, Any]
 
@@ -74,7 +73,7 @@ def run_stages(
         on_epoch=callback.epoch,
     )
     learned = AUGMENTORS[kind].learn(
-        Predictor(classifier),
+        LogitsOnly(classifier),
         parts.train,
         parts.watched,
         settings,
@@ -92,15 +91,3 @@ def run_stages(
         "search_s": round(learned.seconds, 3),
     }
     return Stages(learned.augmentor, dataclasses.replace(training, epochs=training.epochs - first.epochs), record)
-
-
-class Predictor(nn.Module):
-    """A classifier as a function from images ``[B, 3, H, W]`` in [0, 1] to logits ``[B, K]``."""
-
-    def __init__(self, classifier: Classifier) -> None:
-        super().__init__()
-        self.classifier = classifier
-
-    def forward(self, images: Tensor) -> Tensor:
-        """See the class."""
-        return self.classifier.logits(images)

@@ -17,10 +17,10 @@ from lightning_fabric import Fabric
 
 from afield.augment import Policy
 from afield.errors import InputError
+from afield.pixels import as_floats
 from afield.records import read_jsonl, run_hash, seed_for, write_jsonl
 from afield.search.candidates import propose
 from afield.search.folds import SearchFold
-from afield.training import floats
 
 BATCH = 256
 
@@ -97,7 +97,7 @@ def density_loss(fold: SearchFold, policy: Policy, draws: int, generator: torch.
     """
     total = torch.zeros((), dtype=torch.float64)
     for _, pixels, classes in fold.unseen.in_order(BATCH):
-        images, targets = fabric.to_device((floats(pixels), classes))
+        images, targets = fabric.to_device((as_floats(pixels), classes))
         losses = []
         for _ in range(draws):
             augmented = policy.apply(images, policy.sample(images, generator))

@@ -1,11 +1,12 @@
 """Training: settings, batches, the loop, checkpoints."""
 
 from afield.training.config import PRESETS, TrainConfig
-from afield.training.loop import DivergedError, EpochReport, Splits, fit, predict
+from afield.training.evaluation import predict
+from afield.training.loop import DivergedError, EpochReport, fit
 from afield.training.prepare import Prepared, prepared
 from afield.training.sparse_sgd import SparseSGD
 from afield.training.state import TrainState
-from afield.training.subset import Subset, floats, resident
+from afield.training.subset import Splits, Subset, resident
 
 __all__ = [
     "PRESETS",
@@ -18,7 +19,6 @@ __all__ = [
     "TrainConfig",
     "TrainState",
     "fit",
-    "floats",
     "predict",
     "prepared",
     "resident",

@@ -1,4 +1,4 @@
-"""The batches of an epoch, as an algorithm sees them."""
+"""Batches with all that an algorithm needs to know of their examples."""
 
 from __future__ import annotations
 
@@ -9,31 +9,28 @@ from lightning_fabric import Fabric
 from torch import Tensor
 
 from afield.algorithms import Batch
+from afield.pixels import as_floats
 from afield.training.sampling import Positions
-from afield.training.subset import Subset, floats
+from afield.training.subset import Subset
 
 
 def labeled(
     inputs: Tensor, targets: Tensor, source: Subset, positions: Positions, progress: float, fabric: Fabric
 ) -> Batch:
-    """Inputs and targets with what is known of the examples; `progress` is the share of all steps that are done."""
-    domains, places = fabric.to_device((torch.from_numpy(source.domain_of[positions]), torch.from_numpy(positions)))
-    return Batch(inputs, targets, domains, places, progress)
+    """Inputs and targets with the examples' domains and indices; `progress` is the fraction of steps done."""
+    domains, indices = fabric.to_device((torch.from_numpy(source.domain_of[positions]), torch.from_numpy(positions)))
+    return Batch(inputs, targets, domains, indices, progress)
 
 
-def share(batch: Batch, part: int, parts: int) -> Batch:
-    """One of so many equal parts of a batch, neighbors together."""
-    rows = slice(len(batch.places) * part // parts, len(batch.places) * (part + 1) // parts)
-    return batch._replace(
-        inputs=batch.inputs[rows],
-        targets=batch.targets[rows],
-        domains=batch.domains[rows],
-        places=batch.places[rows],
-    )
+def micro_batch(batch: Batch, index: int, count: int) -> Batch:
+    """One of `count` equal parts of a batch, each of consecutive rows."""
+    rows = slice(len(batch.indices) * index // count, len(batch.indices) * (index + 1) // count)
+    inputs, targets, domains, indices = (values[rows] for values in batch[:4])
+    return Batch(inputs, targets, domains, indices, batch.progress)
 
 
 def in_order(source: Subset, batch: int, progress: float, fabric: Fabric) -> Iterator[Batch]:
-    """A pass over all examples, as they are."""
+    """A pass over all examples in order, without augmentation."""
     for rows, *examples in source.in_order(batch):
         inputs, targets = fabric.to_device(examples)
-        yield labeled(floats(inputs), targets, source, rows, progress, fabric)
+        yield labeled(as_floats(inputs), targets, source, rows, progress, fabric)

@@ -1,4 +1,4 @@
-"""Sets larger than memory: shuffled in blocks, read window by window into two buffers that are used again."""
+"""Sets larger than memory: shuffled in blocks, read window by window into two reused buffers."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ BLOCK_BYTES = 1 << 20
 """How much is read in one piece where memory allows."""
 
 BLOCKS = 64
-"""A window is mixed from at least so many blocks."""
+"""The smallest number of blocks that a window is mixed from."""
 
 
 def window_rows(memory: int, row_bytes: int, batch: int) -> int:
-    """Rows of a window, whole batches: a sixth of `memory` (bytes), for two windows and twice as much for what is made
-    of their rows."""
+    """Rows of a window, in whole batches: a sixth of `memory` (bytes), to leave room for a second window and for the
+    batches that are made of both."""
     return max(1, memory // 6 // (row_bytes * batch)) * batch
 
 
@@ -49,9 +49,9 @@ def read_batches(array: np.memmap, batches: Sequence[NDArray[np.int64]], window:
 
     with open(str(array.filename), "rb") as file:
 
-        def read(place: int) -> tuple[NDArray, NDArray[np.int64]]:
-            rows = np.concatenate(groups[place])
-            order, buffer = rows.argsort(), buffers[place % 2]
+        def read(index: int) -> tuple[NDArray, NDArray[np.int64]]:
+            rows = np.concatenate(groups[index])
+            order, buffer = rows.argsort(), buffers[index % 2]
             _read_rows(file, array, rows[order], buffer)
             return buffer, order.argsort()
 

@@ -1,4 +1,4 @@
-"""Training batches made in the background while the last one is learned from."""
+"""Training batches that are prepared in the background, during the steps on earlier ones."""
 
 from __future__ import annotations
 
@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from afield.augment import Augmentation, MixingAugmentation, Visit, sample_at, takes_bytes
+from afield.pixels import as_floats
 from afield.prefetch import prefetch
-from afield.training.subset import Subset, floats
+from afield.training.subset import Subset
 
 
 @dataclass(frozen=True)
@@ -24,7 +25,7 @@ class Prepared:
     Attributes:
         inputs: float images ``[B, 3, H, W]`` or features ``[B, D]``.
         targets: classes ``[B]``, or probabilities ``[B, K]`` where images are mixed.
-        drawn: state of the augmentation's generator when all of this batch was drawn, and nothing of the next.
+        drawn: state of the augmentation's generator after this batch was drawn, and before the next.
     """
 
     inputs: Tensor
@@ -44,10 +45,10 @@ def prepared(
     seed: int = 0,
     threads: int = 1,
 ) -> Generator[Prepared, None, None]:
-    """The batches of these positions, augmented if they are images, each made ahead of its use.
+    """The batches at these positions, augmented if they are images, each prepared before it is needed.
 
-    One thread reads the examples and draws for them, batch after batch, so that the generator gives what it would
-    without threads; others apply what was drawn.
+    One thread reads the examples and draws parameters for them, batch after batch, so that the generator gives the
+    same numbers as without threads; others apply the parameters.
 
     Args:
         source: of examples.
@@ -56,17 +57,17 @@ def prepared(
         generator: that it draws from.
         num_classes: K, for mixed targets.
         fabric: knows the device.
-        epoch: from 0, for augmentations that follow images over the epochs.
-        seed: of the run, for the same.
+        epoch: from 0, for augmentations that depend on the epoch.
+        seed: of the run, for these as well.
         threads: how many apply augmentations.
     """
     examples = source.batches(positions)
     as_bytes = takes_bytes(augmentation)
 
-    def draw(places: NDArray[np.int64]) -> tuple[Tensor, Tensor, Any, Tensor]:
+    def draw(indices: NDArray[np.int64]) -> tuple[Tensor, Tensor, Any, Tensor]:
         inputs, targets = fabric.to_device(next(examples))
-        inputs = inputs if as_bytes else floats(inputs)
-        visit = Visit(torch.from_numpy(places), epoch, seed)
+        inputs = inputs if as_bytes else as_floats(inputs)
+        visit = Visit(torch.from_numpy(indices), epoch, seed)
         params = sample_at(augmentation, inputs, generator, visit) if inputs.ndim == 4 else None
         return inputs, targets, params, generator.get_state()
 
@@ -75,7 +76,7 @@ def prepared(
         if inputs.ndim == 4:
             if isinstance(augmentation, MixingAugmentation):
                 targets = augmentation.mix_targets(targets, params, num_classes)
-            inputs = floats(augmentation.apply(inputs, params))
+            inputs = as_floats(augmentation.apply(inputs, params))
         return Prepared(inputs, targets, state)
 
     return prefetch(apply, prefetch(draw, positions, depth=1), depth=threads, threads=threads)

@@ -12,16 +12,17 @@ Positions = NDArray[np.int64]
 
 
 def shuffled(source: Subset, batch: int, rng: np.random.Generator) -> list[Positions]:
-    """Positions of all N examples in random order, cut into whole batches; the rest is left out."""
+    """Positions of all N examples in random order, divided into whole batches; the rest is left out."""
     order, steps = source.order(batch, rng), len(source) // batch
     return np.split(order[: steps * batch], steps)
 
 
 def balanced(source: Subset, batch: int, rng: np.random.Generator) -> list[Positions]:
-    """As many batches, each with equally many examples of every domain.
+    """As many batches as `shuffled` makes, each with equally many examples of every domain.
 
-    A domain goes round in random order, and begins anew, in another order, where it is at its end before the epoch
-    is. What is left of a batch that the domains do not divide is left out. The domains alternate within a batch.
+    Each domain is passed in random order; a domain that is used up before the end of the epoch is passed again, in
+    another order. If the batch size is no multiple of the number of domains, batches are smaller. The domains alternate
+    within a batch.
 
     Args:
         source: N examples of E domains.
@@ -29,12 +30,12 @@ def balanced(source: Subset, batch: int, rng: np.random.Generator) -> list[Posit
         rng: draws the orders.
 
     Raises:
-        InputError: smaller batches than there are domains.
+        InputError: batches smaller than the number of domains.
     """
     members = [np.flatnonzero(source.domain_of == domain) for domain in range(len(source.domain_sizes))]
-    steps, share = len(source) // batch, batch // len(members)
-    if not share:
+    steps, per_domain = len(source) // batch, batch // len(members)
+    if not per_domain:
         raise InputError(f"balanced batches need --batch-size {len(members)} or more, one image of each domain")
-    wanted = steps * share
+    wanted = steps * per_domain
     rounds = [np.concatenate([rng.permutation(m) for _ in range(-(-wanted // len(m)))])[:wanted] for m in members]
     return np.split(np.stack(rounds, axis=1).ravel(), steps)

@@ -1,4 +1,4 @@
-"""SGD that leaves alone what a step has not seen."""
+"""SGD that changes only the rows with a gradient, if the gradient is sparse."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ class SparseSGD(torch.optim.SGD):
     """`torch.optim.SGD` that takes sparse gradients too, as a head with sampled classes makes them.
 
     A parameter with a sparse gradient changes in the rows that the gradient holds, and so does its momentum; weight
-    decay reaches a row only when it is seen. A step costs as much as these rows. Where all rows are seen it is
-    plain SGD.
+    decay applies to the same rows. The cost of a step is proportional to these rows. If the gradient holds all rows, it
+    is plain SGD.
 
     Args:
         params: as in `torch.optim.SGD`.
@@ -31,22 +31,22 @@ class SparseSGD(torch.optim.SGD):
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
-        """One step. A closure is called first, and what it returned comes back."""
+        """One step. A closure is called first; its value is returned."""
         loss = None
         if closure is not None:
             with torch.enable_grad():
                 loss = closure()
-        seen = [
+        sparse = [
             (parameter, parameter.grad, group)
             for group in self.param_groups
             for parameter in group["params"]
             if parameter.grad is not None and parameter.grad.is_sparse
         ]
-        for parameter, gradient, group in seen:
+        for parameter, gradient, group in sparse:
             self._step_rows(parameter, gradient.coalesce(), group)
             parameter.grad = None
         super().step()
-        for parameter, gradient, _ in seen:
+        for parameter, gradient, _ in sparse:
             parameter.grad = gradient
         return loss
 

@@ -1,4 +1,4 @@
-"""Where training stands, and how it is written down and taken up again."""
+"""The progress of training, and how it is saved and restored."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from afield.training import checkpoint
 
 @dataclass
 class TrainState:
-    """Where training stands: everything that a checkpoint must hold beside model and optimizer.
+    """The progress of training: everything that a checkpoint holds beside model and optimizer.
 
     `sums` adds up, over the steps of the epoch so far, each term that is minimized. `best` is the state dict and
     `best_logits` the logits of each watched part at the first epoch of best validation accuracy; `logits` those of

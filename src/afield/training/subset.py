@@ -1,9 +1,9 @@
-"""Where batches come from: images or ready features, with labels and domains."""
+"""Subsets of a data set, which batches come from: images or extracted features, with labels and domains."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from afield.pixels import as_floats
 from afield.training.out_of_core import block_order, read_batches, window_rows
 
 EVALUATION_BATCH = 256
@@ -25,7 +26,7 @@ class Subset:
         inputs: uint8 images ``[N, H, W, 3]`` or float32 features ``[N, D]`` of the whole set; a tensor may lie on any
             device.
         labels: int64 ``[N]`` of the whole set.
-        indices: the examples that belong to this source.
+        indices: the examples of this subset.
         domains: int64 ``[N]`` of the whole set; a single domain unless given.
         memory: how many bytes the inputs may take where they are mapped from a file; a larger set is shuffled in
             blocks and read window by window.
@@ -74,7 +75,7 @@ class Subset:
     def take(self, positions: NDArray[np.int64]) -> tuple[Tensor, Tensor]:
         """One batch by position, images as floats in [0, 1]: inputs ``[B, 3, H, W]`` or ``[B, D]``, labels ``[B]``."""
         ((inputs, labels),) = self.batches([positions])
-        return floats(inputs), labels
+        return as_floats(inputs), labels
 
     @cached_property
     def domain_of(self) -> NDArray[np.int64]:
@@ -89,7 +90,7 @@ class Subset:
         return np.bincount(self.domain_of).tolist()
 
     def _too_large(self) -> np.memmap | None:
-        """The inputs, if they take more memory than they may."""
+        """The inputs, if they take more memory than allowed."""
         mapped = isinstance(self.inputs, np.memmap) and self.memory is not None and self.inputs.nbytes > self.memory
         return self.inputs if mapped else None  # type: ignore[return-value]
 
@@ -103,9 +104,18 @@ class Subset:
         return torch.from_numpy(self.inputs[rows])
 
 
-def floats(inputs: Tensor) -> Tensor:
-    """Images in [0, 1], from bytes; features as they are."""
-    return inputs.float().div_(255) if inputs.dtype == torch.uint8 else inputs
+@dataclass(frozen=True)
+class Splits:
+    """The training, validation and test examples of a run; nothing is selected on the test examples."""
+
+    train: Subset
+    val: Subset
+    tests: Mapping[str, Subset]
+
+    @property
+    def watched(self) -> dict[str, Subset]:
+        """The parts that are evaluated after each epoch: ``validation`` and ``test/NAME``."""
+        return {"validation": self.val, **{f"test/{name}": source for name, source in self.tests.items()}}
 
 
 def resident(array: NDArray, device: torch.device, chunk: int = 1024) -> Tensor:

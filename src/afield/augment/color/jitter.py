@@ -7,18 +7,16 @@ from dataclasses import dataclass
 import torch
 from torch import Generator, Tensor
 
-from afield.augment.base import OnBatch
-from afield.augment.params import Draws
-from afield.augment.policies.operations import apply_draws, kind
+from afield.augment.policies.operations import Draws, OnOperations, kind
 from afield.augment.registry import AUGMENTATIONS
 
 
 @dataclass(frozen=True)
-class ColorJitter(OnBatch):
+class ColorJitter(OnOperations):
     """As torchvision's, with an order and factors of its own for each image. All zero is the identity.
 
     Attributes:
-        brightness: factors are drawn from ``[max(0, 1 - b), 1 + b]``; likewise contrast and saturation.
+        brightness: factors are drawn from ``[max(0, 1 - b), 1 + b]``; so are those of contrast and saturation.
         hue: shifts are drawn from ``[-h, h]``, in turns of the color circle; at most 0.5.
     """
 
@@ -26,7 +24,6 @@ class ColorJitter(OnBatch):
     contrast: float = 0.0
     saturation: float = 0.0
     hue: float = 0.0
-    takes_bytes = True
 
     def sample(self, images: Tensor, generator: Generator) -> Draws:
         """Draw factors and an order for each image; what has no strength is left out."""
@@ -39,10 +36,6 @@ class ColorJitter(OnBatch):
         order = torch.rand(shape, generator=generator).argsort(dim=1)
         magnitude = low + (high - low) * torch.rand(shape, generator=generator, dtype=torch.float64)
         return Draws(kinds[order], magnitude.gather(1, order))
-
-    def apply(self, images: Tensor, params: Draws) -> Tensor:
-        """See `afield.augment.policies.operations.apply_draws`."""
-        return apply_draws(images, params)
 
 
 AUGMENTATIONS.add(

@@ -1,4 +1,4 @@
-"""Augmentations that are learned on a trained classifier, and how they fail."""
+"""Augmentations that are learned on a trained classifier, and their failures."""
 
 from afield.augment.learned.affine.game import AffineGame
 from afield.augment.learned.affine.learn import learn_affine
@@ -10,13 +10,13 @@ from afield.augment.learned.dagan.learn import learn_dagan
 from afield.augment.learned.dagan.measures import measure_variants
 from afield.augment.learned.dagan.settings import DaganSettings
 from afield.augment.learned.discriminator import Discriminator
-from afield.augment.learned.registry import AUGMENTORS, Augmentor, Learned, Method, read_settings
+from afield.augment.learned.loop import Learned
+from afield.augment.learned.registry import AUGMENTORS, Method, read_settings
 
 __all__ = [
     "AUGMENTORS",
     "AffineGame",
     "AffineSettings",
-    "Augmentor",
     "Critic",
     "DaganGame",
     "DaganSettings",

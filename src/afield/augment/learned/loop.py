@@ -1,4 +1,4 @@
-"""Stage two's loop: a game is played epoch by epoch, resumably, whatever is learned."""
+"""Stage two's loop: a game between networks, epoch by epoch, resumable, for every kind of learned augmentation."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from lightning_fabric import Fabric
 from numpy.typing import NDArray
 from torch import Generator, Tensor, nn
 
-from afield.augment.learned.registry import Augmentor, Learned
+from afield.augment import NetworkAugmentation
 from afield.records import seed_for
 from afield.training import Subset, checkpoint
 
@@ -27,21 +27,53 @@ MEASURED = 512
 Measures = dict[str, float]
 
 
+@dataclass(frozen=True)
+class Examples:
+    """What a game learns from.
+
+    Attributes:
+        count: number of examples.
+        take: indices ``[B]`` below `count`, and a generator -> the batch's tensors, as the game's ``step`` takes them.
+    """
+
+    count: int
+    take: Callable[[NDArray[np.int64], Generator], tuple[Tensor, ...]]
+
+
+@dataclass(frozen=True)
+class Learned:
+    """What learning leaves.
+
+    Attributes:
+        augmentor: trained, ready to augment.
+        epochs: the measures of each part by name, for each epoch; the first is before learning.
+        collapses: failures by name, with the setting that helps; empty if all is well.
+        seconds: of learning, without measuring.
+    """
+
+    augmentor: NetworkAugmentation
+    epochs: list[dict[str, Measures]]
+    collapses: dict[str, str]
+    seconds: float
+
+
 class Game(nn.Module):
-    """The augmentor and those it plays against. Its state dict is all that a checkpoint needs beside the optimizers.
+    """The augmentor and its opponents. A checkpoint holds its state dict and the optimizers.
 
     Attributes:
         augmentor: what is learned.
         settings: a dataclass with at least ``epochs`` and ``batch_size``.
-        optimizers: by the name of the module, an attribute of the game, that each moves.
+        optimizers: by the name of the module (an attribute of the game) that each optimizes.
+        step: called with the tensors of a batch and a generator: every network takes its step.
     """
 
-    augmentor: Augmentor
+    augmentor: NetworkAugmentation
+    step: Callable[..., None]
     settings: Any
     optimizers: dict[str, torch.optim.Optimizer]
 
     def move(self, name: str, loss: Tensor, retain_graph: bool = False) -> None:
-        """One optimizer's step along the gradient of this loss, which reaches nobody else's parameters."""
+        """One step of one optimizer on this loss; the gradient reaches only the optimizer's own parameters."""
         optimizer = self.optimizers[name]
         parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
         gradients = torch.autograd.grad(loss, parameters, retain_graph=retain_graph)
@@ -51,8 +83,8 @@ class Game(nn.Module):
 
 
 @dataclass
-class Stand:
-    """Where learning stands, beside the state of the game."""
+class LearnState:
+    """The progress of learning, beside the state of the game."""
 
     epoch: int = 0
     position: int = 0
@@ -62,67 +94,62 @@ class Stand:
 
 def play(
     game: Game,
-    step: Callable[[NDArray[np.int64], Generator], None],
+    examples: Examples,
     measure: Callable[[Iterable[tuple[Tensor, Tensor]], Generator], Measures],
     diagnose: Callable[[Measures, Mapping[str, Any]], dict[str, str]],
     *,
-    count: int,
     parts: Mapping[str, Subset],
     seed: int,
     checkpoint_file: Path,
     fabric: Fabric,
     on_epoch: Callable[[int, int, str], None],
 ) -> Learned:
-    """Play a game to its end, from `checkpoint_file` where there is one. A collapse is warned of at the end.
-
-    Every random choice comes from generators named by `seed` and the epoch, so that an interrupted game ends, on a
-    CPU, bit for bit as one that was not.
+    """Play a game to its end, resuming from `checkpoint_file` if it exists; see `Method.learn`, also for arguments.
 
     Args:
-        game: on the fabric's device, as it is initialized.
-        step: plays one batch: the places ``[B]`` of its examples, of `count`, and a generator.
-        measure: of batches of images ``[B, 3, H, W]`` and class indices ``[B]``; ``distance``, ``entropy_before``,
-            ``entropy_after``, ``recognized_before`` and ``recognized_after`` are among what it gives.
-        diagnose: collapses by name, from measures and the settings as a mapping.
-        count: of examples.
-        parts: to measure after each epoch; the second is diagnosed and shown, or the first if it is alone.
+        game: on the fabric's device, initialized.
+        examples: what it learns from.
+        measure: see `Method`, without the game.
+        diagnose: see `Method`.
+        parts: to measure after each epoch; the second is diagnosed and shown, or the first if it is the only one.
         seed: names the generators.
-        checkpoint_file: written every 20 seconds and at the end; the caller removes it.
+        checkpoint_file: written every 20 seconds and at the end.
         fabric: device and precision, of one process.
-        on_epoch: called after each epoch, with its number, how many there are, and a line to show.
+        on_epoch: called after each epoch.
     """
-    settings, generator, stand = game.settings, Generator(), Stand()
+    settings, generator, state = game.settings, Generator(), LearnState()
     if checkpoint_file.exists():
-        stand = _restore(checkpoint_file, game, generator)
+        state = _restore(checkpoint_file, game, generator)
     shown = [name for name, part in parts.items() if len(part)][:2][-1]
-    batch = min(settings.batch_size, count)
-    steps, saved = count // batch, time.monotonic()
-    if not stand.epochs:
-        stand.epochs.append(_measured(measure, parts, fabric))
-    while stand.epoch < settings.epochs:
-        order = np.random.default_rng(seed_for("augmentor order", seed, stand.epoch)).permutation(count)
-        if not stand.position:
-            generator.manual_seed(seed_for("augmentor noise", seed, stand.epoch))
+    batch = min(settings.batch_size, examples.count)
+    steps, saved = examples.count // batch, time.monotonic()
+    if not state.epochs:
+        state.epochs.append(_measured(measure, parts, fabric))
+    while state.epoch < settings.epochs:
+        order = np.random.default_rng(seed_for("augmentor order", seed, state.epoch)).permutation(examples.count)
+        if not state.position:
+            generator.manual_seed(seed_for("augmentor noise", seed, state.epoch))
         began = time.monotonic()
-        while stand.position < steps:
+        while state.position < steps:
+            indices = order[state.position * batch : (state.position + 1) * batch]
             with fabric.autocast():
-                step(order[stand.position * batch : (stand.position + 1) * batch], generator)
-            stand.position += 1
-            if time.monotonic() - saved > CHECKPOINT_SECONDS and stand.position < steps:
-                stand.seconds += time.monotonic() - began
-                _save(checkpoint_file, game, generator, stand)
+                game.step(*fabric.to_device(examples.take(indices, generator)), generator)
+            state.position += 1
+            if time.monotonic() - saved > CHECKPOINT_SECONDS and state.position < steps:
+                state.seconds += time.monotonic() - began
+                _save(checkpoint_file, game, generator, state)
                 began = saved = time.monotonic()
-        stand.seconds += time.monotonic() - began
-        stand.epochs.append(_measured(measure, parts, fabric))
-        stand.epoch, stand.position = stand.epoch + 1, 0
-        on_epoch(stand.epoch, settings.epochs, _brief(stand.epochs[-1][shown]))
-        if time.monotonic() - saved > CHECKPOINT_SECONDS or stand.epoch == settings.epochs:
-            _save(checkpoint_file, game, generator, stand)
+        state.seconds += time.monotonic() - began
+        state.epochs.append(_measured(measure, parts, fabric))
+        state.epoch, state.position = state.epoch + 1, 0
+        on_epoch(state.epoch, settings.epochs, _brief(state.epochs[-1][shown]))
+        if time.monotonic() - saved > CHECKPOINT_SECONDS or state.epoch == settings.epochs:
+            _save(checkpoint_file, game, generator, state)
             saved = time.monotonic()
-    collapses = diagnose(stand.epochs[-1][shown], dataclasses.asdict(settings))
+    collapses = diagnose(state.epochs[-1][shown], dataclasses.asdict(settings))
     for name, text in collapses.items():
         warnings.warn(f"the augmentor collapsed ({name}): {text}", stacklevel=3)
-    return Learned(game.augmentor, stand.epochs, collapses, stand.seconds)
+    return Learned(game.augmentor, state.epochs, collapses, state.seconds)
 
 
 def _brief(measures: Measures) -> str:
@@ -153,17 +180,17 @@ def _measured(
         }
 
 
-def _save(path: Path, game: Game, generator: Generator, stand: Stand) -> None:
+def _save(path: Path, game: Game, generator: Generator, state: LearnState) -> None:
     tensors = {**checkpoint.prefixed("game", game.state_dict()), "rng": generator.get_state()}
     for name, optimizer in game.optimizers.items():
         tensors |= checkpoint.prefixed(f"optimizer {name}", checkpoint.optimizer_tensors(optimizer))
-    checkpoint.save(path, tensors, dataclasses.asdict(stand))
+    checkpoint.save(path, tensors, dataclasses.asdict(state))
 
 
-def _restore(path: Path, game: Game, generator: Generator) -> Stand:
+def _restore(path: Path, game: Game, generator: Generator) -> LearnState:
     tensors, state = checkpoint.load(path)
     game.load_state_dict(checkpoint.below("game", tensors))
     for name, optimizer in game.optimizers.items():
         checkpoint.load_optimizer(optimizer, checkpoint.below(f"optimizer {name}", tensors))
     generator.set_state(tensors["rng"])
-    return Stand(**state)
+    return LearnState(**state)

@@ -5,46 +5,41 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any, Protocol, cast, get_type_hints
+from typing import Any, cast, get_type_hints
 
+import torch
 from lightning_fabric import Fabric
 from torch import nn
 
-from afield.augment import Augmentation
+from afield.augment.learned.loop import Examples, Game, Learned, Measures, play
 from afield.errors import InputError, unknown_name
+from afield.records import seed_for
 from afield.registry import Registry
 from afield.training import Subset
 
 
-class Augmentor(Augmentation, Protocol):
-    """An augmentation with weights, that can be kept."""
-
-    def write(self, path: Path) -> None:
-        """As one safetensors file, which `afield.augment.build_chain` reads."""
-
-
 @dataclass(frozen=True)
-class Learned:
-    """What learning leaves.
+class Method:
+    """A way to learn an augmentation.
 
     Attributes:
-        augmentor: trained, ready to augment.
-        epochs: for each epoch, the first being untrained: measures of each part by name.
-        collapses: how it failed, by name, with what helps; none is what is wanted.
-        seconds: of learning, without measuring.
+        settings: a dataclass of settings.
+        game: made of settings and a classifier; it learns step by step.
+        examples: training images -> what the game learns from.
+        measure: the game, batches of images ``[B, 3, H, W]`` and class indices ``[B]``, and a generator -> figures by
+            name; among them ``distance``, and ``entropy`` and ``recognized``, each ``_before`` and ``_after``.
+        diagnose: measures and settings -> collapses, name by text.
     """
 
-    augmentor: Augmentor
-    epochs: list[dict[str, dict[str, float]]]
-    collapses: dict[str, str]
-    seconds: float
+    settings: type
+    game: Callable[[Any, nn.Module], Game]
+    examples: Callable[[Subset], Examples]
+    measure: Callable[..., Measures]
+    diagnose: Callable[[Measures, Mapping[str, Any]], dict[str, str]]
 
-
-class Learn(Protocol):
-    """Learn an augmentor on a trained classifier; see `afield.augment.learned.learn_affine`."""
-
-    def __call__(  # noqa: D102
+    def learn(
         self,
         classifier: nn.Module,
         train: Subset,
@@ -54,16 +49,41 @@ class Learn(Protocol):
         seed: int,
         checkpoint_file: Path,
         fabric: Fabric,
-        on_epoch: Callable[[int, int, str], None],
-    ) -> Learned: ...
+        on_epoch: Callable[[int, int, str], None] = lambda epoch, epochs, detail: None,
+    ) -> Learned:
+        """Learn an augmentation on a classifier, resuming from `checkpoint_file` if it exists.
 
+        Every random choice comes from generators named by `seed` and the epoch: on a CPU, an interrupted run ends bit
+        for bit like an uninterrupted one. A collapse gives a warning at the end.
 
-@dataclass(frozen=True)
-class Method:
-    """A way to learn an augmentation: a dataclass of settings, and the function that takes them."""
+        Args:
+            classifier: images ``[B, 3, H, W]`` in [0, 1] -> logits ``[B, K]``; trained, and not changed here.
+            train: the images to learn on.
+            watched: other parts to measure after each epoch; the first of them is diagnosed.
+            settings: of the method's dataclass.
+            seed: names the generators.
+            checkpoint_file: written every 20 seconds and at the end; the caller removes it.
+            fabric: device and precision, of one process.
+            on_epoch: called after each epoch, with its number, the number of epochs, and a line to show.
 
-    settings: type
-    learn: Learn
+        Raises:
+            InputError: training images that the method cannot learn from.
+        """
+        examples = self.examples(train)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed_for("augmentor", seed))
+            game = self.game(settings, classifier).to(fabric.device)
+        return play(
+            game,
+            examples,
+            partial(self.measure, game),
+            self.diagnose,
+            parts={"train": train, **watched},
+            seed=seed,
+            checkpoint_file=checkpoint_file,
+            fabric=fabric,
+            on_epoch=on_epoch,
+        )
 
 
 AUGMENTORS: Registry[Method] = Registry("learned augmentation")
@@ -73,7 +93,7 @@ def read_settings(kind: type, options: Mapping[str, Any], where: str) -> Any:
     """A dataclass of settings from a mapping, nested ones from nested mappings.
 
     Raises:
-        InputError: a field that is not there (the nearest are given), or a value that does not fit.
+        InputError: an unknown field (the nearest are given), or a value outside its range.
     """
     hints = get_type_hints(kind)
     values = dict(options)

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, Literal, Self
 
 import torch
 from torch import Generator, Tensor
 
-from afield.augment.base import OnBatch
 from afield.augment.networks.localization import Localization
-from afield.augment.networks.network_file import digest_of, read_network, write_network
+from afield.augment.networks.network_file import NetworkAugmentation
 from afield.augment.spatial.affine import AffineBounds, Padding, compose
 from afield.augment.spatial.affine_params import AffineParams, apply_affine
+from afield.pixels import as_floats
 
 NOISE = 8
 FIRST_WIDTH = -2.0
@@ -66,7 +65,7 @@ class AffineChoice:
     width: Tensor
 
 
-class AffineAugmentor(OnBatch):
+class AffineAugmentor(NetworkAugmentation):
     """Images to affine transformations of them, image by image; at first close to the identity.
 
     It is trained by `afield.augment.learned.learn_affine`; once trained it augments like every other augmentation here.
@@ -89,6 +88,10 @@ class AffineAugmentor(OnBatch):
         Learned augmentation, seen as active learning (paper B); Jaderberg et al., "Spatial Transformer Networks",
         NeurIPS 2015.
     """
+
+    kind = "augmentor"
+    config: AugmentorConfig
+    network: Localization
 
     def __init__(self, config: AugmentorConfig | None = None) -> None:
         self.config = config or AugmentorConfig()
@@ -123,32 +126,14 @@ class AffineAugmentor(OnBatch):
         """Choose a transformation for each image of a batch ``[B, 3, H, W]``, uint8 or float in [0, 1]."""
         self.network.to(images.device)
         noise = self.draw_noise(len(images), generator)
-        pixels = images if images.is_floating_point() else images.float().div_(255)
-        theta = self.theta(self.choose(pixels.float(), noise), noise)
+        theta = self.theta(self.choose(as_floats(images).float(), noise), noise)
         return AffineParams(theta, torch.rand(len(images), generator=generator) < self.config.probability)
 
     def apply(self, images: Tensor, params: AffineParams) -> Tensor:
         """See `afield.augment.spatial.affine_params.apply_affine`."""
         return apply_affine(images, params, self.config.padding)
 
-    @property
-    def digest(self) -> str:
-        """Names what it does: config and weights."""
-        return digest_of("augmentor", self)
-
-    def write(self, path: Path) -> None:
-        """Config and weights as one safetensors file."""
-        write_network(path, "augmentor", self)
-
     @classmethod
-    def read(cls, path: Path) -> Self:
-        """What `write` wrote.
-
-        Raises:
-            InputError: no such file, or not an augmentor.
-        """
-        return read_network(path, "augmentor", cls._build)
-
-    @classmethod
-    def _build(cls, config: dict[str, Any]) -> Self:
+    def build(cls, config: dict[str, Any]) -> Self:
+        """See `NetworkAugmentation.build`."""
         return cls(AugmentorConfig(**{**config, "bounds": AffineBounds(**config["bounds"])}))

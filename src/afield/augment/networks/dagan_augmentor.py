@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import torch
 from torch import Generator, Tensor
 
-from afield.augment.base import OnBatch
-from afield.augment.networks.network_file import digest_of, read_network, write_network
+from afield.augment.networks.network_file import NetworkAugmentation
 from afield.augment.networks.variants import VariantNetwork
-from afield.augment.params import PerImage
+from afield.augment.params import UNTOUCHED, PerImage
+from afield.pixels import as_floats
 
 
 @dataclass(frozen=True)
@@ -48,8 +47,12 @@ class DaganParams(PerImage):
     noise: Tensor
     applied: Tensor
 
+    def describe(self, index: int, image_size: tuple[int, int]) -> str:
+        """See `PerImage.describe`."""
+        return "a variant" if self.applied[index] else UNTOUCHED
 
-class DaganAugmentor(OnBatch):
+
+class DaganAugmentor(NetworkAugmentation):
     """Images to variants of them that are meant to keep the class, of any height and width.
 
     It is trained by `afield.augment.learned.learn_dagan`; once trained it augments like every other augmentation here.
@@ -71,6 +74,10 @@ class DaganAugmentor(OnBatch):
         Antoniou, Storkey, Edwards, "Data Augmentation Generative Adversarial Networks", 2017.
     """
 
+    kind = "dagan"
+    config: DaganConfig
+    network: VariantNetwork
+
     def __init__(self, config: DaganConfig | None = None) -> None:
         self.config = config or DaganConfig()
         self.network = VariantNetwork(self.config.noise, self.config.width)
@@ -82,29 +89,15 @@ class DaganAugmentor(OnBatch):
 
     @torch.no_grad()
     def apply(self, images: Tensor, params: DaganParams) -> Tensor:
-        """A new batch ``[B, 3, H, W]``, uint8 or float in [0, 1]; who is no variant is the same to the bit."""
+        """A new batch ``[B, 3, H, W]``, uint8 or float in [0, 1]; the other images stay the same to the bit."""
         rows = params.applied.nonzero().squeeze(1)
-        chosen = images[rows.to(images.device)]
-        pixels = chosen.float() if images.is_floating_point() else chosen.float().div_(255)
+        pixels = as_floats(images[rows.to(images.device)]).float()
         variants = self.network.to(images.device)(pixels, params.noise[rows].to(images.device))
         if not images.is_floating_point():
             variants = variants.mul_(255).round_()
         return images.index_copy(0, rows.to(images.device), variants.to(images.dtype))
 
-    @property
-    def digest(self) -> str:
-        """Names what it does: config and weights."""
-        return digest_of("dagan", self)
-
-    def write(self, path: Path) -> None:
-        """Config and weights as one safetensors file."""
-        write_network(path, "dagan", self)
-
     @classmethod
-    def read(cls, path: Path) -> Self:
-        """What `write` wrote.
-
-        Raises:
-            InputError: no such file, or not a generator of variants.
-        """
-        return read_network(path, "dagan", lambda config: cls(DaganConfig(**config)))
+    def build(cls, config: dict[str, Any]) -> Self:
+        """See `NetworkAugmentation.build`."""
+        return cls(DaganConfig(**config))

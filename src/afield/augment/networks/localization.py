@@ -12,7 +12,7 @@ SIDE = 16
 class Localization(nn.Module):
     """Images ``[B, 3, H, W]`` of any size in [0, 1], and noise ``[B, Z]``, -> ``[B, outputs]``; zeros at first.
 
-    The images are seen at 16 x 16 pixels: enough to tell pose and place of an object, and cheap at any size.
+    The images are reduced to 16 x 16 pixels: enough for the pose and position of an object, and cheap at any size.
 
     Args:
         outputs: numbers an image.

@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
 
 from afield.augment.networks.affine_augmentor import AffineAugmentor
 from afield.augment.networks.dagan_augmentor import DaganAugmentor
-from afield.augment.registry import SavedAugmentation
+from afield.augment.networks.network_file import NetworkAugmentation
 from afield.errors import InputError
 
-KINDS: Mapping[str, Callable[[Path], SavedAugmentation]] = {
-    "augmentor": AffineAugmentor.read,
-    "dagan": DaganAugmentor.read,
-}
-"""What reads a file, by the name under which its metadata holds the config."""
+KINDS: Mapping[str, type[NetworkAugmentation]] = {kind.kind: kind for kind in (AffineAugmentor, DaganAugmentor)}
 
 
-def read_saved(path: Path) -> SavedAugmentation:
+def read_saved(path: Path) -> NetworkAugmentation:
     """A trained `AffineAugmentor` or `DaganAugmentor`.
 
     Raises:
@@ -32,4 +28,4 @@ def read_saved(path: Path) -> SavedAugmentation:
         raise InputError(f"cannot read {path}: {error}") from None
     if not found:
         raise InputError(f"{path} is no learned augmentation: its metadata has none of {', '.join(KINDS)}")
-    return KINDS[found[0]](path)
+    return KINDS[found[0]].read(path)

@@ -14,8 +14,8 @@ class VariantNetwork(nn.Module):
     """Images ``[B, 3, H, W]`` of any size in [0, 1], and noise ``[B, Z]``, -> images ``[B, 3, H, W]`` in [0, 1].
 
     A U-Net of two halvings; the noise joins at the bottleneck. Each pixel it gives is a blend of the pixel that was
-    there and one that it paints, half of each at first: what is to stay need not be painted anew. Nothing in it
-    looks at other images of the batch.
+    there and one that it paints, half of each at first: unchanged pixels need not be
+    painted. The result does not depend on other images of the batch.
 
     Args:
         noise: Z, at least 1.

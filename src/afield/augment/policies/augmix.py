@@ -8,11 +8,11 @@ import torch
 from torch import Generator, Tensor
 
 from afield.augment.base import OnBatch
-from afield.augment.params import Draws, PerImage
+from afield.augment.dirichlet import dirichlet
+from afield.augment.params import PerImage
 from afield.augment.policies.magnitudes import WIDE_KINDS, choose, draws_of, magnitudes
-from afield.augment.policies.operations import apply_draws, kind
+from afield.augment.policies.operations import Draws, apply_draws, describe, kind
 from afield.augment.registry import AUGMENTATIONS
-from afield.augment.weights import dirichlet
 
 DEPTH = 3
 
@@ -31,9 +31,15 @@ class MixtureDraws(PerImage):
     kind: Tensor
     magnitude: Tensor
 
-    def chain(self, index: int) -> Draws:
+    def chain(self, number: int) -> Draws:
         """The operations of one chain."""
-        return Draws(self.kind, self.magnitude).steps(index * DEPTH, (index + 1) * DEPTH)
+        return Draws(self.kind, self.magnitude).steps(number * DEPTH, (number + 1) * DEPTH)
+
+    def describe(self, index: int, image_size: tuple[int, int]) -> str:
+        """See `PerImage.describe`."""
+        own, *shares = (100 * share for share in self.share[index].tolist())
+        chains = [f"{share:.0f} % ({describe(self.chain(i), index)})" for i, share in enumerate(shares)]
+        return " + ".join([f"{own:.0f} % itself", *chains])
 
 
 @dataclass(frozen=True)
@@ -41,7 +47,7 @@ class AugMix(OnBatch):
     """Chains of one to three operations, mixed with each other and with the image in drawn shares.
 
     Attributes:
-        severity: magnitudes are drawn from the first so many of 10 bins.
+        severity: number of bins, of 10, that magnitudes are drawn from, from the weakest on.
         width: chains.
         alpha: of the Dirichlet and Beta distributions that the shares are drawn from.
 

@@ -1,4 +1,4 @@
-"""AutoAugment: the published policies, of which each image draws one pair of operations."""
+"""AutoAugment: the published policies; each image draws one pair of operations."""
 
 from __future__ import annotations
 
@@ -10,9 +10,7 @@ from typing import Literal, get_args
 import torchvision.transforms as v1
 from torch import Generator, Tensor
 
-from afield.augment.base import OnBatch
-from afield.augment.params import Draws
-from afield.augment.policies.operations import apply_draws
+from afield.augment.policies.operations import Draws, OnOperations
 from afield.augment.policies.policy import Policy, Step
 from afield.augment.registry import AUGMENTATIONS
 
@@ -20,7 +18,7 @@ Name = Literal["cifar10", "imagenet", "svhn"]
 
 
 @dataclass(frozen=True)
-class AutoAugment(OnBatch):
+class AutoAugment(OnOperations):
     """One of 25 pairs of operations, each operation with its probability and magnitude.
 
     Attributes:
@@ -34,7 +32,6 @@ class AutoAugment(OnBatch):
     """
 
     policy: Name = "imagenet"
-    takes_bytes = True
 
     def __post_init__(self) -> None:
         if self.policy not in get_args(Name):
@@ -43,10 +40,6 @@ class AutoAugment(OnBatch):
     def sample(self, images: Tensor, generator: Generator) -> Draws:
         """See `afield.augment.Policy.sample`."""
         return published(self.policy).sample(images, generator)
-
-    def apply(self, images: Tensor, params: Draws) -> Tensor:
-        """See `afield.augment.policies.operations.apply_draws`."""
-        return apply_draws(images, params)
 
 
 @cache

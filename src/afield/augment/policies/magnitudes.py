@@ -8,11 +8,10 @@ from functools import lru_cache
 import torch
 from torch import Generator, Tensor
 
-from afield.augment.params import Draws
-from afield.augment.policies.operations import NAMES, kind
+from afield.augment.policies.operations import NAMES, Draws, kind
 
 SIGNED = ("shear_x", "shear_y", "translate_x", "translate_y", "rotate", "brightness", "color", "contrast", "sharpness")
-"""Operations of which half of the draws are negated."""
+"""Operations whose magnitude is negated in half of the draws."""
 
 COLORS = ("brightness", "color", "contrast", "sharpness", "posterize", "solarize", "autocontrast", "equalize")
 
@@ -56,13 +55,13 @@ def narrow(bins: int, height: int, width: int) -> Tensor:
 
 
 def choose(kinds: Sequence[str], shape: tuple[int, ...], generator: Generator) -> Tensor:
-    """Any of the operations with equal chance, as places in `NAMES`, of the given shape."""
-    places = _places(tuple(kinds))
-    return places.take(torch.randint(len(places), shape, generator=generator))
+    """Operations drawn with equal probability, as indices in `NAMES`, of the given shape."""
+    indices = _indices(tuple(kinds))
+    return indices.take(torch.randint(len(indices), shape, generator=generator))
 
 
 @lru_cache(maxsize=64)
-def _places(kinds: tuple[str, ...]) -> Tensor:
+def _indices(kinds: tuple[str, ...]) -> Tensor:
     return torch.tensor([kind(name) for name in kinds])
 
 

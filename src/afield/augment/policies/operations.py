@@ -4,11 +4,11 @@
 |---|---|
 | ``identity``, ``autocontrast``, ``equalize``, ``invert`` | none, 0 |
 | ``shear_x``, ``shear_y`` | pixels a pixel |
-| ``translate_x``, ``translate_y`` | pixels, of which the whole ones count |
+| ``translate_x``, ``translate_y`` | whole pixels |
 | ``rotate`` | degrees |
 | ``brightness``, ``color``, ``contrast``, ``sharpness`` | the factor less 1, from -1 |
 | ``posterize`` | bits that stay, 0 to 8 |
-| ``solarize`` | share of white, 0 to 1 |
+| ``solarize`` | fraction of white, 0 to 1 |
 | ``hue`` | turns of the color circle, -0.5 to 0.5 |
 
 All of them are those of ``torchvision.transforms.v2.functional`` on uint8, to the bit.
@@ -16,36 +16,62 @@ All of them are those of ``torchvision.transforms.v2.functional`` on uint8, to t
 
 from __future__ import annotations
 
-import torch
-from torch import Tensor
+from abc import abstractmethod
+from dataclasses import dataclass
 
+import torch
+from torch import Generator, Tensor
+
+from afield.augment.base import OnBatch
 from afield.augment.color.operations import COLOR
-from afield.augment.params import Draws
+from afield.augment.params import UNTOUCHED, PerImage
 from afield.augment.policies.geometry import GEOMETRY, Interpolation, warp
 from afield.errors import unknown_name
+from afield.pixels import as_bytes
 
 NAMES = ("identity", *GEOMETRY, *COLOR)
-"""Every operation; its place here is its `Draws.kind`."""
+"""Every operation; its index here is its `Draws.kind`."""
 
-GROUP = torch.tensor([1 if name in GEOMETRY else place for place, name in enumerate(NAMES)])
-"""What is processed together, by place: each operation on colors by itself, all of geometry at once."""
+GROUP = torch.tensor([1 if name in GEOMETRY else index for index, name in enumerate(NAMES)])
+"""Operations of equal group are applied together: each color operation alone, all of geometry at once."""
 
 CHUNK = 1 << 20
 """Values of images that an operation takes at once: few enough for the cache, enough for threads not to wait for the
 interpreter after each."""
 
 
+@dataclass(frozen=True)
+class Draws(PerImage):
+    """Operations in their order, some for each image.
+
+    Attributes:
+        kind: ``[B, S]``, indices in `NAMES`; 0 is the identity.
+        magnitude: ``[B, S]``, float64, in the unit of each operation.
+    """
+
+    kind: Tensor
+    magnitude: Tensor
+
+    def steps(self, first: int, last: int) -> Draws:
+        """The operations ``first`` to ``last - 1`` of every image."""
+        return Draws(self.kind[:, first:last], self.magnitude[:, first:last])
+
+    def describe(self, index: int, image_size: tuple[int, int]) -> str:
+        """See `PerImage.describe`."""
+        return describe(self, index) if self.kind[index].any() else UNTOUCHED
+
+
 def kind(name: str) -> int:
-    """The place of an operation in `NAMES`."""
+    """The index of an operation in `NAMES`."""
     if name not in NAMES:
         unknown_name("operation", name, NAMES)
     return NAMES.index(name)
 
 
-def describe(draws: Draws, image: int) -> str:
-    """What an image drew, to show: ``"rotate 27, equalize"``."""
-    steps = zip(draws.kind[image].tolist(), draws.magnitude[image].tolist(), strict=True)
-    named = [NAMES[place] + (f" {magnitude:.3g}" if magnitude else "") for place, magnitude in steps if place]
+def describe(draws: Draws, index: int) -> str:
+    """What an image drew, as text: ``"rotate 27, equalize"``."""
+    steps = zip(draws.kind[index].tolist(), draws.magnitude[index].tolist(), strict=True)
+    named = [NAMES[k] + (f" {magnitude:.3g}" if magnitude else "") for k, magnitude in steps if k]
     return ", ".join(named) or "identity"
 
 
@@ -79,10 +105,23 @@ def apply_draws(images: Tensor, draws: Draws, interpolation: Interpolation = "ne
         return images.clone()
     if not images.is_floating_point():
         return _apply_steps(images, draws, interpolation)
-    whole = images.mul(255).round_().clamp_(0, 255).to(torch.uint8)
-    found = _apply_steps(whole, draws, interpolation).to(images.dtype).div_(255)
+    found = _apply_steps(as_bytes(images), draws, interpolation).to(images.dtype).div_(255)
     changed = draws.kind.any(dim=1).to(images.device)
     return torch.where(changed[:, None, None, None], found, images)
+
+
+class OnOperations(OnBatch):
+    """Base of augmentations whose draws are operations: `apply` is `apply_draws`."""
+
+    takes_bytes = True
+
+    @abstractmethod
+    def sample(self, images: Tensor, generator: Generator) -> Draws:
+        """Draw operations for each image of a batch ``[B, 3, H, W]``."""
+
+    def apply(self, images: Tensor, params: Draws) -> Tensor:
+        """See `apply_draws`."""
+        return apply_draws(images, params)
 
 
 def _apply_steps(images: Tensor, draws: Draws, interpolation: Interpolation) -> Tensor:
@@ -102,13 +141,13 @@ def _apply_steps(images: Tensor, draws: Draws, interpolation: Interpolation) -> 
         ]
         torch.cat(done, out=grouped)
         torch.index_select(grouped, 0, torch.cat(parts).argsort().to(images.device), out=stepped)
-    for channel, place in zip(stepped.unbind(1), found.unbind(1), strict=True):  # twice as fast as all at once
-        place.copy_(channel)
+    for channel, target in zip(stepped.unbind(1), found.unbind(1), strict=True):  # twice as fast as all at once
+        target.copy_(channel)
     return found
 
 
 def _alike(kinds: Tensor, together: int) -> list[Tensor]:
-    """Rows of operations of one group, at most so many together; all rows in the end."""
+    """Rows whose operations are of one group, in parts of at most `together` rows; every row once."""
     groups = GROUP.take(kinds)
     sizes = [size for size in torch.bincount(groups).tolist() if size]
     return [part for rows in groups.argsort().split(sizes) for part in rows.split(together)]

@@ -1,4 +1,4 @@
-"""A policy: a list of sub-policies, of which each image draws one."""
+"""A policy: a list of sub-policies; each image draws one of them."""
 
 from __future__ import annotations
 
@@ -13,10 +13,8 @@ from typing import Any, NamedTuple, Self
 import torch
 from torch import Generator, Tensor
 
-from afield.augment.base import OnBatch
-from afield.augment.params import Draws
 from afield.augment.policies.magnitudes import WIDE_KINDS, draws_of, narrow
-from afield.augment.policies.operations import apply_draws, kind
+from afield.augment.policies.operations import Draws, OnOperations, kind
 from afield.errors import InputError, unknown_name
 from afield.records import canonical_json, read_json, write_json
 
@@ -41,13 +39,13 @@ class Step(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Policy(OnBatch):
+class Policy(OnOperations):
     """One of a list of sub-policies for each image, with equal chance; its operations follow one another.
 
     Attributes:
         sub_policies: operations in their order, each with probability and magnitude.
         bins: how many magnitudes there are, from 0 (no effect) to ``bins - 1`` (AutoAugment's greatest).
-        origin: how the policy came about, as JSON can hold it; two policies that do the same are equal without it.
+        origin: how the policy was found, as JSON can hold it; it takes no part in equality and digest.
 
     Raises:
         InputError: an unknown operation (the nearest are given), a probability or a magnitude out of range, or
@@ -68,7 +66,6 @@ class Policy(OnBatch):
     sub_policies: tuple[tuple[Step, ...], ...]
     bins: int = 31
     origin: Mapping[str, Any] = field(default_factory=dict, compare=False, repr=False)
-    takes_bytes = True
 
     def __post_init__(self) -> None:
         if not isinstance(self.bins, int) or not 2 <= self.bins <= 1000:
@@ -97,7 +94,7 @@ class Policy(OnBatch):
         """The policy that `write` left in a file.
 
         Raises:
-            InputError: no such file, damaged, of another version, or what it says is no policy.
+            InputError: no such file, damaged, of another version, or not a policy.
         """
         content = read_json(Path(path))
         if not isinstance(content, dict) or not isinstance(content.get("sub_policies"), list):
@@ -122,11 +119,11 @@ class Policy(OnBatch):
 
     @property
     def digest(self) -> str:
-        """Names what the policy does: policies with equal digests draw the same."""
+        """Identifies the policy: policies with equal digests draw the same."""
         return hashlib.sha256(canonical_json([VERSION, self.bins, self.lines]).encode()).hexdigest()[:16]
 
     def with_origin(self, **origin: Any) -> Self:
-        """The same policy with another story."""
+        """The same policy with another `origin`."""
         return dataclasses.replace(self, origin=origin)
 
     @cached_property
@@ -145,10 +142,6 @@ class Policy(OnBatch):
         happens = torch.rand(len(images), kinds.shape[1], generator=generator) < probability[row]
         drawn = torch.where(happens, kinds[row], kind("identity"))
         return draws_of(drawn, level[row], narrow(self.bins, *images.shape[2:]), generator)
-
-    def apply(self, images: Tensor, params: Draws) -> Tensor:
-        """See `afield.augment.policies.operations.apply_draws`."""
-        return apply_draws(images, params)
 
 
 def _step(text: str) -> Step:

@@ -7,15 +7,13 @@ from dataclasses import dataclass
 import torch
 from torch import Generator, Tensor
 
-from afield.augment.base import OnBatch
-from afield.augment.params import Draws
 from afield.augment.policies.magnitudes import WIDE_KINDS, choose, draws_of, narrow
-from afield.augment.policies.operations import apply_draws
+from afield.augment.policies.operations import Draws, OnOperations
 from afield.augment.registry import AUGMENTATIONS
 
 
 @dataclass(frozen=True)
-class RandAugment(OnBatch):
+class RandAugment(OnOperations):
     """``num_ops`` of fourteen operations one after another, drawn with replacement, at one magnitude.
 
     Attributes:
@@ -30,7 +28,6 @@ class RandAugment(OnBatch):
     num_ops: int = 2
     magnitude: int = 9
     bins: int = 31
-    takes_bytes = True
 
     def __post_init__(self) -> None:
         if self.num_ops < 0 or not 0 <= self.magnitude < self.bins:
@@ -40,10 +37,6 @@ class RandAugment(OnBatch):
         """Draw the operations of each image."""
         kinds = choose(WIDE_KINDS, (len(images), self.num_ops), generator)
         return draws_of(kinds, torch.full_like(kinds, self.magnitude), narrow(self.bins, *images.shape[2:]), generator)
-
-    def apply(self, images: Tensor, params: Draws) -> Tensor:
-        """See `afield.augment.policies.operations.apply_draws`."""
-        return apply_draws(images, params)
 
 
 AUGMENTATIONS.add(

@@ -7,15 +7,13 @@ from dataclasses import dataclass
 import torch
 from torch import Generator, Tensor
 
-from afield.augment.base import OnBatch
-from afield.augment.params import Draws
 from afield.augment.policies.magnitudes import WIDE_KINDS, choose, draws_of, magnitudes
-from afield.augment.policies.operations import apply_draws
+from afield.augment.policies.operations import Draws, OnOperations
 from afield.augment.registry import AUGMENTATIONS
 
 
 @dataclass(frozen=True)
-class TrivialAugmentWide(OnBatch):
+class TrivialAugmentWide(OnOperations):
     """One of fourteen operations, at a magnitude drawn from all bins of the wide space: nothing to tune.
 
     Attributes:
@@ -37,7 +35,6 @@ class TrivialAugmentWide(OnBatch):
     """
 
     bins: int = 31
-    takes_bytes = True
 
     def sample(self, images: Tensor, generator: Generator) -> Draws:
         """Draw one operation for each image."""
@@ -45,10 +42,6 @@ class TrivialAugmentWide(OnBatch):
         level = torch.randint(self.bins, kinds.shape, generator=generator)
         space = magnitudes(self.bins, shear=0.99, translate=(32.0, 32.0), rotate=135.0, factor=0.99, bits=(8, 6))
         return draws_of(kinds, level, space, generator)
-
-    def apply(self, images: Tensor, params: Draws) -> Tensor:
-        """See `afield.augment.policies.operations.apply_draws`."""
-        return apply_draws(images, params)
 
 
 AUGMENTATIONS.add(

@@ -1,4 +1,4 @@
-"""Affine transformations: bounded parameters to matrices, images through them, and what a matrix does in known terms.
+"""Affine transformations: bounded parameters to matrices, images transformed by them, decomposition of a matrix.
 
 A matrix ``theta`` ``[B, 2, 3]`` says where each output pixel comes from, as in `torch.nn.functional.affine_grid`: both
 axes run from -1 to 1, x to the right and y downwards. It is composed as rotation, shear and scale, then translation;
@@ -15,8 +15,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from afield.augment.params import PerImage
-
 Padding = Literal["reflection", "zeros"]
 
 PARAMETERS = ("rotation", "scale_x", "scale_y", "shear", "translate_x", "translate_y")
@@ -25,13 +23,13 @@ PARAMETERS = ("rotation", "scale_x", "scale_y", "shear", "translate_x", "transla
 
 @dataclass(frozen=True)
 class AffineBounds:
-    """How far a bounded transformation goes, either way. All mirror images are out of reach.
+    """The largest bounded transformation in either direction. Mirror images are impossible.
 
     Attributes:
         rotation: degrees.
         scale: the largest factor of width and of height; the smallest is its inverse.
-        shear: pixels a pixel.
-        translation: share of the image's side.
+        shear: pixels per pixel.
+        translation: fraction of the image's side.
     """
 
     rotation: float = 30.0
@@ -45,7 +43,7 @@ class AffineBounds:
                 raise ValueError(f"the bound of {name} must lie between {low} and {high}, got {getattr(self, name)!r}")
 
     def limits(self) -> Tensor:
-        """Of each parameter, ``[P]``: radians, logarithms, pixels a pixel, and lengths of which a side has 2."""
+        """The bound of each parameter, ``[P]``: radians, logarithms, pixels per pixel, and half sides."""
         scale, translation = math.log(self.scale), 2 * self.translation
         return torch.tensor([math.radians(self.rotation), scale, scale, self.shear, translation, translation])
 
@@ -60,13 +58,13 @@ def compose(parameters: Tensor) -> Tensor:
 
 
 @dataclass(frozen=True)
-class Decomposition(PerImage):
-    """What the picture went through, each ``[B]``.
+class Decomposition:
+    """What a transformation did to the image, each ``[B]``.
 
     Attributes:
         rotation: degrees, counter-clockwise.
         scale_x: factor by which it then grew in width; below 1 it shrank.
-        scale_y: likewise in height; negative where it is a mirror image.
+        scale_y: the same for its height; negative for a mirror image.
         shear: pixels that the sampling slid in a row, a pixel of height.
         shift_x: pixels that its center moved to the right.
         shift_y: pixels that its center moved down.
@@ -79,9 +77,9 @@ class Decomposition(PerImage):
     shift_x: Tensor
     shift_y: Tensor
 
-    def describe(self, image: int) -> str:
-        """One image's, to show: ``"12°, 1.10 x 0.93, shear 0.05, shift 2.0, -1.5 px"``."""
-        values = {field.name: float(getattr(self, field.name)[image]) for field in fields(self)}
+    def describe(self, index: int) -> str:
+        """One image's, as text: ``"12°, 1.10 x 0.93, shear 0.05, shift 2.0, -1.5 px"``."""
+        values = {field.name: float(getattr(self, field.name)[index]) for field in fields(self)}
         # Adding zero takes the sign off a rounded -0.
         turn, x, y = (round(values[name], 1) + 0.0 for name in ("rotation", "shift_x", "shift_y"))
         size = f"{values['scale_x']:.2f} x {values['scale_y']:.2f}"

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from afield.augment.params import PerImage
-from afield.augment.spatial.affine import Padding, warp_affine
+from afield.augment.params import UNTOUCHED, PerImage
+from afield.augment.spatial.affine import Padding, decompose, warp_affine
 
 
 @dataclass(frozen=True)
@@ -17,6 +17,10 @@ class AffineParams(PerImage):
 
     theta: Tensor
     applied: Tensor
+
+    def describe(self, index: int, image_size: tuple[int, int]) -> str:
+        """See `PerImage.describe`."""
+        return decompose(self.theta, *image_size).describe(index) if self.applied[index] else UNTOUCHED
 
 
 def apply_affine(images: Tensor, params: AffineParams, padding: Padding) -> Tensor:

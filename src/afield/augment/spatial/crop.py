@@ -1,10 +1,9 @@
-"""Random resized crop with a flip on uint8 batches, and the way from there to what a network takes."""
+"""Random resized crop with a flip on uint8 batches."""
 
 from __future__ import annotations
 
 import math
 import platform
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -16,8 +15,6 @@ from afield.augment.boxes import Boxes
 from afield.augment.registry import AUGMENTATIONS
 
 TRIES = 10
-CHUNK = 1 << 18
-"""Values of images that are normalized at once, so that they stay in the cache."""
 BYTES_AS_BYTES = torch.backends.cpu.get_cpu_capability() in ("AVX2", "AVX512") or platform.machine() in (
     "aarch64",
     "arm64",
@@ -31,6 +28,10 @@ class CropBoxes(Boxes):
 
     flip: Tensor
 
+    def describe(self, index: int, image_size: tuple[int, int]) -> str:
+        """See `PerImage.describe`."""
+        return f"crop of {self.place(index)}" + (", mirrored" if self.flip[index] else "")
+
 
 @dataclass(frozen=True)
 class RandomResizedCrop(OnBatch):
@@ -41,7 +42,7 @@ class RandomResizedCrop(OnBatch):
 
     Attributes:
         size: height and width to resize to; None keeps those of the images.
-        scale: range of the area, as a share of the image's.
+        scale: range of the area, as a fraction of the image's.
         ratio: range of width over height, drawn in the logarithm.
         flip: probability of a mirror image.
 
@@ -95,26 +96,6 @@ def resize(images: Tensor, size: tuple[int, ...]) -> Tensor:
         return F.interpolate(images, size, mode="bilinear", antialias=True, align_corners=False)
     found = F.interpolate(images.float(), size, mode="bilinear", antialias=True, align_corners=False)
     return found.round_().clamp_(0, 255).to(torch.uint8)
-
-
-def normalize(images: Tensor, mean: Sequence[float], std: Sequence[float]) -> Tensor:
-    """uint8 ``[B, 3, H, W]`` -> float32 ``(images / 255 - mean) / std``, in the same memory format.
-
-    A few images at a time, which stay in the cache; in channels-last memory, rows of ``3 W`` values at once.
-    """
-    scale = torch.tensor(std, device=images.device).mul_(255).reciprocal_()
-    shift = torch.tensor(mean, device=images.device).mul_(scale).mul_(255)
-    found = torch.empty_like(images, dtype=torch.float32)
-    if images.is_contiguous(memory_format=torch.channels_last):
-        planes, there = (batch.permute(0, 2, 3, 1).flatten(2) for batch in (images, found))
-        scale, shift = scale.repeat(images.shape[3]), shift.repeat(images.shape[3])
-    else:
-        planes, there = images, found
-        scale, shift = scale[:, None, None], shift[:, None, None]
-    together = max(1, CHUNK // images[:1].numel())
-    for plane, out in zip(planes.split(together), there.split(together), strict=True):
-        out.copy_(plane).mul_(scale).sub_(shift)
-    return found
 
 
 AUGMENTATIONS.add(

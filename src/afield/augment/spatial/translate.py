@@ -8,7 +8,7 @@ import torch
 from torch import Generator, Tensor
 
 from afield.augment.base import OnBatch
-from afield.augment.params import PerImage
+from afield.augment.params import UNTOUCHED, PerImage
 from afield.augment.registry import AUGMENTATIONS
 
 
@@ -19,10 +19,15 @@ class Shifts(PerImage):
     down: Tensor
     right: Tensor
 
+    def describe(self, index: int, image_size: tuple[int, int]) -> str:
+        """See `PerImage.describe`."""
+        right, down = int(self.right[index]), int(self.down[index])
+        return f"shift {right}, {down} px" if right or down else UNTOUCHED
+
 
 @dataclass(frozen=True)
 class Translate(OnBatch):
-    """Each image shifted by up to so many pixels each way; what comes in at an edge is reflected there.
+    """Each image shifted by up to `pixels` pixels in each direction; edges are filled by reflection.
 
     Attributes:
         pixels: the largest shift, less than the side of the images.
@@ -49,8 +54,8 @@ class Translate(OnBatch):
 
 def _reflected(shift: Tensor, size: int) -> Tensor:
     """Which row (or column) each row of a shifted image shows, ``[B, size]``; the edge itself is not repeated."""
-    places = (torch.arange(size) - shift[:, None]).abs()
-    return torch.minimum(places, 2 * (size - 1) - places)
+    rows = (torch.arange(size) - shift[:, None]).abs()
+    return torch.minimum(rows, 2 * (size - 1) - rows)
 
 
 AUGMENTATIONS.add(

@@ -19,7 +19,7 @@ from afield.augment.learned import AffineSettings
 from afield.data import Validation
 from afield.launch.local import cpu_threads
 from afield.models import BackboneConfig
-from afield.preview.draws import as_bytes
+from afield.pixels import to_array
 from afield.recipes.recipe import Recipe
 from afield.records import canonical_json, run_hash, seed_for
 from afield.reproduction.paper import Place
@@ -205,7 +205,7 @@ class ArmTask:
         images, _ = Subset(test.inputs, test.labels, test.indices).take(chosen)
         with torch.no_grad():
             params = augmentor.sample(images, torch.Generator().manual_seed(seed_for("pairs drawn")))
-            rows = [as_bytes(batch) for batch in (images, augmentor.apply(images, params))]
+            rows = [to_array(batch) for batch in (images, augmentor.apply(images, params))]
         sheet = np.concatenate([np.concatenate(list(row), axis=1) for row in rows], axis=0)
         buffer = io.BytesIO()
         Image.fromarray(sheet).save(buffer, "PNG")

@@ -1,15 +1,16 @@
-"""What is measured of an augmentor: how far it moves images, how much it spreads, and what the classifier sees."""
+"""Measures of an affine augmentor: distance from the identity, spread, and the classifier's predictions."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import partial
 
 import torch
 from torch import Generator, Tensor
 
 from afield.augment import identity_distance, warp_affine
 from afield.augment.learned.affine.game import AffineGame, adversarial_loss, discriminator_loss
-from afield.augment.learned.predictions import seen
+from afield.augment.learned.recognition import entropy_and_recognized
 
 DRAWS = 4
 NEAR_BOUND = 0.95
@@ -21,7 +22,7 @@ def measure(game: AffineGame, batches: Iterable[tuple[Tensor, Tensor]], generato
 
     Returns:
         ``distance`` of theta from the identity; ``image_spread``, ``draw_spread``, the deviation of theta's entries
-        over images (of the mean over draws) and over draws of an image, averaged; ``at_bound``, the share of
+        over images (of the mean over draws) and over draws of an image, averaged; ``at_bound``, the fraction of
         parameters beyond 95 % of their bound; ``entropy_before``, ``entropy_after`` in bits; ``recognized_before``,
         ``recognized_after``, the teacher's accuracy; with a discriminator its ``discriminator_accuracy``,
         ``augmentor_loss`` and ``discriminator_loss``.
@@ -33,21 +34,22 @@ def measure(game: AffineGame, batches: Iterable[tuple[Tensor, Tensor]], generato
     thetas, count = [], 0
     for images, targets in batches:
         count += len(images)
+        recognition = partial(entropy_and_recognized, game.classifier, game.teacher, targets=targets)
         found: dict[str, Tensor] = {}
-        found["entropy_before"], found["recognized_before"] = seen(game.classifier, game.teacher, images, targets)
+        found["entropy_before"], found["recognized_before"] = recognition(images)
         drawn = []
         for _ in range(DRAWS):
             noise = augmentor.draw_noise(len(images), generator)
             choice = augmentor.choose(images, noise)
             theta = augmentor.theta(choice, noise)
             warped = warp_affine(images, theta, settings.augmentor.padding)
-            entropy, right = seen(game.classifier, game.teacher, warped, targets)
+            entropy, recognized = recognition(warped)
             numbers = choice.center + choice.width * noise[:, :6]
             parts = {
                 "distance": identity_distance(theta).sum(),
                 "at_bound": (numbers.abs() > NEAR_BOUND).float().mean(dim=1).sum(),
                 "entropy_after": entropy,
-                "recognized_after": right,
+                "recognized_after": recognized,
             }
             if game.discriminator is not None:
                 real, fake = game.discriminator(images), game.discriminator(warped)

@@ -1,4 +1,4 @@
-"""What is measured of a generator of variants: how far they go, how much they differ, and whether the class is kept."""
+"""Measures of a generator of variants: distance from the images, spread, and whether the class is kept."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from torch import Generator, Tensor
 
 from afield.augment.learned.dagan.critic import critic_gap
 from afield.augment.learned.dagan.game import DaganGame
-from afield.augment.learned.predictions import seen
+from afield.augment.learned.recognition import entropy_and_recognized
 
 DRAWS = 4
 
@@ -31,8 +31,8 @@ def measure_variants(
     for images, targets in batches:
         count += len(images)
         drawn = torch.stack([game.network(images, game.draw_noise(images, generator)) for _ in range(DRAWS)])
-        before = seen(classifier, classifier, images, targets)
-        after = seen(classifier, classifier, drawn.flatten(0, 1), targets.repeat(DRAWS))
+        before = entropy_and_recognized(classifier, classifier, images, targets)
+        after = entropy_and_recognized(classifier, classifier, drawn.flatten(0, 1), targets.repeat(DRAWS))
         same = (targets[:, None] == targets).fill_diagonal_(False)
         rows, partner = same.any(dim=1).nonzero().squeeze(1), same.int().argmax(dim=1)
         pairs += len(rows)

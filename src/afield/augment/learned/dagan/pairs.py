@@ -12,12 +12,12 @@ from afield.training import Subset
 
 
 class Pairs:
-    """The images of a source that have another of their class, each with such a partner, drawn anew each time.
+    """The images of a source that have another of their class, each with such a partner, drawn again each time.
 
-    An image that is alone in its class has no partner, and is left out.
+    An image that is the only one of its class has no partner and is left out.
 
     Raises:
-        InputError: every image is alone.
+        InputError: every image is the only one of its class.
     """
 
     def __init__(self, source: Subset) -> None:
@@ -35,17 +35,17 @@ class Pairs:
     def __len__(self) -> int:
         return len(self._first)
 
-    def draw(self, places: NDArray[np.int64], generator: Generator) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Positions ``[B]`` in the source, of the images at these places, and of a partner of each."""
-        first = self._first[places]
+    def draw(self, indices: NDArray[np.int64], generator: Generator) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Positions ``[B]`` in the source of the images with these indices, and of a partner for each."""
+        first = self._first[indices]
         others = self._size[self._class[first]] - 1
         drawn = torch.rand(len(first), generator=generator, dtype=torch.float64).numpy()
         step = 1 + np.minimum((drawn * others).astype(np.int64), others - 1)
         rank = (self._rank[first] + step) % (others + 1)
         return first, self._by_class[self._start[self._class[first]] + rank]
 
-    def take(self, places: NDArray[np.int64], generator: Generator) -> tuple[Tensor, Tensor, Tensor]:
+    def take(self, indices: NDArray[np.int64], generator: Generator) -> tuple[Tensor, Tensor, Tensor]:
         """Images ``[B, 3, H, W]`` in [0, 1], their labels ``[B]``, and their partners ``[B, 3, H, W]``."""
-        first, second = self.draw(places, generator)
+        first, second = self.draw(indices, generator)
         images, targets = self._source.take(first)
         return images, targets, self._source.take(second)[0]

@@ -1,4 +1,4 @@
-"""Shares that sum to one, drawn for each image."""
+"""Fractions that sum to one, drawn for each image from a Dirichlet or a Beta distribution."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch import Generator, Tensor
 
 
 def dirichlet(alpha: Sequence[float], count: int, generator: Generator) -> Tensor:
-    """``[count, len(alpha)]``, float32. The generator names NumPy's, as PyTorch's own takes none."""
+    """``[count, len(alpha)]``, float32. NumPy draws, seeded by the generator: PyTorch's Dirichlet takes none."""
     seed = int(torch.randint(2**62, (), generator=generator))
     return torch.from_numpy(np.random.default_rng(seed).dirichlet(alpha, count)).float()
 

@@ -1,4 +1,4 @@
-"""What a classifier sees in images: how uncertain it is, and whether it is right."""
+"""How uncertain a classifier is about images, and how many of them are recognized."""
 
 from __future__ import annotations
 
@@ -7,12 +7,14 @@ import math
 from torch import Tensor, nn
 
 
-def seen(classifier: nn.Module, teacher: nn.Module, images: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-    """The classifier's entropy in bits and the teacher's right answers, both summed over a batch.
+def entropy_and_recognized(
+    classifier: nn.Module, teacher: nn.Module, images: Tensor, targets: Tensor
+) -> tuple[Tensor, Tensor]:
+    """The classifier's entropy in bits and the number of images that the teacher recognizes, summed over a batch.
 
     Args:
         classifier: images ``[B, 3, H, W]`` in [0, 1] -> logits ``[B, K]``.
-        teacher: likewise, and often the same.
+        teacher: the same interface, often the same module.
         images: ``[B, 3, H, W]`` in [0, 1].
         targets: class indices ``[B]``.
     """

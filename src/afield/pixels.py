@@ -1,0 +1,28 @@
+"""Pixels as bytes and as floats in [0, 1], and images as NumPy arrays and as PyTorch batches."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+
+def as_floats(images: Tensor) -> Tensor:
+    """uint8 -> float32 in [0, 1]; floats, and features, are returned as they are."""
+    return images.float().div_(255) if images.dtype == torch.uint8 else images
+
+
+def as_bytes(images: Tensor) -> Tensor:
+    """Floats in [0, 1] -> uint8, rounded."""
+    return images.mul(255).round_().clamp_(0, 255).to(torch.uint8)
+
+
+def to_batch(images: NDArray[np.uint8]) -> Tensor:
+    """``[N, H, W, 3]`` -> float32 ``[N, 3, H, W]`` in [0, 1], channels last in memory."""
+    return as_floats(torch.from_numpy(np.ascontiguousarray(images)).permute(0, 3, 1, 2))
+
+
+def to_array(images: Tensor) -> NDArray[np.uint8]:
+    """Float ``[N, 3, H, W]`` in [0, 1] -> ``[N, H, W, 3]``."""
+    return as_bytes(images).permute(0, 2, 3, 1).contiguous().numpy()

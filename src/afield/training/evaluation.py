@@ -1,0 +1,60 @@
+"""What is evaluated after an epoch: logits of each part, and their figures."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from lightning_fabric import Fabric
+from torch import Tensor
+
+from afield.algorithms import Algorithm, total
+from afield.classifier import Classifier
+from afield.evaluation import accuracy, mean_average_precision
+from afield.evaluation.metrics import loss as mean_loss
+from afield.pixels import as_floats
+from afield.training.state import TrainState
+from afield.training.subset import Splits, Subset
+
+
+def predict(classifier: Classifier, source: Subset, *, batch_size: int, fabric: Fabric) -> Tensor:
+    """Logits ``[N, K]`` of a source's examples in order: float32, on the CPU, without dropout or augmentation."""
+    classifier.eval()
+    found = torch.empty(len(source), classifier.num_classes)
+    with torch.inference_mode(), fabric.autocast():
+        for rows, inputs, _ in source.in_order(batch_size):
+            found[rows] = classifier.logits(as_floats(fabric.to_device(inputs))).float().cpu()
+    return found
+
+
+def validation_loss(algorithm: Algorithm, val: Subset, batch_size: int, fabric: Fabric) -> float:
+    """The classifier's mean cross-entropy in the middle of training; the algorithm is left in training mode."""
+    logits = predict(algorithm.classifier, val, batch_size=val.evaluation_batch(batch_size), fabric=fabric)
+    algorithm.train()
+    return mean_loss(logits.numpy(), val.labels[val.indices])
+
+
+def add_epoch(classifier: Classifier, parts: Splits, state: TrainState, train_terms: Mapping[str, float]) -> None:
+    """Add the figures of an epoch's logits to the state, and keep the weights if validation is the best yet."""
+    arrays = {name: tensor.numpy() for name, tensor in state.logits.items()}
+    labels = {name: source.labels[source.indices] for name, source in parts.watched.items()}
+    state.epochs.append(
+        {
+            "train_loss": total(train_terms),
+            **({"train_terms": dict(train_terms)} if len(train_terms) > 1 else {}),
+            "validation": {
+                "accuracy": accuracy(arrays["validation"], labels["validation"]),
+                "loss": mean_loss(arrays["validation"], labels["validation"]),
+            },
+            "test": {
+                name: {
+                    "accuracy": accuracy(arrays[f"test/{name}"], labels[f"test/{name}"]),
+                    "map": mean_average_precision(arrays[f"test/{name}"], labels[f"test/{name}"]),
+                }
+                for name in parts.tests
+            },
+        }
+    )
+    if state.best_epoch == len(state.epochs) - 1:
+        state.best = {name: tensor.detach().cpu().clone() for name, tensor in classifier.state_dict().items()}
+        state.best_logits = state.logits
