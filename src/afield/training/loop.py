@@ -22,7 +22,7 @@ from afield.classifier import Classifier
 from afield.errors import InputError
 from afield.evaluation import accuracy, mean_average_precision
 from afield.evaluation.metrics import loss as mean_loss
-from afield.records import seed_for
+from afield.records import Epoch, seed_for
 from afield.training.batches import in_order, labeled, share
 from afield.training.config import TrainConfig
 from afield.training.optimizer import build_optimizer
@@ -180,7 +180,7 @@ def fit(
                 epoch=progress.epoch,
                 epochs=training.epochs,
                 train_loss=total(train_terms),
-                validation_accuracy=progress.epochs[-1]["validation"]["accuracy"],
+                validation_accuracy=progress.epochs[-1].validation["accuracy"],
                 images_per_second=seen / max(trained - began, 1e-9),
                 seconds_left=(now - began) * (training.epochs - progress.epoch),
             )
@@ -218,21 +218,21 @@ def _evaluate(classifier: Classifier, parts: Splits, progress: TrainState, train
     arrays = {name: tensor.numpy() for name, tensor in progress.logits.items()}
     labels = {name: source.labels[source.indices] for name, source in parts.watched.items()}
     progress.epochs.append(
-        {
-            "train_loss": total(train_terms),
-            **({"train_terms": dict(train_terms)} if len(train_terms) > 1 else {}),
-            "validation": {
+        Epoch(
+            train_loss=total(train_terms),
+            validation={
                 "accuracy": accuracy(arrays["validation"], labels["validation"]),
                 "loss": mean_loss(arrays["validation"], labels["validation"]),
             },
-            "test": {
+            test={
                 name: {
                     "accuracy": accuracy(arrays[f"test/{name}"], labels[f"test/{name}"]),
                     "map": mean_average_precision(arrays[f"test/{name}"], labels[f"test/{name}"]),
                 }
                 for name in parts.tests
             },
-        }
+            train_terms=dict(train_terms) if len(train_terms) > 1 else {},
+        )
     )
     if progress.best_epoch == len(progress.epochs) - 1:
         progress.best = {name: tensor.detach().cpu().clone() for name, tensor in classifier.state_dict().items()}
