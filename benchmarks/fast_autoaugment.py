@@ -74,12 +74,12 @@ def train(
             break
         run = Run(setup, recipe, tuple(parts_of(setup.data)), seed)
         record = execute(run, work / "runs" / run.hash, fabric)
-        accuracy = next(iter(record["epochs"][-1]["test"].values()))["accuracy"]
-        line = {"augment": name, "seed": seed, "accuracy": accuracy, "train_loss": record["epochs"][-1]["train_loss"]}
+        accuracy = next(iter(record.epochs[-1].test.values()))["accuracy"]
+        line = {"augment": name, "seed": seed, "accuracy": accuracy, "train_loss": record.epochs[-1].train_loss}
         line["search_s"] = search_s if name.endswith("found") else 0.0
         kept = ("run", "config", "split_hash", "duration_s", "versions", "hardware", "commit")
-        lines.append(line | {key: record[key] for key in kept})
-        print(f"{name} seed {seed}: {100 * accuracy:.2f} %, {record['duration_s']:.0f} s", flush=True)
+        lines.append(line | {key: getattr(record, key) for key in kept})
+        print(f"{name} seed {seed}: {100 * accuracy:.2f} %, {record.duration_s:.0f} s", flush=True)
     return lines
 
 

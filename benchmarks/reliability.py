@@ -117,9 +117,11 @@ def run_study(study: str, data: str, args: argparse.Namespace, until: float) -> 
         line = {"study": study, "data": data, "seed": seed, "recipe": recipe.name, **setting, "run": run.hash}
         try:
             record = execute(run, args.work / "runs" / run.hash, fabric)
-            last = record["epochs"][-1]
-            line |= {"train_loss": last["train_loss"], **next(iter(last["test"].values()))}
-            line |= {key: record[key] for key in ("split_hash", "duration_s", "commit", "versions", "hardware")}
+            last = record.epochs[-1]
+            line |= {"train_loss": last.train_loss, **next(iter(last.test.values()))}
+            line |= {
+                key: getattr(record, key) for key in ("split_hash", "duration_s", "commit", "versions", "hardware")
+            }
         except DivergedError:
             line |= {"diverged": True, "accuracy": 1 / CLASSES[data], "map": 1 / CLASSES[data]}
         found.append(line)

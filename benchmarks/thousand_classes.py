@@ -114,17 +114,17 @@ def main() -> None:
         for recipe in recipes(classes):
             run = Run(setup, recipe, tuple(parts_of(images)), seed)
             record = execute(run, args.work / "runs" / run.hash, fabric)
-            tests = [next(iter(epoch["test"].values())) for epoch in record["epochs"]]
+            tests = [next(iter(epoch.test.values())) for epoch in record.epochs]
             line = {
                 "recipe": recipe.name,
                 "seed": seed,
                 "run": run.hash,
                 "accuracy": [test["accuracy"] for test in tests],
                 "map": [test["map"] for test in tests],
-                "train_loss": [epoch["train_loss"] for epoch in record["epochs"]],
+                "train_loss": [epoch.train_loss for epoch in record.epochs],
             }
             keys = ("config", "split_hash", "duration_s", "commit", "versions", "hardware")
-            lines.append(line | {key: record[key] for key in keys})
+            lines.append(line | {key: getattr(record, key) for key in keys})
             print(
                 f"seed {seed} {recipe.name}: top-1 {tests[-1]['accuracy']:.3f}, mAP {tests[-1]['map']:.3f}", flush=True
             )

@@ -10,10 +10,10 @@ epochs = int(sys.argv[1]) if len(sys.argv) > 1 else 8
 runs = Path(tempfile.mkdtemp())
 
 summary = afield.compare(data="digits", recipes=("erm", "flattening"), seeds=2, epochs=epochs, out=runs / "compare")
-averages = {name: row["average"]["mean"] for name, row in summary["recipes"].items()}
-print(averages, "->", summary["reason"])
+averages = {name: row.average.mean for name, row in summary.recipes.items()}
+print(averages, "->", summary.reason)
 
-winner = summary["recommended"] or "erm"
+winner = summary.recommended or "erm"
 afield.train(data="digits", recipe=winner, epochs=epochs, out=runs / "model")
 
 model = afield.load(runs / "model")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from afield.records import read_json, read_jsonl, renamed
+from afield.records import read_json, read_records
 from afield.reproduction import PAPERS
 from afield.reproduction.paper import document
 from pages.tables import ROOT
@@ -18,8 +18,7 @@ def reproduction_page() -> str:
             if read_json(path)["paper"] == name
         )
         for folder in folders:
-            lines = renamed(read_jsonl(folder / "records.jsonl"))
-            page = document(paper, lines, read_json(folder / "summary.json"))
+            page = document(paper, read_records(folder), read_json(folder / "summary.json"))
             sections.append(page.markdown(f"../results/{folder.name}"))
         if not folders:
             sections.append(f"## {paper.title}\n\nNot run yet: `afield reproduce {name} --size small --jobs 2`.\n")

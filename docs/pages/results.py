@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from afield.records import read_json, read_jsonl
-from pages.tables import ROOT, interval, study, table
+from afield.records import read_json, read_records, read_summary
+from pages.tables import ROOT, interval, table
 
 AVERAGES = "pacs-algorithms-frozen"
 """The comparison that README shows."""
@@ -13,13 +13,14 @@ AVERAGES = "pacs-algorithms-frozen"
 
 def averages_table() -> str:
     """Average accuracy of each recipe of one comparison and its difference to `erm`, best first."""
+    recipes = read_summary(ROOT / "results" / AVERAGES / "summary.json").recipes
     rows = [
         (
             f"`{name}`",
-            interval(row["average"]),
-            "baseline" if name == "erm" else interval(row["vs_erm"], "+"),
+            interval(row.average.as_dict()),
+            "baseline" if row.vs_erm is None or name == "erm" else interval(row.vs_erm.as_dict(), "+"),
         )
-        for name, row in sorted(study(AVERAGES)["recipes"].items(), key=lambda item: -item[1]["average"]["mean"])
+        for name, row in sorted(recipes.items(), key=lambda item: -item[1].average.mean)
     ]
     return table(("recipe", "average over unseen domains", "difference to `erm`"), rows)
 
@@ -27,23 +28,22 @@ def averages_table() -> str:
 def result_section(folder: Path) -> str:
     """One comparison: its command, its table, and the machine and versions that made it."""
     about = read_json(folder / "about.json")
-    summary = read_json(folder / "summary.json")
-    records = read_jsonl(folder / "records.jsonl")
-    domains = list(next(iter(summary["recipes"].values()))["domains"])
+    summary, records = read_summary(folder / "summary.json"), read_records(folder)
+    domains = list(next(iter(summary.recipes.values())).domains)
     rows = [
         (
-            f"**{name}**" if name == summary["recommended"] else name,
-            *(interval(row["domains"][domain]) for domain in domains),
-            interval(row["average"]),
-            interval(row["vs_erm"], "+") if row["vs_erm"] and name != "erm" else "",
+            f"**{name}**" if name == summary.recommended else name,
+            *(interval(row.domains[domain].as_dict()) for domain in domains),
+            interval(row.average.as_dict()),
+            interval(row.vs_erm.as_dict(), "+") if row.vs_erm and name != "erm" else "",
         )
-        for name, row in summary["recipes"].items()
+        for name, row in summary.recipes.items()
     ]
     first = records[0]
-    config, hardware, versions = first["config"], first["hardware"], first["versions"]
+    config, hardware, versions = first.config, first.hardware, first.versions
     training = config["training"]
-    commits = ", ".join(sorted({str(record["commit"]) for record in records}))
-    seconds = sum(record["duration_s"] for record in records)
+    commits = ", ".join(sorted({str(record.commit) for record in records}))
+    seconds = sum(record.duration_s for record in records)
     return "\n".join(
         [
             f"## {about['title']}",
@@ -53,11 +53,11 @@ def result_section(folder: Path) -> str:
             f"```sh\n{about['command']}\n```",
             "",
             "Accuracy on unseen domains in %: mean ± standard deviation [95 % confidence interval] over "
-            f"n = {len(summary['seeds'])} seeds. Selection rule: `{summary['selection']}`. "
+            f"n = {len(summary.seeds)} seeds. Selection rule: `{summary.selection}`. "
             "The last column is the difference to `erm`, paired over seeds.",
             "",
             table(("recipe", *domains, "average", "vs erm"), rows),
-            f"Result: {summary['reason']}.",
+            f"Result: {summary.reason}.",
             "",
             f"{len(records)} runs; {seconds:.0f} s of training on {hardware['cores']} cores of {hardware['cpu']}"
             f"{' and ' + hardware['gpu'] if hardware['gpu'] else ''}. Images: {config['data']['image_size']} px. "

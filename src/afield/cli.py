@@ -88,7 +88,7 @@ def _show(verb: Any, result: Any) -> None:
         case commands.Compare():
             folder = verb.folder("compare")
             out.print(console.comparison_table(result))
-            out.print(f"recommended: {result['recommended'] or 'none'}; {result['reason']}", soft_wrap=True)
+            out.print(f"recommended: {result.recommended or 'none'}; {result.reason}", soft_wrap=True)
             out.print(f"report: {folder / 'report.html'}", soft_wrap=True)
         case commands.AugmentLearn():
             for line in console.learned_lines(result):
@@ -96,7 +96,7 @@ def _show(verb: Any, result: Any) -> None:
             out.print(f"model in {verb.page.parent}; page: {verb.page}", soft_wrap=True)
         case commands.Train():
             folder = verb.folder("train")
-            best = max(epoch["validation"]["accuracy"] for epoch in result["epochs"])
+            best = max(epoch.validation["accuracy"] for epoch in result.epochs)
             out.print(f"{verb.recipe}: validation accuracy {100 * best:.1f} %; model in {folder}", soft_wrap=True)
         case commands.AugmentSearch():
             origin = result.origin

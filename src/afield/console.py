@@ -14,7 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from afield.data import parts_of
-from afield.records import exclusive
+from afield.records import Estimate, Record, Summary, exclusive
 from afield.reporting.learned import in_figures
 from afield.runs.callback import Callback, Labeled
 from afield.runs.config import ExperimentConfig
@@ -96,42 +96,42 @@ def held(out: Path) -> AbstractContextManager[None]:
     return nullcontext() if _follows() else exclusive(out)
 
 
-def comparison_table(summary: dict[str, Any]) -> Table:
+def comparison_table(summary: Summary) -> Table:
     """The table of a summary: recipes by row; unseen domains, their average and the difference to erm by column.
 
     A last column has the seconds of learning augmentations, where any was learned.
     """
-    recipes = summary["recipes"]
+    recipes = summary.recipes
     first = next(iter(recipes.values()))
-    rule = "ORACLE, an upper bound" if summary["selection"] == "oracle" else f"selection: {summary['selection']}"
-    count = len(summary["seeds"])
-    title = f"{summary['data']}: accuracy on unseen domains, %, mean [95 % interval], n = {count} ({rule})"
+    rule = "ORACLE, an upper bound" if summary.selection == "oracle" else f"selection: {summary.selection}"
+    count = len(summary.seeds)
+    title = f"{summary.data}: accuracy on unseen domains, %, mean [95 % interval], n = {count} ({rule})"
     table = Table(title=title)
     table.add_column("recipe")
-    for name in (*first["domains"], "average", "vs erm, paired"):
+    for name in (*first.domains, "average", "vs erm, paired"):
         table.add_column(name, justify="right")
-    searched = any("search_s" in row for row in recipes.values())
+    searched = any(row.search_s is not None for row in recipes.values())
     if searched:
         table.add_column("search, s", justify="right")
     for name, row in recipes.items():
-        mark = "[bold]" if name == summary["recommended"] else ""
-        cells = [interval(value) for value in (*row["domains"].values(), row["average"])]
-        cells.append(interval(row["vs_erm"], sign="+") if row["vs_erm"] else "")
+        mark = "[bold]" if name == summary.recommended else ""
+        cells = [interval(value) for value in (*row.domains.values(), row.average)]
+        cells.append(interval(row.vs_erm, sign="+") if row.vs_erm else "")
         if searched:
-            cells.append(f"{row['search_s']:.1f}" if "search_s" in row else "–")
+            cells.append(f"{row.search_s:.1f}" if row.search_s is not None else "–")
         table.add_row(f"{mark}{name}", *cells)
     return table
 
 
-def learned_lines(record: dict[str, Any]) -> list[str]:
+def learned_lines(record: Record) -> list[str]:
     """What a run whose augmentation was learned comes to: accuracy, the augmentor's measures, collapses."""
-    best = max(epoch["validation"]["accuracy"] for epoch in record["epochs"])
-    learned = record["learned"]
-    figures = in_figures([learned["epochs"][-1]["validation"]])
+    best, learned = max(epoch.validation["accuracy"] for epoch in record.epochs), record.learned
+    assert learned is not None
+    figures = in_figures([learned.measures])
     return [
-        f"{record['recipe']}: validation accuracy {100 * best:.1f} %; {learned['search_s']:.1f} s of search",
+        f"{record.recipe}: validation accuracy {100 * best:.1f} %; {learned.search_s:.1f} s of search",
         f"on validation images: {', '.join(f'{title} {figure}' for title, figure in figures.items())}",
-        *(f"collapsed ({name}): {text}" for name, text in learned["collapses"].items()),
+        *(f"collapsed ({name}): {text}" for name, text in learned.collapses.items()),
     ]
 
 
@@ -184,12 +184,12 @@ def entries_table(kind: str, entries: list[tuple[str, str, str]]) -> Table:
     return table
 
 
-def interval(value: dict[str, Any], sign: str = "") -> str:
+def interval(value: Estimate, sign: str = "") -> str:
     """A mean with its interval, both as percentages: ``71.9 [70.2, 73.6]``."""
-    mean = f"{100 * value['mean']:{sign}.1f}"
-    if value["ci95"] is None:
+    mean = f"{100 * value.mean:{sign}.1f}"
+    if value.ci95 is None:
         return mean
-    low, high = value["ci95"]
+    low, high = value.ci95
     return f"{mean} [{100 * low:{sign}.1f}, {100 * high:{sign}.1f}]"
 
 

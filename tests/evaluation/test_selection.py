@@ -8,17 +8,19 @@ from hypothesis import strategies as st
 
 from afield.errors import InputError
 from afield.evaluation import SELECTIONS
+from afield.records import Epoch
+from tests.made_records import made_record
 
 
 def record(held_out, validation, **tests):
     """A run of as many epochs as there are validation accuracies; `tests` has accuracies by domain."""
-    return {
-        "held_out": list(held_out),
-        "epochs": [
-            {"validation": {"accuracy": value}, "test": {name: {"accuracy": t[i]} for name, t in tests.items()}}
+    return made_record(
+        held_out=tuple(held_out),
+        epochs=tuple(
+            Epoch(1.0, {"accuracy": value}, {name: {"accuracy": t[i]} for name, t in tests.items()})
             for i, value in enumerate(validation)
-        ],
-    }
+        ),
+    )
 
 
 @pytest.fixture
@@ -75,9 +77,9 @@ def test_the_oracle_alone_looks_at_the_unseen_domain(unseen, unseen_of_siblings)
     ]
     after, around_after = copy.deepcopy(before), copy.deepcopy(around)
     for i, value in enumerate(unseen):
-        after["epochs"][i]["test"]["photo"]["accuracy"] = value
+        after.epochs[i].test["photo"]["accuracy"] = value
         for sibling, others in zip(around_after, (unseen_of_siblings[:4], unseen_of_siblings[4:]), strict=True):
-            sibling["epochs"][i]["test"]["photo"]["accuracy"] = others[i]
+            sibling.epochs[i].test["photo"]["accuracy"] = others[i]
     changed = {entry.name for entry in SELECTIONS if entry.value(before, around) != entry.value(after, around_after)}
     assert changed == ({"oracle"} if unseen.index(max(unseen)) != 2 else set())
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
 import shutil
@@ -15,7 +16,20 @@ import pytest
 from afield.comparison.summary import summarize
 from afield.console import comparison_table
 from afield.errors import InputError
+from afield.records import (
+    Epoch,
+    Estimate,
+    Learned,
+    Record,
+    Selection,
+    Summary,
+    SummaryRow,
+    read_records,
+    write_records,
+    write_summary,
+)
 from afield.reporting import render
+from tests.made_records import made_record
 from tests.reporting.contrasts import CONTRASTS
 
 PAPER, INK = "paper", "<b>ink</b> & wash"
@@ -26,55 +40,43 @@ PIXEL = (
 )
 
 
-def record(recipe: str, part: str, seed: int, rule: str) -> dict[str, Any]:
-    return {
-        "recipe": recipe,
-        "held_out": [part],
-        "seed": seed,
-        "selection": {"rule": rule, "epoch": 2},
-        "test": {"accuracy": 0.625, "map": 0.7},
-        "epochs": [
-            {
-                "train_loss": 1.5,
-                "validation": {"accuracy": 0.5 + 0.1 * seed, "loss": 1.1},
-                "test": {part: {"accuracy": 0.4, "map": 0.5}},
-            },
-            {
-                "train_loss": 0.5,
-                "validation": {"accuracy": 0.9, "loss": 0.4},
-                "test": {part: {"accuracy": 0.625, "map": 0.7}},
-            },
-        ],
-        "images": {"train": 60, "validation": 6, f"test/{part}": 48},
-        "duration_s": 40.25,
-        "versions": {"python": "3.11.7", "afield": None},
-        "hardware": {"cpu": "A & B", "gpu": None},
-        "commit": "0123456789ab",
-        "config": {
+def record(recipe: str, part: str, seed: int, rule: str) -> Record:
+    return made_record(
+        recipe=recipe,
+        held_out=(part,),
+        seed=seed,
+        selection=Selection(rule, 2),
+        test={part: {"accuracy": 0.625, "map": 0.7}},
+        epochs=(
+            Epoch(1.5, {"accuracy": 0.5 + 0.1 * seed, "loss": 1.1}, {part: {"accuracy": 0.4, "map": 0.5}}),
+            Epoch(0.5, {"accuracy": 0.9, "loss": 0.4}, {part: {"accuracy": 0.625, "map": 0.7}}),
+        ),
+        images={"train": 60, "validation": 6, f"test/{part}": 48},
+        duration_s=40.25,
+        config={
             "data": {"name": "pets", "image_size": 32},
             "backbone": {"name": "resnet8", "weights": "none", "freeze": False},
             "training": {"epochs": 2, "batch_size": 16, "augment": "crop"},
         },
-        "split_hash": f"{part}{seed}",
-    }
+        split_hash=f"{part}{seed}",
+    )
 
 
-def table(n: int) -> dict[str, Any]:
-    def of(mean: float, low: float, high: float) -> dict[str, Any]:
-        interval = [low, high] if n > 1 else None
-        return {"mean": mean, "sd": 0.01 if n > 1 else None, "n": n, "ci95": interval}
+def table(n: int) -> dict[str, SummaryRow]:
+    def of(mean: float, low: float, high: float) -> Estimate:
+        return Estimate(mean, 0.01, n, (low, high)) if n > 1 else Estimate(mean, None, n, None)
 
     return {
-        "erm": {
-            "domains": {PAPER: of(0.625, 0.561, 0.689), INK: of(0.4, 0.35, 0.45)},
-            "average": of(0.5125, 0.49, 0.535),
-            "vs_erm": {"mean": 0.0, "ci95": [0.0, 0.0] if n > 1 else None},
-        },
-        "flattening": {
-            "domains": {PAPER: of(0.71, 0.701, 0.7185), INK: of(0.5, 0.395, 1.05)},
-            "average": of(0.605, 0.59, 0.62),
-            "vs_erm": {"mean": 0.0925, "ci95": [-0.0111, 0.1961] if n > 1 else None},
-        },
+        "erm": SummaryRow(
+            domains={PAPER: of(0.625, 0.561, 0.689), INK: of(0.4, 0.35, 0.45)},
+            average=of(0.5125, 0.49, 0.535),
+            vs_erm=of(0.0, 0.0, 0.0),
+        ),
+        "flattening": SummaryRow(
+            domains={PAPER: of(0.71, 0.701, 0.7185), INK: of(0.5, 0.395, 1.05)},
+            average=of(0.605, 0.59, 0.62),
+            vs_erm=of(0.0925, -0.0111, 0.1961),
+        ),
     }
 
 
@@ -85,15 +87,15 @@ def non_target(top: float) -> dict[str, list[float | None]]:
 def compared(folder: Path, *, seeds: int = 2, rule: str = "train_validation", best: bool = True) -> Path:
     """A comparison's folder, as `run_comparison` leaves it."""
     records = [record(*run, rule) for run in runs(seeds)]
-    summary = {
-        "data": "pets",
-        "selection": rule,
-        "metric": "accuracy",
-        "seeds": list(range(seeds)),
-        "recipes": table(seeds),
-        "recommended": "flattening" if best else None,
-        "reason": "flattening is <far> from erm",
-    }
+    summary = Summary(
+        data="pets",
+        selection=rule,
+        metric="accuracy",
+        seeds=tuple(range(seeds)),
+        recipes=table(seeds),
+        recommended="flattening" if best else None,
+        reason="flattening is <far> from erm",
+    )
     confusion = {PAPER: [[30, 10, 0], [0, 20, 0], [1, 1, 2]], INK: [[10, 10, 0], [0, 20, 0], [0, 0, 0]]}
     analysis = {
         "classes": CLASSES,
@@ -118,8 +120,8 @@ def compared(folder: Path, *, seeds: int = 2, rule: str = "train_validation", be
             INK: [],
         },
     }
-    (folder / "records.jsonl").write_text("".join(json.dumps(each) + "\n" for each in records))
-    (folder / "summary.json").write_text(json.dumps(summary))
+    write_records(folder / "records.jsonl", records)
+    write_summary(folder / "summary.json", summary)
     (folder / "analysis.json").write_text(json.dumps(analysis))
     (folder / "gallery.json").write_text(json.dumps(gallery))
     return folder
@@ -256,13 +258,13 @@ def test_worst_errors_and_provenance(tmp_path: Path) -> None:
         assert fact in html
 
 
-def with_learned(folder: Path) -> list[dict[str, Any]]:
+def with_learned(folder: Path) -> list[Record]:
     """The records of a comparison in which flattening learned its augmentation, in half of its epochs."""
-    records = [json.loads(line) for line in (compared(folder) / "records.jsonl").read_text().splitlines()]
-    for each in records:
-        if each["recipe"] == "flattening":
+    records = read_records(compared(folder))
+    for index, each in enumerate(records):
+        if each.recipe == "flattening":
             measures = {
-                "distance": 0.25 + 0.1 * each["seed"],
+                "distance": 0.25 + 0.1 * each.seed,
                 "image_spread": 0.125,
                 "draw_spread": 0.0625,
                 "at_bound": 0.01,
@@ -271,15 +273,10 @@ def with_learned(folder: Path) -> list[dict[str, Any]]:
                 "recognized_before": 0.8,
                 "recognized_after": 0.76,
             }
-            collapses = {"one corner": "every <image> alike"} if each["seed"] else {}
-            each["epochs"] = each["epochs"][1:]
-            each["learned"] = {
-                "epochs": [{"validation": measures}],
-                "first_epochs": 1,
-                "search_s": 10.0 + each["seed"],
-                "collapses": collapses,
-            }
-    (folder / "records.jsonl").write_text("".join(json.dumps(each) + "\n" for each in records))
+            collapses = {"one corner": "every <image> alike"} if each.seed else {}
+            learned = Learned("learned", {}, 1, ({"validation": measures},), collapses, 10.0 + each.seed)
+            records[index] = dataclasses.replace(each, epochs=each.epochs[1:], learned=learned)
+    write_records(folder / "records.jsonl", records)
     return records
 
 
@@ -299,15 +296,15 @@ def test_learned_augmentation_has_a_section(tmp_path: Path) -> None:
 def test_search_is_a_column_where_there_was_one(tmp_path: Path) -> None:
     records = with_learned(tmp_path)
     summary = summarize(records, "pets", "train_validation")
-    assert summary["recipes"]["flattening"]["search_s"] == 10.5
-    assert "search_s" not in summary["recipes"]["erm"]
-    (tmp_path / "summary.json").write_text(json.dumps(summary))
+    assert summary.recipes["flattening"].search_s == 10.5
+    assert summary.recipes["erm"].search_s is None
+    write_summary(tmp_path / "summary.json", summary)
     html = page(tmp_path)
     assert 'search<small>seconds a run</small></th> </tr> </thead> <tbody> <tr> <th scope="row">erm' in html
     assert "<td>–</td> </tr>" in html
     assert "<td>10.5</td> </tr>" in html
     assert "search, s" in [column.header for column in comparison_table(summary).columns]
-    plain = summarize([each for each in records if each["recipe"] == "erm"], "pets", "train_validation")
+    plain = summarize([each for each in records if each.recipe == "erm"], "pets", "train_validation")
     assert "search, s" not in [column.header for column in comparison_table(plain).columns]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import signal
@@ -15,15 +16,14 @@ import pytest
 
 from afield.data import make_fold
 from afield.data.splits import Validation
-from afield.records import read_json, read_jsonl
+from afield.records import Record, read_json, read_records
 from afield.reproduction import PAPERS, seeds
 from afield.reproduction.corruptions import CORRUPTIONS, with_corruptions
 from afield.reproduction.deadline import Deadline, OutOfTimeError
 from afield.reproduction.paper import Place, document
 from afield.reproduction.pictures import Pictures, digits, fewer
 from afield.runs.callback import SILENT
-
-TIMES = ("duration_s", "search_cpu_s")
+from tests.made_records import made_record
 
 
 def start(paper: str, out: Path, *arguments: str, code: str = "pass") -> subprocess.Popen[bytes]:
@@ -39,11 +39,9 @@ def finish(paper: str, out: Path, *arguments: str) -> None:
     assert process.returncode == 0, err.decode()
 
 
-def lines_of(out: Path) -> list[dict]:
+def lines_of(out: Path) -> list[Record]:
     """Records without times."""
-    found = [
-        {name: value for name, value in line.items() if name not in TIMES} for line in read_jsonl(out / "records.jsonl")
-    ]
+    found = [dataclasses.replace(line, duration_s=0.0) for line in read_records(out)]
     assert found
     return found
 
@@ -63,15 +61,15 @@ def margin(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_margin_has_every_study_and_figure(margin):
     lines = lines_of(margin)
-    studies = {line["study"] for line in lines}
+    studies = {line.study for line in lines}
     assert studies == {"cifar10/resnet8", "cifar100/resnet8", "exemplars/resnet8", "plane"}
-    assert {line["class_count"] for line in lines if line["study"] == "exemplars/resnet8"} == {20}
+    assert {line.details["class_count"] for line in lines if line.study == "exemplars/resnet8"} == {20}
     for line in lines:
-        assert all(0 <= value <= 1 for test in line["test"].values() for value in test.values())
-        assert {"config", "split_hash", "seed", "hardware", "versions", "commit"} <= line.keys()
+        assert all(0 <= value <= 1 for test in line.test.values() for value in test.values())
+        assert line.test.keys() == {"test"} == line.epochs[line.selection.epoch - 1].test.keys()
     for name in ("figure-2-cifar10-resnet8", "gradients", "scales", "figure-1-arcface"):
         assert (margin / f"{name}.svg").read_text().startswith("<svg xmlns=")
-    plane = next(line["plane"] for line in lines if line["study"] == "plane")
+    plane = next(line.details["plane"] for line in lines if line.study == "plane")
     assert np.array(plane["weights"]).shape == (3, 2)
     assert len(plane["points"]) == len(plane["labels"])
     page = (margin / "report.html").read_text()
@@ -82,9 +80,7 @@ def test_margin_has_every_study_and_figure(margin):
 def test_the_margin_page_has_the_means_of_its_lines(margin):
     lines = lines_of(margin)
     found = [
-        line["test"]["test"]["map"]
-        for line in lines
-        if (line["study"], line["recipe"]) == ("cifar100/resnet8", "cross-entropy")
+        line.test["test"]["map"] for line in lines if (line.study, line.recipe) == ("cifar100/resnet8", "cross-entropy")
     ]
     (rows,) = (rows for caption, _, rows in tables_of("margin", margin) if caption.startswith("cifar100/resnet8"))
     assert rows[0][0] == "cross-entropy"
@@ -103,12 +99,12 @@ def test_every_other_target_goes_through_and_again_gives_the_same_page(afield, t
     code, _, err = afield("reproduce", paper, "--size", "smoke", "--out", tmp_path / "out")
     assert code == 0, err
     page = (tmp_path / "out" / "report.html").read_text()
-    lines = read_jsonl(tmp_path / "out" / "records.jsonl")
+    lines = read_records(tmp_path / "out")
     for figure in figures:
         assert (tmp_path / "out" / f"{figure}.svg").exists()
     code, _, err = afield("reproduce", paper, "--size", "smoke", "--out", tmp_path / "out")
     assert code == 0, err
-    assert read_jsonl(tmp_path / "out" / "records.jsonl") == lines
+    assert read_records(tmp_path / "out") == lines
     assert (tmp_path / "out" / "report.html").read_text() == page
 
 
@@ -137,7 +133,7 @@ def test_a_time_budget_ends_it_with_a_code_of_its_own_and_the_same_command_goes_
     assert read_json(out / "summary.json")["done"] == 0
     only = ("reproduce", "margin", "--size", "smoke", "--out", out, "--only", "plane")
     assert afield(*only)[0] == 0
-    assert {line["study"] for line in read_jsonl(out / "records.jsonl")} == {"plane"}
+    assert {line.study for line in read_records(out)} == {"plane"}
     assert read_json(out / "summary.json")["tasks"] == total
 
 
@@ -155,7 +151,7 @@ deadline.Deadline.check = lambda self: (_ for _ in ()).throw(deadline.OutOfTimeE
     assert process.returncode == 3, err.decode()
     assert list(out.glob("runs/*/checkpoint.safetensors"))
     finish("margin", out, "--only", "plane")
-    assert lines_of(out) == [line for line in lines_of(margin) if line["study"] == "plane"]
+    assert lines_of(out) == [line for line in lines_of(margin) if line.study == "plane"]
 
 
 def test_the_deadline_ends_between_runs_and_after_epochs():
@@ -233,8 +229,8 @@ def test_corruptions_are_unseen_domains_of_the_same_test_images():
 
 
 def test_seeds_without_all_parts_are_left_out():
-    def line(seed: int, **test: float) -> dict:
-        return {"study": "s", "recipe": "r", "seed": seed, "test": {part: {"map": v} for part, v in test.items()}}
+    def line(seed: int, **test: float) -> Record:
+        return made_record(seed=seed, test={part: {"map": value} for part, value in test.items()})
 
     lines = [line(0, a=0.2), line(0, b=0.4), line(1, a=0.6), line(2, a=0.5, b=0.7)]
     assert seeds.values(lines, "map") == pytest.approx({0: 0.3, 2: 0.6})

@@ -8,12 +8,14 @@ import doctest
 import pytest
 
 from afield.evaluation import Estimate, estimate
+from afield.records import Record
 from afield.reproduction import verdict
 from afield.reproduction.combined.page import BASE, default_recipe
 from afield.reproduction.flattening.page import SCRATCH, TUNED, verdicts
 from afield.reproduction.paper import Judged, verdict_table
 from afield.reproduction.verdict import Verdict, differences, judge_difference, judge_value
 from afield.training import PRESETS
+from tests.made_records import made_record
 
 
 def between(low: float, high: float) -> Estimate:
@@ -111,7 +113,7 @@ def test_the_default_recipe_is_the_largest_gain_that_harms_nowhere():
     assert default_recipe({})[0] == BASE
 
 
-def line(study: str, recipe: str, seed: int, accuracy: float) -> dict:
+def line(study: str, recipe: str, seed: int, accuracy: float) -> Record:
     """A line of two unseen domains, one two points above and one two points below this accuracy."""
     test = {"art_painting": accuracy + 0.02, "sketch": accuracy - 0.02}
     config = {
@@ -120,7 +122,7 @@ def line(study: str, recipe: str, seed: int, accuracy: float) -> dict:
         "training": dataclasses.asdict(PRESETS["flattening_paper"]),
     }
     measured = {name: {"accuracy": value, "ece": 0.1} for name, value in test.items()}
-    return {"study": study, "recipe": recipe, "seed": seed, "test": measured, "config": config}
+    return made_record(study=study, recipe=recipe, seed=seed, test=measured, config=config, held_out=tuple(test))
 
 
 def test_verdicts_of_paper_a_come_from_the_study_in_which_a_system_runs():
@@ -138,7 +140,7 @@ def test_verdicts_of_paper_a_come_from_the_study_in_which_a_system_runs():
     assert found["table 1: flattening 0.5, average"][4] == "reproduced"
     assert found["table 1: flattening 0.5, art_painting"][4] == "not reproduced"
     assert found["table 1: flattening 0.5, photo"][4] == "not run"
-    lines[0]["config"]["training"]["epochs"] = 3
+    lines[0].config["training"]["epochs"] = 3
     found = {row[0]: row for row in verdicts(lines).tables[0].rows}
     assert found["table 1: flattening 0.5, average"][4] == "not comparable (epochs 3, not 30)"
 

@@ -5,12 +5,15 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
 from afield.commands.model import Train
 from afield.commands.options import DataOptions
+
+if TYPE_CHECKING:
+    from afield.records import Record
 
 PAGE = "augmentation.html"
 
@@ -36,7 +39,7 @@ class AugmentLearn(Train):
         """The path of the page."""
         return self.folder("augment-learn") / PAGE
 
-    def run(self) -> dict[str, Any]:
+    def run(self) -> Record:
         """Learn and train unless it is done; returns the record that is written to ``record.json``."""
         from afield.errors import InputError
         from afield.recipes.recipe import resolve
@@ -86,7 +89,7 @@ class AugmentShow(DataOptions):
         if not 2 <= self.count <= 100:
             raise InputError(f"--count must lie between 2 and 100, got {self.count}")
         shown = find_augmentation(self.what)
-        size = shown.record["config"]["data"]["image_size"] if shown.record else DEFAULT_IMAGE_SIZE
+        size = shown.record.config["data"]["image_size"] if shown.record else DEFAULT_IMAGE_SIZE
         with watching() as callback:
             data = self.load_data(size, callback.decode)
         if shown.record and data.images.shape[1] != size:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from afield.comparison.grid import Comparison
     from afield.launch.local import Launch
+    from afield.records import Summary
     from afield.runs.callback import Callback
 
 
@@ -46,7 +47,7 @@ class Compare(TrainingOptions):
     share: str | None = None
     dry_run: bool = False
 
-    def run(self) -> dict[str, Any]:
+    def run(self) -> Summary | dict[str, Any]:
         """Run what is not done yet; returns the summary that is written to ``summary.json``.
 
         A dry run returns the plan (`afield.comparison.estimate.plan`), a share the number of its ``runs``, and the
@@ -91,7 +92,7 @@ class Compare(TrainingOptions):
         callback.start(setup)
         return Comparison(setup, recipes, self.seeds, self.selection), fabric, choose_threads(setup, self.threads)
 
-    def _compare(self) -> dict[str, Any]:
+    def _compare(self) -> Summary:
         from afield.comparison.compare import run_comparison
         from afield.console import held, watching
         from afield.launch.ray import cluster

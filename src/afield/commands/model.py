@@ -12,6 +12,7 @@ from afield.commands.options import DataOptions, TrainingOptions
 
 if TYPE_CHECKING:
     from afield.deploy import Prediction
+    from afield.records import Record
 
 
 @dataclass(frozen=True)
@@ -27,7 +28,7 @@ class Train(TrainingOptions):
     recipe: str = "flattening"
     seed: int = 0
 
-    def run(self) -> dict[str, Any]:
+    def run(self) -> Record:
         """Train unless it is done; returns the record that is written to ``record.json``."""
         from afield.console import held, watching
         from afield.deploy import run_training

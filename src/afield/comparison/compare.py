@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import torch
 from lightning_fabric import Fabric
@@ -17,7 +16,7 @@ from afield.data import make_fold, parts_of
 from afield.errors import InputError, first_line
 from afield.launch.local import Launch, run_free
 from afield.models import build_backbone
-from afield.records import write_json, write_jsonl
+from afield.records import Record, Summary, write_json, write_records, write_summary
 from afield.reporting import render
 from afield.runs.augmentation import check_augmentation
 from afield.runs.build import build_algorithm, build_objective, check_algorithm, check_targets
@@ -72,9 +71,7 @@ def help_comparison(
     return sum(1 for _ in run_free(runs, features, out=out, fabric=fabric, threads=threads, callback=callback))
 
 
-def run_comparison(
-    comparison: Comparison, *, out: Path, fabric: Fabric, callback: Callback, launch: Launch
-) -> dict[str, Any]:
+def run_comparison(comparison: Comparison, *, out: Path, fabric: Fabric, callback: Callback, launch: Launch) -> Summary:
     """Run what is not done yet of the grid, then write records, summary, analysis and report into `out`.
 
     Finished runs are kept whatever happens to later ones. Returns the summary.
@@ -88,21 +85,21 @@ def run_comparison(
     setup, selection, runs = comparison.setup, comparison.selection, comparison.runs()
     check(runs)
     features = frozen_features(setup, fabric, callback.features)
-    done: dict[str, dict[str, Any]] = {}
+    done: dict[str, Record] = {}
     try:
         for run, record in launch(runs, features):
             done[run.hash] = record
     finally:
         records = [done[run.hash] for run in runs if run.hash in done]
         if len(records) < len(runs):
-            write_jsonl(out / RECORDS, records)
+            write_records(out / RECORDS, records)
     selected = select(records, selection)
     summary = summarize(selected, Path(setup.data.name).name, selection)
     if fabric.is_global_zero:
-        write_jsonl(out / RECORDS, selected)
+        write_records(out / RECORDS, selected)
         found = read_predictions(runs, out / "runs", selection)
         write_json(out / ANALYSIS, analyze(setup.data, found, selection))
         write_json(out / GALLERY, gallery(setup.data, found))
-        write_json(out / SUMMARY, summary)
+        write_summary(out / SUMMARY, summary)
         render(out)
     return summary

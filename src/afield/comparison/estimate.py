@@ -17,7 +17,7 @@ from lightning_fabric import Fabric
 from afield.algorithms import Algorithm
 from afield.data import make_fold
 from afield.launch.local import cpu_threads
-from afield.records import read_json
+from afield.records import read_record
 from afield.runs.augmentation import check_augmentation
 from afield.runs.build import build_algorithm
 from afield.runs.config import ExperimentConfig
@@ -40,7 +40,7 @@ def plan(runs: Sequence[Run], out: Path, *, fabric: Fabric, threads: int, at_onc
     """
     states = {run.hash: _state(out / "runs" / run.hash) for run in runs}
     left = [run for run in runs if states[run.hash] != "done"]
-    finished = [read_json(out / "runs" / run.hash / RECORD) for run in runs if states[run.hash] == "done"]
+    finished = [read_record(out / "runs" / run.hash / RECORD) for run in runs if states[run.hash] == "done"]
     features_s = run_s = 0.0
     source = "everything is done"
     if left:
@@ -48,7 +48,7 @@ def plan(runs: Sequence[Run], out: Path, *, fabric: Fabric, threads: int, at_onc
             features_s = _features_seconds(left[0].setup, fabric)
             if finished:
                 source = f"the median of {len(finished)} finished run{'s' if len(finished) > 1 else ''}"
-                rate = statistics.median(record["duration_s"] / record["images"]["train"] for record in finished)
+                rate = statistics.median(record.duration_s / record.images["train"] for record in finished)
             else:
                 source = f"a few steps and an evaluation of: {left[0].label}"
                 rate = _seconds(left[0], fabric) / _training_images(left[0])

@@ -3,69 +3,57 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import replace
 
-from afield.evaluation import SELECTIONS, Estimate, estimate, paired_difference
-
-Record = dict[str, Any]
+from afield.evaluation import SELECTIONS, estimate, paired_difference
+from afield.records import Record, Selection, Summary, SummaryRow
 
 BASELINE = "erm"
 
 
 def select(records: Sequence[Record], rule: str) -> list[Record]:
-    """The runs that leave out one part, each with ``selection`` (rule, epoch) and ``test`` of that epoch."""
+    """The runs that leave out one part, each with its ``selection`` and with ``test`` of that epoch."""
     choose = SELECTIONS[rule]
     selected = []
     for record in records:
-        if len(record["held_out"]) != 1:
+        if len(record.held_out) != 1:
             continue
         siblings = [
             other
             for other in records
-            if len(other["held_out"]) == 2 and (other["recipe"], other["seed"]) == (record["recipe"], record["seed"])
+            if len(other.held_out) == 2 and (other.recipe, other.seed) == (record.recipe, record.seed)
         ]
         index = choose(record, siblings)
-        test = record["epochs"][index]["test"][record["held_out"][0]]
-        selected.append({**record, "selection": {"rule": rule, "epoch": index + 1}, "test": test})
+        selected.append(replace(record, selection=Selection(rule, index + 1), test=record.epochs[index].test))
     return selected
 
 
-def summarize(selected: Sequence[Record], data: str, rule: str, metric: str = "accuracy") -> dict[str, Any]:
+def summarize(selected: Sequence[Record], data: str, rule: str, metric: str = "accuracy") -> Summary:
     """The summary of selected records: per recipe and unseen domain n, mean, deviation and interval over seeds.
 
     Values are fractions. ``average`` is over the seeds' means over domains; ``vs_erm`` pairs the averages of
     equal seeds. ``search_s``, where a recipe's augmentation was learned, is the mean over runs of the seconds that
     this took. ``recommended`` is the recipe of best average if it is told apart from the baseline (`recommend`).
     """
-    recipes = list(dict.fromkeys(record["recipe"] for record in selected))
-    domains = list(dict.fromkeys(record["held_out"][0] for record in selected))
-    seeds = sorted({record["seed"] for record in selected})
-    value = {(r["recipe"], r["held_out"][0], r["seed"]): r["test"][metric] for r in selected}
+    recipes = list(dict.fromkeys(record.recipe for record in selected))
+    domains = list(dict.fromkeys(record.unseen for record in selected))
+    seeds = sorted({record.seed for record in selected})
+    value = {(r.recipe, r.unseen, r.seed): r.test[r.unseen][metric] for r in selected if r.test}
     averages = {
         recipe: [sum(value[recipe, domain, seed] for domain in domains) / len(domains) for seed in seeds]
         for recipe in recipes
     }
     table = {
-        recipe: {
-            "domains": {
-                domain: estimate([value[recipe, domain, seed] for seed in seeds]).as_dict() for domain in domains
-            },
-            "average": estimate(averages[recipe]).as_dict(),
-            "vs_erm": _brief(paired_difference(averages[recipe], averages[BASELINE])) if BASELINE in averages else None,
-            **_search(selected, recipe),
-        }
+        recipe: SummaryRow(
+            domains={domain: estimate([value[recipe, domain, seed] for seed in seeds]) for domain in domains},
+            average=estimate(averages[recipe]),
+            vs_erm=paired_difference(averages[recipe], averages[BASELINE]) if BASELINE in averages else None,
+            search_s=_search_seconds(selected, recipe),
+        )
         for recipe in recipes
     }
     recommended, reason = recommend(averages)
-    return {
-        "data": data,
-        "selection": rule,
-        "metric": metric,
-        "seeds": seeds,
-        "recipes": table,
-        "recommended": recommended,
-        "reason": reason,
-    }
+    return Summary(data, rule, metric, tuple(seeds), table, recommended, reason)
 
 
 def recommend(averages: dict[str, list[float]]) -> tuple[str | None, str]:
@@ -91,13 +79,7 @@ def recommend(averages: dict[str, list[float]]) -> tuple[str | None, str]:
     return None, f"no recipe is distinguishable: the best, {best}, is {span} from {rival}; more --seeds narrow this"
 
 
-def _search(selected: Sequence[Record], recipe: str) -> dict[str, float]:
-    """``search_s`` of a recipe, or nothing."""
-    seconds = [
-        record["learned"]["search_s"] for record in selected if record["recipe"] == recipe and "learned" in record
-    ]
-    return {"search_s": sum(seconds) / len(seconds)} if seconds else {}
-
-
-def _brief(difference: Estimate) -> dict[str, Any]:
-    return {"mean": difference.mean, "ci95": difference.ci95}
+def _search_seconds(selected: Sequence[Record], recipe: str) -> float | None:
+    """Mean seconds in which a recipe's augmentation was learned; None if it was not."""
+    seconds = [record.learned.search_s for record in selected if record.recipe == recipe and record.learned]
+    return sum(seconds) / len(seconds) if seconds else None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 from lightning_fabric import Fabric
 from torch import nn
@@ -14,7 +13,7 @@ from afield.data import parts_of
 from afield.deploy import model as saved
 from afield.errors import InputError
 from afield.recipes.recipe import Recipe
-from afield.records import read_json
+from afield.records import Record, read_record
 from afield.runs.callback import Callback
 from afield.runs.config import ExperimentConfig
 from afield.runs.features import frozen_backbone, frozen_features
@@ -24,7 +23,7 @@ from afield.training import TrainState
 
 def run_training(
     setup: ExperimentConfig, recipe: Recipe, *, seed: int, out: Path, fabric: Fabric, callback: Callback
-) -> dict[str, Any]:
+) -> Record:
     """Train on all domains, without a given test set, and save the epoch of best validation. Returns the record.
 
     The caller must have locked `out` (`afield.records.exclusive`).
@@ -34,7 +33,7 @@ def run_training(
     """
     parts = parts_of(setup.data)
     run = Run(setup, recipe, ("test",) if parts == ("test",) else (), seed)
-    if (out / DONE).exists() and read_json(out / RECORD)["run"] != run.hash:
+    if (out / DONE).exists() and read_record(out / RECORD).run != run.hash:
         raise InputError(f"{out} holds a model trained with other settings; choose another --out")
     check([run])
     features = frozen_features(setup, fabric, callback.features)

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
 
+from afield.records import Record
 from afield.registry import Registry
-
-Record = dict[str, Any]
 
 Rule = Callable[[Record, Sequence[Record]], int]
 """A run's record, and the records of its siblings (same recipe and seed, one more domain left out) -> index."""
@@ -19,12 +17,12 @@ GULRAJANI = "Gulrajani and Lopez-Paz, In Search of Lost Domain Generalization, I
 
 def train_validation(record: Record, siblings: Sequence[Record] = ()) -> int:
     """The first epoch of best accuracy on validation images of the training domains."""
-    return _first_best([epoch["validation"]["accuracy"] for epoch in record["epochs"]])
+    return _first_best([epoch.validation["accuracy"] for epoch in record.epochs])
 
 
 def last(record: Record, siblings: Sequence[Record] = ()) -> int:
     """The last epoch."""
-    return len(record["epochs"]) - 1
+    return len(record.epochs) - 1
 
 
 def leave_one_out_validation(record: Record, siblings: Sequence[Record]) -> int:
@@ -33,12 +31,11 @@ def leave_one_out_validation(record: Record, siblings: Sequence[Record]) -> int:
     Each sibling was trained without this run's unseen domain and one training domain more; its accuracy on the
     latter is a validation figure.
     """
-    (unseen,) = record["held_out"]
     curves = [
-        [epoch["test"][other]["accuracy"] for epoch in sibling["epochs"]]
+        [epoch.test[other]["accuracy"] for epoch in sibling.epochs]
         for sibling in siblings
-        for other in sibling["held_out"]
-        if unseen in sibling["held_out"] and other != unseen
+        for other in sibling.held_out
+        if record.unseen in sibling.held_out and other != record.unseen
     ]
     if not curves:
         raise ValueError("leave_one_out_validation needs runs with two domains left out")
@@ -47,8 +44,7 @@ def leave_one_out_validation(record: Record, siblings: Sequence[Record]) -> int:
 
 def oracle(record: Record, siblings: Sequence[Record] = ()) -> int:
     """The first epoch of best accuracy on the unseen domain itself: an upper bound, never a result."""
-    (unseen,) = record["held_out"]
-    return _first_best([epoch["test"][unseen]["accuracy"] for epoch in record["epochs"]])
+    return _first_best([epoch.test[record.unseen]["accuracy"] for epoch in record.epochs])
 
 
 def _first_best(values: Sequence[float]) -> int:

@@ -5,21 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from lightning_fabric import Fabric
 from numpy.typing import NDArray
 
-from afield.records import HeldError, exclusive
+from afield.records import HeldError, Record, exclusive
 from afield.runs.callback import Callback
 from afield.runs.run import Run, execute
 
 Features = NDArray[np.float32] | None
 """``[N, D]`` of the whole data set where the backbone is frozen, else None."""
 
-Launch = Callable[[Sequence[Run], Features], Iterator[tuple[Run, dict[str, Any]]]]
+Launch = Callable[[Sequence[Run], Features], Iterator[tuple[Run, Record]]]
 """Sees to it that the folder of every run is finished, and yields each with its record, in any order."""
 
 
@@ -36,7 +35,7 @@ def cpu_threads(count: int) -> Iterator[None]:
 
 def run_free(
     runs: Sequence[Run], features: Features, *, out: Path, fabric: Fabric, threads: int, callback: Callback
-) -> Iterator[tuple[Run, dict[str, Any]]]:
+) -> Iterator[tuple[Run, Record]]:
     """Execute, one after the other, the runs that no other process is at; each with its record.
 
     A run's folder is held while it is executed, so that any number of processes can go through the same list.
@@ -61,7 +60,7 @@ def run_here(
     threads: int,
     callback: Callback,
     crew: AbstractContextManager[None],
-) -> Iterator[tuple[Run, dict[str, Any]]]:
+) -> Iterator[tuple[Run, Record]]:
     """All runs: those that nobody else is at, then those that another process left or has finished meanwhile.
 
     Args:

@@ -25,7 +25,7 @@ from lightning_fabric import Fabric
 from afield.errors import InputError, first_line
 from afield.launch.local import Features, cpu_threads
 from afield.recipes.recipe import Recipe
-from afield.records import exclusive, read_json, write_atomic
+from afield.records import Record, exclusive, read_record, to_record, write_atomic
 from afield.runs.callback import Callback
 from afield.runs.config import ExperimentConfig
 from afield.runs.run import DONE, RECORD, Run, execute
@@ -87,7 +87,7 @@ def run_on_ray(
     gpus: int,
     threads: int,
     callback: Callback,
-) -> Iterator[tuple[Run, dict[str, Any]]]:
+) -> Iterator[tuple[Run, Record]]:
     """All runs, inside `cluster`: first those that are finished in `out`, then the others as they come back.
 
     Args:
@@ -107,7 +107,7 @@ def run_on_ray(
     missing = []
     for run in runs:
         if (out / "runs" / run.hash / DONE).exists():
-            yield run, read_json(out / "runs" / run.hash / RECORD)
+            yield run, read_record(out / "runs" / run.hash / RECORD)
         else:
             missing.append(run)
     if not missing:
@@ -158,10 +158,10 @@ def _fetch(reference: Any, run: Run) -> dict[str, bytes]:
         ) from None
 
 
-def _land(run: Run, files: dict[str, bytes], folder: Path) -> dict[str, Any]:
+def _land(run: Run, files: dict[str, bytes], folder: Path) -> Record:
     """Put a run's files where a run here leaves them, the mark that it is done last; returns its record."""
-    record: dict[str, Any] = json.loads(files[RECORD])
-    if record["run"] != run.hash:
+    record = to_record(json.loads(files[RECORD]), f"the record of {run.label}")
+    if record.run != run.hash:
         raise InputError(f"{run.label}: a node has other files under --weights or --splits than this machine")
     with exclusive(folder):
         for name, content in files.items():

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from afield.augment import Augmentation, build_chain, read_saved
 from afield.errors import InputError
-from afield.records import read_json
+from afield.records import Record, read_record
 from afield.runs.run import AUGMENTOR, RECORD
 
 
@@ -18,7 +17,7 @@ class Shown:
 
     name: str
     augmentation: Augmentation
-    record: dict[str, Any] | None = None
+    record: Record | None = None
 
 
 def find_augmentation(what: str) -> Shown:
@@ -31,6 +30,6 @@ def find_augmentation(what: str) -> Shown:
     if path.is_dir() or (path.suffix == "" and path.parent != Path()):
         if not (path / AUGMENTOR).exists():
             raise InputError(f"{what} holds no learned augmentation; `afield augment learn --out FOLDER` makes one")
-        record = read_json(path / RECORD)
-        return Shown(record["learned"]["kind"], read_saved(path / AUGMENTOR), record)
+        record = read_record(path / RECORD)
+        return Shown(record.learned.kind if record.learned else path.name, read_saved(path / AUGMENTOR), record)
     return Shown(path.name, build_chain(what))

@@ -59,6 +59,11 @@ def _record(old: dict[str, Any]) -> dict[str, Any]:
         options["centers"] = options.pop("centres")
     if details := {name: old.pop(name) for name in DETAILS if name in old}:
         old["details"] = details
+    if "study" in old and isinstance(old.get("test"), dict):  # a run that diverged has no calibration
+        old["test"] = {
+            part: {name: value for name, value in figures.items() if value is not None}
+            for part, figures in old["test"].items()
+        }
     if "validation_accuracy" in old:
         _arm(old, config)
     elif "epochs" not in old and "validation" in old:

@@ -9,8 +9,8 @@ from typing import Any
 SCHEMA = 2
 """Version of the record format. A change to it changes every run hash."""
 
-Figures = Mapping[str, float | None]
-"""Metrics or measures by name; None where a metric has no value."""
+Figures = Mapping[str, float]
+"""Metrics or measures by name."""
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class Epoch:
     train_loss: float | None
     validation: Figures
     test: Mapping[str, Figures]
-    train_terms: Mapping[str, float] = field(default_factory=dict)
+    train_terms: Figures = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -54,12 +54,12 @@ class Learned:
     kind: str
     settings: Mapping[str, Any]
     first_epochs: int
-    epochs: tuple[Mapping[str, Mapping[str, float]], ...]
+    epochs: tuple[Mapping[str, Figures], ...]
     collapses: Mapping[str, str]
     search_s: float
 
     @property
-    def measures(self) -> Mapping[str, float]:
+    def measures(self) -> Figures:
         """Measures on the validation images at the end."""
         return self.epochs[-1]["validation"]
 

@@ -8,13 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from afield.records import write_atomic
+from afield.records import Learned, Record, write_atomic
 from afield.reporting.charts import colors
 from afield.reporting.learned import WATCHED, in_figures, measure_curves
 from afield.reporting.provenance import origin
 from afield.reporting.templates import templates
-
-Record = dict[str, Any]
 
 SEVERAL = 4
 """Images of which several draws are shown."""
@@ -102,42 +100,42 @@ def render_augmentation(path: Path, name: str, data: str, found: Transformations
         data=data,
         found=found,
         several=found.subjects[:SEVERAL],
-        facts=_facts(record) if record else {},
-        learning=_learning(record["learned"]) if record else None,
+        facts=_facts(record, record.learned) if record and record.learned else {},
+        learning=_learning(record.learned) if record and record.learned else None,
         provenance=origin([record]) if record else {},
     )
     write_atomic(path, html + "\n")
     return path
 
 
-def _facts(record: Record) -> dict[str, str]:
+def _facts(record: Record, learned: Learned) -> dict[str, str]:
     """The run in which it was learned, by name."""
-    config, learned, epochs = record["config"], record["learned"], record["epochs"]
-    without = f", without {' and '.join(record['held_out'])}" if record["held_out"] else ""
-    second, third = len(learned["epochs"]) - 1, config["training"]["epochs"] - learned["first_epochs"]
-    best = max(epochs, key=lambda epoch: epoch["validation"]["accuracy"])
-    tested = "".join(f"; {part} {100 * found['accuracy']:.1f} %" for part, found in best["test"].items())
+    config, epochs = record.config, record.epochs
+    without = f", without {' and '.join(record.held_out)}" if record.held_out else ""
+    second, third = len(learned.epochs) - 1, config["training"]["epochs"] - learned.first_epochs
+    best = max(epochs, key=lambda epoch: epoch.validation["accuracy"])
+    tested = "".join(f"; {part} {100 * found['accuracy']:.1f} %" for part, found in best.test.items())
     return {
-        "Learned on": f"{config['data']['name']}{without}, seed {record['seed']}",
-        "Classifier": f"{config['backbone']['name']}, recipe {record['recipe']}",
-        "Epochs": f"{learned['first_epochs']} without it, {second} of learning it, {third} on its images",
-        "Search": f"{learned['search_s']:.1f} s of learning the augmentation",
-        "Accuracy after training": f"validation {100 * best['validation']['accuracy']:.1f} %{tested}",
-        "Run": record["run"],
+        "Learned on": f"{config['data']['name']}{without}, seed {record.seed}",
+        "Classifier": f"{config['backbone']['name']}, recipe {record.recipe}",
+        "Epochs": f"{learned.first_epochs} without it, {second} of learning it, {third} on its images",
+        "Search": f"{learned.search_s:.1f} s of learning the augmentation",
+        "Accuracy after training": f"validation {100 * best.validation['accuracy']:.1f} %{tested}",
+        "Run": record.run,
     }
 
 
-def _learning(learned: Record) -> dict[str, Any]:
+def _learning(learned: Learned) -> dict[str, Any]:
     """What the page says of how it was learned."""
-    epochs = learned["epochs"]
+    epochs = learned.epochs
     return {
-        "collapses": learned["collapses"],
+        "collapses": learned.collapses,
         "watched": WATCHED,
         "figures": {part: in_figures([measures]) for part, measures in epochs[-1].items()},
         "color": colors(list(epochs[0])),
         "curves": measure_curves(epochs),
         "measures": list(epochs[0][WATCHED]),
-        "settings": _flat(learned["settings"]),
+        "settings": _flat(learned.settings),
     }
 
 

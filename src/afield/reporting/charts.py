@@ -20,6 +20,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import ArrayLike, NDArray
 
+from afield.records import Estimate
+
 WIDTH = 3.5
 """Inches; shown about as wide as a phone, where 8 points are some 11 pixels."""
 
@@ -80,7 +82,7 @@ def percent_limits(fractions: ArrayLike) -> tuple[float, float]:
 def interval_plot(
     key: str,
     label: str,
-    estimates: Mapping[str, dict[str, Any]],
+    estimates: Mapping[str, Estimate],
     limits: tuple[float, float],
     color: Mapping[str, str],
     baseline: str | None,
@@ -98,11 +100,11 @@ def interval_plot(
     with style.context(["default", STYLE]):
         figure, axes = panel(0.5 + 0.24 * len(estimates))
         if baseline is not None:
-            axes.axvline(100 * estimates[baseline]["mean"], color=INK, alpha=0.5, linewidth=1, linestyle=":")
+            axes.axvline(100 * estimates[baseline].mean, color=INK, alpha=0.5, linewidth=1, linestyle=":")
         for row, (recipe, estimate) in enumerate(estimates.items()):
-            mean = 100 * estimate["mean"]
-            if estimate["ci95"] is not None:
-                low, high = (100 * bound for bound in estimate["ci95"])
+            mean = 100 * estimate.mean
+            if estimate.ci95 is not None:
+                low, high = (100 * bound for bound in estimate.ci95)
                 axes.plot([low, high], [row, row], color=color[recipe], linewidth=2, solid_capstyle="round")
             axes.plot(mean, row, "o", color=color[recipe], markersize=5.5, clip_on=False)
             axes.text(1.03, row, f"{mean:.1f}", transform=axes.get_yaxis_transform(), va="center_baseline")

@@ -7,22 +7,21 @@ from typing import Any
 
 import numpy as np
 
+from afield.records import Record, Summary
 from afield.reporting import charts
-
-Record = dict[str, Any]
 
 WRONG_CLASSES = 12
 """At most so many classes have a panel of their wrong classes, of which it shows at most so many."""
 
 
-def intervals(summary: dict[str, Any], color: Mapping[str, str], baseline: str | None) -> dict[str, str]:
+def intervals(summary: Summary, color: Mapping[str, str], baseline: str | None) -> dict[str, str]:
     """A plot of means and intervals for each unseen domain, and last one of their average, by title."""
-    recipes = summary["recipes"]
-    domains = next(iter(recipes.values()))["domains"]
-    panels = [(part, {name: row["domains"][part] for name, row in recipes.items()}) for part in domains]
-    panels.append(("average of the domains", {name: row["average"] for name, row in recipes.items()}))
+    recipes = summary.recipes
+    domains = next(iter(recipes.values())).domains
+    panels = [(part, {name: row.domains[part] for name, row in recipes.items()}) for part in domains]
+    panels.append(("average of the domains", {name: row.average for name, row in recipes.items()}))
     estimates = [estimate for _, panel in panels for estimate in panel.values()]
-    ends = [value for estimate in estimates for value in (estimate["mean"], *(estimate["ci95"] or ()))]
+    ends = [value for estimate in estimates for value in (estimate.mean, *(estimate.ci95 or ()))]
     limits = charts.percent_limits(ends)
     return {
         title: charts.interval_plot(f"interval{i}", f"{title}: means", panel, limits, color, baseline)
@@ -34,7 +33,7 @@ def curves(records: Sequence[Record], color: Mapping[str, str]) -> dict[str, str
     """Learning curves for each unseen domain, by its name."""
     panels = {
         part: {recipe: _curves(records, recipe, part) for recipe in color}
-        for part in dict.fromkeys(record["held_out"][0] for record in records)
+        for part in dict.fromkeys(record.unseen for record in records)
     }
     found = [curve for panel in panels.values() for curve in panel.values()]
     fractions = [part.ravel() for curve in found for part in (curve.validation, curve.unseen)]
@@ -47,10 +46,10 @@ def curves(records: Sequence[Record], color: Mapping[str, str]) -> dict[str, str
 
 def _curves(records: Sequence[Record], recipe: str, part: str) -> charts.Curves:
     """Those of all seeds, after the epochs in which an augmentation was still to be learned."""
-    runs = [record for record in records if (record["recipe"], record["held_out"]) == (recipe, [part])]
-    validation = [[epoch["validation"]["accuracy"] for epoch in run["epochs"]] for run in runs]
-    unseen = [[epoch["test"][part]["accuracy"] for epoch in run["epochs"]] for run in runs]
-    before = runs[0]["learned"]["first_epochs"] if "learned" in runs[0] else 0
+    runs = [record for record in records if (record.recipe, record.unseen) == (recipe, part)]
+    validation = [[epoch.validation["accuracy"] for epoch in run.epochs] for run in runs]
+    unseen = [[epoch.test[part]["accuracy"] for epoch in run.epochs] for run in runs]
+    before = runs[0].learned.first_epochs if runs[0].learned else 0
     return charts.Curves(np.array(validation), np.array(unseen), before)
 
 

@@ -7,9 +7,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from afield.records import Learned, Record
 from afield.reporting import charts
 
-Record = dict[str, Any]
 Measures = Mapping[str, float]
 
 WATCHED = "validation"
@@ -95,25 +95,23 @@ def by_recipe(records: Sequence[Record]) -> dict[str, dict[str, Any]]:
     A collapse is a sentence with the number of runs that it befell; figures are of validation images, and of equal
     titles for all recipes.
     """
-    runs: dict[str, list[Record]] = {}
+    runs: dict[str, list[Learned]] = {}
     for record in records:
-        if "learned" in record:
-            runs.setdefault(record["recipe"], []).append(record["learned"])
-    figures = {
-        recipe: in_figures([each["epochs"][-1][WATCHED] for each in learned]) for recipe, learned in runs.items()
-    }
+        if record.learned:
+            runs.setdefault(record.recipe, []).append(record.learned)
+    figures = {recipe: in_figures([each.measures for each in learned]) for recipe, learned in runs.items()}
     titles = [title for title in COLUMNS if any(title in found for found in figures.values())]
     return {
         recipe: {
             "runs": len(learned),
             "figures": {title: figures[recipe].get(title, "–") for title in titles},
-            "search_s": float(np.mean([each["search_s"] for each in learned])),
+            "search_s": float(np.mean([each.search_s for each in learned])),
             "collapses": _collapses(learned),
         }
         for recipe, learned in runs.items()
     }
 
 
-def _collapses(learned: Sequence[Record]) -> list[str]:
-    texts = [f"{name}: {text}" for each in learned for name, text in each["collapses"].items()]
+def _collapses(learned: Sequence[Learned]) -> list[str]:
+    texts = [f"{name}: {text}" for each in learned for name, text in each.collapses.items()]
     return [f"{texts.count(text)} of {len(learned)} runs, {text}" for text in dict.fromkeys(texts)]

@@ -7,15 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from afield.evaluation import SELECTIONS
-from afield.records import read_json, read_jsonl, write_atomic
+from afield.records import Record, Summary, SummaryRow, read_json, read_records, read_summary, write_atomic
 from afield.reporting import figures
 from afield.reporting.charts import INK, PALETTE, colors
 from afield.reporting.confusion import LARGEST_TABLE, confused_pairs, heat_rows, pooled
 from afield.reporting.learned import by_recipe
 from afield.reporting.provenance import provenance
 from afield.reporting.templates import templates
-
-Record = dict[str, Any]
 
 BASELINE = "erm"
 
@@ -30,14 +28,14 @@ def render(folder: Path) -> Path:
     Raises:
         InputError: one of the first three files is missing, or any is damaged.
     """
-    records = read_jsonl(folder / "records.jsonl")
-    summary = read_json(folder / "summary.json")
+    records = read_records(folder)
+    summary = read_summary(folder / "summary.json")
     analysis = read_json(folder / "analysis.json")
     gallery = read_json(folder / "gallery.json") if (folder / "gallery.json").exists() else None
-    recipes = summary["recipes"]
+    recipes = summary.recipes
     baseline = BASELINE if BASELINE in recipes else None
     color = colors(_drawn(recipes))
-    leader = summary["recommended"] or max(recipes, key=lambda recipe: recipes[recipe]["average"]["mean"])
+    leader = summary.recommended or max(recipes, key=lambda recipe: recipes[recipe].average.mean)
     html = (
         templates()
         .get_template("page.html.j2")
@@ -45,13 +43,13 @@ def render(folder: Path) -> Path:
             summary=summary,
             analysis=analysis,
             gallery=gallery,
-            domains=list(recipes[leader]["domains"]),
+            domains=list(recipes[leader].domains),
             color=color,
             baseline=baseline,
             leader=leader,
-            metric=METRICS.get(summary["metric"], summary["metric"]),
-            rule=SELECTIONS.entry(summary["selection"]).summary,
-            facts=_facts(records[0]["config"], summary, analysis),
+            metric=METRICS.get(summary.metric, summary.metric),
+            rule=SELECTIONS.entry(summary.selection).summary,
+            facts=_facts(records[0].config, summary, analysis),
             unseen_images={part: n for record in records for part, n in _unseen_images(record)},
             intervals=figures.intervals(summary, {recipe: color.get(recipe, INK) for recipe in recipes}, baseline),
             curves=figures.curves(records, color),
@@ -67,33 +65,33 @@ def render(folder: Path) -> Path:
     return path
 
 
-def _drawn(recipes: Mapping[str, Any]) -> list[str]:
+def _drawn(recipes: Mapping[str, SummaryRow]) -> list[str]:
     """Recipes that have a color of their own: where there are more than colors, the baseline and the best on average.
 
     They keep their order.
     """
-    by_rank = sorted(recipes, key=lambda recipe: (recipe != BASELINE, -recipes[recipe]["average"]["mean"]))
+    by_rank = sorted(recipes, key=lambda recipe: (recipe != BASELINE, -recipes[recipe].average.mean))
     drawn = set(by_rank[: len(PALETTE)])
     return [recipe for recipe in recipes if recipe in drawn]
 
 
-def _facts(config: Mapping[str, Any], summary: dict[str, Any], analysis: dict[str, Any]) -> dict[str, str]:
+def _facts(config: Mapping[str, Any], summary: Summary, analysis: dict[str, Any]) -> dict[str, str]:
     """What was compared, by name."""
     backbone, training, size = config["backbone"], config["training"], config["data"]["image_size"]
     trained = "frozen" if backbone["freeze"] else "trained throughout"
     augmentation = f"augmentation: {training['augment']}"
-    domains = next(iter(summary["recipes"].values()))["domains"]
+    domains = next(iter(summary.recipes.values())).domains
     return {
-        "Data": f"{summary['data']}: {len(domains)} domains, {len(analysis['classes'])} classes",
+        "Data": f"{summary.data}: {len(domains)} domains, {len(analysis['classes'])} classes",
         "Backbone": f"{backbone['name']}, {trained}, weights: {backbone['weights']}",
         "Image size": f"{size} × {size} pixels",
         "Training": f"{training['epochs']} epochs, batches of {training['batch_size']}, {augmentation}",
-        "Seeds": ", ".join(map(str, summary["seeds"])),
+        "Seeds": ", ".join(map(str, summary.seeds)),
     }
 
 
 def _unseen_images(record: Record) -> list[tuple[str, int]]:
-    return [(part, record["images"][f"test/{part}"]) for part in record["held_out"]]
+    return [(part, record.images[f"test/{part}"]) for part in record.held_out]
 
 
 def _confusions(analysis: dict[str, Any]) -> dict[str, dict[str, Any]]:

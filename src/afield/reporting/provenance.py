@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-Record = dict[str, Any]
+from afield.records import Record
 
 
 def provenance(records: Sequence[Record]) -> dict[str, str]:
     """Where the numbers come from, by name. What differs between runs is given in all its values."""
-    splits = {record["split_hash"] for record in records}
-    folds = {(*record["held_out"], record["seed"]) for record in records}
+    splits = {record.split_hash for record in records}
+    folds = {(*record.held_out, record.seed) for record in records}
     return {
         "Runs": str(len(records)),
-        "Training time": _duration(sum(record["duration_s"] for record in records)),
+        "Training time": _duration(sum(record.duration_s for record in records)),
         "Splits": f"{len(splits)} distinct, for {len(folds)} pairs of unseen domain and seed",
         **origin(records),
     }
@@ -23,9 +23,9 @@ def provenance(records: Sequence[Record]) -> dict[str, str]:
 def origin(records: Sequence[Record]) -> dict[str, str]:
     """Code and machine."""
     return {
-        "Commit": "; ".join(_distinct(record["commit"] or "not a source checkout" for record in records)),
-        "Hardware": "; ".join(_distinct(_listing(record["hardware"]) for record in records)),
-        "Versions": "; ".join(_distinct(_listing(record["versions"]) for record in records)),
+        "Commit": "; ".join(_distinct(record.commit or "not a source checkout" for record in records)),
+        "Hardware": "; ".join(_distinct(_listing(record.hardware) for record in records)),
+        "Versions": "; ".join(_distinct(_listing(record.versions) for record in records)),
     }
 
 

@@ -11,9 +11,9 @@ from typing import Any, Literal
 
 from afield.evaluation import Estimate
 from afield.models import BackboneConfig
+from afield.records import Record
 from afield.reporting.document import Document, Section, Table, said
 from afield.reporting.provenance import origin
-from afield.reproduction.seeds import Line
 from afield.reproduction.tasks import Task
 from afield.reproduction.verdict import Verdict
 
@@ -51,7 +51,7 @@ class Paper:
     name: str
     title: str
     tasks: Callable[[Place], Sequence[Task]]
-    sections: Callable[[Sequence[Line]], Sequence[Section]]
+    sections: Callable[[Sequence[Record]], Sequence[Section]]
 
 
 @dataclass(frozen=True)
@@ -95,7 +95,7 @@ def verdict_table(caption: str, judged: Sequence[Judged]) -> Table:
     return Table(f"{caption}{notes}", ("published", "there", "ours", "n", "verdict"), rows)
 
 
-def document(paper: Paper, lines: Sequence[Line], about: dict[str, Any]) -> Document:
+def document(paper: Paper, lines: Sequence[Record], about: dict[str, Any]) -> Document:
     """The page of a paper.
 
     Args:
@@ -103,7 +103,7 @@ def document(paper: Paper, lines: Sequence[Line], about: dict[str, Any]) -> Docu
         lines: of finished tasks.
         about: ``size``, ``command`` and ``tasks``, how many there are in all.
     """
-    seconds = sum(line.get("duration_s", 0.0) for line in lines)
+    seconds = sum(line.duration_s for line in lines)
     done = f"{len(lines)} of {about['tasks']} runs" if len(lines) < about["tasks"] else f"{len(lines)} runs"
     provenance = {"Runs": done, "Training": f"{seconds / 60:.0f} min in all", **(origin(lines) if lines else {})}
     lead = (f"Made by {about['command']}.", STAND_IN if about["size"] == "smoke" else "", UNITS)
@@ -121,17 +121,16 @@ UNITS = (
 )
 
 
-def set_up(line: Line) -> str:
+def set_up(line: Record) -> str:
     """A run's setup in a sentence."""
-    config, images = line["config"], line.get("images")
+    config = line.config
     backbone, training = config["backbone"], config["training"]
     size = config["data"]["image_size"]
-    seen = f"; {images['train']:,} training images" if images else ""
     augment = "" if training["augment"] == "none" else f", {training['augment']}"
-    selected = f"; {line['selection']['rule'].replace('_', ' ')}" if "selection" in line else ""
+    selected = f"; {line.selection.rule.replace('_', ' ')}" if line.selection else ""
     return (
         f"{backbone['name']} ({backbone['stem']} stem, weights {backbone['weights']}, "
         f"{'frozen' if backbone['freeze'] else 'trained'}) at {size} px; {training['epochs']} epochs of "
         f"{training['optimizer']} at {training['learning_rate']:g} ({training['schedule']}), batch "
-        f"{training['batch_size']}{augment}{seen}{selected}."
+        f"{training['batch_size']}{augment}; {line.images['train']:,} training images{selected}."
     )

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from afield.records import HeldError, exclusive, read_json, write_json, write_jsonl
+from afield.records import HeldError, exclusive, read_record, write_json, write_record, write_records
 from afield.reproduction.deadline import OutOfTimeError
 from afield.reproduction.forecast import forecast
 from afield.reproduction.paper import Paper, document
@@ -66,9 +66,9 @@ def reproduce(
     except OutOfTimeError:
         pass
     finally:
-        lines = [read_json(_line(out, task)) for task in tasks if _line(out, task).exists()]
+        lines = [read_record(_line(out, task)) for task in tasks if _line(out, task).exists()]
         about = {**about, "paper": paper.name, "tasks": len(tasks), "done": len(lines)}
-        write_jsonl(out / RECORDS, lines)
+        write_records(out / RECORDS, lines)
         write_json(out / SUMMARY, about)
         page = document(paper, lines, about).write(out)
     left = unfinished(chosen, out)
@@ -85,7 +85,7 @@ def work_through(tasks: Sequence[Task], out: Path, desk: Desk) -> list[Task]:
         try:
             with exclusive(_line(out, task).parent):
                 if not _line(out, task).exists():
-                    write_json(_line(out, task), task.work(_line(out, task).parent, desk))
+                    write_record(_line(out, task), task.work(_line(out, task).parent, desk))
         except HeldError:
             left.append(task)
     return left

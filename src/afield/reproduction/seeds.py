@@ -3,39 +3,43 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 from afield.evaluation import Estimate, estimate, paired_difference
+from afield.records import Record
 
-Line = dict[str, Any]
 BySeed = dict[int, float]
 
 
-def of(lines: Sequence[Line], study: str, recipe: str | None = None) -> list[Line]:
+def of(lines: Sequence[Record], study: str, recipe: str | None = None) -> list[Record]:
     """The lines of a study, or of one recipe in it."""
-    return [line for line in lines if line["study"] == study and recipe in (None, line["recipe"])]
+    return [line for line in lines if line.study == study and recipe in (None, line.recipe)]
 
 
-def names(lines: Sequence[Line]) -> list[str]:
+def studies(lines: Sequence[Record]) -> list[str]:
+    """The studies of these lines, in order."""
+    return list(dict.fromkeys(line.study for line in lines if line.study is not None))
+
+
+def names(lines: Sequence[Record]) -> list[str]:
     """The recipes of these lines, in order."""
-    return list(dict.fromkeys(line["recipe"] for line in lines))
+    return list(dict.fromkeys(line.recipe for line in lines))
 
 
-def parts(lines: Sequence[Line]) -> list[str]:
+def parts(lines: Sequence[Record]) -> list[str]:
     """The unseen parts of these lines, in order."""
-    return list(dict.fromkeys(part for line in lines for part in line["test"]))
+    return list(dict.fromkeys(part for line in lines for part in (line.test or {})))
 
 
-def values(lines: Sequence[Line], metric: str, part: str | None = None) -> BySeed:
+def values(lines: Sequence[Record], metric: str, part: str | None = None) -> BySeed:
     """A metric of a recipe by seed: on one part, or the mean over all, for seeds that have them all.
 
     A run without the metric (calibration of one that diverged) takes its seed out.
     """
     found: dict[int, dict[str, float]] = {}
     for line in lines:
-        for name, test in line["test"].items():
-            if test[metric] is not None:
-                found.setdefault(line["seed"], {})[name] = test[metric]
+        for name, test in (line.test or {}).items():
+            if metric in test:
+                found.setdefault(line.seed, {})[name] = test[metric]
     wanted = parts(lines) if part is None else [part]
     return {
         seed: sum(of_seed[name] for name in wanted) / len(wanted)
@@ -45,7 +49,7 @@ def values(lines: Sequence[Line], metric: str, part: str | None = None) -> BySee
 
 
 def of_recipe(
-    lines: Sequence[Line], study: str, recipe: str, part: str | None = None, metric: str = "accuracy"
+    lines: Sequence[Record], study: str, recipe: str, part: str | None = None, metric: str = "accuracy"
 ) -> BySeed:
     """A metric of a recipe in a study: on one part, or over all; nothing while a part of the study is missing."""
     found, wanted = of(lines, study, recipe), parts(of(lines, study))

@@ -117,7 +117,7 @@ class Stages:
             fabric=desk.fabric(training.precision),
             on_epoch=desk.callback.epoch,
         )
-        return float(progress.epochs[-1]["validation"]["accuracy"])
+        return float(progress.epochs[-1].validation["accuracy"])
 
     def first(self, seed: int, desk: Desk) -> Classifier:
         """Stage one's classifier, trained once a seed.
@@ -190,6 +190,7 @@ class Stages:
                 "search_cpu_s": round(time.process_time() - began, 1),
                 "measures": learned.epochs[-1]["validation"],
                 "epochs": learned.epochs,
+                "collapses": learned.collapses,
             }
         if arm in (MATCHED, MATCHED_EVERY):
             if not self.augmentor_file(DEFAULT, seed).exists():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -21,7 +22,7 @@ from afield.errors import InputError
 from afield.evaluation import SELECTIONS, expected_calibration_error, non_target_probabilities
 from afield.launch.local import cpu_threads
 from afield.recipes.recipe import Recipe
-from afield.records import read_json, run_hash, write_json
+from afield.records import Record, Selection, read_json, run_hash, write_json
 from afield.runs.augmentation import augmentation_names, augmentor_settings, fixed_part, learned_part
 from afield.runs.callback import SILENT, Callback
 from afield.runs.config import ExperimentConfig
@@ -29,9 +30,6 @@ from afield.runs.features import frozen_features
 from afield.runs.provenance import provenance
 from afield.runs.run import PREDICTIONS, Run, execute
 from afield.training import DivergedError, TrainState, checkpoint
-
-Line = dict[str, Any]
-"""What `records.jsonl` says of a task, as JSON can hold it."""
 
 KEPT = "kept.json"
 LEARNING = 2.0
@@ -87,7 +85,7 @@ class Task(Protocol):
         """Names the task for people."""
         ...
 
-    def work(self, folder: Path, desk: Desk) -> Line:
+    def work(self, folder: Path, desk: Desk) -> Record:
         """Do it, going on from what lies in the folder."""
         ...
 
@@ -197,36 +195,49 @@ class RunTask:
         """Study and run, for people."""
         return f"{self.study.name}: {self.run.label}"
 
-    def work(self, folder: Path, desk: Desk) -> Line:
+    def work(self, folder: Path, desk: Desk) -> Record:
         """Train and measure. A run that diverges leaves a line too, at the level of chance."""
         run, setup, names = self.run, self.run.setup, self.run.setup.data.class_names
         fabric = desk.fabric(setup.training.precision)
-        line = {
-            "study": self.study.name,
-            "recipe": run.recipe.name,
-            "held_out": list(run.held_out),
-            "seed": run.seed,
-            "run": run.hash,
-            "class_count": len(names),
-            "classes": list(names) if len(names) <= 20 else None,
-        }
+        about = {"class_count": len(names), "classes": list(names) if len(names) <= 20 else None}
         features = frozen_features(setup, fabric, desk.callback.features)
 
         def keep(classifier: Classifier, progress: TrainState) -> None:
             classifier.load_state_dict(progress.best)
             write_json(folder / KEPT, self.study.keep(run, classifier) if self.study.keep else {})
 
+        began = time.perf_counter()
         try:
             with cpu_threads(desk.threads), on_purpose():
                 record = execute(run, folder, fabric, features=features, callback=desk.callback, on_trained=keep)
         except DivergedError:
-            chance = 1 / len(names)
-            test = {part: {"accuracy": chance, "map": chance, "ece": None} for part in run.held_out}
-            return {**line, "diverged": True, "test": test, "config": run.config, **provenance()}
-        return {**line, **self._measured(record, folder), **read_json(folder / KEPT)}
+            return self._diverged(about, time.perf_counter() - began)
+        return self._measured(record, folder, about | read_json(folder / KEPT))
 
-    def _measured(self, record: dict[str, Any], folder: Path) -> Line:
-        """What the line says of a finished run, at the selected epoch."""
+    def _diverged(self, about: dict[str, Any], seconds: float) -> Record:
+        """The record of a run that diverged, without epochs."""
+        run, setup = self.run, self.run.setup
+        fold = make_fold(setup.data, run.held_out, setup.validation, run.seed)
+        parts = {"train": fold.train, "validation": fold.val, **{f"test/{name}": p for name, p in fold.tests.items()}}
+        chance = 1 / len(setup.data.class_names)
+        return Record(
+            run=run.hash,
+            recipe=run.recipe.name,
+            seed=run.seed,
+            held_out=run.held_out,
+            config=run.config,
+            split_hash=fold.hash(setup.data),
+            images={name: len(part) for name, part in parts.items()},
+            epochs=(),
+            duration_s=round(seconds, 3),
+            test={part: {"accuracy": chance, "map": chance} for part in run.held_out},
+            study=self.study.name,
+            details={**about, "diverged": True},
+            **provenance(),
+        )
+
+    def _measured(self, record: Record, folder: Path, details: dict[str, Any]) -> Record:
+        """The record of a finished run, with the metrics and details at the selected epoch."""
         rule, data = self.study.selection, self.run.setup.data
         epoch = SELECTIONS[rule](record, ())
         tensors, _ = checkpoint.load(folder / PREDICTIONS)
@@ -235,30 +246,25 @@ class RunTask:
             part: (tensors[f"{which}/test/{part}"].numpy(), data.labels[tensors[f"indices/test/{part}"].numpy()])
             for part in self.run.held_out
         }
-        entry = record["epochs"][epoch]
-        line: Line = {
-            "selection": {"rule": rule, "epoch": epoch + 1},
-            "validation": entry["validation"],
-            "train_loss": record["epochs"][-1]["train_loss"],
-            "test": {
-                part: {**entry["test"][part], "ece": expected_calibration_error(logits, labels)}
-                for part, (logits, labels) in found.items()
-            },
-        }
         if self.study.wrong_classes:
             logits, labels = (np.concatenate([pair[i] for pair in found.values()]) for i in range(2))
-            line["wrong_classes"] = {
+            details["wrong_classes"] = {
                 data.class_names[label]: [
                     None if np.isnan(p) else round(float(p), 5)
                     for p in non_target_probabilities(logits, labels, int(label))
                 ]
                 for label in np.unique(labels)
             }
-        if "learned" in record:
-            learned = record["learned"]
-            line["learned"] = {"collapses": learned["collapses"], "search_s": learned["search_s"]}
-        keys = ("config", "split_hash", "images", "duration_s", "versions", "hardware", "commit")
-        return line | {key: record[key] for key in keys}
+        return dataclasses.replace(
+            record,
+            selection=Selection(rule, epoch + 1),
+            test={
+                part: {**record.epochs[epoch].test[part], "ece": expected_calibration_error(logits, labels)}
+                for part, (logits, labels) in found.items()
+            },
+            study=self.study.name,
+            details=details,
+        )
 
     def workload(self) -> Workload:
         """Training images over all epochs, a third of those that are looked at after each, and what learning adds."""

@@ -18,7 +18,7 @@ from afield.augment import build_chain
 from afield.classifier import Classifier
 from afield.data import Fold, make_fold
 from afield.recipes.recipe import Recipe
-from afield.records import SCHEMA, read_json, run_hash, seed_for, write_json
+from afield.records import Record, read_record, run_hash, seed_for, write_record
 from afield.runs.augmentation import augmentation_names, learned_part
 from afield.runs.build import build_algorithm, build_classifier, build_head_classifier
 from afield.runs.callback import SILENT, Callback
@@ -107,7 +107,7 @@ def execute(
     features: NDArray[np.float32] | None = None,
     callback: Callback = SILENT,
     on_trained: Callable[[Classifier, TrainState], None] = lambda classifier, progress: None,
-) -> dict[str, Any]:
+) -> Record:
     """The run's record; trained only if `folder` holds no finished one, resumed where a checkpoint lies.
 
     Args:
@@ -120,7 +120,7 @@ def execute(
     """
     if (folder / DONE).exists():
         _unlink_checkpoints(folder)
-        return read_json(folder / RECORD)
+        return read_record(folder / RECORD)
     began = time.perf_counter()
     setup = run.setup
     fold, parts, classifier = prepare(run, features, fabric)
@@ -143,20 +143,19 @@ def execute(
             fabric=fabric,
             on_epoch=callback.epoch,
         )
-    record = {
-        "schema": SCHEMA,
-        "run": run.hash,
-        "recipe": run.recipe.name,
-        "held_out": list(run.held_out),
-        "seed": run.seed,
-        "config": run.config,
-        "split_hash": fold.hash(setup.data),
-        "images": {"train": len(parts.train), **{name: len(source) for name, source in parts.watched.items()}},
-        "epochs": progress.epochs,
-        "duration_s": round(time.perf_counter() - began, 3),
-        **({} if learned is None else {"learned": stages.record}),
+    record = Record(
+        run=run.hash,
+        recipe=run.recipe.name,
+        held_out=run.held_out,
+        seed=run.seed,
+        config=run.config,
+        split_hash=fold.hash(setup.data),
+        images={"train": len(parts.train), **{name: len(source) for name, source in parts.watched.items()}},
+        epochs=tuple(progress.epochs),
+        duration_s=round(time.perf_counter() - began, 3),
+        learned=None if learned is None else stages.record,
         **provenance(),
-    }
+    )
     if fabric.is_global_zero:
         tensors = {
             **checkpoint.prefixed("best", progress.best_logits),
@@ -167,7 +166,7 @@ def execute(
         if learned is not None:
             stages.augmentor.write(folder / AUGMENTOR)
         on_trained(classifier, progress)
-        write_json(folder / RECORD, record)
+        write_record(folder / RECORD, record)
         (folder / DONE).touch()
         _unlink_checkpoints(folder)
     fabric.barrier()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from lightning_fabric import Fabric
 
@@ -13,6 +13,7 @@ from afield.augment import NetworkAugmentation, build_chain
 from afield.augment.learned import AUGMENTORS
 from afield.classifier import Classifier, LogitsOnly
 from afield.errors import InputError
+from afield.records import Learned
 from afield.runs.augmentation import augmentation_names, augmentor_settings, fixed_part
 from afield.runs.build import build_algorithm
 from afield.runs.callback import Callback
@@ -37,7 +38,7 @@ class Stages:
 
     augmentor: NetworkAugmentation
     training: TrainConfig
-    record: dict[str, Any]
+    record: Learned
 
 
 def run_stages(
@@ -82,12 +83,12 @@ def run_stages(
         fabric=fabric,
         on_epoch=callback.learning,
     )
-    record = {
-        "kind": kind,
-        "settings": dataclasses.asdict(settings),
-        "first_epochs": first.epochs,
-        "epochs": learned.epochs,
-        "collapses": learned.collapses,
-        "search_s": round(learned.seconds, 3),
-    }
+    record = Learned(
+        kind=kind,
+        settings=dataclasses.asdict(settings),
+        first_epochs=first.epochs,
+        epochs=tuple(learned.epochs),
+        collapses=learned.collapses,
+        search_s=round(learned.seconds, 3),
+    )
     return Stages(learned.augmentor, dataclasses.replace(training, epochs=training.epochs - first.epochs), record)

@@ -75,7 +75,7 @@ class Study:
     def step(self, fabric: Fabric) -> float:
         """Propose a candidate, judge it, keep both; returns its loss."""
         began = time.perf_counter()
-        names = (self.fold.record["run"], self.number, len(self.trials))
+        names = (self.fold.record.run, self.number, len(self.trials))
         tried = [(Policy.parse(trial["policy"]), trial["loss"]) for trial in self.trials]
         candidate = propose(tried, self.search.sub_policies, seed_for("candidate", *names))
         generator = torch.Generator().manual_seed(seed_for("draws", *names))

@@ -6,7 +6,6 @@ import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from lightning_fabric import Fabric
@@ -17,7 +16,7 @@ from afield.data.images import SPLITS
 from afield.data.splits import deal
 from afield.errors import InputError, unknown_name
 from afield.recipes.recipe import Recipe
-from afield.records import seed_for
+from afield.records import Record, seed_for
 from afield.runs.build import build_classifier
 from afield.runs.callback import Callback
 from afield.runs.config import ExperimentConfig
@@ -39,7 +38,7 @@ class SearchFold:
     """
 
     folder: Path
-    record: dict[str, Any]
+    record: Record
     classifier: Classifier
     unseen: Subset
 

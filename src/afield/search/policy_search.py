@@ -114,7 +114,7 @@ def _too_short(done: str) -> str:
 
 def costs(folds: Sequence[SearchFold], studies: Sequence[Study]) -> dict[str, Any]:
     """What was done, over all calls: trials, and seconds of training and of trials."""
-    classifiers = sum(fold.record["duration_s"] for fold in folds)
+    classifiers = sum(fold.record.duration_s for fold in folds)
     tried = [trial["seconds"] for study in studies for trial in study.trials]
     seconds = {"classifiers": classifiers, "trials": sum(tried), "all": classifiers + sum(tried)}
     return {"trials": len(tried), "seconds": {name: round(value, 3) for name, value in seconds.items()}}
@@ -124,4 +124,4 @@ def _of_fold(fold: SearchFold, studies: Sequence[Study], fabric: Fabric) -> dict
     """The classifier's loss on its unseen images as they are, and under the best candidate of each search."""
     plain = density_loss(fold, Policy.parse(["identity 0.0"]), 1, torch.Generator(), fabric)
     best = [trial["loss"] for study in studies if study.fold is fold for trial in study.best()[:1]]
-    return {"run": fold.record["run"], "images": len(fold.unseen), "plain_loss": plain, "best_losses": best}
+    return {"run": fold.record.run, "images": len(fold.unseen), "plain_loss": plain, "best_losses": best}

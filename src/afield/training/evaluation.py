@@ -13,6 +13,7 @@ from afield.classifier import Classifier
 from afield.evaluation import accuracy, mean_average_precision
 from afield.evaluation.metrics import loss as mean_loss
 from afield.pixels import as_floats
+from afield.records import Epoch
 from afield.training.state import TrainState
 from afield.training.subset import Splits, Subset
 
@@ -39,21 +40,21 @@ def add_epoch(classifier: Classifier, parts: Splits, state: TrainState, train_te
     arrays = {name: tensor.numpy() for name, tensor in state.logits.items()}
     labels = {name: source.labels[source.indices] for name, source in parts.watched.items()}
     state.epochs.append(
-        {
-            "train_loss": total(train_terms),
-            **({"train_terms": dict(train_terms)} if len(train_terms) > 1 else {}),
-            "validation": {
+        Epoch(
+            train_loss=total(train_terms),
+            validation={
                 "accuracy": accuracy(arrays["validation"], labels["validation"]),
                 "loss": mean_loss(arrays["validation"], labels["validation"]),
             },
-            "test": {
+            test={
                 name: {
                     "accuracy": accuracy(arrays[f"test/{name}"], labels[f"test/{name}"]),
                     "map": mean_average_precision(arrays[f"test/{name}"], labels[f"test/{name}"]),
                 }
                 for name in parts.tests
             },
-        }
+            train_terms=dict(train_terms) if len(train_terms) > 1 else {},
+        )
     )
     if state.best_epoch == len(state.epochs) - 1:
         state.best = {name: tensor.detach().cpu().clone() for name, tensor in classifier.state_dict().items()}

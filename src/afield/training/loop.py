@@ -160,7 +160,7 @@ def fit(
                 epoch=state.epoch,
                 epochs=training.epochs,
                 train_loss=total(train_terms),
-                validation_accuracy=state.epochs[-1]["validation"]["accuracy"],
+                validation_accuracy=state.epochs[-1].validation["accuracy"],
                 images_per_second=sum(map(len, batches[first:])) / max(trained - began, 1e-9),
                 seconds_left=(time.monotonic() - began) * (training.epochs - state.epoch),
             )

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from afield.algorithms import Algorithm
+from afield.records import Epoch
 from afield.training import checkpoint
 
 
@@ -25,7 +25,7 @@ class TrainState:
     epoch: int = 0
     position: int = 0
     sums: dict[str, float] = field(default_factory=dict)
-    epochs: list[dict[str, Any]] = field(default_factory=list)
+    epochs: list[Epoch] = field(default_factory=list)
     best: dict[str, Tensor] = field(default_factory=dict)
     best_logits: dict[str, Tensor] = field(default_factory=dict)
     logits: dict[str, Tensor] = field(default_factory=dict)
@@ -33,7 +33,7 @@ class TrainState:
     @property
     def best_epoch(self) -> int:
         """Index of the first epoch of best validation accuracy."""
-        values = [epoch["validation"]["accuracy"] for epoch in self.epochs]
+        values = [epoch.validation["accuracy"] for epoch in self.epochs]
         return values.index(max(values))
 
 
@@ -58,7 +58,7 @@ def save(
         "epoch": progress.epoch,
         "position": progress.position,
         "sums": progress.sums,
-        "epochs": progress.epochs,
+        "epochs": [asdict(epoch) for epoch in progress.epochs],
     }
     checkpoint.save(path, tensors, state)
 
@@ -69,7 +69,7 @@ def restore(path: Path, algorithm: Algorithm, optimizer: torch.optim.Optimizer) 
     algorithm.load_state_dict(checkpoint.below("model", tensors))
     checkpoint.load_optimizer(optimizer, checkpoint.below("optimizer", tensors))
     progress = TrainState(
-        **state,
+        **{**state, "epochs": [Epoch(**epoch) for epoch in state["epochs"]]},
         best=checkpoint.below("best", tensors),
         best_logits=checkpoint.below("best_logits", tensors),
         logits=checkpoint.below("logits", tensors),

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
 from afield.evaluation import Estimate, diagnose, estimate
+from afield.records import Record
 from afield.reporting import plots
 from afield.reporting.document import Figure, Section, Table, point, said
 from afield.reproduction import seeds
@@ -18,7 +19,6 @@ from afield.reproduction.augmentation.plan import (
     STUDY,
 )
 from afield.reproduction.paper import Judged, set_up, verdict_table
-from afield.reproduction.seeds import Line
 from afield.reproduction.stages import BASELINE
 from afield.reproduction.verdict import (
     NOT_REPRODUCED,
@@ -49,37 +49,42 @@ PROTOCOL = {
 """Adam is AdamW without weight decay."""
 
 
-def sections(lines: Sequence[Line]) -> Sequence[Section]:
+def sections(lines: Sequence[Record]) -> Sequence[Section]:
     """The page."""
     found = [verdicts(lines), table(lines), losses(lines), pictures(lines), study(lines)]
     return [section for section in found if section is not None]
 
 
-def _accuracy(lines: Sequence[Line], arm: str) -> seeds.BySeed:
+def _accuracy(lines: Sequence[Record], arm: str) -> seeds.BySeed:
     return seeds.values(seeds.of(lines, STUDY, arm), "accuracy")
 
 
-def _measure(lines: Sequence[Line], arm: str, name: str) -> Estimate | None:
+def _measure(lines: Sequence[Record], arm: str, name: str) -> Estimate | None:
     """A measure of an arm's augmentor at the end, over seeds."""
     found = seeds.of(lines, STUDY, arm)
-    return estimate([_gain(line) if name == "gain" else line["measures"][name] for line in found]) if found else None
+    return estimate([_gain(line) if name == "gain" else _measures(line)[name] for line in found]) if found else None
 
 
-def _gain(line: Line) -> float:
+def _measures(line: Record) -> Mapping[str, float]:
+    """Of the augmentor at the end, on validation images; empty where none was learned."""
+    return line.learned.measures if line.learned else {}
+
+
+def _gain(line: Record) -> float:
     """Of entropy, in bits."""
-    return line["measures"]["entropy_after"] - line["measures"]["entropy_before"]
+    return _measures(line)["entropy_after"] - _measures(line)["entropy_before"]
 
 
-def _collapses(line: Line) -> dict[str, str]:
-    return diagnose(line["measures"], line["settings"])
+def _collapses(line: Record) -> dict[str, str]:
+    return diagnose(_measures(line), line.learned.settings) if line.learned else {}
 
 
-def verdicts(lines: Sequence[Line]) -> Section:
+def verdicts(lines: Sequence[Record]) -> Section:
     """Table 1, that there is no gain, and that the augmentor collapses to the identity."""
-    config = lines[0]["config"]
+    config = lines[0].config
     change = differences(config, PROTOCOL)
-    if lines[0]["images"]["train"] < 40_000:
-        change.append(f"{lines[0]['images']['train']:,} training images")
+    if lines[0].images["train"] < 40_000:
+        change.append(f"{lines[0].images['train']:,} training images")
     judged = []
     for arm, value in PUBLISHED.items():
         ours = seeds.over(_accuracy(lines, arm))
@@ -94,7 +99,7 @@ def verdicts(lines: Sequence[Line]) -> Section:
     return Section("Published numbers and claims", tables=(verdict_table(caption, judged),))
 
 
-def collapse_claims(lines: Sequence[Line]) -> Iterator[Judged]:
+def collapse_claims(lines: Sequence[Record]) -> Iterator[Judged]:
     """The paper's collapse; that the sign explains it without D; that the corrected sign does not do it."""
     for arm, text, collapses in (
         (METHOD, "text: the augmentor collapses to the identity (distance)", True),
@@ -110,7 +115,7 @@ def collapse_claims(lines: Sequence[Line]) -> Iterator[Judged]:
         yield Judged(text, "−", _measure(lines, arm, "distance"), verdict, factor=1, digits=3)
 
 
-def table(lines: Sequence[Line]) -> Section:
+def table(lines: Sequence[Record]) -> Section:
     """Table 1, with every arm."""
     rows = []
     for arm in seeds.names(lines):
@@ -119,29 +124,29 @@ def table(lines: Sequence[Line]) -> Section:
             "" if arm == rival else said(seeds.paired(found, _accuracy(lines, rival)), "+")
             for rival in (BASELINE, "random_affine")
         ]
-        seconds = [line["search_cpu_s"] for line in seeds.of(lines, STUDY, arm) if line["search_cpu_s"] is not None]
+        seconds = [line.learned.search_s for line in seeds.of(lines, STUDY, arm) if line.learned]
         rows.append((arm, said(seeds.over(found)), *gains, f"{np.mean(seconds):.0f}" if seconds else ""))
     first = lines[0]
-    tuning = first["config"]["tuning"]
+    tuning = first.config["tuning"]
     caption = (
-        f"Stage one: {set_up(first)} Stage two: {first['config']['second_epochs']} epochs; stage three: "
+        f"Stage one: {set_up(first)} Stage two: {first.config['second_epochs']} epochs; stage three: "
         f"{tuning['epochs']} epochs at {tuning['learning_rate']:g}. Last epoch; n = "
-        f"{len({line['seed'] for line in lines})} seeds. The baseline, none, has stages one and three."
+        f"{len({line.seed for line in lines})} seeds. The baseline, none, has stages one and three."
     )
     header = ("augmentation", "test accuracy", "− none", "− random affine", "search, CPU s")
     return Section("Table 1: accuracy", tables=(Table(caption, header, rows),))
 
 
-def losses(lines: Sequence[Line]) -> Section | None:
+def losses(lines: Sequence[Record]) -> Section | None:
     """Figure 2: adversarial losses of G and D by epoch on training and test images, for both signs."""
     figures = []
     for arm in (METHOD, "corrected sign + D"):
-        found = seeds.of(lines, STUDY, arm)
+        found = [line.learned for line in seeds.of(lines, STUDY, arm) if line.learned]
         for measure, name in (("augmentor_loss", "G"), ("discriminator_loss", "D")):
             series = {
                 f"{part} images": {
-                    float(epoch): point(estimate([line["epochs"][epoch][part][measure] for line in found]))
-                    for epoch in range(len(found[0]["epochs"]))
+                    float(epoch): point(estimate([learned.epochs[epoch][part][measure] for learned in found]))
+                    for epoch in range(len(found[0].epochs))
                 }
                 for part in ("train", "test")
                 if found
@@ -155,31 +160,32 @@ def losses(lines: Sequence[Line]) -> Section | None:
     return Section("Figure 2: adversarial losses", text, figures=tuple(figures)) if figures else None
 
 
-def pictures(lines: Sequence[Line]) -> Section | None:
+def pictures(lines: Sequence[Record]) -> Section | None:
     """Figure 3: test images above their augmented versions."""
     figures = []
     for line in lines:
-        if "pairs" in line:
-            side = line["config"]["data"]["image_size"]
-            title = f"figure 3, {line['recipe']}: images above, augmented below"
-            svg = plots.strip(title, line["pairs"], PAIRS * side, 2 * side)
-            name = f"figure-3-{line['recipe'].replace(' + ', '-').replace(' ', '-')}"
+        if "pairs" in line.details:
+            side = line.config["data"]["image_size"]
+            title = f"figure 3, {line.recipe}: images above, augmented below"
+            svg = plots.strip(title, line.details["pairs"], PAIRS * side, 2 * side)
+            name = f"figure-3-{line.recipe.replace(' + ', '-').replace(' ', '-')}"
             figures.append(Figure(name, title, svg))
     text = ("Test images of the first seed.",)
     return Section("Figure 3: what the augmentor does", text, figures=tuple(figures)) if figures else None
 
 
-def study(lines: Sequence[Line]) -> Section | None:
+def study(lines: Sequence[Record]) -> Section | None:
     """The sign and collapse study: what each augmentor came to on validation images."""
     rows = []
     for arm in seeds.names(lines):
-        found = [line for line in seeds.of(lines, STUDY, arm) if "entropy_after" in line.get("measures", {})]
+        found = [line for line in seeds.of(lines, STUDY, arm) if line.learned]
         if not found:
             continue
         counts = Counter(name for line in found for name in _collapses(line))
         collapsed = ", ".join(f"{name} ({count} of {len(found)})" for name, count in counts.items()) or "none"
-        right = [line["measures"].get("discriminator_accuracy") for line in found]
-        known = [line["measures"] for line in found if line["measures"]["recognized_before"]]
+        ends = [_measures(line) for line in found]
+        right = [measures["discriminator_accuracy"] for measures in ends if "discriminator_accuracy" in measures]
+        known = [measures for measures in ends if measures["recognized_before"]]
         kept = [measures["recognized_after"] / measures["recognized_before"] for measures in known]
         rows.append(
             (
@@ -188,7 +194,7 @@ def study(lines: Sequence[Line]) -> Section | None:
                 said(_measure(lines, arm, "image_spread"), digits=3, factor=1),
                 said(_measure(lines, arm, "gain"), "+", digits=2, factor=1),
                 said(estimate(kept) if kept else None),
-                "" if None in right else said(estimate(right)),
+                said(estimate(right)) if right else "",
                 collapsed,
             )
         )

@@ -21,10 +21,9 @@ from afield.launch.local import cpu_threads
 from afield.models import BackboneConfig
 from afield.pixels import to_array
 from afield.recipes.recipe import Recipe
-from afield.records import canonical_json, run_hash, seed_for
+from afield.records import Epoch, Learned, Record, canonical_json, run_hash, seed_for
 from afield.reproduction.paper import Place
 from afield.reproduction.pictures import cifar, digits
-from afield.reproduction.seeds import Line
 from afield.reproduction.stages import BASELINE, DEFAULT, LEARNED, PAPER, Stages
 from afield.reproduction.tasks import Desk, Task, Workload, on_purpose
 from afield.runs.config import ExperimentConfig, choose_training
@@ -158,29 +157,43 @@ class ArmTask:
         """Arm and seed."""
         return f"{self.arm}, seed {self.seed}"
 
-    def work(self, folder: Path, desk: Desk) -> Line:
+    def work(self, folder: Path, desk: Desk) -> Record:
         """Do what is not done yet of the stages."""
         with cpu_threads(desk.threads), on_purpose():
             record = self.stages.run(self.arm, self.seed, desk)
-        test = {"test": {"accuracy": record["accuracy"]}}
-        keys = ("measures", "epochs", "settings", "images", "versions", "hardware", "commit")
-        times = [record.get(name, 0.0) for name in ("search_cpu_s", "tuning_cpu_s")]
-        line = {
-            "study": STUDY,
-            "recipe": self.arm,
-            "seed": self.seed,
-            "run": self.hash,
-            "config": self.config,
-            "split_hash": self._split(),
-            "test": test,
-            "validation_accuracy": record["validation_accuracy"],
-            "duration_s": sum(times),
-            "search_cpu_s": record.get("search_cpu_s"),
-            **{key: record[key] for key in keys if key in record},
-        }
+        test, images = {"test": {"accuracy": record["accuracy"]}}, record["images"]
+        learned, details = None, dict[str, Any]()
+        if "epochs" in record:
+            learned = Learned(
+                "learned",
+                record["settings"],
+                self.stages.setup.training.epochs,
+                tuple(record["epochs"]),
+                record["collapses"],
+                record["search_cpu_s"],
+            )
+        elif "measures" in record:
+            details = {name: record[name] for name in ("settings", "measures")}
         if self.arm in PICTURED and self.seed == 0:
-            line["pairs"] = self._pairs()
-        return line
+            details["pairs"] = self._pairs()
+        return Record(
+            run=self.hash,
+            recipe=self.arm,
+            seed=self.seed,
+            held_out=("test",),
+            config=self.config,
+            split_hash=self._split(),
+            images={**{name: images[name] for name in ("train", "validation")}, "test/test": images["test"]},
+            epochs=(Epoch(None, {"accuracy": record["validation_accuracy"]}, test),),
+            duration_s=record["tuning_cpu_s"] + (learned.search_s if learned else 0.0),
+            versions=record["versions"],
+            hardware=record["hardware"],
+            commit=record["commit"],
+            learned=learned,
+            test=test,
+            study=STUDY,
+            details=details,
+        )
 
     def workload(self) -> Workload:
         """Images of stages two and three; and of stage one, in the arm that comes first."""

@@ -6,12 +6,12 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 
 from afield.evaluation import Estimate, paired_difference
+from afield.records import Record
 from afield.reporting import plots
 from afield.reporting.document import Figure, Section, Table, point, said
 from afield.reproduction import seeds
 from afield.reproduction.combined.plan import BASE, COMBINATIONS
 from afield.reproduction.paper import set_up
-from afield.reproduction.seeds import Line
 
 LEVEL = 0.05
 """Of error, shared among all comparisons with the base on one set of images."""
@@ -43,13 +43,13 @@ def default_recipe(gains: Gains) -> tuple[str, str]:
     )
 
 
-def gains_of(lines: Sequence[Line]) -> dict[str, dict[str, Estimate]]:
+def gains_of(lines: Sequence[Record]) -> dict[str, dict[str, Estimate]]:
     """See `Gains`: the level of 95 % is shared among the recipes of a set (Bonferroni).
 
     Where learned augmentation cannot apply, a recipe is the same as without it.
     """
     found: dict[str, dict[str, Estimate]] = {}
-    for study in dict.fromkeys(line["study"] for line in lines):
+    for study in seeds.studies(lines):
         base, recipes = seeds.of_recipe(lines, study, BASE), seeds.names(seeds.of(lines, study))
         for recipe in recipes:
             of_recipe = seeds.of_recipe(lines, study, recipe)
@@ -67,12 +67,12 @@ def gains_of(lines: Sequence[Line]) -> dict[str, dict[str, Estimate]]:
     return found
 
 
-def sections(lines: Sequence[Line]) -> Sequence[Section]:
+def sections(lines: Sequence[Record]) -> Sequence[Section]:
     """The page."""
     return [decision(lines), *tables(lines)]
 
 
-def decision(lines: Sequence[Line]) -> Section:
+def decision(lines: Sequence[Record]) -> Section:
     """Which recipe follows, and by which rule."""
     gains = gains_of(lines)
     recipe, why = default_recipe(gains)
@@ -93,22 +93,22 @@ def decision(lines: Sequence[Line]) -> Section:
     return Section("Which recipe follows", text, (Table(caption, ("recipe", *gains), rows),))
 
 
-def collapses(lines: Sequence[Line]) -> str:
+def collapses(lines: Sequence[Record]) -> str:
     """In how many runs the augmentor collapsed, and how, in a sentence."""
-    learned = [line["learned"]["collapses"] for line in lines if "learned" in line]
+    learned = [line.learned.collapses for line in lines if line.learned]
     counts = Counter(name for found in learned for name in found)
     said_so = ", ".join(f"{name} {count}" for name, count in counts.items()) or "none"
     return f"Of {len(learned)} augmentors that were learned, these collapsed: {said_so}." if learned else ""
 
 
-def _cell(lines: Sequence[Line], study: str, recipe: str, gain: Estimate | None) -> str:
+def _cell(lines: Sequence[Record], study: str, recipe: str, gain: Estimate | None) -> str:
     run = recipe in seeds.names(seeds.of(lines, study))
     return said(gain, "+") if run else "cannot apply" if "learned augmentation" in recipe else "–"
 
 
-def tables(lines: Sequence[Line]) -> Iterator[Section]:
+def tables(lines: Sequence[Record]) -> Iterator[Section]:
     """Accuracy by unseen part for each set of images, and a figure of the differences."""
-    for index, study in enumerate(dict.fromkeys(line["study"] for line in lines)):
+    for index, study in enumerate(seeds.studies(lines)):
         inside = seeds.of(lines, study)
         unseen, rows, bars = seeds.parts(inside), [], {}
         base = seeds.of_recipe(lines, study, BASE)
@@ -124,7 +124,7 @@ def tables(lines: Sequence[Line]) -> Iterator[Section]:
                 bars[recipe] = point(gain)
         several = unseen if len(unseen) > 1 else ()
         header = ("recipe", "average" if several else unseen[0], f"− {BASE}", *several, "ECE")
-        caption = f"{study}: {set_up(inside[0])} n = {len({line['seed'] for line in inside})} seeds."
+        caption = f"{study}: {set_up(inside[0])} n = {len({line.seed for line in inside})} seeds."
         figures = []
         if bars:
             label = f"{study}: accuracy, difference to {BASE}"

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from afield.evaluation import Estimate, estimate
+from afield.records import Record
 from afield.reporting import plots
 from afield.reporting.document import Figure, Section, Table, point, said
 from afield.reproduction import seeds
@@ -22,7 +23,6 @@ from afield.reproduction.flattening.plan import (
     flattening,
 )
 from afield.reproduction.paper import Judged, set_up, verdict_table
-from afield.reproduction.seeds import Line
 from afield.reproduction.verdict import differences, judge_difference, judge_value
 
 OURS = (0.8235, 0.7767, 0.7283, 0.9605, 0.8222)
@@ -46,23 +46,23 @@ PROTOCOL = {
 """Section 4. Not held against a run, but on the page: 5 runs, and images that are re-encoded."""
 
 
-def sections(lines: Sequence[Line]) -> Sequence[Section]:
+def sections(lines: Sequence[Record]) -> Sequence[Section]:
     """The page."""
     found = [verdicts(lines), *tables(lines), sweep(lines), wrong_classes(lines)]
     return [section for section in found if section is not None]
 
 
-def _main(lines: Sequence[Line]) -> str:
+def _main(lines: Sequence[Record]) -> str:
     """The study that stands beside the paper's tables."""
-    studies_there = [line["study"] for line in lines]
+    studies_there = [line.study for line in lines]
     return next((name for name in (TUNED, FROZEN) if name in studies_there), FROZEN)
 
 
-def verdicts(lines: Sequence[Line]) -> Section:
+def verdicts(lines: Sequence[Record]) -> Section:
     """Tables 1 and 2 number by number; each claim that flattening is better."""
     study = _main(lines)
     inside = seeds.of(lines, study)
-    change = differences(inside[0]["config"], PROTOCOL) if inside else []
+    change = differences(inside[0].config, PROTOCOL) if inside else []
     judged: list[Judged] = []
 
     def add(place: str, value: float, recipe: str, part: str | None) -> None:
@@ -100,9 +100,9 @@ def verdicts(lines: Sequence[Line]) -> Section:
     return Section("Published numbers and claims", text, (verdict_table(f"{study}.", judged),))
 
 
-def tables(lines: Sequence[Line]) -> Iterator[Section]:
+def tables(lines: Sequence[Record]) -> Iterator[Section]:
     """Accuracy by unseen domain, calibration, and the difference to cross-entropy: a table for each study."""
-    for study in dict.fromkeys(line["study"] for line in lines):
+    for study in seeds.studies(lines):
         inside = seeds.of(lines, study)
         unseen = seeds.parts(inside)
         rows = []
@@ -128,12 +128,12 @@ def tables(lines: Sequence[Line]) -> Iterator[Section]:
                 if recipe not in there:
                     rows.append((f"{name} ({f'see {SCRATCH}' if recipe in anywhere else 'not run'})", *blank))
         title = "Table 1: one domain left out at a time" if study == _main(lines) else f"Beyond the paper: {study}"
-        caption = f"{study}: {set_up(inside[0])} n = {len({line['seed'] for line in inside})} seeds."
+        caption = f"{study}: {set_up(inside[0])} n = {len({line.seed for line in inside})} seeds."
         header = ("recipe", "average", "− erm", *unseen, "ECE, average", "ECE − erm")
         yield Section(title, tables=(Table(caption, header, rows),))
 
 
-def sweep(lines: Sequence[Line]) -> Section | None:
+def sweep(lines: Sequence[Record]) -> Section | None:
     """Table 2 and the sweep of lambda: unseen accuracy and calibration."""
     study = _main(lines)
     by_lambda = {0.0: CROSS_ENTROPY.name, **{weight: flattening(weight).name for weight in LAMBDAS}}
@@ -165,19 +165,19 @@ SHOWN = ("dog", "0")
 """The class of figure 1, and of the stand-in."""
 
 
-def wrong_classes(lines: Sequence[Line]) -> Section | None:
+def wrong_classes(lines: Sequence[Record]) -> Section | None:
     """Figure 1: the mean probability of each wrong class for images of each class, CE beside flattening."""
     study = _main(lines)
     recipes = (CROSS_ENTROPY.name, flattening(0.5).name)
-    inside = [line for line in seeds.of(lines, study) if line["recipe"] in recipes and "wrong_classes" in line]
-    if {line["recipe"] for line in inside} != set(recipes):
+    inside = [line for line in seeds.of(lines, study) if line.recipe in recipes and "wrong_classes" in line.details]
+    if {line.recipe for line in inside} != set(recipes):
         return None
-    classes = inside[0]["classes"]
+    classes = inside[0].details["classes"]
     figures = []
     for true in sorted(classes, key=lambda name: (name not in SHOWN, name)):
         bars = {
             recipe: {
-                wrong: point(_wrong([line for line in inside if line["recipe"] == recipe], true, place))
+                wrong: point(_wrong([line for line in inside if line.recipe == recipe], true, place))
                 for place, wrong in enumerate(classes)
                 if wrong != true
             }
@@ -193,10 +193,10 @@ def wrong_classes(lines: Sequence[Line]) -> Section | None:
     return Section("Figure 1: probabilities of the wrong classes", text, figures=tuple(figures))
 
 
-def _wrong(lines: Sequence[Line], true: str, wrong: int) -> Estimate:
+def _wrong(lines: Sequence[Record], true: str, wrong: int) -> Estimate:
     """Over seeds, of the mean over unseen domains."""
     by_seed: dict[int, list[float]] = {}
     for line in lines:
-        if true in line["wrong_classes"]:
-            by_seed.setdefault(line["seed"], []).append(line["wrong_classes"][true][wrong])
+        if true in line.details["wrong_classes"]:
+            by_seed.setdefault(line.seed, []).append(line.details["wrong_classes"][true][wrong])
     return estimate([float(np.mean(values)) for values in by_seed.values()])

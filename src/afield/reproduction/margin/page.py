@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from afield.recipes.recipe import Recipe
+from afield.records import Record
 from afield.reporting import plots
 from afield.reporting.document import Figure, Section, Table, point, said
 from afield.reproduction import seeds
@@ -23,7 +24,6 @@ from afield.reproduction.margin.plan import (
     arcface,
 )
 from afield.reproduction.paper import Judged, set_up, verdict_table
-from afield.reproduction.seeds import Line
 from afield.reproduction.verdict import differences, judge_difference, judge_value
 
 PUBLISHED = {
@@ -40,17 +40,17 @@ BROKEN = 0.5
 """A margin breaks training where it loses half of the mAP without a margin, or more."""
 
 
-def sections(lines: Sequence[Line]) -> Sequence[Section]:
+def sections(lines: Sequence[Record]) -> Sequence[Section]:
     """The page."""
     found = [verdicts(lines), tables(lines), sweep(lines), gradients(lines), scales(lines), first_figure(lines)]
     return [section for section in found if section is not None]
 
 
-def _map(lines: Sequence[Line], study: str, recipe: Recipe, metric: str = "map") -> seeds.BySeed:
+def _map(lines: Sequence[Record], study: str, recipe: Recipe, metric: str = "map") -> seeds.BySeed:
     return seeds.values(seeds.of(lines, study, recipe.name), metric)
 
 
-def verdicts(lines: Sequence[Line]) -> Section:
+def verdicts(lines: Sequence[Record]) -> Section:
     """Tables 1 and 2, number by number and claim by claim, and what the text says of large margins and many classes."""
     judged = []
     for (data, net), (plain, margin) in PUBLISHED.items():
@@ -75,19 +75,19 @@ def verdicts(lines: Sequence[Line]) -> Section:
     return Section("Published numbers and claims", text, (verdict_table(caption, judged),))
 
 
-def differences_of(lines: Sequence[Line], study: str, net: str) -> list[str]:
+def differences_of(lines: Sequence[Record], study: str, net: str) -> list[str]:
     """Where the lines of a study leave the paper's set-up."""
     found = seeds.of(lines, study)
     if not found:
         return []
-    change = differences(found[0]["config"], {"backbone.name": net, "backbone.stem": "standard"})
-    images = next((line["images"]["train"] for line in found if "images" in line), 0)
+    change = differences(found[0].config, {"backbone.name": net, "backbone.stem": "standard"})
+    images = found[0].images["train"]
     if images < 40_000:
-        change += [f"{images:,} training images", f"{found[0]['config']['training']['epochs']} epochs"]
+        change += [f"{images:,} training images", f"{found[0].config['training']['epochs']} epochs"]
     return change
 
 
-def broken(lines: Sequence[Line]) -> Iterator[Judged]:
+def broken(lines: Sequence[Record]) -> Iterator[Judged]:
     """Figure 2: margins beyond 2 do not converge."""
     for study in _swept(lines):
         base = _map(lines, study, arcface(0.0))
@@ -98,7 +98,7 @@ def broken(lines: Sequence[Line]) -> Iterator[Judged]:
             yield Judged(place, "−", ours, verdict, "+")
 
 
-def many_classes(lines: Sequence[Line]) -> Judged:
+def many_classes(lines: Sequence[Record]) -> Judged:
     """ImageNet did not converge at scale 1; ours is exemplars of CIFAR-100."""
     first, second = (_map(lines, "exemplars/resnet8", recipe, "accuracy") for recipe in (PAPER, CROSS_ENTROPY))
     ours = seeds.paired(first, second)
@@ -106,10 +106,10 @@ def many_classes(lines: Sequence[Line]) -> Judged:
     return Judged(place, "−", ours, judge_difference(-1.0, ours), "+")
 
 
-def tables(lines: Sequence[Line]) -> Section | None:
+def tables(lines: Sequence[Record]) -> Section | None:
     """mAP and top-1 of every objective, by data and network, each beside cross-entropy."""
     shown = []
-    for study in dict.fromkeys(line["study"] for line in lines):
+    for study in seeds.studies(lines):
         if study in ("plane", "exemplars/resnet8"):
             continue
         inside = seeds.of(lines, study)
@@ -126,18 +126,18 @@ def tables(lines: Sequence[Line]) -> Section | None:
             ]
             cells = [said(seeds.over(of[metric])) for metric in of]
             rows.append((name, cells[0], gains[0], cells[1], gains[1], cells[2]))
-        caption = f"{study}: {set_up(inside[0])} n = {len({line['seed'] for line in inside})} seeds."
+        caption = f"{study}: {set_up(inside[0])} n = {len({line.seed for line in inside})} seeds."
         shown.append(Table(caption, ("objective", "mAP", "− CE", "top-1", "− CE", "ECE"), rows))
     return Section("Tables 1 and 2: mAP and top-1", tables=tuple(shown)) if shown else None
 
 
-def _swept(lines: Sequence[Line]) -> list[str]:
+def _swept(lines: Sequence[Record]) -> list[str]:
     """Studies in which the margin was swept."""
     zero = arcface(0.0).name
-    return list(dict.fromkeys(line["study"] for line in lines if line["recipe"] == zero))
+    return [study for study in seeds.studies(lines) if seeds.of(lines, study, zero)]
 
 
-def sweep(lines: Sequence[Line]) -> Section | None:
+def sweep(lines: Sequence[Record]) -> Section | None:
     """Figure 2: mAP against the margin, and whether it has the paper's shape."""
     figures, text = [], []
     for index, study in enumerate(_swept(lines)):
@@ -157,7 +157,7 @@ def sweep(lines: Sequence[Line]) -> Section | None:
     return Section("Figure 2: mAP against the margin", tuple(text), figures=tuple(figures)) if figures else None
 
 
-def shape(lines: Sequence[Line], study: str) -> str:
+def shape(lines: Sequence[Record], study: str) -> str:
     """Whether small margins help or are neutral and margins of 2 and more break, as in the paper, in a sentence."""
     base = _map(lines, study, arcface(0.0))
     small = seeds.paired(_map(lines, study, arcface(0.1)), base)
@@ -175,10 +175,10 @@ def shape(lines: Sequence[Line], study: str) -> str:
     )
 
 
-def gradients(lines: Sequence[Line]) -> Section | None:
+def gradients(lines: Sequence[Record]) -> Section | None:
     """The gradient study: top-1 by margin with both forms, at scale auto."""
     study = "cifar10/resnet8"
-    margins = sorted({line["config"]["recipe"]["head_options"]["margin_rad"] for line in _auto(lines, study)})
+    margins = sorted({line.config["recipe"]["head_options"]["margin_rad"] for line in _auto(lines, study)})
     if not margins:
         return None
     series, rows = {}, []
@@ -213,15 +213,15 @@ def gradients(lines: Sequence[Line]) -> Section | None:
     )
 
 
-def _auto(lines: Sequence[Line], study: str) -> list[Line]:
+def _auto(lines: Sequence[Record], study: str) -> list[Record]:
     """Lines with an ArcFace head of scale auto, without a linear loss."""
-    return [line for line in seeds.of(lines, study) if line["config"]["recipe"]["head_options"].get("scale") == "auto"]
+    return [line for line in seeds.of(lines, study) if line.config["recipe"]["head_options"].get("scale") == "auto"]
 
 
 SCALE_STUDIES = ("cifar10/resnet8", "cifar100/resnet8", "exemplars/resnet8")
 
 
-def scales(lines: Sequence[Line]) -> Section | None:
+def scales(lines: Sequence[Record]) -> Section | None:
     """The scale study: 1 against auto as classes grow; top-1 as a share of cross-entropy's."""
     rows, shares = [], dict[str, dict[float, dict[str, Any]]]()
     for study in SCALE_STUDIES:
@@ -262,29 +262,29 @@ def scales(lines: Sequence[Line]) -> Section | None:
     )
 
 
-def _classes(lines: Sequence[Line]) -> int:
-    return next(line["class_count"] for line in lines)
+def _classes(lines: Sequence[Record]) -> int:
+    return next(line.details["class_count"] for line in lines)
 
 
-def first_figure(lines: Sequence[Line]) -> Section | None:
+def first_figure(lines: Sequence[Record]) -> Section | None:
     """Figure 1: features of a plane, regions and class vectors of three heads."""
     figures: list[Figure] = []
     for line in seeds.of(lines, "plane"):
-        if "plane" not in line:
+        if "plane" not in line.details:
             continue
-        kept = line["plane"]
+        kept = line.details["plane"]
         svg = plots.plane(
             f"plane{len(figures)}",
-            f"features and decision boundaries of {line['recipe']}",
+            f"features and decision boundaries of {line.recipe}",
             np.array(kept["points"]),
             np.array(kept["labels"]),
-            line["classes"],
+            line.details["classes"],
             weights=np.array(kept["weights"]),
             bias=None if kept["bias"] is None else np.array(kept["bias"]),
         )
-        accuracy = 100 * seeds.values([line], "accuracy")[line["seed"]]
-        name = f"figure-1-{line['recipe'].split()[0]}"
-        figures.append(Figure(name, f"{line['recipe']}: top-1 {accuracy:.1f} %", svg))
+        accuracy = 100 * seeds.values([line], "accuracy")[line.seed]
+        name = f"figure-1-{line.recipe.split()[0]}"
+        figures.append(Figure(name, f"{line.recipe}: top-1 {accuracy:.1f} %", svg))
     if not figures:
         return None
     text = (
