@@ -23,8 +23,8 @@ from afield.errors import InputError
 from afield.evaluation import accuracy, mean_average_precision
 from afield.evaluation.metrics import loss as mean_loss
 from afield.records import seed_for
+from afield.settings import TrainConfig
 from afield.training.batches import in_order, labeled, share
-from afield.training.config import TrainConfig
 from afield.training.optimizer import build_optimizer
 from afield.training.prepare import prepared
 from afield.training.sampling import balanced, shuffled
