@@ -1,4 +1,4 @@
-"""What records say of augmentations that were learned: measures by epoch, at the end, and collapses in words."""
+"""Learned augmentations in records: measures by epoch and at the end, and collapses in words."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ WATCHED = "validation"
 
 
 class Panel(NamedTuple):
-    """A figure of one measure by epoch; `before` is that of the images as they are, dashed."""
+    """A figure of one measure by epoch; `before` is that of the original images, dashed."""
 
     title: str
     measure: str
