@@ -230,9 +230,9 @@ def test_the_page_of_a_run_holds_the_numbers_of_its_record(learned: Path) -> Non
     assert f"<td>{last['distance']:.2f}</td>" in html
     assert f"<td>{gain:+.2f} bits</td>".replace("-", "−") in html
     assert f"<td>{100 * kept:.1f} %</td>" in html
-    assert f"{record['learned']['search_s']:.1f} s of learning" in html
+    assert f"{record['learned']['search_s']:.1f} s to learn" in html
     assert f"validation {100 * record['epochs'][0]['validation']['accuracy']:.1f} %" in html
-    assert "1 without it, 1 of learning it, 1 on its images" in html
+    assert "1 without it, 1 to learn it, 1 on its images" in html
     assert "augmentor.bounds.rotation=10" in html
     assert record["run"] in html
     assert [title for title in ("adversarial loss of the augmentor G", "loss of the discriminator D") if title in html]
@@ -276,7 +276,7 @@ def test_a_page_of_a_file_and_of_a_chain(afield: Any, tmp_path: Path) -> None:
     code, out, _ = afield("augment", "show", tmp_path / "mine.safetensors", "--out", tmp_path / "a.html", "--count", 5)
     assert (code, out.strip()) == (0, str(tmp_path / "a.html"))
     html = page(tmp_path / "a.html")
-    assert "How far it goes" in html
+    assert "Strength of the transformations" in html
     assert "How it was learned" not in html
     assert len(re.findall(r"px</small>", html)) == 5 + 4 * 6
     code, _, _ = afield("augment", "show", "cutout+trivialaugment", "--out", tmp_path / "b.html")

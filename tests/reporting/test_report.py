@@ -230,7 +230,7 @@ def test_of_more_recipes_than_colors_the_best_and_the_baseline_are_drawn(tmp_pat
     for name in ("records.jsonl", "summary.json", "analysis.json"):
         shutil.copy(source / name, tmp_path / name)
     text = render(tmp_path).read_text()
-    assert "Of 14 recipes 10 are drawn: erm and those of the best average." in text
+    assert "10 of 14 recipes are drawn: erm and those with the best average." in text
     key = re.search(r'<ul class="key">.*?</ul>', text, re.DOTALL)
     assert key is not None
     hues = re.findall(r'<i style="background: (#\w+)"></i>([\w+]+)</li>', key[0])
@@ -288,7 +288,7 @@ def test_learned_augmentation_has_a_section(tmp_path: Path) -> None:
     cells = re.findall(r"<td>(.*?)</td>", row[1])
     assert cells == ["0.30", "0.125", "0.062", "+0.50 bits", "95.0 %", "1.0 %", "10.5"]
     assert "2 of 4 runs, one corner: every &lt;image&gt; alike." in html
-    assert "curves begin when training on its images does" in html
+    assert "curves begin with the training on its images" in html
     (tmp_path / "plain").mkdir()
     assert "Learned augmentation" not in page(compared(tmp_path / "plain"))
 
@@ -300,7 +300,7 @@ def test_search_is_a_column_where_there_was_one(tmp_path: Path) -> None:
     assert summary.recipes["erm"].search_s is None
     write_summary(tmp_path / "summary.json", summary)
     html = page(tmp_path)
-    assert 'search<small>seconds a run</small></th> </tr> </thead> <tbody> <tr> <th scope="row">erm' in html
+    assert 'search<small>seconds per run</small></th> </tr> </thead> <tbody> <tr> <th scope="row">erm' in html
     assert "<td>–</td> </tr>" in html
     assert "<td>10.5</td> </tr>" in html
     assert "search, s" in [column.header for column in comparison_table(summary).columns]

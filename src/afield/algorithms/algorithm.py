@@ -22,7 +22,7 @@ class Batch(NamedTuple):
         targets: class indices ``[B]``, or probabilities ``[B, K]`` where images are mixed.
         domains: index of each example's training domain, ``[B]``, from 0 to E - 1.
         indices: of the examples among the training examples, ``[B]``, from 0 to N - 1.
-        progress: share of all steps that are done, in [0, 1).
+        progress: fraction of all steps that are done, in [0, 1).
     """
 
     inputs: Tensor
@@ -33,33 +33,33 @@ class Batch(NamedTuple):
 
 
 Terms = dict[str, Tensor]
-"""Scalars by name, of which the sum is minimized."""
+"""Scalars by name, whose sum is minimized."""
 
 
 Value = TypeVar("Value", float, Tensor)
 
 
 def total(terms: Mapping[str, Value]) -> Value:
-    """The sum of all terms, of which there is at least one."""
+    """The sum of the terms; there must be at least one."""
     return functools.reduce(operator.add, terms.values())
 
 
 class Algorithm(nn.Module):
-    """How a classifier is trained: optimizer, schedule, checkpoints and selection stay the loop's.
+    """How a classifier is trained: the loop keeps optimizer, schedule, checkpoints and selection.
 
-    As it stands it minimizes the objective. Most algorithms say in `terms` what they minimize instead. One that needs
+    The base class minimizes the objective; most algorithms override `terms`. One that needs
     several passes overrides `update`, and leaves its gradients in ``parameter.grad``. Parameters that need a gradient
-    join the optimizer; parameters and buffers are in the checkpoint. Whatever is drawn by chance comes from PyTorch's
+    join the optimizer; parameters and buffers are in the checkpoint. All random numbers come from PyTorch's
     global generator of the CPU, which is there too.
 
     Hyper-parameters are keyword-only, with defaults: a recipe sets them by ``algorithm_options``.
 
     Attributes:
-        domains_at_least: training domains without which the algorithm has no meaning.
+        domains_at_least: the smallest number of training domains it needs.
         needs: ``"features"`` if ready features of a frozen backbone are enough to train on, ``"images"`` if not.
         sampling: how batches are drawn unless the user says otherwise.
         soft_targets: whether it can be given probabilities as targets.
-        data_parallel: whether processes can each compute it on their share of a batch.
+        data_parallel: whether processes can each compute it on their part of a batch.
 
     Args:
         classifier: trained in place.

@@ -1,4 +1,4 @@
-"""A penalty that counts in full only after a share of the training."""
+"""A penalty that takes full effect only after a fraction of the training."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class Annealed:
 
     Attributes:
         penalty: at least 0.
-        start: share of the steps, in [0, 1].
+        start: fraction of the steps, in [0, 1].
     """
 
     penalty: float
@@ -28,7 +28,7 @@ class Annealed:
             raise ValueError(f"anneal must lie between 0 and 1, got {self.start!r}")
 
     def terms(self, objective: Tensor, name: str, value: Tensor, progress: float) -> Terms:
-        """``objective`` and the penalty by its name, at this share of the steps."""
+        """``objective`` and the penalty by its name, at this fraction of the steps."""
         factor = self.penalty if progress >= self.start else min(self.penalty, 1.0)
         scale = max(factor, 1.0)
         return {"objective": objective / scale, name: factor / scale * value}

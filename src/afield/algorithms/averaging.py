@@ -57,13 +57,13 @@ class Averaging(Algorithm):
 
 
 @torch.no_grad()
-def blend(average: nn.Module, new: nn.Module, share: float) -> None:
-    """Move the weights and running statistics of `average` by `share` of the way to those of `new`, in place.
+def blend(average: nn.Module, new: nn.Module, fraction: float) -> None:
+    """Move the weights and running statistics of `average` by `fraction` of the way to those of `new`, in place.
 
     Counters are taken over from `new`.
     """
     for kept, found in zip(average.state_dict().values(), new.state_dict().values(), strict=True):
         if kept.is_floating_point():
-            kept.lerp_(found, share)
+            kept.lerp_(found, fraction)
         else:
             kept.copy_(found)

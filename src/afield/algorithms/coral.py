@@ -1,4 +1,4 @@
-"""CORAL: the same mean and covariance of features in every domain."""
+"""CORAL: aligns the means and covariances of features across domains."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from afield.classifier import Classifier
 
 
 class CORAL(Algorithm):
-    """The objective, plus the distance between the domains' feature statistics, averaged over pairs of domains.
+    """The objective plus the distance between the domains' feature statistics, averaged over pairs of domains.
 
     The distance is the mean squared difference of the means plus that of the covariances, as in DomainBed, which
     carried the method over to several training domains. The paper aligns a source with a target domain, by
@@ -63,6 +63,6 @@ def coral_distance(features: Tensor, domains: Tensor) -> Tensor:
 ALGORITHMS.add(
     "coral",
     CORAL,
-    summary="The objective + the distance between the domains' feature means and covariances.",
+    summary="Aligns the means and covariances of the domains' features.",
     reference="Sun and Saenko, Deep CORAL, ECCV 2016 workshops.",
 )

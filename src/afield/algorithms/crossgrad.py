@@ -1,4 +1,4 @@
-"""CrossGrad: images moved to where their domain is hard to tell."""
+"""CrossGrad: perturbs images along the gradient of a domain classifier's loss."""
 
 from __future__ import annotations
 
@@ -72,6 +72,6 @@ class CrossGrad(Algorithm):
 ALGORITHMS.add(
     "crossgrad",
     CrossGrad,
-    summary="The objective on images as they are and moved along the gradient of a domain network's loss.",
+    summary="Adds images perturbed along the gradient of a domain classifier's loss.",
     reference="Shankar et al., Generalizing Across Domains via Cross-Gradient Training, ICLR 2018.",
 )

@@ -1,4 +1,4 @@
-"""Mixup across domains: each example mixed with one of another domain."""
+"""Mixup across domains: mixes each example with one of another domain."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from afield.classifier import Classifier
 
 
 class DomainMixup(Algorithm):
-    """``share * x + (1 - share) * partner``; the objective counts the one's target by share, the other's by the rest.
+    """``weight * x + (1 - weight) * partner``; the two targets have the same weights in the objective.
 
-    The share is drawn once a step. Both targets stay class indices, so that every head and loss takes them, and
+    The weight is drawn once a step. Both targets stay class indices, so that every head and loss takes them, and
     ready features are mixed as images are.
 
     Args:
         classifier: trained in place.
         domain_sizes: not used.
-        alpha: the share comes from Beta(alpha, alpha); 0.2 is DomainBed's default, and the mixup paper's on ImageNet.
+        alpha: the weight comes from Beta(alpha, alpha); 0.2 is DomainBed's default, and the mixup paper's on ImageNet.
 
     Raises:
         ValueError: an alpha that is not positive.
@@ -44,17 +44,17 @@ class DomainMixup(Algorithm):
     def terms(self, batch: Batch) -> Terms:
         """``objective`` and ``partner``: the parts of the two targets."""
         partner = partners_elsewhere(batch.domains)
-        share = float(Beta(self.alpha, self.alpha).sample())
-        embedded = self.classifier.embed(share * batch.inputs + (1 - share) * batch.inputs[partner])
+        weight = float(Beta(self.alpha, self.alpha).sample())
+        embedded = self.classifier.embed(weight * batch.inputs + (1 - weight) * batch.inputs[partner])
         return {
-            "objective": share * self.classifier.objective(embedded, batch.targets),
-            "partner": (1 - share) * self.classifier.objective(embedded, batch.targets[partner]),
+            "objective": weight * self.classifier.objective(embedded, batch.targets),
+            "partner": (1 - weight) * self.classifier.objective(embedded, batch.targets[partner]),
         }
 
 
 ALGORITHMS.add(
     "domain_mixup",
     DomainMixup,
-    summary="Each example and target mixed with one of another domain.",
+    summary="Mixes each example and its target with an example of another domain.",
     reference="Gulrajani and Lopez-Paz, In Search of Lost Domain Generalization, ICLR 2021.",
 )

@@ -1,4 +1,4 @@
-"""A small network that tells domains apart."""
+"""A small network that classifies images by domain."""
 
 from __future__ import annotations
 

@@ -12,14 +12,14 @@ from afield.classifier import Classifier
 
 
 class EMA(Averaging):
-    """Predicts with a moving average of the weights of all steps; training goes on as it would.
+    """Predicts with an exponential moving average of the weights of all steps; training itself does not change.
 
     After step ``t``, counted from 1, the average keeps ``min(decay, (1 + t) / (10 + t))`` of itself, so that a short
-    training is averaged over its end too. Running statistics of batch normalization are averaged as the weights are.
+    training is averaged mostly over its end. Running statistics of batch normalization are averaged as the weights are.
 
     Args:
         algorithm: what trains.
-        decay: share that the average keeps at a step, at most.
+        decay: largest fraction of itself that the average keeps at a step.
 
     Raises:
         ValueError: a decay outside [0, 1).

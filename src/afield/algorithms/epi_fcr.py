@@ -1,4 +1,4 @@
-"""Epi-FCR: each half of the network trained beside a partner that is not made for the images at hand."""
+"""Epi-FCR: trains the backbone and the head with partners from other domains."""
 
 from __future__ import annotations
 
@@ -132,6 +132,6 @@ def random_objective(objective: Objective) -> Objective:
 ALGORITHMS.add(
     "epi_fcr",
     EpiFCR,
-    summary="The objective + features before a foreign and a random head + the head behind foreign features.",
+    summary="Trains the backbone and the head each with a frozen partner from another domain, and with a random head.",
     reference="Li et al., Episodic Training for Domain Generalization, ICCV 2019.",
 )

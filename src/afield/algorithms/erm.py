@@ -1,4 +1,4 @@
-"""ERM: all domains together."""
+"""ERM: minimizes the objective on all domains together."""
 
 from __future__ import annotations
 
@@ -21,6 +21,6 @@ class ERM(Algorithm):
 ALGORITHMS.add(
     "erm",
     ERM,
-    summary="The objective on all domains together (DeepAll).",
+    summary="Minimizes the objective on all domains together (DeepAll).",
     reference="Vapnik, Statistical Learning Theory, 1998.",
 )

@@ -1,4 +1,4 @@
-"""GroupDRO: the worst domain counts most."""
+"""GroupDRO: upweights the domains with the highest loss."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from afield.classifier import Classifier
 
 
 class GroupDRO(Algorithm):
-    """The domains' risks, weighted; each step multiplies a weight by ``exp(rate * risk)`` and normalizes them.
+    """The weighted sum of the domains' risks; each step multiplies the weights by ``exp(rate * risk)``, normalized.
 
     The groups are the training domains. The paper's are pairs of class and attribute, and its remedy against
     over-fitting, strong weight decay or early stopping, is left to the settings of training.
@@ -29,7 +29,7 @@ class GroupDRO(Algorithm):
 
     References:
         Sagawa et al., "Distributionally Robust Neural Networks for Group Shifts", ICLR 2020, algorithm 1, with all
-        domains in each batch in place of one drawn by chance.
+        domains in each batch instead of a random one.
     """
 
     domains_at_least = 2
@@ -45,7 +45,7 @@ class GroupDRO(Algorithm):
         self.register_buffer("weights", torch.full((len(domain_sizes),), 1 / len(domain_sizes)))
 
     def terms(self, batch: Batch) -> Terms:
-        """``objective``: the weighted sum, after the weights have moved."""
+        """``objective``: the weighted sum, after the update of the weights."""
         domains, risks, _ = domain_risks(self.classifier, batch)
         with torch.no_grad():
             self.weights[domains] *= (self.rate * risks).exp()
@@ -56,6 +56,6 @@ class GroupDRO(Algorithm):
 ALGORITHMS.add(
     "groupdro",
     GroupDRO,
-    summary="The domains' risks, of which the highest gain weight from step to step.",
+    summary="Upweights the domains with the highest loss.",
     reference="Sagawa et al., Distributionally Robust Neural Networks for Group Shifts, ICLR 2020.",
 )

@@ -1,4 +1,4 @@
-"""IRM: one classifier that is best in every domain at once."""
+"""IRM: penalizes the gradient of each domain's risk with respect to a scale on the logits."""
 
 from __future__ import annotations
 
@@ -12,10 +12,11 @@ from afield.classifier import Classifier
 
 
 class IRM(Algorithm):
-    """IRMv1: the mean risk over domains, plus the squared slope of each domain's risk by a factor on the logits.
+    """IRMv1: the mean risk over domains plus the squared gradient of each domain's risk with respect to a scale
+    on the logits.
 
-    Where the slope is 0 in every domain, no domain would be served better by other confidence: the features say the
-    same about the class everywhere.
+    Where the gradient is 0 in every domain, no domain's risk would fall with another scale: the same classifier is
+    optimal in all domains.
 
     Until `anneal` of the steps the penalty's factor is 1. From then on, where `penalty` exceeds 1, the sum is
     divided by it, so that the steps keep their size, as in the authors' code.
@@ -25,14 +26,14 @@ class IRM(Algorithm):
         domain_sizes: not used.
         penalty: lambda. The authors take 91,257 on Colored MNIST, whose batches are whole domains of 25,000 images;
             the default is DomainBed's, for small batches.
-        anneal: share of the steps before the penalty counts in full; a tenth in DomainBed (500 of 5,000).
+        anneal: fraction of the steps before the penalty takes full effect; a tenth in DomainBed (500 of 5,000).
 
     Raises:
-        ValueError: a negative penalty, or a share outside [0, 1].
+        ValueError: a negative penalty, or `anneal` outside [0, 1].
 
     References:
-        Arjovsky et al., "Invariant Risk Minimization", 2019, equation IRMv1. DomainBed multiplies the slopes of two
-        halves of a batch, which is unbiased; here the slope is squared, as the paper writes it.
+        Arjovsky et al., "Invariant Risk Minimization", 2019, equation IRMv1. DomainBed multiplies the gradients of
+        two halves of a batch, which is unbiased; here the gradient is squared, as in the paper.
     """
 
     domains_at_least = 2
@@ -53,6 +54,6 @@ class IRM(Algorithm):
 ALGORITHMS.add(
     "irm",
     IRM,
-    summary="The mean risk over domains + its squared slope in each by a factor on the logits.",
+    summary="Penalizes the gradient of each domain's risk with respect to a scale on the logits.",
     reference="Arjovsky et al., Invariant Risk Minimization, 2019.",
 )

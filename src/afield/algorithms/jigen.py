@@ -1,4 +1,4 @@
-"""JiGen: the class of images, and the order of their tiles."""
+"""JiGen: classifies images and solves jigsaw puzzles of their tiles."""
 
 from __future__ import annotations
 
@@ -117,6 +117,6 @@ def shuffle_tiles(images: Tensor, orders: Tensor) -> Tensor:
 ALGORITHMS.add(
     "jigen",
     JiGen,
-    summary="The objective on images in order + telling how the tiles of the others were shuffled.",
+    summary="Adds a jigsaw task: predicts the permutation of an image's tiles.",
     reference="Carlucci et al., Domain Generalization by Solving Jigsaw Puzzles, CVPR 2019.",
 )

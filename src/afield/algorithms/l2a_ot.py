@@ -1,4 +1,4 @@
-"""L2A-OT: images of domains that there are not, as far as may be from those there are."""
+"""L2A-OT: generates images of novel domains that are far from the training domains."""
 
 from __future__ import annotations
 
@@ -115,6 +115,6 @@ class L2AOT(Algorithm):
 ALGORITHMS.add(
     "l2a_ot",
     L2AOT,
-    summary="The objective, half of it on images drawn into novel domains, far from all by optimal transport.",
+    summary="Adds images from a generator of novel domains, far from the training domains by optimal transport.",
     reference="Zhou et al., Learning to Generate Novel Domains for Domain Generalization, ECCV 2020.",
 )

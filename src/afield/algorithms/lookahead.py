@@ -1,4 +1,4 @@
-"""Lookahead: every few steps the weights go back to a slower copy that follows them."""
+"""Lookahead: every few steps the weights are reset to slow weights that follow them."""
 
 from __future__ import annotations
 
@@ -12,25 +12,25 @@ from afield.classifier import Classifier
 
 
 class Lookahead(Averaging):
-    """Slow weights that follow those that train, which go on from them; the slow ones predict.
+    """Slow weights follow the trained weights, which are reset to them regularly; the slow weights predict.
 
-    After every `every` steps the slow weights keep a share ``keep ** every * progress ** 3`` of themselves and take
-    the rest from the weights that train, and these are set to the slow ones. `progress` is the share of all steps
-    that are done: at first the slow weights are the others, at the end they move little. Running statistics of batch
-    normalization go with the weights.
+    After every `every` steps the slow weights keep a fraction ``keep ** every * progress ** 3`` of themselves and
+    take the rest from the trained weights, which are then set to the slow ones. `progress` is the fraction of all
+    steps that are done: at first the slow weights equal the trained ones, at the end they move little. Running
+    statistics of batch normalization go with the weights.
 
     Args:
         algorithm: what trains.
         every: steps, k in the paper; 5 in both references.
-        keep: share that the slow weights keep of themselves for each step, at the end of training.
+        keep: fraction of themselves that the slow weights keep per step, at the end of training.
 
     Raises:
         ValueError: an option out of bounds.
 
     References:
         Zhang et al., "Lookahead Optimizer: k Steps Forward, 1 Step Back", NeurIPS 2019, algorithm 1, there with a
-        constant share of 0.5; the rising share is that of Jordan, "94% on CIFAR-10 in 3.29 Seconds on a Single GPU",
-        2024.
+        constant fraction of 0.5; the rising fraction is that of Jordan, "94% on CIFAR-10 in 3.29 Seconds on a Single
+        GPU", 2024.
     """
 
     def __init__(self, algorithm: Algorithm, *, every: int = 5, keep: float = 0.95) -> None:
@@ -56,6 +56,6 @@ class Lookahead(Averaging):
 AVERAGINGS.add(
     "lookahead",
     Lookahead,
-    summary="Every 5 steps the weights go back to a slower copy that follows them, which predicts.",
+    summary="Resets the weights every 5 steps to slow weights that follow them and predict.",
     reference="Zhang et al., Lookahead Optimizer: k Steps Forward, 1 Step Back, NeurIPS 2019.",
 )

@@ -1,4 +1,4 @@
-"""MASF: a step on some domains that keeps how classes relate in another, and examples near their class."""
+"""MASF: meta-learns features whose class relations agree across domains."""
 
 from __future__ import annotations
 
@@ -141,6 +141,6 @@ def confusion_distance(first: Tensor, second: Tensor, temperature: float) -> Ten
 ALGORITHMS.add(
     "masf",
     MASF,
-    summary="Some domains' objective + agreement on which classes are alike, and triplets, after a step on it.",
+    summary="Meta-learns features whose class relations agree across domains, with a triplet loss.",
     reference="Dou et al., Domain Generalization via Model-Agnostic Learning of Semantic Features, NeurIPS 2019.",
 )

@@ -1,4 +1,4 @@
-"""MetaReg: a regularizer of the classifier, learned by what it does for another domain."""
+"""MetaReg: meta-learns a regularizer of the class vectors that helps across domains."""
 
 from __future__ import annotations
 
@@ -121,6 +121,6 @@ def class_vectors(parameters: Iterable[tuple[str, Tensor]]) -> Iterable[tuple[st
 ALGORITHMS.add(
     "metareg",
     MetaReg,
-    summary="The objective + absolute class vectors, weighted by what helps from one domain to another.",
+    summary="Meta-learns a weighted L1 penalty on the class vectors that helps across domains.",
     reference="Balaji et al., MetaReg: Towards Domain Generalization using Meta-Regularization, NeurIPS 2018.",
 )

@@ -1,4 +1,4 @@
-"""MixStyle: the style of one image on the content of another, inside the network."""
+"""MixStyle: mixes the channel statistics of feature maps between images."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class MixStyle(Algorithm):
     """The objective, with the channel statistics of early feature maps mixed between images while training.
 
     After a stage, with probability `probability`, each map is normalized and gets the mean and deviation
-    ``share * own + (1 - share) * partner's``, with a share from Beta(alpha, alpha) for each image. No gradient flows
+    ``weight * own + (1 - weight) * partner's``, with a weight from Beta(alpha, alpha) for each image. No gradient flows
     through the statistics. Nothing is mixed when the classifier predicts.
 
     Args:
@@ -73,10 +73,10 @@ class MixStyle(Algorithm):
         def mixed(module: object, inputs: object, maps: Tensor) -> Tensor | None:
             if float(torch.rand(())) >= self.probability:
                 return None
-            share = Beta(self.alpha, self.alpha).sample((len(maps),)).to(maps)
+            weight = Beta(self.alpha, self.alpha).sample((len(maps),)).to(maps)
             if self.mix == "random":
-                return mix_styles(maps, torch.randperm(len(maps)).to(maps.device), share)
-            return mix_styles(maps, partners_elsewhere(batch.domains), share)
+                return mix_styles(maps, torch.randperm(len(maps)).to(maps.device), weight)
+            return mix_styles(maps, partners_elsewhere(batch.domains), weight)
 
         with ExitStack() as hooks:
             for stage in feature_stages(self.classifier.backbone)[: self.stages]:
@@ -84,20 +84,20 @@ class MixStyle(Algorithm):
             return super().terms(batch)
 
 
-def mix_styles(maps: Tensor, partner: Tensor, share: Tensor) -> Tensor:
-    """Feature maps ``[B, C, H, W]`` with statistics ``share * own + (1 - share) * partner's``; both ``[B]``."""
-    share = share[:, None, None, None]
+def mix_styles(maps: Tensor, partner: Tensor, weight: Tensor) -> Tensor:
+    """Feature maps ``[B, C, H, W]`` with statistics ``weight * own + (1 - weight) * partner's``; both ``[B]``."""
+    weight = weight[:, None, None, None]
     with torch.no_grad():
         mean = maps.mean(dim=(2, 3), keepdim=True)
         deviation = (maps.var(dim=(2, 3), keepdim=True) + EPS).sqrt()
-        new_mean = mean.lerp(mean[partner], 1 - share)
-        new_deviation = deviation.lerp(deviation[partner], 1 - share)
+        new_mean = mean.lerp(mean[partner], 1 - weight)
+        new_deviation = deviation.lerp(deviation[partner], 1 - weight)
     return (maps - mean) / deviation * new_deviation + new_mean
 
 
 ALGORITHMS.add(
     "mixstyle",
     MixStyle,
-    summary="Channel statistics of early feature maps mixed between images.",
+    summary="Mixes the channel statistics of early feature maps between images.",
     reference="Zhou et al., Domain Generalization with MixStyle, ICLR 2021.",
 )

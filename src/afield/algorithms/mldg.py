@@ -1,4 +1,4 @@
-"""MLDG: a step on some domains that helps on the others."""
+"""MLDG: minimizes the loss on a held-out domain after a gradient step on the others."""
 
 from __future__ import annotations
 
@@ -61,6 +61,6 @@ class MLDG(Algorithm):
 ALGORITHMS.add(
     "mldg",
     MLDG,
-    summary="Some domains' objective + another's after a step on the former, by second derivatives.",
+    summary="Minimizes the loss on a held-out domain after a gradient step on the others (second derivatives).",
     reference="Li et al., Learning to Generalize: Meta-Learning for Domain Generalization, AAAI 2018.",
 )

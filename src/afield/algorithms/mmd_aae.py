@@ -1,4 +1,4 @@
-"""MMD-AAE: features spread alike in every domain, and as a prior says."""
+"""MMD-AAE: aligns the features of all domains with each other and with a prior."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ class MMDAAE(Algorithm):
 
     The features are the code: the backbone is the encoder, so that the classifier stays what it is. A decoder and an
     adversary are there in training only. The decoder draws the image's averages over 16 x 16 cells from the features.
-    The adversary tells the features from draws of a Laplace distribution of scale 1, and its gradient is reversed on
-    the way to the backbone. It sees absolute values: behind a ReLU no feature is negative, and what the prior asks
-    for, few features that are far from 0, lies in the size.
+    The adversary distinguishes the features from draws of a Laplace distribution of scale 1; its gradient is reversed
+    on the way to the backbone. It sees absolute values: behind a ReLU no feature is negative, and the sparsity that
+    the prior asks for is a matter of their size.
 
     The paper's encoder is a layer on features of a frozen network, which are also what its decoder restores; there
     the adversary sees signs, and the players take turns. The default factors are ours, for features of unit scale.
@@ -87,7 +87,7 @@ class MMDAAE(Algorithm):
         }
 
     def adversary_loss(self, features: Tensor) -> Tensor:
-        """Cross-entropy of telling draws from the prior (1) and features (0) apart, a scalar."""
+        """Cross-entropy of classifying draws from the prior (1) against features (0), a scalar."""
         prior = torch.empty(features.shape).exponential_().to(features)
         real, false = self.adversary(prior), self.adversary(features.abs())
         return F.softplus(-real).mean() + F.softplus(false).mean()
@@ -123,6 +123,6 @@ def mmd_distance(features: Tensor, domains: Tensor) -> Tensor:
 ALGORITHMS.add(
     "mmd_aae",
     MMDAAE,
-    summary="The objective + MMD between domains, an auto-encoder of the features, and an adversary with a prior.",
+    summary="Aligns the domains' features by MMD, an autoencoder and an adversarial prior.",
     reference="Li et al., Domain Generalization with Adversarial Feature Learning, CVPR 2018.",
 )

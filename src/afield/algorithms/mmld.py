@@ -1,4 +1,4 @@
-"""MMLD: domains found by style, and features that do not tell them apart."""
+"""MMLD: discovers latent domains by style and learns features that do not reveal them."""
 
 from __future__ import annotations
 
@@ -152,6 +152,6 @@ def mean_entropy(logits: Tensor) -> Tensor:
 ALGORITHMS.add(
     "mmld",
     MMLD,
-    summary="Clusters of style as domains, which features are to hide, and confident predictions.",
+    summary="Discovers latent domains by clustering style and trains domain-adversarially against them.",
     reference="Matsuura and Harada, Domain Generalization Using a Mixture of Multiple Latent Domains, AAAI 2020.",
 )

@@ -1,4 +1,4 @@
-"""SWAD: weights averaged, densely, over the flat part of the validation loss."""
+"""SWAD: averages the weights over the flat region of the validation loss."""
 
 from __future__ import annotations
 
@@ -122,6 +122,6 @@ def _still(classifier: Classifier) -> Classifier:
 AVERAGINGS.add(
     "swad",
     SWAD,
-    summary="Predicts with the mean of the weights of all steps in the flat part of the validation loss.",
+    summary="Averages the weights of all steps in the flat region of the validation loss.",
     reference="Cha et al., SWAD: Domain Generalization by Seeking Flat Minima, NeurIPS 2021.",
 )

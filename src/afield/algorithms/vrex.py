@@ -1,4 +1,4 @@
-"""V-REx: the same risk in every domain."""
+"""V-REx: penalizes the variance of the risk over domains."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from afield.classifier import Classifier
 
 
 class VREx(Algorithm):
-    """The mean risk over domains, plus the variance of the risks.
+    """The mean risk over domains plus the variance of the risks.
 
     Until `anneal` of the steps the penalty's factor is 1. From then on, where `penalty` exceeds 1, the sum is
     divided by it, as in the authors' code.
@@ -22,10 +22,10 @@ class VREx(Algorithm):
         domain_sizes: not used.
         penalty: beta. The authors take 10,000 on Colored MNIST, whose batches are whole domains of 25,000 images;
             the default is DomainBed's, for small batches.
-        anneal: share of the steps before the penalty counts in full; a tenth in DomainBed (500 of 5,000).
+        anneal: fraction of the steps before the penalty takes full effect; a tenth in DomainBed (500 of 5,000).
 
     Raises:
-        ValueError: a negative penalty, or a share outside [0, 1].
+        ValueError: a negative penalty, or `anneal` outside [0, 1].
 
     References:
         Krueger et al., "Out-of-Distribution Generalization via Risk Extrapolation", ICML 2021, equation 8, with the
@@ -50,6 +50,6 @@ class VREx(Algorithm):
 ALGORITHMS.add(
     "vrex",
     VREx,
-    summary="The mean risk over domains + the variance of the risks.",
+    summary="Penalizes the variance of the risk over domains.",
     reference="Krueger et al., Out-of-Distribution Generalization via Risk Extrapolation, ICML 2021.",
 )

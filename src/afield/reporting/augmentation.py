@@ -15,12 +15,12 @@ from afield.reporting.provenance import origin
 from afield.reporting.templates import templates
 
 SEVERAL = 4
-"""Images of which several draws are shown."""
+"""The number of images that are shown with several draws."""
 
 
 @dataclass(frozen=True)
 class Draw:
-    """An augmented image as a data URL, and in words what it went through."""
+    """An augmented image as a data URL, and its transformation in words."""
 
     image: str
     words: str
@@ -28,7 +28,7 @@ class Draw:
 
 @dataclass(frozen=True)
 class Subject:
-    """An image as a data URL, what it is, and draws of it."""
+    """An image as a data URL, its caption, and draws of it."""
 
     image: str
     caption: str
@@ -50,11 +50,11 @@ class Hard:
     """An image before and after its hardest draw, as data URLs.
 
     Attributes:
-        before: as it is.
+        before: the original.
         after: augmented.
-        words: what it went through.
-        right_before: probability of its class, as it is.
-        right_after: and augmented.
+        words: the transformation in words.
+        right_before: probability of the true class for the original.
+        right_after: the same for the augmented image.
         predicted: class of the augmented image.
     """
 
@@ -68,7 +68,7 @@ class Hard:
 
 @dataclass(frozen=True)
 class HardClass:
-    """A class, of how many images draws were tried, and the hardest ones, hardest first."""
+    """A class, the number of images that were tried, and the hardest draws, hardest first."""
 
     name: str
     tried: int
@@ -119,15 +119,15 @@ def _facts(record: Record, learned: Learned) -> dict[str, str]:
     return {
         "Learned on": f"{config['data']['name']}{without}, seed {record.seed}",
         "Classifier": f"{config['backbone']['name']}, recipe {record.recipe}",
-        "Epochs": f"{learned.first_epochs} without it, {second} of learning it, {third} on its images",
-        "Search": f"{learned.search_s:.1f} s of learning the augmentation",
+        "Epochs": f"{learned.first_epochs} without it, {second} to learn it, {third} on its images",
+        "Search": f"{learned.search_s:.1f} s to learn the augmentation",
         "Accuracy after training": f"validation {100 * best.validation['accuracy']:.1f} %{tested}",
         "Run": record.run,
     }
 
 
 def _learning(learned: Learned) -> dict[str, Any]:
-    """What the page says of how it was learned."""
+    """What the page says about how it was learned."""
     epochs = learned.epochs
     return {
         "collapses": learned.collapses,

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from afield.evaluation import Estimate
 from afield.records import write_atomic
@@ -82,11 +81,6 @@ def said(value: Estimate | None, sign: str = "", *, digits: int = 1, factor: flo
         return f"{mean} (n = 1)"
     low, high = (f"{factor * end:{sign}.{digits}f}" for end in value.ci95)
     return f"{mean} ± {factor * value.sd:.{digits}f} [{low}, {high}]"
-
-
-def point(value: Estimate) -> dict[str, Any]:
-    """As the plots take it."""
-    return {"mean": value.mean, "ci95": value.ci95}
 
 
 def _paragraphs(texts: Iterable[str]) -> list[str]:

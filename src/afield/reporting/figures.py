@@ -1,4 +1,4 @@
-"""The panels of each figure, drawn from records, summary and analysis; equal axes within a figure."""
+"""The panels of each figure of a comparison, drawn from records, summary and analysis; equal axes within a figure."""
 
 from __future__ import annotations
 
@@ -7,71 +7,99 @@ from typing import Any
 
 import numpy as np
 
-from afield.records import Record, Summary
-from afield.reporting import charts
+from afield.records import Estimate, Record, Summary
+from afield.reporting import plots
+from afield.reporting.charts import percent_limits
 
 WRONG_CLASSES = 12
-"""At most so many classes have a panel of their wrong classes, of which it shows at most so many."""
+"""The largest number of classes that have a panel of their wrong classes, and of wrong classes in a panel."""
 
 
 def intervals(summary: Summary, color: Mapping[str, str], baseline: str | None) -> dict[str, str]:
     """A plot of means and intervals for each unseen domain, and last one of their average, by title."""
     recipes = summary.recipes
     domains = next(iter(recipes.values())).domains
-    panels = [(part, {name: row.domains[part] for name, row in recipes.items()}) for part in domains]
-    panels.append(("average of the domains", {name: row.average for name, row in recipes.items()}))
-    estimates = [estimate for _, panel in panels for estimate in panel.values()]
-    ends = [value for estimate in estimates for value in (estimate.mean, *(estimate.ci95 or ()))]
-    limits = charts.percent_limits(ends)
+    panels = {part: {name: row.domains[part] for name, row in recipes.items()} for part in domains}
+    panels["average of the domains"] = {name: row.average for name, row in recipes.items()}
+    estimates = [estimate for panel in panels.values() for estimate in panel.values()]
+    limits = percent_limits([end for found in estimates for end in (found.mean, *(found.ci95 or ()))])
     return {
-        title: charts.interval_plot(f"interval{i}", f"{title}: means", panel, limits, color, baseline)
-        for i, (title, panel) in enumerate(panels)
+        title: plots.dots_with_intervals(
+            f"interval{i}",
+            f"{title}: means",
+            panel,
+            x="%",
+            line=panel[baseline].mean if baseline else None,
+            color=color,
+            limits=limits,
+            print_means=True,
+        )
+        for i, (title, panel) in enumerate(panels.items())
     }
 
 
 def curves(records: Sequence[Record], color: Mapping[str, str]) -> dict[str, str]:
-    """Learning curves for each unseen domain, by its name."""
-    panels = {
-        part: {recipe: _curves(records, recipe, part) for recipe in color}
+    """Accuracy by epoch for each unseen domain, by its name.
+
+    The solid line is the mean over seeds on validation images, in a band from the lowest to the highest seed; the
+    dashed line is the mean on the unseen domain.
+    """
+    found = {
+        (part, recipe): _accuracies(records, recipe, part)
         for part in dict.fromkeys(record.unseen for record in records)
+        for recipe in color
     }
-    found = [curve for panel in panels.values() for curve in panel.values()]
-    fractions = [part.ravel() for curve in found for part in (curve.validation, curve.unseen)]
-    limits = charts.percent_limits(np.concatenate(fractions))
+    limits = percent_limits(np.concatenate([values.ravel() for values, _ in found.values()]))
+    panels: dict[str, dict[str, plots.Curve]] = {}
+    for (part, recipe), (values, start) in found.items():
+        validation, unseen = 100 * values
+        band = validation.min(axis=0), validation.max(axis=0)
+        curve = plots.Curve(validation.mean(axis=0), unseen.mean(axis=0), band, start)
+        panels.setdefault(part, {})[recipe] = curve
     return {
-        part: charts.learning_curves(f"curves{i}", f"{part} unseen: accuracy by epoch", panel, limits, color)
+        part: plots.curves_by_epoch(
+            f"curves{i}",
+            f"{part} unseen: accuracy by epoch",
+            panel,
+            y="accuracy, %",
+            color=color,
+            height=2.5,
+            limits=limits,
+        )
         for i, (part, panel) in enumerate(panels.items())
     }
 
 
-def _curves(records: Sequence[Record], recipe: str, part: str) -> charts.Curves:
-    """Those of all seeds, after the epochs in which an augmentation was still to be learned."""
+def _accuracies(records: Sequence[Record], recipe: str, part: str) -> tuple[plots.Values, int]:
+    """Validation and unseen accuracies ``[2, seeds, epochs]``, and the epoch in which training begins, 1 or later."""
     runs = [record for record in records if (record.recipe, record.unseen) == (recipe, part)]
     validation = [[epoch.validation["accuracy"] for epoch in run.epochs] for run in runs]
     unseen = [[epoch.test[part]["accuracy"] for epoch in run.epochs] for run in runs]
     before = runs[0].learned.first_epochs if runs[0].learned else 0
-    return charts.Curves(np.array(validation), np.array(unseen), before)
+    return np.array([validation, unseen]), before + 1
 
 
 def wrong_classes(analysis: dict[str, Any], color: Mapping[str, str]) -> dict[str, str]:
     """Bars of the mean probability of each wrong class, by true class; the class of the largest one first."""
-    classes = np.array(analysis["classes"])
-    by_class = {}
-    for true in next(iter(analysis["recipes"].values()))["non_target"]:
-        wrong = classes != true
-        values = {recipe: analysis["recipes"][recipe]["non_target"][true] for recipe in color}
-        by_class[true] = {recipe: np.array(row, dtype=np.float64)[wrong] for recipe, row in values.items()}
-    peak = {true: max(float(row.max()) for row in panel.values()) for true, panel in by_class.items()}
-    shown = sorted(peak, key=lambda true: -peak[true])[:WRONG_CLASSES]
+    classes, recipes = analysis["classes"], analysis["recipes"]
+    tables = {  # [R, K] by true class, with NaN at this class
+        true: np.array([recipes[recipe]["non_target"][true] for recipe in color], dtype=np.float64)
+        for true in next(iter(recipes.values()))["non_target"]
+    }
+    largest = {true: table.max(axis=0) for true, table in tables.items()}
+    shown = sorted(largest, key=lambda true: -np.nanmax(largest[true]))[:WRONG_CLASSES]
     figures = {}
     for i, true in enumerate(shown):
-        largest = np.argsort(-np.max(list(by_class[true].values()), axis=0), kind="stable")[:WRONG_CLASSES]
-        figures[true] = charts.wrong_class_bars(
+        wrong = np.argsort(-largest[true], kind="stable")[: min(WRONG_CLASSES, len(classes) - 1)]
+        figures[true] = plots.bars_with_intervals(
             f"wrong{i}",
             f"images of {true}: mean probability of wrong classes",
-            {recipe: row[largest] for recipe, row in by_class[true].items()},
-            classes[classes != true][largest],
-            1.05 * peak[shown[0]],
-            color,
+            {
+                recipe: {classes[j]: Estimate(row[j], None, 1, None) for j in wrong}
+                for recipe, row in zip(color, tables[true], strict=True)
+            },
+            x="mean probability",
+            color=color,
+            longest=1.05 * float(np.nanmax(largest[shown[0]])),
         )
     return figures

@@ -1,4 +1,4 @@
-"""What records say of augmentations that were learned: measures by epoch, at the end, and collapses in words."""
+"""Learned augmentations in records: measures by epoch and at the end, and collapses in words."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from afield.records import Learned, Record
-from afield.reporting import charts
+from afield.reporting import plots
+from afield.reporting.charts import colors
 
 Measures = Mapping[str, float]
 
@@ -17,7 +18,7 @@ WATCHED = "validation"
 
 
 class Panel(NamedTuple):
-    """A figure of one measure by epoch; `before` is that of the images as they are, dashed."""
+    """A figure of one measure by epoch; `before` is that of the original images, dashed."""
 
     title: str
     measure: str
@@ -41,51 +42,54 @@ PANELS = (
 def measure_curves(epochs: Sequence[Mapping[str, Measures]]) -> dict[str, str]:
     """A figure by title for each measure that was taken; epoch 0 is untrained."""
     parts = list(epochs[0])
-    color = charts.colors(parts)
     figures = {}
     for index, panel in enumerate(PANELS):
         if panel.measure not in epochs[0][parts[0]]:
             continue
-        names = [panel.measure] + ([panel.before] if panel.before else [])
         scale, least = (100, 5) if panel.unit == "%" else (1, 0.1)
-        lines = {part: scale * np.array([[e[part][name] for e in epochs] for name in names]) for part in parts}
-        figures[panel.title] = charts.measure_curves(
-            f"measure{index}", f"{panel.title}: by epoch", lines, panel.unit, least, color
+        solid, dashed = (
+            {part: scale * np.array([epoch[part][name] for epoch in epochs]) for part in parts} if name else {}
+            for name in (panel.measure, panel.before)
+        )
+        figures[panel.title] = plots.curves_by_epoch(
+            f"measure{index}",
+            f"{panel.title}: by epoch",
+            {part: plots.Curve(solid[part], dashed.get(part)) for part in parts},
+            y=panel.unit,
+            color=colors(parts),
+            height=2.1,
+            least=least,
         )
     return figures
 
 
-def _entropy_gain(measures: Measures) -> float:
-    return measures["entropy_after"] - measures["entropy_before"]
-
-
-def _still_recognized(measures: Measures) -> float:
-    """As a share of what was recognized before; NaN where nothing was."""
+def _recognized_fraction(measures: Measures) -> float:
+    """Of the images recognized before augmentation, those recognized after it; NaN where none was."""
     before = measures["recognized_before"]
     return measures["recognized_after"] / before if before else float("nan")
 
 
-COLUMNS: dict[str, tuple[Callable[[Measures], float], Callable[[float], str]]] = {
-    "distance from the identity": (lambda m: m["distance"], "{:.2f}".format),
-    "spread over images": (lambda m: m["image_spread"], "{:.3f}".format),
-    "spread over draws": (lambda m: m["draw_spread"], "{:.3f}".format),
-    "entropy gain": (_entropy_gain, "{:+.2f} bits".format),
-    "still recognized": (_still_recognized, "{:.1%}".format),
-    "parameters at the bound": (lambda m: m["at_bound"], "{:.1%}".format),
-    "accuracy of D": (lambda m: m["discriminator_accuracy"], "{:.1%}".format),
+COLUMNS: dict[str, tuple[Callable[[Measures], float], str]] = {
+    "distance from the identity": (lambda m: m["distance"], "{:.2f}"),
+    "spread over images": (lambda m: m["image_spread"], "{:.3f}"),
+    "spread over draws": (lambda m: m["draw_spread"], "{:.3f}"),
+    "entropy gain": (lambda m: m["entropy_after"] - m["entropy_before"], "{:+.2f} bits"),
+    "still recognized": (_recognized_fraction, "{:.1%}"),
+    "parameters at the bound": (lambda m: m["at_bound"], "{:.1%}"),
+    "accuracy of D": (lambda m: m["discriminator_accuracy"], "{:.1%}"),
 }
-"""What is told of an augmentor at the end, from its measures, and how it is written."""
+"""What is reported about an augmentor at the end: how to compute it from its measures, and its format."""
 
 
 def in_figures(measures: Sequence[Measures]) -> dict[str, str]:
-    """By title the mean over runs, written; a dash for what was not measured in each of them."""
+    """The mean over runs by title, formatted; what a run did not measure is left out, and an undefined mean a dash."""
     found = {}
-    for title, (of, write) in COLUMNS.items():
+    for title, (of, template) in COLUMNS.items():
         try:
             mean = float(np.mean([of(each) for each in measures]))
         except KeyError:
             continue
-        found[title] = "–" if np.isnan(mean) else write(mean).replace("-", "−").replace("%", " %")
+        found[title] = "–" if np.isnan(mean) else template.format(mean).replace("-", "−").replace("%", " %")
     return found
 
 

@@ -1,28 +1,109 @@
-"""Figures of the papers, each with its key: curves and bars with intervals, a plane of features."""
+"""Figures of reports and papers: dots, bars and curves with intervals, values by epoch, a plane of features.
+
+`svg` gives each figure two more arguments in front, ``key`` and ``label``. An estimate without an interval is drawn as
+its mean alone.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
-from matplotlib import style
 from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
-from afield.reporting.charts import INK, PALETTE, STYLE, colors, panel, short, to_svg
+from afield.records import Estimate
+from afield.reporting.charts import INK, PALETTE, colors, label_curves, label_rows, legend, panel, svg
 
 MARKERS = "osD^vP"
+DASHED = (0, (3, 2))
 
-Series = Mapping[str, Mapping[float, Mapping[str, Any]]]
-"""By name: ``mean`` and ``ci95`` (a pair, or None) by position."""
+Values = NDArray[np.float64]
+Series = Mapping[str, Mapping[float, Estimate]]
+"""An estimate by name and position."""
 
 
+@svg
+def dots_with_intervals(
+    estimates: Mapping[str, Estimate],
+    *,
+    x: str,
+    factor: float = 100,
+    line: float | None = None,
+    color: Mapping[str, str] | None = None,
+    limits: tuple[float, float] | None = None,
+    print_means: bool = False,
+) -> Figure:
+    """A row for each name: a dot at its mean and a line along its interval.
+
+    Args:
+        estimates: by name.
+        x: name of the values.
+        factor: applied to the values; 100 turns fractions into percent.
+        line: value of a dotted vertical line.
+        color: by name; None draws all in one color.
+        limits: of the axis, after the factor.
+        print_means: whether to write each mean at the right.
+    """
+    figure, axes = panel(0.5 + 0.24 * len(estimates))
+    if line is not None:
+        axes.axvline(factor * line, color=INK, alpha=0.5, linewidth=1, linestyle=":")
+    for row, (name, estimate) in enumerate(estimates.items()):
+        mean, hue = factor * estimate.mean, color[name] if color else PALETTE[0]
+        if estimate.ci95 is not None:
+            ends = [factor * end for end in estimate.ci95]
+            axes.plot(ends, [row, row], color=hue, linewidth=2, solid_capstyle="round")
+        axes.plot(mean, row, "o", color=hue, markersize=5.5, clip_on=False)
+        if print_means:
+            axes.text(1.03, row, f"{mean:.1f}", transform=axes.get_yaxis_transform(), va="center_baseline")
+    label_rows(axes, list(estimates), x)
+    axes.spines.left.set_visible(False)
+    if limits is not None:
+        axes.set_xlim(*limits)
+    return figure
+
+
+@svg
+def bars_with_intervals(
+    bars: Mapping[str, Mapping[str, Estimate]],
+    *,
+    x: str,
+    color: Mapping[str, str] | None = None,
+    longest: float | None = None,
+) -> Figure:
+    """A group of bars for each category, with a bar for each name.
+
+    Args:
+        bars: an estimate by name and category, all names with the same categories.
+        x: name of the values.
+        color: by name; None chooses colors and draws a legend.
+        longest: end of the axis.
+    """
+    categories = list(next(iter(bars.values())))
+    thickness = min(0.8, 0.32 * len(bars)) / len(bars)
+    figure, axes = panel((0.5 if color else 0.9) + len(categories) * max(0.24, 0.055 * len(bars)))
+    hues = color or colors(list(bars))
+    for index, (name, estimates) in enumerate(bars.items()):
+        rows = np.arange(len(categories)) + (index - (len(bars) - 1) / 2) * thickness
+        means = [estimates[category].mean for category in categories]
+        axes.barh(rows, means, 0.9 * thickness, color=hues[name], linewidth=0, label=name)
+        for row, category in zip(rows, categories, strict=True):
+            if (interval := estimates[category].ci95) is not None:
+                axes.plot(np.maximum(interval, 0), [row, row], color=INK, linewidth=1)
+    label_rows(axes, categories, x)
+    axes.set_xlim(0, longest)
+    if longest is not None:
+        axes.xaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
+    if color is None:
+        legend(figure)
+    return figure
+
+
+@svg
 def curves_with_intervals(
-    key: str,
-    label: str,
     series: Series,
     *,
     x: str,
@@ -30,164 +111,136 @@ def curves_with_intervals(
     factor: float = 100,
     logarithmic: bool = False,
     level: tuple[str, float] | None = None,
-) -> str:
-    """Means joined by lines, each with its 95 % interval, and a key below.
+) -> Figure:
+    """Means joined by lines, each with its interval, and a legend.
 
     Args:
-        key: makes the ids of this figure unique in the page.
-        label: what is said to those who cannot see it.
         series: what is drawn.
         x: name of the positions.
         y: name of the values.
-        factor: of the values; 100 makes fractions per cent.
-        logarithmic: whether positions are.
-        level: a name and a value at which a dotted line stands.
+        factor: applied to the values; 100 turns fractions into percent.
+        logarithmic: whether the axis of positions is logarithmic.
+        level: name and value of a dotted horizontal line.
     """
-    with style.context(["default", STYLE]):
-        figure, axes = panel(2.9)
-        color = colors(list(series))
-        width = _nudge(series, logarithmic)
-        for place, (name, points) in enumerate(series.items()):
-            shift = (place - (len(series) - 1) / 2) * width
-            at = np.array(list(points))
-            at = at * np.exp(shift) if logarithmic else at + shift
-            mean = factor * np.array([point["mean"] for point in points.values()])
-            axes.plot(at, mean, MARKERS[place % len(MARKERS)] + "-", color=color[name], markersize=4, label=name)
-            for position, point in zip(at, points.values(), strict=True):
-                if point["ci95"] is not None:
-                    axes.plot([position] * 2, factor * np.array(point["ci95"]), color=color[name], linewidth=1.2)
-        if level is not None:
-            axes.axhline(factor * level[1], color=INK, alpha=0.6, linewidth=1, linestyle=":", label=level[0])
-        if logarithmic:
-            positions = sorted({position for points in series.values() for position in points})
-            axes.set_xscale("log")
-            axes.set_xticks(positions, [f"{position:g}" for position in positions])
-            axes.minorticks_off()
-            axes.set_xlim(positions[0] / 1.4, positions[-1] * 1.4)
-        axes.set_xlabel(x)
-        axes.set_ylabel(y)
-        axes.yaxis.set_major_locator(MaxNLocator(6))
-        axes.grid(axis="y")
-        _key(figure)
-        return to_svg(figure, key, label)
+    figure, axes = panel(2.9)
+    positions = sorted({position for points in series.values() for position in points})
+    # Equal positions of different series are moved apart, so that their intervals do not hide each other.
+    step = 0.04 if logarithmic else 0.012 * (positions[-1] - positions[0]) or 0.02
+    for index, ((name, points), color) in enumerate(zip(series.items(), colors(list(series)).values(), strict=True)):
+        shift = (index - (len(series) - 1) / 2) * step
+        at = np.array(list(points))
+        at = at * np.exp(shift) if logarithmic else at + shift
+        mean = factor * np.array([point.mean for point in points.values()])
+        axes.plot(at, mean, MARKERS[index % len(MARKERS)] + "-", color=color, markersize=4, label=name)
+        for position, point in zip(at, points.values(), strict=True):
+            if point.ci95 is not None:
+                axes.plot([position] * 2, factor * np.array(point.ci95), color=color, linewidth=1.2)
+    if level is not None:
+        axes.axhline(factor * level[1], color=INK, alpha=0.6, linewidth=1, linestyle=":", label=level[0])
+    if logarithmic:
+        axes.set_xscale("log")
+        axes.set_xticks(positions, [f"{position:g}" for position in positions])
+        axes.minorticks_off()
+        axes.set_xlim(positions[0] / 1.4, positions[-1] * 1.4)
+    label_curves(axes, x, y)
+    legend(figure)
+    return figure
 
 
-def bars_with_intervals(
-    key: str,
-    label: str,
-    bars: Mapping[str, Mapping[str, Mapping[str, Any]]],
+class Curve(NamedTuple):
+    """Values ``[E]`` by epoch.
+
+    Attributes:
+        solid: a solid line.
+        dashed: a dashed line.
+        band: lower and upper edge of a band.
+        start: epoch of the first value.
+    """
+
+    solid: Values
+    dashed: Values | None = None
+    band: tuple[Values, Values] | None = None
+    start: int = 0
+
+
+@svg
+def curves_by_epoch(
+    curves: Mapping[str, Curve],
     *,
-    x: str,
-    factor: float = 1,
-) -> str:
-    """A group of bars for each category, a bar with a 95 % interval for each series, and a key below.
+    y: str,
+    color: Mapping[str, str],
+    height: float,
+    limits: tuple[float, float] | None = None,
+    least: float = 0,
+) -> Figure:
+    """Curves by epoch.
 
     Args:
-        key: makes the ids of this figure unique in the page.
-        label: what is said to those who cannot see it.
-        bars: ``mean`` and ``ci95`` by category, by series.
-        x: name of the values.
-        factor: of the values.
+        curves: by name.
+        y: name of the values.
+        color: by name.
+        height: of the panel, in inches.
+        limits: of the axis of values.
+        least: range of the axis of values, at least, where it has no `limits`, so that noise does not look like a
+            trend.
     """
-    categories = list(next(iter(bars.values())))
-    thickness = 0.8 / len(bars)
-    rows = np.arange(len(categories))
-    with style.context(["default", STYLE]):
-        figure, axes = panel(0.9 + len(categories) * max(0.24, 0.13 * len(bars)))
-        for place, (name, points) in enumerate(bars.items()):
-            offset = rows + (place - (len(bars) - 1) / 2) * thickness
-            means = factor * np.array([points[category]["mean"] for category in categories])
-            axes.barh(offset, means, 0.9 * thickness, color=PALETTE[place], linewidth=0, label=name)
-            for at, category in zip(offset, categories, strict=True):
-                interval = points[category]["ci95"]
-                if interval is not None:
-                    low, high = (max(0.0, factor * end) for end in interval)
-                    axes.plot([low, high], [at, at], color=INK, linewidth=1)
-        axes.set_yticks(rows, [short(category) for category in categories])
-        axes.set_ylim(len(categories) - 0.4, -0.6)
-        axes.set_xlim(left=0)
-        axes.xaxis.set_major_locator(MaxNLocator(5))
-        axes.set_xlabel(x)
-        axes.grid(axis="x")
-        axes.set_axisbelow(True)
-        _key(figure)
-        return to_svg(figure, key, label)
+    figure, axes = panel(height)
+    for name, (solid, dashed, band, start) in curves.items():
+        epochs = start + np.arange(len(solid))
+        look: dict[str, Any] = {"color": color[name], "marker": "o" if len(epochs) == 1 else None, "markersize": 4}
+        if band is not None:
+            axes.fill_between(epochs, *band, color=color[name], alpha=0.16, linewidth=0)
+        axes.plot(epochs, solid, linewidth=1.5, **look)
+        if dashed is not None:
+            axes.plot(epochs, dashed, linewidth=1.2, linestyle=DASHED, **look)
+    label_curves(axes, "epoch", y, epochs=True)
+    low, high = axes.get_ylim()
+    room = max(0.0, least - (high - low)) / 2
+    axes.set_ylim(limits or (low - room, high + room))
+    axes.ticklabel_format(axis="y", useOffset=False)
+    return figure
 
 
-def differences(key: str, label: str, points: Mapping[str, Mapping[str, Any]], *, x: str, factor: float = 100) -> str:
-    """A dot and its 95 % interval for each name, and a line at zero.
-
-    Args:
-        key: makes the ids of this figure unique in the page.
-        label: what is said to those who cannot see it.
-        points: ``mean`` and ``ci95`` by name.
-        x: name of the values.
-        factor: of the values.
-    """
-    with style.context(["default", STYLE]):
-        figure, axes = panel(0.6 + 0.24 * len(points))
-        axes.axvline(0, color=INK, alpha=0.6, linewidth=1, linestyle=":")
-        for row, value in enumerate(points.values()):
-            if value["ci95"] is not None:
-                axes.plot([factor * end for end in value["ci95"]], [row, row], color=PALETTE[0], linewidth=2)
-            axes.plot(factor * value["mean"], row, "o", color=PALETTE[0], markersize=5)
-        axes.set_yticks(range(len(points)), [name.replace(" augmentation", "") for name in points])
-        axes.set_ylim(len(points) - 0.4, -0.6)
-        axes.xaxis.set_major_locator(MaxNLocator(5))
-        axes.set_xlabel(x)
-        axes.grid(axis="x")
-        return to_svg(figure, key, label)
-
-
+@svg
 def plane(
-    key: str,
-    label: str,
-    points: NDArray[np.float64],
+    points: Values,
     labels: NDArray[np.int64],
     classes: Sequence[str],
     *,
-    weights: NDArray[np.float64],
-    bias: NDArray[np.float64] | None,
-) -> str:
-    """Features of a plane by class, the regions in which each class is predicted, and its vector.
+    weights: Values,
+    bias: Values | None,
+) -> Figure:
+    """Features of a plane by class, the regions in which each class is predicted, and the class vectors.
 
     Args:
-        key: makes the ids of this figure unique in the page.
-        label: what is said to those who cannot see it.
         points: ``[N, 2]``.
         labels: ``[N]``, from 0 to K - 1.
         classes: K names.
         weights: class vectors ``[K, 2]``.
-        bias: ``[K]`` of a linear head; None for a head that looks at the angle alone.
+        bias: ``[K]`` of a linear head; None for a head that uses the angle alone.
     """
     reach = 1.15 * float(np.quantile(np.abs(points), 0.995))
-    with style.context(["default", STYLE]):
-        figure, axes = panel(3.6)
-        x, y = np.meshgrid(*[np.linspace(-reach, reach, 300)] * 2)
-        vectors = weights if bias is not None else weights / np.linalg.norm(weights, axis=1, keepdims=True)
-        scores = np.stack([x, y], axis=-1) @ vectors.T + (0 if bias is None else bias)
-        winner = scores.argmax(axis=-1)
-        chosen = ListedColormap(PALETTE[: len(classes)])
-        levels = np.arange(len(classes) + 1) - 0.5
-        axes.contourf(x, y, winner, levels=levels, cmap=chosen, alpha=0.13)
-        for place, name in enumerate(classes):
-            inside = points[labels == place]
-            axes.plot(*inside.T, ".", color=PALETTE[place], markersize=4, alpha=0.7, markeredgewidth=0, label=name)
-            tip = 0.9 * reach * weights[place] / np.linalg.norm(weights[place])
-            axes.annotate("", tip, (0, 0), arrowprops={"arrowstyle": "-|>", "color": PALETTE[place], "linewidth": 1.6})
-        axes.set_xlim(-reach, reach)
-        axes.set_ylim(-reach, reach)
-        axes.set_aspect("equal")
-        axes.xaxis.set_major_locator(MaxNLocator(5))
-        axes.yaxis.set_major_locator(MaxNLocator(5))
-        axes.set_xlabel("feature 1")
-        axes.set_ylabel("feature 2")
-        figure.legend(loc="outside lower center", ncols=3, frameon=False, fontsize=8, markerscale=3)
-        return to_svg(figure, key, label)
+    figure, axes = panel(3.6)
+    x, y = np.meshgrid(*[np.linspace(-reach, reach, 300)] * 2)
+    vectors = weights if bias is not None else weights / np.linalg.norm(weights, axis=1, keepdims=True)
+    scores = np.stack([x, y], axis=-1) @ vectors.T + (0 if bias is None else bias)
+    levels = np.arange(len(classes) + 1) - 0.5
+    colormap = ListedColormap(PALETTE[: len(classes)])
+    axes.contourf(x, y, scores.argmax(axis=-1), levels=levels, cmap=colormap, alpha=0.13)
+    for index, (name, color) in enumerate(colors(classes).items()):
+        inside = points[labels == index]
+        axes.plot(*inside.T, ".", color=color, markersize=4, alpha=0.7, markeredgewidth=0, label=name)
+        tip = 0.9 * reach * weights[index] / np.linalg.norm(weights[index])
+        axes.annotate("", tip, (0, 0), arrowprops={"arrowstyle": "-|>", "color": color, "linewidth": 1.6})
+    axes.set(xlim=(-reach, reach), ylim=(-reach, reach), aspect="equal", xlabel="feature 1", ylabel="feature 2")
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_locator(MaxNLocator(5))
+    legend(figure, 3, enlarge=3)
+    return figure
 
 
 def strip(label: str, url: str, width: int, height: int) -> str:
-    """Pictures in one PNG, given as a data URL, of so many pixels: enlarged without smoothing."""
+    """Pictures in one PNG of this width and height in pixels, given as a data URL: enlarged without smoothing."""
     image = f'<image href="{url}" width="{width}" height="{height}" style="image-rendering: pixelated" />'
     return f'<svg viewBox="0 0 {width} {height}" role="img" aria-label="{label}">{image}</svg>'
 
@@ -196,15 +249,3 @@ def standalone(svg: str) -> str:
     """A figure of a page as a file of its own, dark on white."""
     head = '<svg xmlns="http://www.w3.org/2000/svg" style="color: #1b2028; background: #ffffff" '
     return svg.replace("<svg ", head, 1) + "\n"
-
-
-def _nudge(series: Series, logarithmic: bool) -> float:
-    """How far equal positions of different series stand apart, so that their intervals do not hide each other."""
-    positions = np.array(sorted({position for points in series.values() for position in points}))
-    if logarithmic:
-        return 0.04
-    return 0.012 * float(np.ptp(positions)) if len(positions) > 1 else 0.02
-
-
-def _key(figure: Figure) -> None:
-    figure.legend(loc="outside lower center", ncols=2, frameon=False, fontsize=8)

@@ -10,7 +10,7 @@ import numpy as np
 from afield.evaluation import Estimate, diagnose, estimate
 from afield.records import Record
 from afield.reporting import plots
-from afield.reporting.document import Figure, Section, Table, point, said
+from afield.reporting.document import Figure, Section, Table, said
 from afield.reproduction import seeds
 from afield.reproduction.augmentation.plan import (
     METHOD,
@@ -145,7 +145,7 @@ def losses(lines: Sequence[Record]) -> Section | None:
         for measure, name in (("augmentor_loss", "G"), ("discriminator_loss", "D")):
             series = {
                 f"{part} images": {
-                    float(epoch): point(estimate([learned.epochs[epoch][part][measure] for learned in found]))
+                    float(epoch): estimate([learned.epochs[epoch][part][measure] for learned in found])
                     for epoch in range(len(found[0].epochs))
                 }
                 for part in ("train", "test")

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from afield.evaluation import Estimate, paired_difference
 from afield.records import Record
 from afield.reporting import plots
-from afield.reporting.document import Figure, Section, Table, point, said
+from afield.reporting.document import Figure, Section, Table, said
 from afield.reproduction import seeds
 from afield.reproduction.combined.plan import BASE, COMBINATIONS
 from afield.reproduction.paper import set_up
@@ -121,14 +121,14 @@ def tables(lines: Sequence[Record]) -> Iterator[Section]:
             difference = said(gain, "+") if recipe != BASE else ""
             rows.append((recipe, said(seeds.over(average)), difference, *(cells if len(unseen) > 1 else ()), error))
             if gain is not None and recipe != BASE:
-                bars[recipe] = point(gain)
+                bars[recipe.replace(" augmentation", "")] = gain
         several = unseen if len(unseen) > 1 else ()
         header = ("recipe", "average" if several else unseen[0], f"− {BASE}", *several, "ECE")
         caption = f"{study}: {set_up(inside[0])} n = {len({line.seed for line in inside})} seeds."
         figures = []
         if bars:
             label = f"{study}: accuracy, difference to {BASE}"
-            svg = plots.differences(f"gains{index}", label, bars, x=f"points of accuracy, − {BASE}")
+            svg = plots.dots_with_intervals(f"gains{index}", label, bars, x=f"points of accuracy, − {BASE}", line=0)
             name = f"gains-{study.lower().replace(', ', '-').replace(' ', '-')}"
             figures.append(Figure(name, label, svg))
         yield Section(study, tables=(Table(caption, header, rows),), figures=tuple(figures))

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 import numpy as np
 
 from afield.evaluation import Estimate, estimate
 from afield.records import Record
 from afield.reporting import plots
-from afield.reporting.document import Figure, Section, Table, point, said
+from afield.reporting.document import Figure, Section, Table, said
 from afield.reproduction import seeds
 from afield.reproduction.flattening.plan import (
     CROSS_ENTROPY,
@@ -147,11 +146,11 @@ def sweep(lines: Sequence[Record]) -> Section | None:
         found = seeds.of_recipe(lines, study, name)
         rows.append((f"{weight:g}", said(seeds.over(found)), said(seeds.paired(found, base), "+") if weight else ""))
     for metric, what in (("accuracy", "accuracy on unseen domains"), ("ece", "calibration error on unseen domains")):
-        points: dict[float, dict[str, Any]] = {}
+        points: dict[float, Estimate] = {}
         for weight, name in by_lambda.items():
             value = seeds.over(seeds.of_recipe(lines, study, name, metric=metric))
             if value is not None:
-                points[weight] = point(value)
+                points[weight] = value
         svg = plots.curves_with_intervals(
             f"lambda-{metric}", f"{what} by lambda", {f"{study}, average": points}, x="lambda", y=f"{what}, %"
         )
@@ -177,7 +176,7 @@ def wrong_classes(lines: Sequence[Record]) -> Section | None:
     for true in sorted(classes, key=lambda name: (name not in SHOWN, name)):
         bars = {
             recipe: {
-                wrong: point(_wrong([line for line in inside if line.recipe == recipe], true, place))
+                wrong: _wrong([line for line in inside if line.recipe == recipe], true, place)
                 for place, wrong in enumerate(classes)
                 if wrong != true
             }

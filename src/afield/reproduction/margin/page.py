@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 import numpy as np
 
+from afield.evaluation import Estimate
 from afield.recipes import Recipe
 from afield.records import Record
 from afield.reporting import plots
-from afield.reporting.document import Figure, Section, Table, point, said
+from afield.reporting.document import Figure, Section, Table, said
 from afield.reproduction import seeds
 from afield.reproduction.margin.plan import (
     BOTH,
@@ -147,7 +147,7 @@ def sweep(lines: Sequence[Record]) -> Section | None:
         svg = plots.curves_with_intervals(
             f"sweep{index}",
             f"{study}: mAP by margin",
-            {"ArcFace, scale 1, exact gradient": {margin: point(estimate) for margin, estimate in known.items()}},
+            {"ArcFace, scale 1, exact gradient": known},
             x="margin, rad",
             y="mAP, %",
             level=("cross-entropy", base.mean) if base else None,
@@ -184,7 +184,7 @@ def gradients(lines: Sequence[Record]) -> Section | None:
     series, rows = {}, []
     for form, name in FORMS.items():
         found = {m: seeds.over(_map(lines, study, arcface(m, "auto", form), "accuracy")) for m in margins}
-        series[f"{name} gradient"] = {m: point(value) for m, value in found.items() if value is not None}
+        series[f"{name} gradient"] = {m: value for m, value in found.items() if value is not None}
     base = _map(lines, study, CROSS_ENTROPY, "accuracy")
     for margin in margins:
         of = [_map(lines, study, arcface(margin, "auto", form), "accuracy") for form in FORMS]
@@ -223,7 +223,7 @@ SCALE_STUDIES = ("cifar10/resnet8", "cifar100/resnet8", "exemplars/resnet8")
 
 def scales(lines: Sequence[Record]) -> Section | None:
     """The scale study: 1 against auto as classes grow; top-1 as a share of cross-entropy's."""
-    rows, shares = [], dict[str, dict[float, dict[str, Any]]]()
+    rows, shares = [], dict[str, dict[float, Estimate]]()
     for study in SCALE_STUDIES:
         inside = seeds.of(lines, study)
         base = _map(lines, study, CROSS_ENTROPY, "accuracy")
@@ -235,7 +235,7 @@ def scales(lines: Sequence[Record]) -> Section | None:
         for name, by_seed in found.items():
             share = seeds.over({seed: value / base[seed] for seed, value in by_seed.items() if base.get(seed)})
             if share is not None:
-                shares.setdefault(name, {})[k] = point(share)
+                shares.setdefault(name, {})[k] = share
         gains = [said(seeds.paired(by_seed, base), "+") for by_seed in found.values()]
         rows.append((f"{k:,}", *(said(seeds.over(each)) for each in (base, *found.values())), *gains))
     if not rows:
