@@ -25,6 +25,7 @@ from afield.records import (
     Summary,
     SummaryRow,
     read_records,
+    read_summary,
     write_records,
     write_summary,
 )
@@ -174,10 +175,9 @@ def test_one_seed_has_no_interval(tmp_path: Path) -> None:
 
 def test_without_erm_there_is_no_difference(tmp_path: Path) -> None:
     compared(tmp_path)
-    recipes = table(2)
-    del recipes["erm"]
-    recipes["flattening"]["vs_erm"] = None
-    change(tmp_path / "summary.json", recipes=recipes)
+    recipes = {"flattening": dataclasses.replace(table(2)["flattening"], vs_erm=None)}
+    summary = read_summary(tmp_path / "summary.json")
+    write_summary(tmp_path / "summary.json", dataclasses.replace(summary, recipes=recipes))
     html = page(tmp_path)
     assert "against erm" not in html
     assert "<code>erm</code> was not run" in html
