@@ -25,7 +25,7 @@ from afield.classifier import Classifier
 from afield.heads import LinearHead
 from afield.models import BackboneConfig, build_backbone
 from afield.objective import Objective
-from afield.recipes.recipe import RECIPES
+from afield.recipes import RECIPES
 from afield.records import write_json
 from afield.runs.build import build_algorithm
 from afield.runs.provenance import provenance

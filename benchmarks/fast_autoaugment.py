@@ -29,7 +29,7 @@ from afield.augment import Policy
 from afield.data import ImageSet, Validation, parts_of
 from afield.evaluation import estimate, paired_difference
 from afield.models import BackboneConfig
-from afield.recipes.recipe import Recipe
+from afield.recipes import Recipe
 from afield.records import write_json, write_jsonl
 from afield.runs.config import ExperimentConfig, choose_training
 from afield.runs.run import Run, execute

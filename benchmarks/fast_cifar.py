@@ -37,7 +37,7 @@ from afield.data.images import SPLITS
 from afield.deploy.tta import mean_logits
 from afield.evaluation import accuracy
 from afield.models import BackboneConfig
-from afield.recipes.recipe import RECIPES
+from afield.recipes import RECIPES
 from afield.records import read_json, write_json, write_jsonl
 from afield.runs.build import build_algorithm
 from afield.runs.config import ExperimentConfig

@@ -35,7 +35,7 @@ from afield.data.images import ImageSet
 from afield.heads import LinearHead, PartialFCHead
 from afield.models import BackboneConfig
 from afield.objective import Objective
-from afield.recipes.recipe import RECIPES
+from afield.recipes import RECIPES
 from afield.records import write_json
 from afield.runs.config import ExperimentConfig, choose_training
 from afield.runs.provenance import provenance

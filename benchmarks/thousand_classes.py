@@ -30,7 +30,7 @@ from afield.data import ImageSet, Validation, load, parts_of
 from afield.evaluation import estimate, paired_difference
 from afield.heads import scale_floor
 from afield.models import BackboneConfig
-from afield.recipes.recipe import Recipe
+from afield.recipes import Recipe
 from afield.records import run_hash, seed_for, write_json, write_jsonl
 from afield.runs.config import ExperimentConfig, choose_training
 from afield.runs.run import Run, execute

@@ -13,6 +13,7 @@ from pages.parts import parts_page, recipes_page
 from pages.reproduction import reproduction_page
 from pages.results import averages_table, results_page
 from pages.scaling import scaling_page
+from pages.settings import settings_table
 from pages.tables import ROOT, between
 
 
@@ -21,7 +22,7 @@ def generated() -> dict[Path, str]:
     readme, guide, algorithms = ROOT / "README.md", ROOT / "docs" / "guide.md", ROOT / "docs" / "algorithms.md"
     return {
         readme: between(readme.read_text(), "averages", averages_table()),
-        guide: between(guide.read_text(), "fast_cifar", fast_cifar_table()),
+        guide: between(between(guide.read_text(), "fast_cifar", fast_cifar_table()), "settings", settings_table()),
         ROOT / "docs" / "parts.md": parts_page(),
         ROOT / "docs" / "recipes.md": recipes_page(),
         ROOT / "docs" / "results.md": results_page(),

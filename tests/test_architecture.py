@@ -11,22 +11,25 @@ import pytest
 import afield
 
 ROOT = Path(afield.__file__).parent
-BASE = {"errors", "pixels", "prefetch", "records", "registry", "target_split", "types", "validation"}
+BASE = {"amounts", "deprecated", "errors", "pixels", "prefetch", "records", "registry", "target_split", "types", "validation"}
 TOP = {"cli", "commands", "console", "catalog", "__main__", "__init__"}
 FOLDERS = {path.relative_to(ROOT).parts[0].removesuffix(".py") for path in ROOT.rglob("*.py")} | {"augment.learned"}
 MAY_IMPORT = {
-    **{folder: set() for folder in ("errors", "pixels", "prefetch", "target_split")},
+    **{folder: set() for folder in ("deprecated", "errors", "pixels", "prefetch", "target_split")},
     "types": {"target_split"},
-    **{folder: {"errors"} for folder in ("validation", "registry", "records")},
+    **{folder: {"errors"} for folder in ("amounts", "records", "validation")},
+    "registry": {"deprecated", "errors"},
+    "settings": BASE,
+    "augmentors": {"augment.learned"},
     **dict.fromkeys(("losses", "heads", "models", "augment", "data"), BASE),
     "objective": BASE | {"losses", "heads"},
     "classifier": BASE | {"objective"},
     "algorithms": BASE | {"classifier", "objective", "models"},
     "evaluation": {"errors", "registry", "records"},
-    "training": BASE | {"algorithms", "augment", "classifier", "evaluation"},
+    "training": BASE | {"algorithms", "augment", "classifier", "evaluation", "settings"},
     "augment.learned": BASE | {"augment", "evaluation", "losses", "training"},
-    "reporting": {"errors", "records", "evaluation"},
-    "recipes": BASE | {"algorithms", "augment", "training"},
+    "reporting": {"amounts", "errors", "records", "evaluation"},
+    "recipes": BASE | {"algorithms", "augment", "settings"},
     "runs": FOLDERS - TOP - {"comparison", "launch", "search", "preview", "reproduction", "reporting", "deploy"},
     "launch": FOLDERS - TOP - {"comparison", "search", "preview", "reproduction", "reporting", "deploy"},
     "comparison": FOLDERS - TOP - {"search", "preview", "reproduction", "deploy"},
@@ -165,7 +168,7 @@ def test_the_table_of_folders_in_contributing_is_complete():
     assert sorted(named) == sorted(FOLDERS - {"__init__", "__main__"})
 
 
-@pytest.mark.parametrize("module", ["afield", "records", "registry", "errors", "evaluation", "reporting"])
+@pytest.mark.parametrize("module", ["afield", "records", "registry", "errors", "evaluation", "reporting", "settings"])
 def test_records_statistics_and_reports_are_free_of_torch(module):
     name = "afield" if module == "afield" else f"afield.{module}"
     code = f"import sys, {name}; sys.exit('torch' in sys.modules)"

@@ -11,7 +11,7 @@ from afield.catalog import REGISTRIES
 from afield.heads import HEADS
 from afield.losses import LOSSES
 from afield.models import BACKBONES
-from afield.recipes.recipe import RECIPES, Recipe
+from afield.recipes import RECIPES, Recipe
 from afield.training import PRESETS, TrainConfig
 from afield.types import Head
 

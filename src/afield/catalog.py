@@ -1,4 +1,4 @@
-"""Every registry by the name that ``afield list`` knows it by."""
+"""All registries, by the name that ``afield list`` takes."""
 
 from __future__ import annotations
 
@@ -6,13 +6,15 @@ from afield.algorithms import ALGORITHMS, AVERAGINGS
 from afield.augment import AUGMENTATIONS
 from afield.augment.learned import AUGMENTORS
 from afield.data import DATASETS
+from afield.deprecated import current
+from afield.errors import unknown_name
 from afield.evaluation import SELECTIONS
 from afield.heads import HEADS
 from afield.losses import LOSSES
 from afield.models import BACKBONES
-from afield.recipes.recipe import RECIPES
+from afield.recipes import RECIPES
 from afield.registry import Registry
-from afield.training import PRESETS
+from afield.settings import PRESETS
 
 REGISTRIES: dict[str, Registry] = {
     "recipes": RECIPES,
@@ -27,3 +29,15 @@ REGISTRIES: dict[str, Registry] = {
     "presets": PRESETS,
     "selections": SELECTIONS,
 }
+
+
+def chosen(kind: str) -> dict[str, Registry]:
+    """The registry of this kind by its name; all of them for ``all``.
+
+    Raises:
+        InputError: an unknown kind.
+    """
+    kind = current("kind", kind)
+    if kind not in ("all", *REGISTRIES):
+        unknown_name("kind", kind, ("all", *REGISTRIES))
+    return REGISTRIES if kind == "all" else {kind: REGISTRIES[kind]}

@@ -1,4 +1,4 @@
-"""The command line: parse a verb, run it, print what it returns."""
+"""The command line: parse a command, run it, print its result."""
 
 from __future__ import annotations
 
@@ -13,9 +13,11 @@ from typing import Annotated, Any
 import tyro
 
 from afield import commands
+from afield.amounts import duration
+from afield.deprecated import current
 from afield.errors import InputError
 
-_AUGMENT = "Augmentations: learn one, search one, look at any."
+_AUGMENT = "Learn, search or show an augmentation."
 
 Augment = (
     Annotated[commands.AugmentLearn, tyro.conf.subcommand("learn", prefix_name=False)]
@@ -37,10 +39,12 @@ Verb = (
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Run a verb. Wrong input ends with one line and exit code 2, an interrupt with 130."""
-    # Threads of small nets wait for each other often: wait briefly, so that another job on the same cores can go on.
+    """Run a command. Wrong input ends with one line and exit code 2, an interrupt with 130."""
+    # Threads of small networks often wait for each other: wait briefly, so that other jobs can use the core.
     os.environ.setdefault("GOMP_SPINCOUNT", "30000")
     warnings.formatwarning = lambda message, *_: f"afield: warning: {message}\n"
+    warnings.filterwarnings("default", message=".* is deprecated; use ", category=DeprecationWarning)
+    arguments = [_renamed(argument) for argument in (sys.argv[1:] if arguments is None else arguments)]
     config = (tyro.conf.OmitSubcommandPrefixes,)
     verb = tyro.cli(Verb, prog="afield", description=_DESCRIPTION, args=arguments, config=config)
     try:
@@ -52,18 +56,24 @@ def main(arguments: list[str] | None = None) -> None:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS, errno.EFBIG):
             raise
         where = f" {error.filename}" if error.filename else ""
-        _fail(f"cannot write{where}: {error.strerror}; what is finished is kept, and the same command goes on from it")
+        _fail(f"cannot write{where}: {error.strerror}; finished runs are kept, and the same command continues")
     except KeyboardInterrupt:
-        print("interrupted; the same command goes on from here", file=sys.stderr)
+        print("interrupted; the same command continues from here", file=sys.stderr)
         sys.exit(130)
 
 
 _DESCRIPTION = """Image classifiers that hold up far afield:
-compare recipes on domains never seen, train the winner, use it."""
+compare recipes on unseen domains, train the best one, use the model."""
+
+
+def _renamed(argument: str) -> str:
+    """The option of this argument by its current name."""
+    option, equals, value = argument.partition("=")
+    return f"--{current('option', option[2:])}{equals}{value}" if option.startswith("--") else argument
 
 
 def _leave_processes() -> None:
-    """End the talk with other processes of a data-parallel run: its threads would outlive the interpreter."""
+    """Close the process group of a data-parallel run; its threads would outlive the interpreter."""
     distributed = sys.modules.get("torch.distributed")
     if distributed is not None and distributed.is_available() and distributed.is_initialized():
         distributed.destroy_process_group()
@@ -82,9 +92,9 @@ def _show(verb: Any, result: Any) -> None:
         case commands.Compare(dry_run=True):
             out.print(console.plan_text(result), soft_wrap=True)
         case commands.Compare(share=str()):
-            out.print(f"runs of this share: {result['runs']}; without --share, the same command writes the summary")
+            out.print(f"{result['runs']} runs of this share are done; without --share, the command writes the summary")
         case commands.Compare(launcher="slurm"):
-            out.print(f"nothing is submitted yet; how to is said in {result['script']}", soft_wrap=True)
+            out.print(f"nothing is submitted yet; {result['script']} says how to submit it", soft_wrap=True)
         case commands.Compare():
             folder = verb.folder("compare")
             out.print(console.comparison_table(result))
@@ -109,8 +119,9 @@ def _show(verb: Any, result: Any) -> None:
         case commands.Reproduce():
             out.print(f"report: {result.page}", soft_wrap=True)
             if result.done < result.tasks:
-                left, time = result.tasks - result.done, console.in_words(result.seconds_left)
-                out.print(f"{left} of {result.tasks} runs are left, {time}; the same command goes on", soft_wrap=True)
+                left, time = result.tasks - result.done, duration(result.seconds_left)
+                said = f"{left} of {result.tasks} runs are left, about {time} of training; the same command continues"
+                out.print(said, soft_wrap=True)
                 sys.exit(commands.reproduce.UNFINISHED)
         case commands.Evaluate():
             print(json.dumps(result)) if verb.json else out.print(console.evaluation_table(result))

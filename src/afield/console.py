@@ -1,4 +1,4 @@
-"""What a person sees while afield works, and the tables at the end. Quiet progress where nobody watches."""
+"""Progress on a terminal, and the tables that commands print."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from afield.amounts import duration
 from afield.data import parts_of
 from afield.records import Estimate, Record, Summary, exclusive
 from afield.reporting.learned import in_figures
@@ -22,7 +23,7 @@ from afield.training import EpochReport
 
 
 class ConsoleCallback(Callback):
-    """Shows what was recognized, and a line for each of: decoding, features, runs, the epoch under way."""
+    """Shows the data, and progress bars of decoding, features, runs and epochs."""
 
     def __init__(self, console: Console, progress: Progress) -> None:
         self.console = console
@@ -30,32 +31,34 @@ class ConsoleCallback(Callback):
         self.tasks: dict[str, Any] = {}
 
     def start(self, setup: ExperimentConfig) -> None:
-        """Say what was recognized and how it is split; name leaks."""
+        """Print the data, how they are split, and warnings of leakage."""
         data, parts = setup.data, parts_of(setup.data)
         self.console.print(data.describe(), highlight=False)
         how = "each domain" if data.has_domains else "the given test set" if parts == ("test",) else "each of 5 folds"
-        self.console.print(f"  left out: {how}; backbone {setup.backbone.name}, weights {setup.backbone.weights}")
+        self.console.print(
+            f"  left out in turn: {how}; backbone {setup.backbone.name}, weights {setup.backbone.weights}"
+        )
         for line in data.leaks():
             self.console.print(f"[yellow]warning:[/] {line}")
 
     def forecast(self, runs: int, seconds: float) -> None:
-        """Say what lies ahead."""
-        self.console.print(f"{runs} runs, {in_words(seconds)} one after the other", highlight=False)
+        """Print the number of runs and their estimated time."""
+        self.console.print(f"{runs} runs, about {duration(seconds)} of training one after the other", highlight=False)
 
     def decode(self, done: int, total: int) -> None:
-        """Images decoded so far; a total of 0 is one that is not known."""
+        """Show how many images are decoded; a total of 0 is unknown."""
         self._show("decoding images", done, total)
 
     def features(self, done: int, total: int) -> None:
-        """Images whose features are extracted so far."""
+        """Show for how many images features are extracted."""
         self._show("extracting features", done, total)
 
     def run(self, index: int, total: int, run: Labeled) -> None:
-        """A run begins."""
+        """Show that a run begins."""
         self._show("runs", index, total, run.label)
 
     def epoch(self, report: EpochReport) -> None:
-        """An epoch ended."""
+        """Show that an epoch ended."""
         detail = (
             f"loss {report.train_loss:.3f}, validation {100 * report.validation_accuracy:.1f} %, "
             f"{report.images_per_second:,.0f} images/s"
@@ -63,11 +66,11 @@ class ConsoleCallback(Callback):
         self._show("epochs", report.epoch, report.epochs, detail)
 
     def learning(self, epoch: int, epochs: int, detail: str) -> None:
-        """An epoch of learning an augmentation ended."""
+        """Show that an epoch of learning an augmentation ended."""
         self._show("learning the augmentation", epoch, epochs, detail)
 
     def trial(self, done: int, total: int, loss: float) -> None:
-        """A trial ended."""
+        """Show that a trial ended."""
         self._show("trials", done, total, f"loss {loss:.3f}")
 
     def _show(self, name: str, done: int, total: int, detail: str = "") -> None:
@@ -78,7 +81,7 @@ class ConsoleCallback(Callback):
 
 @contextmanager
 def watching() -> Iterator[ConsoleCallback]:
-    """Progress on standard error, for as long as the block runs; bars only on a terminal."""
+    """Progress on standard error while the block runs; bars on a terminal only."""
     console = Console(stderr=True, quiet=_follows())
     columns = (
         TextColumn("{task.description}"),
@@ -92,14 +95,14 @@ def watching() -> Iterator[ConsoleCallback]:
 
 
 def held(out: Path) -> AbstractContextManager[None]:
-    """The run folder, held by the first of the processes for as long as the block runs."""
+    """A lock on the run folder while the block runs; the first of several processes holds it."""
     return nullcontext() if _follows() else exclusive(out)
 
 
 def comparison_table(summary: Summary) -> Table:
-    """The table of a summary: recipes by row; unseen domains, their average and the difference to erm by column.
+    """The table of a summary: a row for each recipe; columns for unseen domains, their average, and the gain over erm.
 
-    A last column has the seconds of learning augmentations, where any was learned.
+    If augmentations were learned, a last column has the seconds that it took.
     """
     recipes = summary.recipes
     first = next(iter(recipes.values()))
@@ -124,7 +127,7 @@ def comparison_table(summary: Summary) -> Table:
 
 
 def learned_lines(record: Record) -> list[str]:
-    """What a run whose augmentation was learned comes to: accuracy, the augmentor's measures, collapses."""
+    """The result of a run with a learned augmentation: accuracy, measures of the augmentor, collapses."""
     best, learned = max(epoch.validation["accuracy"] for epoch in record.epochs), record.learned
     assert learned is not None
     figures = in_figures([learned.measures])
@@ -136,7 +139,7 @@ def learned_lines(record: Record) -> list[str]:
 
 
 def plan_text(plan: dict[str, Any]) -> str:
-    """What a dry run says: a line for each run, then how many are left and about how long they take."""
+    """The output of a dry run: a line for each run, then the number of runs left and their estimated time."""
     runs = plan["runs"]
     left = sum(run["state"] != "done" for run in runs)
     lines = [f"{run['state']:6} {run['run']} {run['label']}" for run in runs]
@@ -145,22 +148,14 @@ def plan_text(plan: dict[str, Any]) -> str:
         lines.append(f"features of the frozen backbone: about {duration(plan['features_s'])}, once")
     if left:
         at_once = f", {plan['at_once']} at a time" if plan["at_once"] > 1 else ""
-        lines.append(f"in all about {duration(plan['total_s'])} on this machine{at_once}; by {plan['source']}")
+        lines.append(
+            f"in all about {duration(plan['total_s'])} on this machine{at_once}; estimated from {plan['source']}"
+        )
     return "\n".join(lines)
 
 
-def duration(seconds: float) -> str:
-    """Hours and minutes, minutes and seconds, or seconds."""
-    if seconds < 60:
-        return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    if minutes < 60:
-        return f"{minutes} min {rest} s"
-    return f"{minutes // 60} h {minutes % 60} min"
-
-
 def evaluation_table(result: dict[str, Any]) -> Table:
-    """Accuracy and mAP of a model by domain; those with test-time augmentation in columns of their own."""
+    """Accuracy and mAP of a model by domain; figures with test-time augmentation in separate columns."""
     table = Table(title=result["data"])
     table.add_column("domain")
     table.add_column("images", justify="right")
@@ -193,20 +188,11 @@ def interval(value: Estimate, sign: str = "") -> str:
     return f"{mean} [{100 * low:{sign}.1f}, {100 * high:{sign}.1f}]"
 
 
-def in_words(seconds: float) -> str:
-    """``about 40 s``, ``about 12 min`` or ``about 3.5 h``, of training."""
-    if seconds < 90:
-        return f"about {seconds:.0f} s of training"
-    return (
-        f"about {seconds / 60:.0f} min of training" if seconds < 5400 else f"about {seconds / 3600:.1f} h of training"
-    )
-
-
 def output() -> Console:
-    """Standard output: as wide as the terminal, and as wide as the tables where there is none."""
+    """Standard output, as wide as the terminal; 160 characters if it is none."""
     return Console(width=None if sys.stdout.isatty() else 160, highlight=False, quiet=_follows())
 
 
 def _follows() -> bool:
-    """Whether this is not the first of several processes; the launcher says so."""
+    """Whether this is one of several processes, and not the first."""
     return os.environ.get("LOCAL_RANK", "0") != "0" or os.environ.get("NODE_RANK", "0") != "0"

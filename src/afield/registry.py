@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
+from afield.deprecated import current
 from afield.errors import unknown_name
 
 T = TypeVar("T")
@@ -43,6 +44,7 @@ class Registry(Generic[T]):
 
     def entry(self, name: str) -> Entry[T]:
         """The entry of this name; an unknown one raises `InputError` with the nearest names."""
+        name = current(self.kind, name)
         if name not in self._entries:
             unknown_name(self.kind, name, self._entries)
         return self._entries[name]

@@ -20,7 +20,7 @@ from afield.errors import InputError
 from afield.heads import ArcFaceHead, LinearHead
 from afield.models import ResNet8
 from afield.objective import Objective
-from afield.recipes.recipe import RECIPES, Recipe
+from afield.recipes import RECIPES, Recipe
 from afield.runs.build import build_algorithm
 from afield.training import Splits, Subset, TrainConfig, checkpoint, fit, loop
 from afield.training.sampling import balanced

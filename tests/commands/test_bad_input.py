@@ -19,7 +19,7 @@ SMALL = ("--image-size", 16, "--epochs", 1, "--seeds", 1)
 
 def test_an_algorithm_with_too_few_domains_is_refused_before_training(afield, photos, tmp_path):
     said = refused(afield, "compare", "--data", photos, "--recipes", "erm", "coral", *SMALL, "--out", tmp_path / "out")
-    assert "recipe 'coral': algorithm coral needs 2 or more training domains, and there would be 1" in said
+    assert "recipe 'coral': algorithm coral needs 2 or more training domains, got 1" in said
 
 
 @pytest.mark.parametrize(
@@ -30,19 +30,19 @@ def test_an_algorithm_with_too_few_domains_is_refused_before_training(afield, ph
         (("--backbone", "resnet19"), "unknown backbone 'resnet19'; did you mean 'resnet18'"),
         (("--data", "digitz"), "did you mean 'digits'?"),
         (("--data", "./nowhere"), "--data ./nowhere: no such folder or file"),
-        (("--epochs", -3), "epochs must lie between 1 and 100000, got -3"),
-        (("--seeds", 0), "--seeds must lie between 1 and 1000, got 0"),
-        (("--batch-size", 0), "batch_size must lie between 1 and"),
+        (("--epochs", -3), "epochs must be a whole number between 1 and 100000, got -3"),
+        (("--seeds", 0), "--seeds must be a whole number between 1 and 1000, got 0"),
+        (("--batch-size", 0), "batch_size must be a whole number between 1 and"),
         (("--learning-rate", "nan"), "learning_rate must lie between"),
         (("--learning-rate", "1e9"), "learning_rate must lie between"),
         (("--dropout", 1.5), "dropout must lie between 0 and 0.99, got 1.5"),
         (("--validation-fraction", 0), "validation fraction must lie between 0 and 1"),
-        (("--image-size", 100000), "--image-size must lie between 4 and 4096"),
-        (("--devices", 0), "--devices must be at least 1"),
+        (("--image-size", 100000), "--image-size must be a whole number between 4 and 4096"),
+        (("--devices", 0), "--devices must be a whole number between 1 and 1000, got 0"),
         (("--preset", "frozn"), "unknown preset 'frozn'; did you mean 'frozen'?"),
         (("--augment", "crop_flop"), "unknown augmentation 'crop_flop'; did you mean 'crop_flip'"),
         (("--augment", "crop+mixupp"), "unknown augmentation 'mixupp'; did you mean 'mixup'"),
-        (("--recipes", "erm", "arcface", "--augment", "mixup"), "recipe 'arcface' does not go with mixup or cutmix"),
+        (("--recipes", "erm", "arcface", "--augment", "mixup"), "recipe 'arcface' cannot use mixup or cutmix"),
         (
             ("--recipes", "flattening", "--augment", "+".join(["mixup"] * 4)),
             "complement_flattening needs a wrong class in every row",
@@ -63,7 +63,7 @@ def test_an_algorithm_with_too_few_domains_is_refused_before_training(afield, ph
         (("--set", "averaging_options.looks=9"), "recipe 'erm' has averaging_options, but no averaging"),
         (("--set", "dropout=2"), "dropout must lie between 0 and 0.99, got 2"),
         (("--sampling", "balanced", "--batch-size", 2), "balanced batches of 3 domains need --batch-size 3"),
-        (("--recipes", "mixstyle", "--freeze"), "algorithm mixstyle works on images or feature maps, and --freeze"),
+        (("--recipes", "mixstyle", "--freeze"), "algorithm mixstyle needs images or feature maps; --freeze"),
         (("--freeze", "--augment", "crop"), "--freeze extracts features once"),
         (("--set", "arcface.margin=3"), "unknown recipe field"),
         (("--set", "arcface.head_options.margin=3"), "did you mean 'margin_rad'"),
@@ -79,9 +79,25 @@ def test_a_wrong_option_is_named_with_what_is_allowed(afield, tmp_path, argument
 
 
 def test_an_unknown_choice_ends_with_code_2(afield):
-    code, out, err = afield("compare", "--selection", "best")
+    code, out, err = afield("compare", "--schedule", "zigzag")
     assert code == 2
-    assert "oracle" in out + err
+    assert "cosine" in out + err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (("compare", "--selection", "oracel"), "unknown selection rule 'oracel'; did you mean 'oracle'"),
+        (("list", "recipe"), "unknown kind 'recipe'; did you mean 'recipes'"),
+        (("train", "--optimizer", "lamp"), "unknown optimizer 'lamp'; did you mean 'lamb'"),
+        (("compare", "--set", "precision=bf16"), "all runs share the precision; set it with --precision"),
+        (("compare", "--set", "epochs=1.5"), "epochs must be a whole number between 1 and 100000, got 1.5"),
+        (("compare", "--set", "optimizer=adamx"), "unknown optimizer 'adamx'; did you mean 'adamax'"),
+    ],
+)
+def test_names_from_registries_are_checked_before_images_are_decoded(afield, monkeypatch, arguments, expected):
+    monkeypatch.setattr("afield.commands.options.DataOptions.load_data", lambda *_: pytest.fail("images were decoded"))
+    assert expected in refused(afield, *arguments)
 
 
 def _write(kind: str, path: Path) -> None:
@@ -236,7 +252,7 @@ def test_two_classes_warn_that_there_is_nothing_to_flatten(afield, photos, tmp_p
 @pytest.mark.parametrize(
     ("memory", "expected"),
     [
-        ("plenty", "--memory takes an amount such as 2GiB, 1.5GB or 800M, got 'plenty'"),
+        ("plenty", "--memory must be an amount of memory such as 2GiB, 1.5GB or 800M, got 'plenty'"),
         ("40KB", "--memory must be at least 2MB for batches of 64 such images, got 0.04MB"),
     ],
 )

@@ -11,10 +11,10 @@ import pytest
 import tyro
 
 import afield as package
+from afield.amounts import duration
 from afield.commands import Compare
 from afield.commands.options import as_words
 from afield.comparison.grid import Share
-from afield.console import duration
 
 SMALL = {"recipes": ("erm",), "seeds": 1, "epochs": 1}
 
@@ -48,7 +48,7 @@ def test_a_share_that_is_none_is_refused_in_one_line(afield, tmp_path, text):
 def test_ways_to_divide_the_work_that_do_not_go_together_are_named(afield, tmp_path, ways):
     code, _, err = afield("compare", "--out", tmp_path / "out", *ways)
     assert code == 2
-    assert "do not go together" in err
+    assert "are mutually exclusive" in err
     assert all(way in err for way in ways if way.startswith("--"))
     assert not (tmp_path / "out").exists()
 

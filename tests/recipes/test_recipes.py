@@ -8,7 +8,7 @@ import torch
 from afield.augment import AUGMENTATIONS
 from afield.errors import InputError
 from afield.heads import ArcFaceHead, LinearHead
-from afield.recipes.recipe import RECIPES, Recipe, compose, read_recipe, resolve
+from afield.recipes import RECIPES, Recipe, compose, read_recipe, resolve
 from afield.runs.build import build_objective
 from afield.training import PRESETS
 
@@ -101,10 +101,10 @@ def test_recipes_that_change_the_same_thing_in_different_ways_do_not_join(fields
 
 def test_a_recipe_has_settings_of_training_of_its_own():
     (recipe,) = resolve(["erm"], ["dropout=0.5", "weight_decay=0"])
-    training = recipe.training(PRESETS["digits"])
+    training = recipe.train_config(PRESETS["digits"])
     assert (training.dropout, training.weight_decay) == (0.5, 0)
     assert training == dataclasses.replace(PRESETS["digits"], dropout=0.5, weight_decay=0)
-    assert RECIPES["erm"].training(training) == training
+    assert RECIPES["erm"].train_config(training) == training
 
 
 def test_a_field_is_set_for_every_recipe():
@@ -247,7 +247,7 @@ def test_a_missing_recipe_file_is_an_error():
 def test_an_installed_package_offers_recipes_by_entry_point(tmp_path, monkeypatch):
     """Two entries of a package: a recipe, and a function that returns one."""
     (tmp_path / "lab_recipes.py").write_text(
-        "from afield.recipes.recipe import Recipe\n"
+        "from afield.recipes import Recipe\n"
         "STRONG = Recipe('strong', losses={'cross_entropy': 1.0, 'complement_flattening': 2.0})\n"
         "def round_head():\n    return Recipe('round_head', head='cosine')\n"
     )

@@ -164,8 +164,8 @@ def test_the_deadline_ends_between_runs_and_after_epochs():
     ("arguments", "message"),
     [
         (("--only", "cifar10/resnet9"), "unknown study 'cifar10/resnet9'; did you mean 'cifar10/resnet8'"),
-        (("--time-budget", "soon"), "--time-budget must be a number with s, m or h"),
-        (("--jobs", "0"), "--jobs must lie between 1 and 1000, got 0"),
+        (("--time-budget", "soon"), "--time-budget must be a duration such as 90s, 9m or 2h"),
+        (("--jobs", "0"), "--jobs must be a whole number between 1 and 1000, got 0"),
         (("--size", "small", "--data", "nowhere"), "no cifar10.npz in nowhere; --data names the folder"),
     ],
 )

@@ -9,7 +9,7 @@ from lightning_fabric import Fabric
 
 from afield.data import Validation
 from afield.models import BackboneConfig, patch_covariance
-from afield.recipes.recipe import RECIPES
+from afield.recipes import RECIPES
 from afield.runs.config import ExperimentConfig, choose_training
 from afield.runs.run import Run, prepare
 

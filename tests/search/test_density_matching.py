@@ -254,7 +254,7 @@ def test_what_was_found_trains_a_model(arrays, tmp_path, uninterrupted, afield):
         (("--sub-policies", 0), "--sub-policies must lie between 1"),
         (("--seed", -1), "--seed must lie between 0"),
         (("--folds", 61), "60 images are too few for --folds 61"),
-        (("--time-budget", "9"), "--time-budget must be a number with s, m or h, as 90s, 9m or 2h; got '9'"),
+        (("--time-budget", "9"), "--time-budget must be a duration such as 90s, 9m or 2h, got '9'"),
         (("--held-out", "night"), "unknown domain to hold out 'night'; allowed: none"),
         (("--recipe", "arcfase"), "did you mean 'arcface'"),
         (("--freeze",), "--freeze extracts features once"),

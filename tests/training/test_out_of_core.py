@@ -9,7 +9,7 @@ import sys
 import numpy as np
 import pytest
 
-from afield.commands.sizes import parse_bytes
+from afield.amounts import parse_bytes
 from afield.errors import InputError
 from afield.training import Subset
 from afield.training.out_of_core import BLOCK_BYTES, block_order, read_batches, window_rows
@@ -169,5 +169,5 @@ def test_amounts_of_memory_as_people_write_them(text, bytes_):
 
 @pytest.mark.parametrize("text", ["", "much", "2 gallons", "-1GB", "1e9"])
 def test_other_amounts_are_refused(text):
-    with pytest.raises(InputError, match="--memory takes an amount such as 2GiB"):
+    with pytest.raises(InputError, match="--memory must be an amount of memory such as 2GiB"):
         parse_bytes("--memory", text)

@@ -1,4 +1,4 @@
-"""``afield augment learn`` and ``show``: an augmentation from someone's own images, and what it does to them."""
+"""``afield augment learn`` and ``show``."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import tyro
 
 from afield.commands.model import Train
 from afield.commands.options import DataOptions
+from afield.validation import check_number
 
 if TYPE_CHECKING:
     from afield.records import Record
@@ -20,18 +21,18 @@ PAGE = "augmentation.html"
 
 @dataclass(frozen=True)
 class AugmentLearn(Train):
-    """Learn an augmentation and train with it: a classifier, an augmentor against it, the classifier on its images.
+    """Learn an augmentation against a classifier, then train the classifier with it.
 
-    It is `afield train --recipe erm --augment learned` and a page of what was learned.
+    The same as `afield train --recipe erm --augment learned`, with an HTML page of what was learned.
 
     Attributes:
-        recipe: as in `afield train`; plain cross-entropy unless given, with which learned augmentation was studied.
-        augment: a name from `afield list augmentors`, alone or joined by + with names from `afield list augmentations`.
-        settings: of the augmentor, as sign=printed, recognized=0.8 or augmentor.form=free.
+        recipe: Recipe, as in `afield train`; the default is the one with which learned augmentation was studied.
+        augment: Name from `afield list augmentors`, alone or joined by + with names from `afield list augmentations`.
+        settings: Settings of the augmentor, as sign=printed, recognized=0.8 or augmentor.form=free.
     """
 
     recipe: str = "erm"
-    augment: str | None = "learned"
+    augment: str = "learned"
     settings: tuple[str, ...] = ()
 
     @property
@@ -40,16 +41,16 @@ class AugmentLearn(Train):
         return self.folder("augment-learn") / PAGE
 
     def run(self) -> Record:
-        """Learn and train unless it is done; returns the record that is written to ``record.json``."""
+        """Learn and train, unless it is finished; returns the record that is written to ``record.json``."""
         from afield.errors import InputError
-        from afield.recipes.recipe import resolve
+        from afield.recipes import resolve
         from afield.runs.augmentation import learned_part
 
         overrides = (*self.set, *(f"augment_options.{setting}" for setting in self.settings))
         (recipe,) = resolve([self.recipe], overrides)
-        names = recipe.augment or self.augment or "none"
+        names = recipe.augment or self.augment
         if learned_part(names) is None:
-            raise InputError(f"augment={names!r} learns nothing; one of `afield list augmentors` must be among it")
+            raise InputError(f"augment={names!r} must have a name from `afield list augmentors`")
         record = Train.run(dataclasses.replace(self, out=self.page.parent, set=overrides))
         data = {field.name: getattr(self, field.name) for field in dataclasses.fields(DataOptions)}
         AugmentShow(what=str(self.page.parent), out=self.page, **data).run()
@@ -58,14 +59,14 @@ class AugmentLearn(Train):
 
 @dataclass(frozen=True)
 class AugmentShow(DataOptions):
-    """Make an HTML page of what an augmentation does to images: before, after, and what each went through.
+    """Make an HTML page of what an augmentation does: images before and after, and the operations applied.
 
     Attributes:
-        what: the folder of a run that learned an augmentation, a file that holds one, a name from
-            `afield list augmentations`, or several names joined by +.
-        count: images to show.
-        seed: of images and draws.
-        out: the page; augmentation.html in the folder of the run, else under runs/, unless given.
+        what: Augmentation: the folder of a run that learned one, a file, a name from `afield list augmentations`, or
+            several names joined by +.
+        count: Number of images to show.
+        seed: Seed of the choice of images and of the augmentation.
+        out: Page to write; by default augmentation.html in the run folder, or a page under runs/.
     """
 
     what: Annotated[str, tyro.conf.Positional] = "trivialaugment"
@@ -86,14 +87,13 @@ class AugmentShow(DataOptions):
         from afield.preview.lookup import find_augmentation
         from afield.reporting.augmentation import Transformations, render_augmentation
 
-        if not 2 <= self.count <= 100:
-            raise InputError(f"--count must lie between 2 and 100, got {self.count}")
+        check_number("--count", self.count, 2, 100, whole=True)
         shown = find_augmentation(self.what)
         size = shown.record.config["data"]["image_size"] if shown.record else DEFAULT_IMAGE_SIZE
         with watching() as callback:
             data = self.load_data(size, callback.decode)
         if shown.record and data.images.shape[1] != size:
-            raise InputError(f"{data.name}: images are {data.images.shape[1]} px wide, those of {self.what} {size} px")
+            raise InputError(f"{data.name}: images are {data.images.shape[1]} px wide; {self.what} needs {size} px")
         hard = []
         if shown.record and (Path(self.what) / MODEL).exists():
             model = load(self.what)

@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from afield.commands.options import TrainingOptions, as_words
+from afield.commands.options import TrainingOptions, as_words, check_counts
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
@@ -30,7 +30,7 @@ class Compare(TrainingOptions):
         seeds: how many; each has its own split and initialization, the same for all recipes.
         jobs: how many runs at a time, each in a process of its own; the result is the same.
         threads: of the CPU for each run; one for `resnet8` and for frozen features (`jobs` uses more), else all.
-        selection: which epoch counts; a name from `afield list selections`.
+        selection: Rule that selects the epoch of each run: a name from `afield list selections`.
         launcher: local; ray, to execute the runs on a Ray cluster; slurm, to write a job script and stop.
         ray_address: of the cluster, HOST:PORT; auto is what RAY_ADDRESS says, else the cluster on this machine.
         share: NUMBER/COUNT, as 3/8: execute that share of the runs and stop; any scheduler can count.
@@ -41,7 +41,7 @@ class Compare(TrainingOptions):
     seeds: int = 3
     jobs: int = 1
     threads: int | None = None
-    selection: Literal["train_validation", "last", "leave_one_out_validation", "oracle"] = "train_validation"
+    selection: str = "train_validation"
     launcher: Literal["local", "ray", "slurm"] = "local"
     ray_address: str = "auto"
     share: str | None = None
@@ -68,22 +68,21 @@ class Compare(TrainingOptions):
 
     def _check(self) -> None:
         from afield.errors import InputError
+        from afield.evaluation import SELECTIONS
 
-        threads = 1 if self.threads is None else self.threads
-        for name, value in (("seeds", self.seeds), ("jobs", self.jobs), ("threads", threads)):
-            if not 1 <= value <= 1000:
-                raise InputError(f"--{name} must lie between 1 and 1000, got {value}")
+        check_counts(self, "seeds", "jobs", "threads")
+        SELECTIONS.entry(self.selection)
         launcher = {f"--launcher {self.launcher}": self.launcher != "local", "--jobs": self.jobs > 1}
         sharing = {"--share": self.share is not None, "--devices": self.devices > 1}
         for ways in (launcher | sharing, {"--dry-run": self.dry_run} | sharing):
             given = [name for name, is_given in ways.items() if is_given]
             if len(given) > 1:
-                raise InputError(f"{' and '.join(given)} do not go together; leave out all but one")
+                raise InputError(f"{' and '.join(given)} are mutually exclusive")
 
     def _load(self, callback: Callback) -> tuple[Comparison, Fabric, int]:
         """What to compare, on which device, with how many CPU threads a run."""
         from afield.comparison.grid import Comparison
-        from afield.recipes.recipe import resolve
+        from afield.recipes import resolve
         from afield.runs.config import choose_threads
 
         recipes = resolve(self.recipes, self.set)

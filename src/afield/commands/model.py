@@ -1,4 +1,4 @@
-"""``afield train``, ``evaluate``, ``predict`` and ``export``: a model, from its training to its use."""
+"""``afield train``, ``evaluate``, ``predict`` and ``export``."""
 
 from __future__ import annotations
 
@@ -17,22 +17,22 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Train(TrainingOptions):
-    """Train one recipe on every domain, and keep the model.
+    """Train one recipe on all domains and save the model.
 
     Attributes:
-        recipe: a name from `afield list recipes`, or a .toml, .yaml or .json file. The default is what
-            `afield reproduce combined` comes to.
-        seed: of split, initialization, order, augmentation and dropout.
+        recipe: Recipe: a name from `afield list recipes`, or a .toml, .yaml or .json file. The default is the result of
+            `afield reproduce combined`.
+        seed: Seed of split, initialization, order of images, augmentation and dropout.
     """
 
     recipe: str = "flattening"
     seed: int = 0
 
     def run(self) -> Record:
-        """Train unless it is done; returns the record that is written to ``record.json``."""
+        """Train, unless the model is finished; returns the record that is written to ``record.json``."""
         from afield.console import held, watching
         from afield.deploy import run_training
-        from afield.recipes.recipe import resolve
+        from afield.recipes import resolve
 
         (recipe,) = resolve([self.recipe], self.set)
         out = self.folder("train")
@@ -45,12 +45,12 @@ class Train(TrainingOptions):
 
 @dataclass(frozen=True)
 class Evaluate(DataOptions):
-    """Measure a trained model on labeled images from anywhere.
+    """Evaluate a trained model on labeled images.
 
     Attributes:
-        model: the folder that `afield train` wrote.
-        tta: test-time augmentation, of which the figures are reported apart: mirror images, or also shifted by a pixel.
-        json: print the result as JSON.
+        model: Folder that `afield train` wrote.
+        tta: Test-time augmentation, reported in separate columns: mirror images, or mirrored and shifted by a pixel.
+        json: Print the result as JSON.
     """
 
     model: Annotated[Path, tyro.conf.Positional] = Path("runs/train-digits")
@@ -58,7 +58,7 @@ class Evaluate(DataOptions):
     json: bool = False
 
     def run(self) -> dict[str, Any]:
-        """Accuracy and mAP by domain and over all, and the confusion matrix."""
+        """Accuracy and mAP for each domain and for all images, and the confusion matrix."""
         from afield.deploy import evaluate, load
         from afield.errors import InputError
 
@@ -70,13 +70,13 @@ class Evaluate(DataOptions):
 
 @dataclass(frozen=True)
 class Predict:
-    """Predict the classes of image files and of the images in folders.
+    """Predict the classes of image files and of all images in folders.
 
     Attributes:
-        model: the folder that `afield train` wrote.
-        images: files and folders.
-        json: print one JSON object a line, with the probability of every class.
-        on_bad_image: stop at files that are no images, or pass over them.
+        model: Folder that `afield train` wrote.
+        images: Files and folders.
+        json: Print one JSON object per line, with the probabilities of all classes.
+        on_bad_image: What to do with files that are not images: stop, or skip them.
     """
 
     model: Annotated[Path, tyro.conf.Positional]
@@ -85,7 +85,7 @@ class Predict:
     on_bad_image: Literal["error", "skip"] = "error"
 
     def run(self) -> list[Prediction]:
-        """One prediction an image, in order."""
+        """One prediction per image, in order."""
         from afield.deploy import load
         from afield.deploy.predict import predict_files
 
@@ -97,8 +97,8 @@ class Export:
     """Write a trained model as ONNX.
 
     Attributes:
-        model: the folder that `afield train` wrote.
-        out: the file.
+        model: Folder that `afield train` wrote.
+        out: File to write.
     """
 
     model: Annotated[Path, tyro.conf.Positional]

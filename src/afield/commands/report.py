@@ -1,20 +1,20 @@
-"""``afield report`` and ``afield list``: what there is to read."""
+"""``afield report`` and ``afield list``."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import tyro
 
 
 @dataclass(frozen=True)
 class Report:
-    """Make the HTML page of a comparison or of a reproduction from its records.
+    """Rebuild the HTML page of a comparison or of a reproduction from its records.
 
     Attributes:
-        run_folder: the folder that `afield compare` or `afield reproduce` wrote.
+        run_folder: Folder that `afield compare` or `afield reproduce` wrote.
     """
 
     run_folder: Annotated[Path, tyro.conf.Positional]
@@ -36,33 +36,16 @@ class Report:
 
 @dataclass(frozen=True)
 class List:
-    """List what there is by name, with a summary and a reference.
+    """List recipes, losses, augmentations and other parts, with a summary and a reference.
 
     Attributes:
-        kind: what to list; everything unless given.
+        kind: Kind of part to list, such as recipes, losses or backbones; all kinds by default.
     """
 
-    kind: Annotated[
-        Literal[
-            "all",
-            "recipes",
-            "algorithms",
-            "averagings",
-            "losses",
-            "heads",
-            "augmentations",
-            "augmentors",
-            "backbones",
-            "datasets",
-            "presets",
-            "selections",
-        ],
-        tyro.conf.Positional,
-    ] = "all"
+    kind: Annotated[str, tyro.conf.Positional] = "all"
 
     def run(self) -> dict[str, list[tuple[str, str, str]]]:
         """Kind -> (name, summary, reference) of each entry."""
-        from afield.catalog import REGISTRIES
+        from afield.catalog import chosen
 
-        chosen = REGISTRIES if self.kind == "all" else {self.kind: REGISTRIES[self.kind]}
-        return {kind: [(e.name, e.summary, e.reference) for e in registry] for kind, registry in chosen.items()}
+        return {kind: [(e.name, e.summary, e.reference) for e in each] for kind, each in chosen(self.kind).items()}

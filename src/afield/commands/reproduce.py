@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
-from afield.commands.search import seconds_of
+from afield.amounts import parse_seconds
+from afield.commands.options import check_counts
 
 if TYPE_CHECKING:
     from afield.reproduction.reproduce import Outcome
@@ -68,16 +69,13 @@ class Reproduce:
     def run(self) -> Outcome:
         """Run what is not done yet; how far it came."""
         from afield.console import held, watching
-        from afield.errors import InputError
         from afield.launch.workers import helpers
         from afield.reproduction import PAPERS
         from afield.reproduction.deadline import Deadline
         from afield.reproduction.reproduce import reproduce
 
-        for name, value in (("jobs", self.jobs), ("threads", self.threads)):
-            if not 1 <= value <= 1000:
-                raise InputError(f"--{name} must lie between 1 and 1000, got {value}")
-        seconds = seconds_of(self.time_budget)
+        check_counts(self, "jobs", "threads")
+        seconds = parse_seconds("--time-budget", self.time_budget)
         with held(self.folder), watching() as callback:
             deadline = Deadline(callback, seconds)
             tasks = self._tasks()

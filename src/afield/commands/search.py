@@ -1,13 +1,12 @@
-"""``afield augment search``: an augmentation from someone's own images."""
+"""``afield augment search``."""
 
 from __future__ import annotations
 
-import math
-import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from afield.amounts import parse_seconds
 from afield.commands.options import TrainingOptions
 
 if TYPE_CHECKING:
@@ -16,22 +15,23 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class AugmentSearch(TrainingOptions):
-    """Search an augmentation policy on your own images (Fast AutoAugment), for --augment FILE.
+    """Search an augmentation policy on your own images (Fast AutoAugment), for use as --augment FILE.
 
     Attributes:
-        out: the policy's .json file, or a folder that gets a policy.json; a folder under runs/ unless given.
-        recipe: of the folds' classifiers; a name from `afield list recipes`, or a .toml, .yaml or .json file.
-        held_out: domains that take no part. A comparison that leaves a domain out has seen it through a policy that
-            was searched on it.
-        folds: a classifier is trained for each; its fold is what candidates are judged on.
-        searches: on each fold.
-        trials: candidates of a search.
-        sub_policies: of a candidate, two operations each.
-        top: candidates of each search that come into the policy.
-        draws: of a candidate for each image, of which the least loss counts.
-        seed: of folds, classifiers, candidates and draws.
-        time_budget: as 90s, 9m or 2h: then no further classifier or candidate is begun, the best policy so far is
-            written, and the same command goes on.
+        out: File (.json) or folder for the policy; by default a folder under runs/.
+        recipe: Recipe of the classifiers that judge candidates: a name from `afield list recipes`, or a .toml, .yaml or
+            .json file.
+        held_out: Domains that the search does not use. A comparison that leaves out a domain has seen it through a
+            policy that was searched on it.
+        folds: Number of folds; a classifier is trained for each, and its fold judges candidate policies.
+        searches: Number of searches per fold.
+        trials: Number of candidates per search.
+        sub_policies: Number of sub-policies per candidate, of two operations each.
+        top: Number of best candidates of each search that the policy keeps.
+        draws: Number of augmentations of each image by a candidate; the smallest loss counts.
+        seed: Seed of folds, classifiers, candidates and augmentation.
+        time_budget: Time limit, such as 90s, 9m or 2h; then the best policy so far is written, and the same command
+            continues the search.
     """
 
     out: Path | None = None
@@ -48,23 +48,23 @@ class AugmentSearch(TrainingOptions):
 
     @property
     def file(self) -> Path:
-        """Of the policy."""
+        """Path of the policy."""
         out = self.folder("augment-search")
         return out if out.suffix == ".json" else out / "policy.json"
 
     def run(self) -> Policy:
-        """Search what is not done yet; returns the policy that is written, with its cost in ``origin``."""
+        """Search, from where an earlier search stopped; returns the written policy, with its cost in ``origin``."""
         from afield.console import held, watching
         from afield.errors import InputError
         from afield.launch.local import cpu_threads
-        from afield.recipes.recipe import resolve
+        from afield.recipes import resolve
         from afield.runs.config import choose_threads
         from afield.search.density_matching import Search
         from afield.search.policy_search import search_policy
 
         names = ("folds", "searches", "trials", "sub_policies", "top", "draws", "seed")
         search = Search(**{name: getattr(self, name) for name in names})
-        seconds = seconds_of(self.time_budget)
+        seconds = parse_seconds("--time-budget", self.time_budget)
         if self.devices != 1:
             raise InputError(f"--devices must be 1 for a search, got {self.devices}")
         (recipe,) = resolve([self.recipe], self.set)
@@ -84,19 +84,3 @@ class AugmentSearch(TrainingOptions):
                 )
             policy.write(self.file)
         return policy
-
-
-def seconds_of(budget: str | None) -> float:
-    """``"90s"``, ``"9m"`` or ``"2h"`` in seconds; infinite where none is given.
-
-    Raises:
-        InputError: another form.
-    """
-    from afield.errors import InputError
-
-    if budget is None:
-        return math.inf
-    found = re.fullmatch(r"(\d+(?:\.\d+)?)([smh])", budget)
-    if found is None:
-        raise InputError(f"--time-budget must be a number with s, m or h, as 90s, 9m or 2h; got {budget!r}")
-    return float(found[1]) * {"s": 1, "m": 60, "h": 3600}[found[2]]

@@ -52,7 +52,7 @@ def check(runs: Sequence[Run]) -> None:
         check_targets(recipe, objective, check_augmentation(setup, recipe))
         domains = min(run.num_domains for run in runs)
         check_algorithm(setup, recipe, domains)
-        dropout = recipe.training(setup.training).dropout
+        dropout = recipe.train_config(setup.training).dropout
         classifier = Classifier(backbone, objective, mean=mean, std=std, dropout=dropout)
         build_algorithm(recipe, classifier, [1] * domains, seed=0)
     for part in parts_of(setup.data):

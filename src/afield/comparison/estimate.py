@@ -90,19 +90,19 @@ def _seconds(run: Run, fabric: Fabric) -> float:
     features = np.zeros((len(setup.data), frozen_backbone(setup.backbone)[1]), np.float32) if setup.freeze else None
     _, parts, classifier = prepare(run, features, fabric)
     start_s = time.perf_counter() - began
-    batch = min(setup.training.batch_size, len(parts.train))
+    batch = min(run.training.batch_size, len(parts.train))
     steps = len(parts.train) // batch
     algorithm = build_algorithm(run.recipe, classifier, parts.train.domain_sizes, run.seed)
     step_s, _ = _epoch(run, parts, algorithm, fabric, min(PROBE_STEPS, steps))
     enough = min(max(PROBE_STEPS, round(PROBE_SECONDS / step_s)), steps)
     step_s, evaluation_s = _epoch(run, parts, algorithm, fabric, enough)
-    return start_s + setup.training.epochs * (step_s * steps + evaluation_s)
+    return start_s + run.training.epochs * (step_s * steps + evaluation_s)
 
 
 def _epoch(run: Run, parts: Splits, algorithm: Algorithm, fabric: Fabric, steps: int) -> tuple[float, float]:
     """Train so many steps and evaluate on some images: seconds a step, and of evaluation on all images."""
     setup, times = run.setup, list[tuple[float, float]]()
-    batch = min(setup.training.batch_size, len(parts.train))
+    batch = min(run.training.batch_size, len(parts.train))
     few = Splits(
         _some(parts.train, steps * batch),
         _some(parts.val, PROBE_IMAGES),

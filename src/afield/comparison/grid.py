@@ -9,7 +9,7 @@ from itertools import combinations
 
 from afield.data import parts_of
 from afield.errors import InputError
-from afield.recipes.recipe import Recipe
+from afield.recipes import Recipe
 from afield.runs.config import ExperimentConfig
 from afield.runs.run import Run
 

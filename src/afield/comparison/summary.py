@@ -33,7 +33,8 @@ def summarize(selected: Sequence[Record], data: str, rule: str, metric: str = "a
 
     Values are fractions. ``average`` is over the seeds' means over domains; ``vs_erm`` pairs the averages of
     equal seeds. ``search_s``, where a recipe's augmentation was learned, is the mean over runs of the seconds that
-    this took. ``recommended`` is the recipe of best average if it is told apart from the baseline (`recommend`).
+    this took. ``recommended`` is the recipe of best average if it is significantly better than the baseline
+    (`recommend`).
     """
     recipes = list(dict.fromkeys(record.recipe for record in selected))
     domains = list(dict.fromkeys(record.unseen for record in selected))
@@ -57,26 +58,27 @@ def summarize(selected: Sequence[Record], data: str, rule: str, metric: str = "a
 
 
 def recommend(averages: dict[str, list[float]]) -> tuple[str | None, str]:
-    """The recipe of best mean if it is told apart from the baseline, else None; and the reason in a sentence.
+    """The recipe of best mean if it is significantly better than the baseline, else None; and the reason in a sentence.
 
-    Told apart: the paired interval of the difference excludes zero, at a level of 1 - 0.05 / (recipes - 1),
-    so that trying many recipes does not make one look better by chance. The baseline is `erm`, or, where `erm`
-    itself is best or was not run, the runner-up.
+    Significantly better: the paired interval of the difference excludes zero, at a level of 1 - 0.05 / (recipes - 1),
+    so that no recipe looks better by chance because many were tried. The baseline is `erm`; if `erm` is the best
+    recipe or was not run, it is the second best.
     """
     ranked = sorted(averages, key=lambda recipe: -estimate(averages[recipe]).mean)
     best = ranked[0]
     if len(ranked) == 1:
-        return None, f"only {best} was run, so that there is nothing to tell it apart from"
+        return None, f"only {best} was run; a recommendation needs at least two recipes"
     rival = BASELINE if BASELINE in averages and best != BASELINE else ranked[1]
     level = 1 - 0.05 / (len(ranked) - 1)
     difference = paired_difference(averages[best], averages[rival], level=level)
     if difference.ci95 is None:
-        return None, "one seed gives no interval: no recipe is distinguishable; give --seeds 3 or more"
+        return None, "one seed gives no interval, so that no difference can be tested; use --seeds 3 or more"
     low, high = difference.ci95
     span = f"{100 * difference.mean:+.1f} points [{100 * low:+.1f}, {100 * high:+.1f}]"
     if low > 0:
-        return best, f"{best} is {span} from {rival} ({100 * level:.1f} % interval, paired over seeds)"
-    return None, f"no recipe is distinguishable: the best, {best}, is {span} from {rival}; more --seeds narrow this"
+        span += f" ({100 * level:.1f} % interval, paired over seeds)"
+        return best, f"{best} is significantly better than {rival}: {span}"
+    return None, f"no significant difference between {best} and {rival}: {span}; more --seeds narrow the interval"
 
 
 def _search_seconds(selected: Sequence[Record], recipe: str) -> float | None:

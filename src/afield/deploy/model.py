@@ -18,7 +18,7 @@ from afield.data.decode import BadImageError, decode, squash
 from afield.errors import InputError
 from afield.models import BackboneConfig, build_backbone
 from afield.pixels import to_batch
-from afield.recipes.recipe import Recipe
+from afield.recipes import Recipe, recipe_from
 from afield.records import read_json, write_json
 from afield.runs.build import build_objective
 from afield.training import checkpoint
@@ -134,7 +134,7 @@ def load(run: str | Path) -> Model:
     description = read_json(folder / MODEL)
     names = tuple(description["class_names"])
     backbone, features = build_backbone(BackboneConfig(**description["backbone"]))
-    objective = build_objective(Recipe(**description["recipe"]), features, len(names))
+    objective = build_objective(recipe_from(description["recipe"], MODEL), features, len(names))
     classifier = Classifier(backbone, objective, mean=(0.0,) * 3, std=(1.0,) * 3, dropout=0.0)
     tensors, _ = checkpoint.load(folder / WEIGHTS)
     try:

@@ -12,7 +12,7 @@ from afield.comparison.compare import check
 from afield.data import parts_of
 from afield.deploy import model as saved
 from afield.errors import InputError
-from afield.recipes.recipe import Recipe
+from afield.recipes import Recipe
 from afield.records import Record, read_record
 from afield.runs.callback import Callback
 from afield.runs.config import ExperimentConfig

@@ -1,5 +1,8 @@
 """Heads: features ``[B, D]``, targets ``[B]`` or None -> logits ``[B, K]``."""
 
+from typing import TYPE_CHECKING
+
+from afield.deprecated import renamed_attributes
 from afield.heads.adacos import AdaCosHead
 from afield.heads.arcface import ArcFaceHead
 from afield.heads.combined import CombinedMarginHead
@@ -30,3 +33,6 @@ __all__ = [
     "reachable_probability",
     "scale_floor",
 ]
+
+if not TYPE_CHECKING:
+    __getattr__ = renamed_attributes(__name__)

@@ -24,7 +24,7 @@ from lightning_fabric import Fabric
 
 from afield.errors import InputError, first_line
 from afield.launch.local import Features, cpu_threads
-from afield.recipes.recipe import Recipe
+from afield.recipes import Recipe
 from afield.records import Record, exclusive, read_record, to_record, write_atomic
 from afield.runs.callback import Callback
 from afield.runs.config import ExperimentConfig

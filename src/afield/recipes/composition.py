@@ -1,20 +1,22 @@
-"""One recipe with what several of them change."""
+"""One recipe that has the changes of several."""
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from afield.errors import InputError
+from afield.recipes.recipe import Recipe
 
 LEFT_OUT: Final = "(left out)"
-"""What a mapping has of a key that the default has and a recipe does not."""
+"""Value of a key that the default has and a recipe has not."""
 
 Change = dict[tuple[str, ...], Any]
 
 
 def changes(fields: Mapping[str, Any], default: Mapping[str, Any]) -> Change:
-    """Where fields differ from their defaults: path -> value. Mappings are entered, key by key.
+    """The fields that differ from their defaults, path -> value; mappings are compared key by key.
 
     >>> changes({"head": "linear", "losses": {"focal": 1.0}}, {"head": "linear", "losses": {"cross_entropy": 1.0}})
     {('losses', 'cross_entropy'): '(left out)', ('losses', 'focal'): 1.0}
@@ -30,15 +32,26 @@ def changes(fields: Mapping[str, Any], default: Mapping[str, Any]) -> Change:
     return found
 
 
+def compose(name: str, recipes: Sequence[Recipe]) -> Recipe:
+    """The recipe of this name with the changes of all the given ones.
+
+    Raises:
+        InputError: two recipes change the same field in different ways.
+    """
+    fields = [{**dataclasses.asdict(recipe), "name": name} for recipe in recipes]
+    named = {recipe.name: own for recipe, own in zip(recipes, fields, strict=True)}
+    return Recipe(**merged(named, dataclasses.asdict(Recipe(name))))
+
+
 def merged(recipes: Mapping[str, Mapping[str, Any]], default: Mapping[str, Any]) -> dict[str, Any]:
-    """The fields that recipes have together: the default with the changes of all of them.
+    """The default fields with the changes of all recipes.
 
     Args:
         recipes: fields by name of the recipe.
         default: fields of a recipe that changes nothing.
 
     Raises:
-        InputError: two recipes change the same thing in different ways.
+        InputError: two recipes change the same field in different ways.
     """
     together: Change = {}
     owner: dict[tuple[str, ...], str] = {}

@@ -112,7 +112,8 @@ def _facts(record: Record, learned: Learned) -> dict[str, str]:
     """The run in which it was learned, by name."""
     config, epochs = record.config, record.epochs
     without = f", without {' and '.join(record.held_out)}" if record.held_out else ""
-    second, third = len(learned.epochs) - 1, config["training"]["epochs"] - learned.first_epochs
+    all_epochs = config["recipe"].get("training", {}).get("epochs", config["training"]["epochs"])
+    second, third = len(learned.epochs) - 1, all_epochs - learned.first_epochs
     best = max(epochs, key=lambda epoch: epoch.validation["accuracy"])
     tested = "".join(f"; {part} {100 * found['accuracy']:.1f} %" for part, found in best.test.items())
     return {

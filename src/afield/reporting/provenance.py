@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from afield.amounts import duration
 from afield.records import Record
 
 
@@ -14,7 +15,7 @@ def provenance(records: Sequence[Record]) -> dict[str, str]:
     folds = {(*record.held_out, record.seed) for record in records}
     return {
         "Runs": str(len(records)),
-        "Training time": _duration(sum(record.duration_s for record in records)),
+        "Training time": duration(sum(record.duration_s for record in records)),
         "Splits": f"{len(splits)} distinct, for {len(folds)} pairs of unseen domain and seed",
         **origin(records),
     }
@@ -35,11 +36,3 @@ def _distinct(texts: Iterable[str]) -> list[str]:
 
 def _listing(values: Mapping[str, Any]) -> str:
     return ", ".join(f"{name} {value}" for name, value in values.items() if value is not None)
-
-
-def _duration(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    if hours:
-        return f"{hours} h {minutes} min"
-    return f"{minutes} min {rest} s" if minutes else f"{rest} s"

@@ -34,7 +34,7 @@ from afield.augment.learned import AffineSettings, learn_affine
 from afield.classifier import Classifier, LogitsOnly
 from afield.data import make_fold
 from afield.evaluation import accuracy
-from afield.recipes.recipe import Recipe
+from afield.recipes import Recipe
 from afield.records import HeldError, exclusive, read_json, seed_for, write_json
 from afield.reproduction.tasks import Desk
 from afield.runs.build import build_classifier

@@ -21,7 +21,7 @@ from afield.data import make_fold, parts_of
 from afield.errors import InputError
 from afield.evaluation import SELECTIONS, expected_calibration_error, non_target_probabilities
 from afield.launch.local import cpu_threads
-from afield.recipes.recipe import Recipe
+from afield.recipes import Recipe
 from afield.records import Record, Selection, read_json, run_hash, write_json
 from afield.runs.augmentation import augmentation_names, augmentor_settings, fixed_part, learned_part
 from afield.runs.callback import SILENT, Callback

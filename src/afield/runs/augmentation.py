@@ -7,7 +7,7 @@ from typing import Any
 from afield.augment import Augmentation, Identity, build_chain
 from afield.augment.learned import AUGMENTORS, read_settings
 from afield.errors import InputError
-from afield.recipes.recipe import Recipe
+from afield.recipes import Recipe
 from afield.runs.config import ExperimentConfig
 
 
@@ -56,7 +56,7 @@ def check_augmentation(setup: ExperimentConfig, recipe: Recipe) -> Augmentation:
     learned = learned_part(names)
     if learned is not None:
         augmentor_settings(recipe, learned)
-        if setup.training.epochs < 2:
+        if recipe.train_config(setup.training).epochs < 2:
             raise InputError(f"augment={names!r} trains in stages, and needs --epochs 2 or more")
     elif recipe.augment_options:
         options = ", ".join(recipe.augment_options)

@@ -17,16 +17,16 @@ from afield.heads import HEADS, Neck
 from afield.losses import LOSSES
 from afield.models import build_backbone
 from afield.objective import Objective
-from afield.recipes.recipe import Recipe
+from afield.recipes import Recipe
 from afield.records import seed_for
-from afield.runs.config import ExperimentConfig
+from afield.runs.config import ExperimentConfig, choose_memory
 
 
 def build_objective(recipe: Recipe, features: int, classes: int) -> Objective:
-    """The recipe's head and losses for D features and K classes, tried on two examples.
+    """The recipe's head and losses for D features and K classes, tested on two examples.
 
     Raises:
-        InputError: unknown names, or options that the head or a loss does not take.
+        InputError: unknown names or options.
     """
     head = HEADS[recipe.head]
     _check_options(recipe, f"option of head {recipe.head}", head, recipe.head_options)
@@ -65,23 +65,23 @@ def build_classifier(setup: ExperimentConfig, recipe: Recipe, seed: int) -> Clas
         torch.manual_seed(seed_for("init head", seed))
         objective = build_objective(recipe, features, len(setup.data.class_names))
     mean, std = setup.backbone.normalization
-    return Classifier(backbone, objective, mean=mean, std=std, dropout=recipe.training(setup.training).dropout)
+    return Classifier(backbone, objective, mean=mean, std=std, dropout=recipe.train_config(setup.training).dropout)
 
 
 def build_head_classifier(setup: ExperimentConfig, recipe: Recipe, seed: int, features: int) -> Classifier:
-    """The same objective for features that come ready: what trains on a frozen backbone."""
+    """The same objective on extracted features: the classifier that trains on a frozen backbone."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed_for("init head", seed))
         objective = build_objective(recipe, features, len(setup.data.class_names))
     mean, std = setup.backbone.normalization
-    return Classifier(nn.Identity(), objective, mean=mean, std=std, dropout=recipe.training(setup.training).dropout)
+    return Classifier(nn.Identity(), objective, mean=mean, std=std, dropout=recipe.train_config(setup.training).dropout)
 
 
 def build_algorithm(recipe: Recipe, classifier: Classifier, domain_sizes: Sequence[int], seed: int) -> Algorithm:
     """The recipe's algorithm around a classifier, and its averaging around that; initialized from the seed.
 
     Raises:
-        InputError: unknown names, options that are not taken, or a backbone that the algorithm cannot train.
+        InputError: unknown names or options, or a backbone that the algorithm cannot train.
     """
     kind = ALGORITHMS[recipe.algorithm]
     _check_options(recipe, f"option of algorithm {recipe.algorithm}", kind, recipe.algorithm_options)
@@ -103,43 +103,46 @@ def build_algorithm(recipe: Recipe, classifier: Classifier, domain_sizes: Sequen
 
 
 def check_algorithm(setup: ExperimentConfig, recipe: Recipe, domains: int) -> None:
-    """Whether the recipe's algorithm has what it needs.
+    """Check that the recipe's algorithm and training settings fit the experiment.
 
     Args:
         setup: of the run.
         recipe: of the run.
-        domains: how many domains the run trains on.
+        domains: number of domains that the run trains on.
 
     Raises:
-        InputError: too few domains, too small batches, or features where it needs images.
+        InputError: too few domains, batches that are too small or too large, contradictory settings, or features
+            where the algorithm needs images.
     """
     kind = ALGORITHMS[recipe.algorithm]
     if domains < kind.domains_at_least:
         raise InputError(
             f"recipe {recipe.name!r}: algorithm {recipe.algorithm} needs {kind.domains_at_least} or more training "
-            f"domains, and there would be {domains}"
+            f"domains, got {domains}"
         )
     if setup.freeze and kind.needs == "images":
         raise InputError(
-            f"recipe {recipe.name!r}: algorithm {recipe.algorithm} works on images or feature maps, and --freeze "
-            "leaves it ready features alone"
+            f"recipe {recipe.name!r}: algorithm {recipe.algorithm} needs images or feature maps; --freeze "
+            "provides extracted features only"
         )
-    sampling = kind.sampling if setup.training.sampling == "auto" else setup.training.sampling
-    if sampling == "balanced" and setup.training.batch_size < domains:
+    training = recipe.train_config(setup.training)
+    choose_memory(setup.data, training.batch_size, setup.memory)
+    sampling = kind.sampling if training.sampling == "auto" else training.sampling
+    if sampling == "balanced" and training.batch_size < domains:
         raise InputError(f"recipe {recipe.name!r}: balanced batches of {domains} domains need --batch-size {domains}")
 
 
 def check_targets(recipe: Recipe, objective: Objective, augmentation: Augmentation) -> None:
-    """Try the objective on targets such as the augmentation leaves.
+    """Try the objective on targets of the kind that the augmentation makes.
 
     Raises:
-        InputError: images are mixed, and the recipe's algorithm, head or losses take no soft targets.
+        InputError: the augmentation mixes images, and the recipe's algorithm, head or losses take no soft targets.
     """
     if not isinstance(augmentation, MixingAugmentation):
         return
     if not ALGORITHMS[recipe.algorithm].soft_targets:
         raise InputError(
-            f"recipe {recipe.name!r} does not go with mixup or cutmix: algorithm {recipe.algorithm} needs class indices"
+            f"recipe {recipe.name!r} cannot use mixup or cutmix: algorithm {recipe.algorithm} needs class indices"
         )
     features, classes = objective.head.in_features, objective.head.num_classes
     mixing = [part for part in getattr(augmentation, "parts", [augmentation]) if isinstance(part, MixingAugmentation)]
@@ -150,4 +153,4 @@ def check_targets(recipe: Recipe, objective: Objective, augmentation: Augmentati
         with torch.no_grad():
             copy.deepcopy(objective)(torch.zeros(2, features), targets)
     except (TypeError, ValueError, RuntimeError) as error:
-        raise InputError(f"recipe {recipe.name!r} does not go with mixup or cutmix: {first_line(error)}") from None
+        raise InputError(f"recipe {recipe.name!r} cannot use mixup or cutmix: {first_line(error)}") from None

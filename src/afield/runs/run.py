@@ -17,7 +17,7 @@ from torch import Tensor
 from afield.augment import build_chain
 from afield.classifier import Classifier
 from afield.data import Fold, make_fold
-from afield.recipes.recipe import Recipe
+from afield.recipes import Recipe
 from afield.records import Record, read_record, run_hash, seed_for, write_record
 from afield.runs.augmentation import augmentation_names, learned_part
 from afield.runs.build import build_algorithm, build_classifier, build_head_classifier
@@ -59,7 +59,7 @@ class Run:
     @property
     def training(self) -> TrainConfig:
         """The settings of training, with the recipe's own."""
-        return self.recipe.training(self.setup.training)
+        return self.recipe.train_config(self.setup.training)
 
     @property
     def num_domains(self) -> int:

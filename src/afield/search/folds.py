@@ -15,7 +15,7 @@ from afield.data import ImageSet, parts_of
 from afield.data.images import SPLITS
 from afield.data.splits import deal
 from afield.errors import InputError, unknown_name
-from afield.recipes.recipe import Recipe
+from afield.recipes import Recipe
 from afield.records import Record, seed_for
 from afield.runs.build import build_classifier
 from afield.runs.callback import Callback

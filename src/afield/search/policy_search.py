@@ -19,7 +19,7 @@ from lightning_fabric import Fabric
 from afield.augment import Policy
 from afield.comparison.compare import check
 from afield.errors import InputError
-from afield.recipes.recipe import Recipe
+from afield.recipes import Recipe
 from afield.runs.callback import Callback
 from afield.runs.config import ExperimentConfig
 from afield.runs.provenance import provenance

@@ -1,6 +1,9 @@
-"""Training: settings, batches, the loop, checkpoints."""
+"""Training: batches, the loop, optimizers, checkpoints."""
 
-from afield.training.config import PRESETS, TrainConfig
+from typing import TYPE_CHECKING
+
+from afield.deprecated import renamed_attributes
+from afield.settings import PRESETS, TrainConfig
 from afield.training.evaluation import predict
 from afield.training.loop import DivergedError, EpochReport, fit
 from afield.training.prepare import Prepared, prepared
@@ -23,3 +26,6 @@ __all__ = [
     "prepared",
     "resident",
 ]
+
+if not TYPE_CHECKING:
+    __getattr__ = renamed_attributes(__name__)

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import safetensors.torch
 import torch
 from safetensors import SafetensorError, safe_open
@@ -49,23 +50,35 @@ def below(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
-    """An optimizer's state as named tensors: ``INDEX/KEY``."""
-    return {
-        f"{index}/{key}": value
-        for index, entries in optimizer.state_dict()["state"].items()
-        for key, value in entries.items()
-        if isinstance(value, Tensor)
-    }
+    """An optimizer's state as named tensors: ``INDEX/KEY``; ``INDEX/KEY/number`` for numbers, exact in 0 dimensions.
+
+    INDEX counts parameters, or is ``group INDEX`` for the steps that some optimizers count in their groups.
+    """
+    found = optimizer.state_dict()
+    entries = {str(index): entry for index, entry in found["state"].items()}
+    counted = [index for index, group in enumerate(found["param_groups"]) if group.get("step") is not None]
+    entries |= {f"group {index}": {"step": found["param_groups"][index]["step"]} for index in counted}
+    tensors = {}
+    for index, entry in entries.items():
+        for key, value in entry.items():
+            if isinstance(value, Tensor):
+                tensors[f"{index}/{key}"] = value
+            elif value is not None:
+                tensors[f"{index}/{key}/number"] = torch.from_numpy(np.asarray(value))
+    return tensors
 
 
 def load_optimizer(optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor]) -> None:
     """Put back what `optimizer_tensors` gave, each tensor in the memory layout of its parameter."""
     parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
-    state: dict[int, dict[str, Tensor]] = {}
+    groups, state = optimizer.state_dict()["param_groups"], dict[int, dict[str, Any]]()
     for name, value in tensors.items():
-        index, key = name.split("/")
+        index, key, *number = name.split("/")
+        if index.startswith("group "):
+            groups[int(index.removeprefix("group "))][key] = value.item() if number else value
+            continue
         parameter = parameters[int(index)]
-        if value.shape == parameter.shape:
+        if not number and value.shape == parameter.shape:
             value = torch.empty_like(parameter, dtype=value.dtype).copy_(value)
-        state.setdefault(int(index), {})[key] = value
-    optimizer.load_state_dict({**optimizer.state_dict(), "state": state})
+        state.setdefault(int(index), {})[key] = value.item() if number else value
+    optimizer.load_state_dict({"state": state, "param_groups": groups})

@@ -21,7 +21,7 @@ from afield.augment import Augmentation
 from afield.errors import InputError
 from afield.records import seed_for
 from afield.training.batches import in_order, labeled, micro_batch
-from afield.training.config import TrainConfig
+from afield.settings import TrainConfig
 from afield.training.evaluation import add_epoch, predict, validation_loss
 from afield.training.optimizer import build_optimizer
 from afield.training.prepare import prepared

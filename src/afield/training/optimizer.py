@@ -1,39 +1,41 @@
-"""The optimizer that the settings name, over an algorithm's parameters."""
+"""The optimizer of an algorithm's parameters, built from the training settings."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import torch
+from timm.optim import create_optimizer_v2  # type: ignore[attr-defined]
 from torch import nn
 
 from afield.algorithms import Algorithm
 from afield.errors import InputError
-from afield.training.config import TrainConfig
+from afield.settings import TrainConfig
 from afield.training.sparse_sgd import SparseSGD
 
 NORMS = (nn.modules.batchnorm._NormBase, nn.GroupNorm, nn.LayerNorm)
 
 
 def build_optimizer(algorithm: Algorithm, training: TrainConfig) -> torch.optim.Optimizer:
-    """An optimizer in whose groups ``rate`` is what the learning rate of the schedule is multiplied by.
+    """An optimizer whose groups have a ``rate``: the factor on the learning rate of the schedule.
 
     Raises:
-        InputError: AdamW for the sparse gradients of a sampled head.
+        InputError: an optimizer for dense gradients and a sampled head, whose gradients are sparse.
     """
-    groups = parameter_groups(algorithm, training)
-    if training.optimizer == "adamw":
-        if any(getattr(module, "sparse_gradients", False) for module in algorithm.modules()):
-            raise InputError("--optimizer adamw does not take the sparse gradients of a sampled head; sgd does")
-        return torch.optim.AdamW(groups, training.learning_rate, betas=(training.momentum, 0.999))
-    nesterov = training.optimizer == "nesterov"
-    return SparseSGD(groups, training.learning_rate, momentum=training.momentum, nesterov=nesterov)
+    groups, name, rate = parameter_groups(algorithm, training), training.optimizer, training.learning_rate
+    if name in ("sgd", "nesterov"):
+        return SparseSGD(groups, rate, momentum=training.momentum, nesterov=name == "nesterov")
+    if any(getattr(module, "sparse_gradients", False) for module in algorithm.modules()):
+        raise InputError(f"--optimizer {name} does not take the sparse gradients of a sampled head; sgd does")
+    if name == "adamw":
+        return torch.optim.AdamW(groups, rate, betas=(training.momentum, 0.999))
+    return create_optimizer_v2(groups, opt=name, lr=rate, momentum=training.momentum)
 
 
 def parameter_groups(model: nn.Module, training: TrainConfig) -> list[dict[str, Any]]:
-    """The parameters that train, those of a ``norm_bias_rate`` of their own apart.
+    """The trained parameters; biases of normalization layers form a group if their rate differs.
 
-    The weight decay of the latter is divided by the factor: a step shrinks every parameter by the same share.
+    Their weight decay is divided by the factor on their rate, so that a step shrinks all parameters equally.
 
     References:
         Page, "How to Train Your ResNet 8: Bag of Tricks", 2019.

@@ -14,7 +14,7 @@ from afield.augment.policies.operations import NAMES, kind
 from afield.augment.policies.policy import OPERATIONS, Step
 from afield.commands import Train
 from afield.errors import InputError
-from afield.recipes.recipe import Recipe
+from afield.recipes import Recipe
 from afield.runs.callback import Callback
 from afield.runs.run import Run
 

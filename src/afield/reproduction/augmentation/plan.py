@@ -20,7 +20,7 @@ from afield.data import Validation
 from afield.launch.local import cpu_threads
 from afield.models import BackboneConfig
 from afield.pixels import to_array
-from afield.recipes.recipe import Recipe
+from afield.recipes import Recipe
 from afield.records import Epoch, Learned, Record, canonical_json, run_hash, seed_for
 from afield.reproduction.paper import Place
 from afield.reproduction.pictures import cifar, digits

@@ -9,7 +9,7 @@ from itertools import combinations
 from afield.data import Validation, load
 from afield.models import BackboneConfig
 from afield.models.weights import PACKAGE, PACKAGE_BACKBONE
-from afield.recipes.recipe import Recipe
+from afield.recipes import Recipe
 from afield.reproduction.paper import Place
 from afield.reproduction.pictures import cifar, digits, fewer, pacs
 from afield.reproduction.tasks import Study, Task

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from afield.data import ImageSet, Validation, load
 from afield.models import BackboneConfig
 from afield.models.weights import PACKAGE, PACKAGE_BACKBONE
-from afield.recipes.recipe import RECIPES, Recipe
+from afield.recipes import RECIPES, Recipe
 from afield.reproduction.corruptions import CORRUPTIONS, TEST, with_corruptions
 from afield.reproduction.paper import Place
 from afield.reproduction.pictures import cifar, digits, pacs

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from afield.recipes.recipe import Recipe
+from afield.recipes import Recipe
 from afield.records import Record
 from afield.reporting import plots
 from afield.reporting.document import Figure, Section, Table, point, said

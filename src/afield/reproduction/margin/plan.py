@@ -14,7 +14,7 @@ from afield.classifier import Classifier
 from afield.data import Validation, make_fold
 from afield.models import BackboneConfig
 from afield.models.backbone import Stem
-from afield.recipes.recipe import Recipe
+from afield.recipes import Recipe
 from afield.reproduction.paper import Place
 from afield.reproduction.pictures import Pictures, cifar, digits
 from afield.reproduction.tasks import Study, Task

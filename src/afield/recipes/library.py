@@ -1,0 +1,105 @@
+"""The recipes that afield brings, with a summary and a reference each."""
+
+from __future__ import annotations
+
+from afield.algorithms import ALGORITHMS, AVERAGINGS
+from afield.recipes.recipe import Recipe
+from afield.registry import Registry
+
+RECIPES: Registry[Recipe] = Registry("recipe")
+
+_FLATTENING = {"cross_entropy": 1.0, "complement_flattening": 0.5}
+_SMOOTHING = {"label_smoothing": 1.0}
+
+_LIBRARY = (
+    (
+        Recipe("erm"),
+        "Cross-entropy with a linear head on the images of all domains (DeepAll).",
+        "Vapnik, Statistical Learning Theory, 1998.",
+    ),
+    (
+        Recipe("label_smoothing", losses=_SMOOTHING),
+        "Cross-entropy with a tenth of the target probability spread over all classes.",
+        "Szegedy et al., Rethinking the Inception Architecture, CVPR 2016.",
+    ),
+    (
+        Recipe("flattening", losses=_FLATTENING),
+        "Cross-entropy + 0.5 x complement flattening: evens out the probabilities of the wrong classes.",
+        "Complement flattening for domain generalization, 2020 (paper A).",
+    ),
+    (
+        Recipe("focal", losses={"focal": 1.0}),
+        "Cross-entropy that downweights examples already classified well (gamma 2).",
+        "Lin et al., Focal Loss, ICCV 2017.",
+    ),
+    (
+        Recipe("confidence_penalty", losses={"cross_entropy": 1.0, "confidence_penalty": 0.1}),
+        "Cross-entropy - 0.1 x the entropy of the prediction: penalizes confident predictions.",
+        "Pereyra et al., Penalizing Confident Output Distributions, 2017.",
+    ),
+    (
+        Recipe("complement_entropy", losses={"cross_entropy": 1.0, "complement_entropy": 1.0}),
+        "Cross-entropy - the normalized entropy of the wrong classes.",
+        "Chen et al., Complement Objective Training, ICLR 2019.",
+    ),
+    (
+        Recipe("guided_complement_entropy", losses={"guided_complement_entropy": 1.0}),
+        "Replaces cross-entropy by the entropy of the wrong classes, weighted by the target's probability.",
+        "Chen et al., Guided Complement Entropy, ICCV 2019.",
+    ),
+    (
+        Recipe("normalized_softmax", head="cosine"),
+        "Softmax over scaled cosines between features and class vectors.",
+        "Wang et al., NormFace, ACM MM 2017.",
+    ),
+    (
+        Recipe("arcface", head="arcface"),
+        "Additive angular margin: 0.1 rad on the angle to the target class.",
+        "Deng et al., ArcFace, CVPR 2019 (paper C).",
+    ),
+    (
+        Recipe("cosface", head="cosface"),
+        "Additive cosine margin: 0.1 on the cosine of the target class.",
+        "Wang et al., CosFace, CVPR 2018.",
+    ),
+    (
+        Recipe("sphereface", head="sphereface"),
+        "Multiplicative angular margin: the angle to the target class times 1.2.",
+        "Liu et al., SphereFace, CVPR 2017.",
+    ),
+    (
+        Recipe("subcenter_arcface", head="subcenter_arcface"),
+        "ArcFace with three class vectors per class; the nearest one counts.",
+        "Deng et al., Sub-center ArcFace, ECCV 2020.",
+    ),
+    (
+        Recipe("adacos", head="adacos"),
+        "Scaled cosines whose scale adapts to the angles in the batch.",
+        "Zhang et al., AdaCos, CVPR 2019.",
+    ),
+    (
+        Recipe("arcface_linear", head="arcface", linear_losses={"cross_entropy": 1.0}),
+        "ArcFace + cross-entropy of a linear layer that shares its class vectors.",
+        "Paper C, future work: cross-entropy and the margin together.",
+    ),
+    (
+        Recipe("arcface_flattening", head="arcface", losses=_FLATTENING),
+        "ArcFace with cross-entropy + 0.5 x complement flattening.",
+        "Papers A and C together.",
+    ),
+    *((Recipe(e.name, algorithm=e.name), e.summary, e.reference) for e in ALGORITHMS if e.name != "erm"),
+    *((Recipe(e.name, averaging=e.name), e.summary, e.reference) for e in AVERAGINGS),
+    (
+        Recipe(
+            "fast_cifar",
+            losses=_SMOOTHING,
+            loss_options={"label_smoothing": {"smoothing": 0.2}},
+            averaging="lookahead",
+        ),
+        "Label smoothing of 0.2 with Lookahead averaging; for few epochs, with the preset of the same name.",
+        "Jordan, 94% on CIFAR-10 in 3.29 Seconds on a Single GPU, 2024.",
+    ),
+)
+
+for _recipe, _summary, _reference in _LIBRARY:
+    RECIPES.add(_recipe.name, _recipe, summary=_summary, reference=_reference)

@@ -1,0 +1,140 @@
+"""Recipes by name, from files and from installed packages, with fields set."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib.metadata
+import json
+import tomllib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from afield.deprecated import current
+from afield.errors import InputError, first_line, unknown_name
+from afield.recipes.composition import compose
+from afield.recipes.library import RECIPES
+from afield.recipes.recipe import Recipe
+from afield.settings import TrainConfig
+from afield.validation import settings_of
+
+ENTRY_POINTS = "afield.recipes"
+"""The entry-point group under which a package offers a `Recipe`, or a function that returns one."""
+
+FIELDS = {field.name for field in dataclasses.fields(Recipe)}
+SETTINGS = settings_of(TrainConfig).keys()
+
+
+def resolve(names: Sequence[str], overrides: Sequence[str] = ()) -> tuple[Recipe, ...]:
+    """Recipes by name, by file (``.toml``, ``.yaml``, ``.json``) or from an installed package, with fields set.
+
+    Args:
+        names: registry names, files, or entry-point names; names joined by ``+``, as ``coral+flattening``, make one
+            recipe that has the changes of all of them.
+        overrides: ``FIELD=VALUE`` for every recipe or ``RECIPE.FIELD=VALUE`` for one, where FIELD is a field of
+            `Recipe`, a key of a mapping (``flattening.losses.complement_flattening=1.0``) or a training setting
+            (``irm.learning_rate=0.001``). Values are JSON or plain text; null takes the shared setting.
+
+    Raises:
+        InputError: unknown or repeated names, recipes that clash, fields that do not exist, values that do not fit.
+    """
+    recipes = {}
+    for name in names:
+        recipe = _find(name)
+        if recipe.name in recipes:
+            raise InputError(f"recipe {recipe.name!r} is named twice")
+        recipes[recipe.name] = recipe
+    if not recipes:
+        raise InputError("no recipe to run; allowed: " + ", ".join(RECIPES.names))
+    for override in overrides:
+        path, equals, text = override.partition("=")
+        if not equals:
+            raise InputError(f"--set {override!r}: expected FIELD=VALUE or RECIPE.FIELD=VALUE")
+        first, _, rest = path.partition(".")
+        targets = [first] if first in recipes else list(recipes)
+        steps = [current("setting", step) for step in (rest if first in recipes else path).split(".")]
+        for target in targets:
+            recipes[target] = _replace(recipes[target], steps, _value(text), override)
+    return tuple(recipes.values())
+
+
+def _find(name: str) -> Recipe:
+    name = current("recipe", name)
+    if name in RECIPES:
+        return RECIPES[name]
+    if "+" in name and not Path(name).is_file():
+        return compose(name, [_find(part) for part in name.split("+")])
+    if Path(name).suffix in (".toml", ".yaml", ".yml", ".json"):
+        return read_recipe(Path(name))
+    points = importlib.metadata.entry_points(group=ENTRY_POINTS)
+    for point in points:
+        if point.name == name:
+            found = point.load()
+            return found if isinstance(found, Recipe) else found()
+    unknown_name("recipe", name, (*RECIPES.names, *points.names))
+
+
+def read_recipe(path: Path) -> Recipe:
+    """A recipe from a TOML, YAML or JSON file with fields of `Recipe` and training settings; `name` is optional.
+
+    Raises:
+        InputError: unreadable file, unknown fields, or values that do not fit.
+    """
+    try:
+        text = path.read_text()
+        content = tomllib.loads(text) if path.suffix == ".toml" else yaml.safe_load(text)
+    except FileNotFoundError:
+        raise InputError(f"no recipe file {path}") from None
+    except (tomllib.TOMLDecodeError, yaml.YAMLError, UnicodeDecodeError) as error:
+        raise InputError(f"{path} cannot be read as a recipe: {first_line(error)}") from None
+    if not isinstance(content, dict):
+        raise InputError(f"{path}: a recipe is a table of fields, got {type(content).__name__}")
+    return recipe_from({"name": path.stem, **content}, str(path))
+
+
+def recipe_from(fields: Mapping[str, Any], where: str) -> Recipe:
+    """A recipe from its fields. Training settings are under ``training`` or beside it; None means the shared value.
+
+    Raises:
+        InputError: unknown fields, which are said to be in `where`, or values that do not fit.
+    """
+    for name in fields:
+        if name not in FIELDS | SETTINGS:
+            unknown_name(f"recipe field in {where}", str(name), FIELDS | SETTINGS)
+    recipe = Recipe(**{name: value for name, value in fields.items() if name in FIELDS})
+    beside = {name: value for name, value in fields.items() if name not in FIELDS and value is not None}
+    return dataclasses.replace(recipe, training={**recipe.training, **beside})
+
+
+def _value(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
+
+
+def _replace(recipe: Recipe, steps: Sequence[str], value: Any, override: str) -> Recipe:
+    if steps[0] in SETTINGS - FIELDS:
+        steps = ("training", *steps)
+    name, *inner = steps
+    if name not in FIELDS | SETTINGS or name == "name":
+        unknown_name(f"recipe field in --set {override!r}", name, (FIELDS | SETTINGS) - {"name"})
+    if inner:
+        if not isinstance(getattr(recipe, name), Mapping):
+            raise InputError(f"--set {override!r}: {name} has no fields of its own")
+        value = _nested(getattr(recipe, name), inner, value, override)
+    if name == "training" and isinstance(value, Mapping):
+        value = {setting: own for setting, own in value.items() if own is not None}
+    return dataclasses.replace(recipe, **{name: value})
+
+
+def _nested(mapping: Mapping[str, Any], steps: Sequence[str], value: Any, override: str) -> dict[str, Any]:
+    first, *rest = steps
+    if not rest:
+        return {**mapping, first: value}
+    inner = mapping.get(first, {})
+    if not isinstance(inner, Mapping):
+        raise InputError(f"--set {override!r}: {first} has no fields of its own")
+    return {**mapping, first: _nested(inner, rest, value, override)}

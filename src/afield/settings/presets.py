@@ -1,0 +1,50 @@
+"""Presets: named training settings."""
+
+from __future__ import annotations
+
+from afield.registry import Registry
+from afield.settings.train_config import TrainConfig
+
+PRESETS: Registry[TrainConfig] = Registry("preset")
+
+PRESETS.add(
+    "scratch",
+    TrainConfig(epochs=30, batch_size=64, learning_rate=0.1, warmup=0.1, augment="crop"),
+    summary="Small images, no pretrained weights: SGD at 0.1, cosine, crops.",
+    reference="-",
+)
+PRESETS.add(
+    "digits",
+    TrainConfig(epochs=8, batch_size=64, learning_rate=0.1, warmup=0.1, augment="crop"),
+    summary="`scratch` in 8 epochs: the embedded digits in a minute or two on two cores.",
+    reference="-",
+)
+PRESETS.add(
+    "fast_cifar",
+    TrainConfig(
+        epochs=10,
+        batch_size=1024,
+        optimizer="nesterov",
+        learning_rate=1.5,
+        norm_bias_rate=64.0,
+        momentum=0.85,
+        weight_decay=1.33e-3,
+        schedule="linear",
+        warmup=0.23,
+        augment="translate+alternating_flip",
+    ),
+    summary="`whitened_vgg` at 32 px in ten epochs: Nesterov SGD, a triangle, fast biases.",
+    reference="Jordan, 94% on CIFAR-10 in 3.29 Seconds on a Single GPU, 2024.",
+)
+PRESETS.add(
+    "frozen",
+    TrainConfig(epochs=12, batch_size=128, learning_rate=0.02, dropout=0.2),
+    summary="A head on frozen features: SGD at 0.02, cosine, dropout 0.2.",
+    reference="-",
+)
+PRESETS.add(
+    "flattening_paper",
+    TrainConfig(epochs=30, batch_size=128, learning_rate=0.004, schedule="step", augment="crop_flip_jitter"),
+    summary="Fine-tuning as in paper A: SGD at 0.004, a step after 80 %, JiGen's augmentation.",
+    reference="Complement flattening for domain generalization, 2020, section 4.",
+)

@@ -1,0 +1,108 @@
+"""How training runs: optimizer, schedule, batch, epochs. One definition for options, checks and documentation."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Final, Literal
+
+from afield.errors import InputError, first_line, unknown_name
+from afield.validation import check_number, setting, settings_of
+
+OPTIMIZERS: Final = ("sgd", "nesterov", "adamw")
+"""Optimizers that afield builds itself; all others come from timm."""
+
+
+def check_optimizer(name: str) -> None:
+    """Raise `InputError` unless training can use the optimizer of this name.
+
+    Two of timm's are left out: adahessian needs second-order gradients, and a checkpoint cannot hold kron's state.
+    """
+    if name in OPTIMIZERS:
+        return
+    from timm.optim import get_optimizer_class, list_optimizers  # type: ignore[attr-defined]
+
+    known = list_optimizers(exclude_filters=["adahessian", "kron*"])
+    if name not in known:
+        unknown_name("optimizer", name, [*OPTIMIZERS, *map(str, known)])
+    try:
+        get_optimizer_class(name)
+    except (AssertionError, ImportError) as error:
+        raise InputError(f"optimizer {name!r} is not available: {first_line(error)}") from None
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """All training settings. A recipe can replace any of them for itself, except `precision`.
+
+    Raises:
+        InputError: a value outside its range or choices.
+    """
+
+    epochs: int = setting(30, "Passes over the training images.", low=1, high=100_000)
+    batch_size: int = setting(128, "Images per step, over all devices.", low=1, high=1_000_000)
+    accumulate: int = setting(
+        1,
+        "Split each batch into this many micro-batches, if a batch does not fit into memory. Their gradients add up to "
+        "that of the batch, except for batch normalization and losses that compare images.",
+        low=1,
+        high=1_000_000,
+    )
+    optimizer: str = setting(
+        "sgd",
+        "Optimizer.",
+        values="sgd (with momentum), nesterov, adamw, or a name from timm.optim.list_optimizers(), such as lamb",
+        check_text=check_optimizer,
+    )
+    learning_rate: float = setting(0.02, "Peak learning rate.", low=1e-12, high=1e3)
+    norm_bias_rate: float = setting(
+        1.0,
+        "Factor on the learning rate of the biases of normalization layers; their weight decay is divided by it.",
+        low=1e-3,
+        high=1e3,
+    )
+    momentum: float = setting(
+        0.9, "Momentum of sgd, nesterov and timm's optimizers with momentum; first beta of adamw.", low=0, high=0.9999
+    )
+    weight_decay: float = setting(5e-4, "Weight decay: L2 for sgd and nesterov, decoupled for adamw.", low=0, high=10)
+    schedule: Literal["constant", "step", "cosine", "linear"] = setting(
+        "cosine",
+        "Learning rate schedule: constant; step, one drop (--step-at, --step-factor); cosine or linear decay to 0.",
+    )
+    warmup: float = setting(
+        0.0, "Fraction of the steps in which the learning rate rises linearly from 0.", low=0, high=1
+    )
+    step_at: float = setting(0.8, "Fraction of the steps after which --schedule step drops the rate.", low=0, high=1)
+    step_factor: float = setting(0.1, "Factor by which --schedule step multiplies the rate.", low=0, high=1)
+    dropout: float = setting(0.0, "Dropout probability of the features before the head.", low=0, high=0.99)
+    augment: str = setting(
+        "none",
+        "Augmentation of the training images, for recipes without one of their own.",
+        values="a name from `afield list augmentations`, a policy's .json file, or several joined by +",
+    )
+    sampling: Literal["auto", "shuffled", "balanced"] = setting(
+        "auto",
+        "How batches are drawn: shuffled over all domains; balanced, the same number of images from each domain; auto, "
+        "as the recipe's algorithm needs.",
+    )
+    precision: Literal["32", "bf16"] = setting("32", "Numeric precision: 32 bits, or bf16 mixed precision.")
+
+    def __post_init__(self) -> None:
+        for name, definition in settings_of(TrainConfig).items():
+            definition.check(name, getattr(self, name))
+        check_number("accumulate", self.accumulate, 1, self.batch_size)
+
+    def learning_rate_at(self, step: int, steps: int) -> float:
+        """The rate at step 0 ... steps - 1."""
+        rise = self.warmup * steps
+        if step < rise:
+            return self.learning_rate * (step + 1) / (rise + 1)
+        match self.schedule:
+            case "constant":
+                return self.learning_rate
+            case "step":
+                return self.learning_rate * (self.step_factor if step >= self.step_at * steps else 1)
+            case "linear":
+                return self.learning_rate * (steps - step) / (steps - rise)
+            case "cosine":
+                return self.learning_rate * 0.5 * (1 + math.cos(math.pi * (step - rise) / (steps - rise)))
