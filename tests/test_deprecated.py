@@ -18,7 +18,7 @@ NAMES = [(kind, old, new) for kind, names in RENAMED.items() for old, new in nam
 
 @pytest.mark.parametrize(("kind", "old", "new"), NAMES)
 def test_an_old_name_stands_for_the_new_one_and_warns(kind, old, new):
-    with pytest.warns(DeprecationWarning, match=f"'{old}' is deprecated; use '{new}'"):
+    with pytest.warns(DeprecationWarning, match=f"'{old}' is deprecated; use '{new}'"):  # noqa: PT031
         if kind.startswith("afield"):
             module = importlib.import_module(kind)
             assert getattr(module, old) is getattr(module, new)
