@@ -21,7 +21,7 @@ from afield.training.checkpoint import load_optimizer, optimizer_tensors
 from afield.training.optimizer import build_optimizer
 from afield.validation import settings_of
 
-GUIDE = (Path(__file__).parent.parent / "docs" / "guide.md").read_text()
+GUIDE = (Path(__file__).parents[2] / "docs" / "guide.md").read_text()
 SETTINGS = settings_of(TrainConfig)
 OTHER = {
     "epochs": 3,
