@@ -11,7 +11,18 @@ import pytest
 import afield
 
 ROOT = Path(afield.__file__).parent
-BASE = {"amounts", "deprecated", "errors", "pixels", "prefetch", "records", "registry", "target_split", "types", "validation"}
+BASE = {
+    "amounts",
+    "deprecated",
+    "errors",
+    "pixels",
+    "prefetch",
+    "records",
+    "registry",
+    "target_split",
+    "types",
+    "validation",
+}
 TOP = {"cli", "commands", "console", "catalog", "__main__", "__init__"}
 FOLDERS = {path.relative_to(ROOT).parts[0].removesuffix(".py") for path in ROOT.rglob("*.py")} | {"augment.learned"}
 MAY_IMPORT = {

@@ -20,8 +20,8 @@ from afield.algorithms import Algorithm, Batch, Terms, total
 from afield.augment import Augmentation
 from afield.errors import InputError
 from afield.records import seed_for
-from afield.training.batches import in_order, labeled, micro_batch
 from afield.settings import TrainConfig
+from afield.training.batches import in_order, labeled, micro_batch
 from afield.training.evaluation import add_epoch, predict, validation_loss
 from afield.training.optimizer import build_optimizer
 from afield.training.prepare import prepared
