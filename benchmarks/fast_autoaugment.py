@@ -32,7 +32,8 @@ from afield.models import BackboneConfig
 from afield.recipes import Recipe
 from afield.records import write_json, write_jsonl
 from afield.runs.config import ExperimentConfig, choose_training
-from afield.runs.run import Run, execute
+from afield.runs.execute import execute
+from afield.runs.run import Run
 
 SIZE = {"images": 2000, "test": 4000, "epochs": 40, "folds": 5, "trials": 40, "top": 5}
 QUICK = {"images": 500, "test": 500, "epochs": 1, "folds": 2, "trials": 3, "top": 2}

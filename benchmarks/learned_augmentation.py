@@ -16,25 +16,38 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
+import math
 import time
 from collections import Counter
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
+from afield.augment import AUGMENTATIONS, AffineAugmentor, AffineBounds, RandomAffine, compose, identity_distance
 from afield.data import ImageSet, Validation, load
 from afield.evaluation import diagnose, estimate, paired_difference
+from afield.launch.fabric import make_fabric
+from afield.launch.local import Executor
 from afield.models import BackboneConfig
-from afield.records import seed_for, write_json, write_jsonl
-from afield.reproduction.stages import BASELINE, DEFAULT, EVERY_IMAGE, LEARNED, MATCHED, MATCHED_EVERY, Stages
-from afield.reproduction.tasks import Desk
+from afield.recipes import Recipe
+from afield.records import run_hash, seed_for, write_json, write_jsonl
+from afield.reproduction.augmentation.arms import BASELINE, DEFAULT, EVERY_IMAGE, LEARNED
+from afield.reproduction.augmentation.arms import arm as arm_recipe
+from afield.runs.callback import SILENT
 from afield.runs.config import ExperimentConfig, choose_training
+from afield.runs.execute import AUGMENTOR
+from afield.runs.run import Run, prepare
+from afield.runs.stages import run_stages
+from afield.training import Subset
 
 SIZE = {"images": 6000, "epochs": (12, 10, 16), "seeds": (10, 5, 3), "backbone": BackboneConfig("resnet8")}
 QUICK = {"images": 500, "epochs": (1, 1, 1), "seeds": (1, 1, 1)}
 FULL = {"images": 50_000, "epochs": (100, 50, 100), "seeds": (3, 3, 3), "backbone": BackboneConfig("resnet18", "small")}
+
+MATCHED, MATCHED_EVERY = "random affine, matched", "random affine, matched, on every image"
 
 RIVALS = (BASELINE, DEFAULT, MATCHED, "trivialaugment")
 """The arms of the main question, with the most seeds."""
@@ -54,6 +67,66 @@ def subset(file: Path, images: int, folder: Path) -> ImageSet:
         target.parent.mkdir(parents=True, exist_ok=True)
         np.savez(target, **arrays | {"train_images": arrays["train_images"][chosen], "train_labels": labels[chosen]})
     return load(str(target))
+
+
+def matched(augmentor: AffineAugmentor, source: Subset) -> tuple[RandomAffine, float]:
+    """A random affine within the augmentor's bounds times a factor, of the same mean distance from the identity."""
+    generator = torch.Generator().manual_seed(seed_for("matched"))
+    images, _ = source.take(np.arange(min(len(source), 600)))
+    wanted = float(identity_distance(augmentor.sample(images, generator).theta).mean())
+    limits = augmentor.config.bounds.limits()
+    drawn = 2 * torch.rand(4000, 6, generator=generator) - 1
+    low, high = 0.0, 2.0
+    for _ in range(40):
+        factor = (low + high) / 2
+        below = float(identity_distance(compose(drawn * limits * factor)).mean()) < wanted
+        low, high = (factor, high) if below else (low, factor)
+    turn, scale, _, shear, shift, _ = (limits * low).tolist()
+    bounds = AffineBounds(math.degrees(turn), math.exp(scale), shear, shift / 2)
+    return RandomAffine(bounds, padding=augmentor.config.padding), wanted
+
+
+def matched_recipe(arm: str, run: Run, executor: Executor) -> tuple[Recipe, dict[str, Any]]:
+    """The recipe of a matched arm, and what its record says; the run is that of the default arm, and finished."""
+    _, parts, _ = prepare(run, None, executor.fabric(run))
+    default = AffineAugmentor.read(executor.folder(run) / AUGMENTOR)
+    affine, distance = matched(default, parts.val)
+    affine = dataclasses.replace(affine, probability=1.0 if arm == MATCHED_EVERY else default.config.probability)
+    settings = dataclasses.asdict(affine)
+    name = f"affine-{run_hash(settings)}"
+    if name not in AUGMENTATIONS:
+        AUGMENTATIONS.add(name, lambda: affine, summary="A random affine map, matched to a learned one.", reference="-")
+    return Recipe(arm, augment=name), {"settings": settings, "measures": {"distance": distance}}
+
+
+def train_first_stage(seed: int, setup: ExperimentConfig, executor: Executor) -> None:
+    """Train the classifier that all arms of a seed share, so that no arm's time includes it."""
+    run = Run(setup, arm_recipe(BASELINE, 1), ("test",), seed)
+    _, parts, classifier = prepare(run, None, executor.fabric(run))
+    run_stages(run, classifier, parts, executor.folder(run), executor.fabric(run), SILENT)
+
+
+def run_arm(arm: str, seed: int, setup: ExperimentConfig, epochs: int, executor: Executor) -> dict[str, Any]:
+    """The record of an arm, trained unless it is done; a matched arm needs the default one."""
+    recipe, learned = arm_recipe(DEFAULT if arm in (MATCHED, MATCHED_EVERY) else arm, epochs), dict[str, Any]()
+    run = Run(setup, recipe, ("test",), seed)
+    record = executor.execute(run)
+    if arm != recipe.name:
+        recipe, learned = matched_recipe(arm, run, executor)
+        record = executor.execute(dataclasses.replace(run, recipe=recipe))
+    elif record.learned:
+        found = record.learned
+        learned = {"settings": found.settings, "search_cpu_s": found.search_s, "measures": found.measures}
+    last = record.epochs[-1]
+    return {
+        "arm": arm,
+        "seed": seed,
+        "accuracy": last.test["test"]["accuracy"],
+        "validation_accuracy": last.validation["accuracy"],
+        **learned,
+        "tuning_cpu_s": round(record.duration_s - learned.get("search_cpu_s", 0.0), 1),
+        **{key: getattr(record, key) for key in ("images", "versions", "hardware", "commit")},
+    }
 
 
 def summarize(records: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -124,20 +197,18 @@ def main() -> None:
     first, second, third = size["epochs"]
     training = choose_training("scratch", epochs=first, batch_size=128, warmup=0.2, augment="none", precision="bf16")
     data = subset(args.data, size["images"], args.work)
-    study = Stages(
-        ExperimentConfig(data, size["backbone"], False, Validation(), training),
-        second,
-        dataclasses.replace(training, epochs=third, learning_rate=training.learning_rate / 2),
-        args.work,
-    )
-    desk = Desk()
+    tuning = dataclasses.replace(training, epochs=third, learning_rate=training.learning_rate / 2)
+    setup = ExperimentConfig(data, size["backbone"], False, Validation(), training, tuning=tuning)
+    executor = Executor(args.work, partial(make_fabric, "auto"), threads=1)
     arms = dict.fromkeys((*RIVALS, *FIRST, *LEARNED), size["seeds"][2])
     arms |= dict.fromkeys(FIRST, size["seeds"][1]) | dict.fromkeys(RIVALS, size["seeds"][0])
     until, records = time.monotonic() + args.time_budget, []
     for seed in args.seeds or range(max(arms.values())):
+        if time.monotonic() < until:
+            train_first_stage(seed, setup, executor)
         for arm in args.arms or (arm for arm, seeds in arms.items() if seed < seeds):
             if time.monotonic() < until:
-                records.append(study.run(arm, seed, desk))
+                records.append(run_arm(arm, seed, setup, second, executor))
                 print(f"seed {seed} {arm}: {100 * records[-1]['accuracy']:.2f} %", flush=True)
     write_jsonl(args.out / "records.jsonl", records)
     rows = summarize(records)

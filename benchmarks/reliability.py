@@ -32,7 +32,8 @@ from afield.models import BackboneConfig
 from afield.recipes import Recipe
 from afield.records import read_jsonl, seed_for, write_json, write_jsonl
 from afield.runs.config import ExperimentConfig, choose_training
-from afield.runs.run import Run, execute
+from afield.runs.execute import execute
+from afield.runs.run import Run
 from afield.training.loop import DivergedError
 
 MARGINS = (0.0, 0.1, 0.3, 0.5)

@@ -38,8 +38,9 @@ from afield.objective import Objective
 from afield.recipes import RECIPES
 from afield.records import write_json
 from afield.runs.config import ExperimentConfig, choose_training
+from afield.runs.execute import execute
 from afield.runs.provenance import provenance
-from afield.runs.run import Run, execute
+from afield.runs.run import Run
 
 SIZES = {"images": (1500, 3000, 6000, 12_000), "classes": (1000, 4000, 16_000, 64_000), "rounds": 5}
 QUICK = {"images": (64, 128, 256), "classes": (100, 200, 400), "rounds": 1}
@@ -108,7 +109,7 @@ def head_step(head: nn.Module, classes: int) -> Callable[[], None]:
 def start_seconds() -> float:
     """Wall seconds until a new process has imported everything that a run needs."""
     began = time.monotonic()
-    subprocess.run([sys.executable, "-W", "ignore", "-c", "import afield.runs.run"], check=True)
+    subprocess.run([sys.executable, "-W", "ignore", "-c", "import afield.runs.execute"], check=True)
     return time.monotonic() - began
 
 

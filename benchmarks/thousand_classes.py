@@ -33,7 +33,8 @@ from afield.models import BackboneConfig
 from afield.recipes import Recipe
 from afield.records import run_hash, seed_for, write_json, write_jsonl
 from afield.runs.config import ExperimentConfig, choose_training
-from afield.runs.run import Run, execute
+from afield.runs.execute import execute
+from afield.runs.run import Run
 
 CLASSES, TRAIN, TEST, SEEDS, EPOCHS = 1000, 24, 5, 3, 8
 DRAW = Standard(scale=(0.25, 0.75), flip=0.5, brightness=0.4, contrast=0.4, saturation=0.4, hue=0.4)

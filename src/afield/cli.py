@@ -89,11 +89,11 @@ def _show(verb: Any, result: Any) -> None:
 
     out = console.output()
     match verb:
-        case commands.Compare(dry_run=True):
+        case commands.launching.LaunchOptions(dry_run=True):
             out.print(console.plan_text(result), soft_wrap=True)
-        case commands.Compare(share=str()):
+        case commands.launching.LaunchOptions(share=str()):
             out.print(f"{result['runs']} runs of this share are done; without --share, the command writes the summary")
-        case commands.Compare(launcher="slurm"):
+        case commands.launching.LaunchOptions(launcher="slurm"):
             out.print(f"nothing is submitted yet; {result['script']} says how to submit it", soft_wrap=True)
         case commands.Compare():
             folder = verb.folder("compare")
@@ -118,9 +118,9 @@ def _show(verb: Any, result: Any) -> None:
             )
         case commands.Reproduce():
             out.print(f"report: {result.page}", soft_wrap=True)
-            if result.done < result.tasks:
-                left, time = result.tasks - result.done, duration(result.seconds_left)
-                said = f"{left} of {result.tasks} runs are left, about {time} of training; the same command continues"
+            if result.done < result.runs:
+                left, time = result.runs - result.done, duration(result.seconds_left)
+                said = f"{left} of {result.runs} runs are left, about {time} of training; the same command continues"
                 out.print(said, soft_wrap=True)
                 sys.exit(commands.reproduce.UNFINISHED)
         case commands.Evaluate():

@@ -13,7 +13,7 @@ import tyro
 import afield as package
 from afield.amounts import duration
 from afield.commands import Compare
-from afield.commands.options import as_words
+from afield.commands.launching import as_words
 from afield.comparison.grid import Share
 
 SMALL = {"recipes": ("erm",), "seeds": 1, "epochs": 1}
@@ -23,7 +23,7 @@ def test_all_shares_together_are_all_runs_each_once():
     runs = list(range(7))
     shares = [Share.parse(f"{number}/3").of(runs) for number in (1, 2, 3)]
     assert shares == [[0, 3, 6], [1, 4], [2, 5]]
-    assert Share().of(runs) == runs
+    assert Share(1, 1).of(runs) == runs
 
 
 @pytest.mark.parametrize("text", ["0/3", "4/3", "1", "1/0", "a/b", "-1/3", "1/3/5"])

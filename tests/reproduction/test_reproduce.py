@@ -111,12 +111,12 @@ def test_every_other_target_goes_through_and_again_gives_the_same_page(afield, t
 def test_killed_and_run_again_with_two_jobs_it_keeps_what_is_finished_and_has_the_same_tables(margin, tmp_path):
     out = tmp_path / "out"
     process = start("margin", out)
-    while process.poll() is None and len(list(out.glob("runs/*/line.json"))) < 3:
+    while process.poll() is None and len(list(out.glob("runs/*/done"))) < 3:
         time.sleep(0.02)
     process.send_signal(signal.SIGKILL)
     process.communicate()
     assert process.returncode == -signal.SIGKILL
-    kept = {path: path.stat().st_mtime_ns for path in out.glob("runs/*/line.json")}
+    kept = {path: path.stat().st_mtime_ns for path in out.glob("runs/*/done")}
     assert 3 <= len(kept) < len(lines_of(margin))
     finish("margin", out, "--jobs", "2")
     assert {path: path.stat().st_mtime_ns for path in kept} == kept
@@ -247,7 +247,7 @@ def test_sizes_name_every_published_table_in_full(monkeypatch, tmp_path):
     from afield.reproduction.margin.page import PUBLISHED
 
     monkeypatch.setattr(module, "cifar", lambda folder, name: digits())
-    found = {study.name: study for study in module.studies(Place("full", tmp_path, tmp_path), module.SIZES["full"])}
+    found = {study.name: study for study in module.studies(Place("full", tmp_path))}
     for data, network in PUBLISHED:
         assert {f"{data}/{network}", f"{data}/{network}, small stem"} <= found.keys()
         assert {"cross-entropy", module.PAPER.name} <= {recipe.name for recipe in found[f"{data}/{network}"].recipes}

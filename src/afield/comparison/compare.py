@@ -1,4 +1,4 @@
-"""Compare recipes on places never seen: the whole grid, resumable, and what is written of it."""
+"""A comparison from its check to its report: the whole grid, resumable."""
 
 from __future__ import annotations
 
@@ -6,22 +6,19 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-from lightning_fabric import Fabric
 
 from afield.classifier import Classifier
 from afield.comparison.analysis import analyze, gallery, read_predictions
-from afield.comparison.grid import Comparison, Share
+from afield.comparison.grid import Comparison
 from afield.comparison.summary import select, summarize
 from afield.data import make_fold, parts_of
 from afield.errors import InputError, first_line
-from afield.launch.local import Launch, run_free
+from afield.launch.local import Executor, Launch
 from afield.models import build_backbone
 from afield.records import Record, Summary, write_json, write_records, write_summary
 from afield.reporting import render
 from afield.runs.augmentation import check_augmentation
 from afield.runs.build import build_algorithm, build_objective, check_algorithm, check_targets
-from afield.runs.callback import Callback
-from afield.runs.features import frozen_features
 from afield.runs.run import Run
 
 RECORDS, SUMMARY, ANALYSIS, GALLERY = "records.jsonl", "summary.json", "analysis.json", "gallery.json"
@@ -59,35 +56,23 @@ def check(runs: Sequence[Run]) -> None:
         make_fold(setup.data, (part,), setup.validation, seed=0)
 
 
-def help_comparison(
-    comparison: Comparison, share: Share, *, out: Path, fabric: Fabric, threads: int, callback: Callback
-) -> int:
-    """Execute, of a share of the runs, those that nobody else is at; another process writes the summary.
-
-    Returns how many are done now, those that were before included.
-    """
-    setup, runs = comparison.setup, share.of(comparison.runs())
-    features = frozen_features(setup, fabric, callback.features)
-    return sum(1 for _ in run_free(runs, features, out=out, fabric=fabric, threads=threads, callback=callback))
-
-
-def run_comparison(comparison: Comparison, *, out: Path, fabric: Fabric, callback: Callback, launch: Launch) -> Summary:
-    """Run what is not done yet of the grid, then write records, summary, analysis and report into `out`.
+def run_comparison(comparison: Comparison, executor: Executor, launch: Launch) -> Summary:
+    """Run what is not done yet of the grid, then write records, summary, analysis and report.
 
     Finished runs are kept whatever happens to later ones. Returns the summary.
 
-    The caller holds `out` for itself (`afield.records.exclusive`). Features of a frozen backbone are extracted
-    here, once; `launch` sees to the runs.
+    Args:
+        comparison: what is compared; its runs are checked (`check`).
+        executor: its folder is held by the caller (`afield.records.exclusive`).
+        launch: sees to the runs.
 
     Raises:
-        InputError: bad input, `out` not writable, or a run that diverged.
+        InputError: bad input, a folder that is not writable, or a run that diverged.
     """
-    setup, selection, runs = comparison.setup, comparison.selection, comparison.runs()
-    check(runs)
-    features = frozen_features(setup, fabric, callback.features)
+    setup, selection, runs, out = comparison.setup, comparison.selection, comparison.runs(), executor.out
     done: dict[str, Record] = {}
     try:
-        for run, record in launch(runs, features):
+        for run, record in launch(runs):
             done[run.hash] = record
     finally:
         records = [done[run.hash] for run in runs if run.hash in done]
@@ -95,9 +80,9 @@ def run_comparison(comparison: Comparison, *, out: Path, fabric: Fabric, callbac
             write_records(out / RECORDS, records)
     selected = select(records, selection)
     summary = summarize(selected, Path(setup.data.name).name, selection)
-    if fabric.is_global_zero:
+    if executor.fabric(runs[0]).is_global_zero:
         write_records(out / RECORDS, selected)
-        found = read_predictions(runs, out / "runs", selection)
+        found = read_predictions([run for run in runs if len(run.held_out) == 1], executor.folder, selection)
         write_json(out / ANALYSIS, analyze(setup.data, found, selection))
         write_json(out / GALLERY, gallery(setup.data, found))
         write_summary(out / SUMMARY, summary)

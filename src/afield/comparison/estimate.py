@@ -1,4 +1,4 @@
-"""What a comparison would do, and about how long it would take: nothing is kept of what is tried out for it."""
+"""What runs there are to do, and about how long they take. Nothing is kept of what is tried out for it."""
 
 from __future__ import annotations
 
@@ -16,46 +16,54 @@ from lightning_fabric import Fabric
 
 from afield.algorithms import Algorithm
 from afield.data import make_fold
-from afield.launch.local import cpu_threads
-from afield.records import read_record
-from afield.runs.augmentation import check_augmentation
+from afield.launch.local import Executor, cpu_threads
+from afield.records import canonical_json, read_record
+from afield.runs.augmentation import augmentation_names, augmentor_settings, check_augmentation, learned_part
 from afield.runs.build import build_algorithm
 from afield.runs.config import ExperimentConfig
+from afield.runs.execute import CHECKPOINT, CHECKPOINTS, DONE, RECORD
 from afield.runs.features import BATCH, extractor, frozen_backbone, missing_features
-from afield.runs.run import CHECKPOINT, CHECKPOINTS, DONE, RECORD, Run, prepare
+from afield.runs.run import Run, prepare
 from afield.training import EpochReport, Splits, Subset, fit
 
 PROBE_SECONDS, PROBE_STEPS, PROBE_IMAGES = 2.0, 3, 1024
 """How long training is timed for; with how many steps at least; on how many images of a part evaluation is."""
 
+LEARNING = 2.0
+"""An image costs about this many times as much while an augmentation is learned on it as in training."""
 
-def plan(runs: Sequence[Run], out: Path, *, fabric: Fabric, threads: int, at_once: int) -> dict[str, Any]:
-    """What each run's state is, and an estimate of the time that is left, in seconds; `out` is only read.
+
+def plan(runs: Sequence[Run], executor: Executor, *, at_once: int) -> dict[str, Any]:
+    """The state of each run, and an estimate of the time that is left, in seconds; the folder is only read.
 
     ``runs`` holds ``run`` (hash), ``label`` and ``state`` (``done``, ``begun`` or ``to do``) of each; ``source``
-    says what the estimate rests on: the median of finished runs by training image, else a few steps and an
-    evaluation of the first run that is to do, without the stages in which an augmentation is learned.
-    ``features_s`` is the time to extract what is missing of a frozen backbone's features, ``run_s`` that of a run on
-    average, and ``total_s`` that of all, with so many `at_once`.
+    says what the estimate rests on. Runs of one kind (setup, augmentation, algorithm, averaging) take equal time for
+    an image and an epoch: the median of the finished ones, else that of a few steps and an evaluation of the first
+    one. ``features_s`` is the time to extract the features of frozen backbones that are missing, ``run_s`` that of
+    a run on average, and ``total_s`` that of all, with `at_once` of them at a time.
     """
-    states = {run.hash: _state(out / "runs" / run.hash) for run in runs}
+    states = {run.hash: _state(executor.folder(run)) for run in runs}
     left = [run for run in runs if states[run.hash] != "done"]
-    finished = [read_record(out / "runs" / run.hash / RECORD) for run in runs if states[run.hash] == "done"]
-    features_s = run_s = 0.0
-    source = "everything is done"
-    if left:
-        with cpu_threads(threads):
-            features_s = _features_seconds(left[0].setup, fabric)
-            if finished:
-                source = f"the median of {len(finished)} finished run{'s' if len(finished) > 1 else ''}"
-                rate = statistics.median(record.duration_s / record.images["train"] for record in finished)
-            else:
-                source = f"a few steps and an evaluation of: {left[0].label}"
-                rate = _seconds(left[0], fabric) / _training_images(left[0])
-        run_s = rate * statistics.mean(_training_images(run) for run in left)
+    finished: dict[str, list[float]] = {}
+    for run in runs:
+        if states[run.hash] == "done":
+            duration = read_record(executor.folder(run) / RECORD).duration_s
+            finished.setdefault(_kind(run), []).append(duration / _images(run))
+    rates = {kind: statistics.median(found) for kind, found in finished.items()}
+    tried = list[Run]()
+    for run in left:
+        if _kind(run) not in rates:
+            tried.append(run)
+            with cpu_threads(executor.threads_of(run)):
+                rates[_kind(run)] = _seconds(run, executor.fabric(run)) / _images(run)
+    features_s = 0.0
+    for run in {id(run.setup): run for run in left}.values():
+        with cpu_threads(executor.threads_of(run)):
+            features_s += _features_seconds(run.setup, executor.fabric(run))
+    run_s = statistics.mean(rates[_kind(run)] * _images(run) for run in left) if left else 0.0
     return {
         "runs": [{"run": run.hash, "label": run.label, "state": states[run.hash]} for run in runs],
-        "source": source,
+        "source": _source(left, tried, sum(map(len, finished.values()))),
         "at_once": at_once,
         "features_s": features_s,
         "run_s": run_s,
@@ -69,8 +77,33 @@ def _state(folder: Path) -> str:
     return "begun" if any((folder / name).exists() for name in CHECKPOINTS) else "to do"
 
 
-def _training_images(run: Run) -> int:
-    return len(make_fold(run.setup.data, run.held_out, run.setup.validation, run.seed).train)
+def _source(left: Sequence[Run], tried: Sequence[Run], finished: int) -> str:
+    """In words, what the estimate rests on."""
+    if not left:
+        return "everything is done"
+    found = [f"the median of {finished} finished run{'s' if finished > 1 else ''}"] if finished else []
+    if tried:
+        more = f" and {len(tried) - 1} others" if len(tried) > 1 else ""
+        found.append(f"a few steps and an evaluation of: {tried[0].label}{more}")
+    return "; ".join(found)
+
+
+def _kind(run: Run) -> str:
+    """Equal for runs that take equal time for an image."""
+    setup, recipe = run.setup.config(), run.recipe.config()
+    decisive = ("augment", "augment_options", "algorithm", "algorithm_options", "averaging")
+    return canonical_json([setup, *(recipe[name] for name in decisive)])
+
+
+def _images(run: Run) -> float:
+    """The number of training images, over all epochs of all stages."""
+    setup, epochs = run.setup, float(run.training.epochs)
+    if setup.tuning is not None:
+        epochs += run.recipe.train_config(setup.tuning).epochs
+    learned = learned_part(augmentation_names(setup, run.recipe))
+    if learned is not None:
+        epochs += LEARNING * augmentor_settings(run.recipe, learned).epochs
+    return epochs * len(make_fold(setup.data, run.held_out, setup.validation, run.seed).train)
 
 
 def _features_seconds(setup: ExperimentConfig, fabric: Fabric) -> float:
@@ -96,11 +129,11 @@ def _seconds(run: Run, fabric: Fabric) -> float:
     step_s, _ = _epoch(run, parts, algorithm, fabric, min(PROBE_STEPS, steps))
     enough = min(max(PROBE_STEPS, round(PROBE_SECONDS / step_s)), steps)
     step_s, evaluation_s = _epoch(run, parts, algorithm, fabric, enough)
-    return start_s + run.training.epochs * (step_s * steps + evaluation_s)
+    return start_s + _images(run) / len(parts.train) * (step_s * steps + evaluation_s)
 
 
 def _epoch(run: Run, parts: Splits, algorithm: Algorithm, fabric: Fabric, steps: int) -> tuple[float, float]:
-    """Train so many steps and evaluate on some images: seconds a step, and of evaluation on all images."""
+    """Train for some steps and evaluate on some images: seconds a step, and of evaluation on all images."""
     setup, times = run.setup, list[tuple[float, float]]()
     batch = min(run.training.batch_size, len(parts.train))
     few = Splits(
@@ -108,7 +141,7 @@ def _epoch(run: Run, parts: Splits, algorithm: Algorithm, fabric: Fabric, steps:
         _some(parts.val, PROBE_IMAGES),
         {name: _some(source, PROBE_IMAGES) for name, source in parts.tests.items()},
     )
-    share = sum(map(len, few.watched.values())) / sum(map(len, parts.watched.values()))
+    fraction = sum(map(len, few.watched.values())) / sum(map(len, parts.watched.values()))
 
     def on_epoch(report: EpochReport) -> None:
         times.append((batch / report.images_per_second, time.perf_counter()))
@@ -127,10 +160,10 @@ def _epoch(run: Run, parts: Splits, algorithm: Algorithm, fabric: Fabric, steps:
             on_epoch=on_epoch,
         )
     ((step_s, ended),) = times
-    return step_s, (ended - began - steps * step_s) / share
+    return step_s, (ended - began - steps * step_s) / fraction
 
 
 def _some(source: Subset, count: int) -> Subset:
-    """So many of a source's examples, evenly spread; all of them if it has fewer."""
+    """At most `count` of a source's examples, evenly spread."""
     chosen = np.linspace(0, len(source) - 1, min(count, len(source))).astype(np.int64)
     return dataclasses.replace(source, indices=source.indices[chosen])

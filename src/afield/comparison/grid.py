@@ -1,4 +1,4 @@
-"""Which runs a comparison needs, and how they are dealt out."""
+"""The runs of a comparison, and equal shares of them."""
 
 from __future__ import annotations
 
@@ -21,15 +21,17 @@ class Comparison:
     Attributes:
         setup: what all runs share.
         recipes: what is compared.
-        seeds: how many.
+        seeds: the number of seeds.
         selection: the rule by which an epoch is chosen; ``leave_one_out_validation`` needs the runs that leave out
             two parts as well.
+        held_out: the parts to leave out of a run, for each run of a recipe and seed; every part once unless given.
     """
 
     setup: ExperimentConfig
     recipes: Sequence[Recipe]
     seeds: int
-    selection: str
+    selection: str = "train_validation"
+    held_out: Sequence[tuple[str, ...]] = ()
 
     def runs(self) -> list[Run]:
         """What is to be trained; seed by seed, so that early results are balanced.
@@ -38,7 +40,7 @@ class Comparison:
             InputError: too few domains for the selection rule.
         """
         parts = parts_of(self.setup.data)
-        held_out: list[tuple[str, ...]] = [(part,) for part in parts]
+        held_out = [*(self.held_out or ((part,) for part in parts))]
         if self.selection == "leave_one_out_validation":
             if len(parts) < 3:
                 raise InputError(f"--selection {self.selection} needs at least three domains; there are {len(parts)}")
@@ -49,10 +51,10 @@ class Comparison:
 
 @dataclass(frozen=True)
 class Share:
-    """One of so many equal shares of a list; `number` counts from 1."""
+    """One of `count` equal shares of a list; `number` counts from 1."""
 
-    number: int = 1
-    count: int = 1
+    number: int
+    count: int
 
     @classmethod
     def parse(cls, text: str) -> Share:

@@ -16,8 +16,9 @@ from afield.recipes import Recipe
 from afield.records import Record, read_record
 from afield.runs.callback import Callback
 from afield.runs.config import ExperimentConfig
+from afield.runs.execute import DONE, RECORD, execute
 from afield.runs.features import frozen_backbone, frozen_features
-from afield.runs.run import DONE, RECORD, Run, execute
+from afield.runs.run import Run
 from afield.training import TrainState
 
 

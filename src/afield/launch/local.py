@@ -1,30 +1,33 @@
-"""Runs on this machine: one after the other, side by side with any number of helpers on the same folder."""
+"""Runs on this machine, side by side with any number of processes that work on the same folder."""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import torch
 from lightning_fabric import Fabric
-from numpy.typing import NDArray
 
 from afield.records import HeldError, Record, exclusive
-from afield.runs.callback import Callback
-from afield.runs.run import Run, execute
+from afield.runs.callback import SILENT, Callback
+from afield.runs.config import choose_threads
+from afield.runs.execute import execute
+from afield.runs.features import frozen_features
+from afield.runs.run import Run
 
-Features = NDArray[np.float32] | None
-"""``[N, D]`` of the whole data set where the backbone is frozen, else None."""
-
-Launch = Callable[[Sequence[Run], Features], Iterator[tuple[Run, Record]]]
+Launch = Callable[[Sequence[Run]], Iterator[tuple[Run, Record]]]
 """Sees to it that the folder of every run is finished, and yields each with its record, in any order."""
+
+WAIT_SECONDS = 0.2
+"""Time between two attempts at runs that other processes are executing."""
 
 
 @contextmanager
 def cpu_threads(count: int) -> Iterator[None]:
-    """So many threads of PyTorch for as long as the block runs."""
+    """PyTorch uses this many CPU threads for as long as the block runs."""
     before = torch.get_num_threads()
     torch.set_num_threads(count)
     try:
@@ -33,52 +36,71 @@ def cpu_threads(count: int) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def run_free(
-    runs: Sequence[Run], features: Features, *, out: Path, fabric: Fabric, threads: int, callback: Callback
-) -> Iterator[tuple[Run, Record]]:
-    """Execute, one after the other, the runs that no other process is at; each with its record.
+@dataclass(frozen=True)
+class Executor:
+    """Where runs are written, and with what they are executed.
 
-    A run's folder is held while it is executed, so that any number of processes can go through the same list.
+    Attributes:
+        out: the folder whose ``runs/`` has a folder for each run.
+        make_fabric: from a precision to the fabric of that precision.
+        threads: CPU threads for each run; None chooses them by the run's setup (`choose_threads`).
+        callback: told of progress.
     """
-    for index, run in enumerate(runs):
-        callback.run(index, len(runs), run)
-        folder = out / "runs" / run.hash
-        try:
-            with nullcontext() if fabric.world_size > 1 else exclusive(folder), cpu_threads(threads):
-                record = execute(run, folder, fabric, features=features, callback=callback)
-        except HeldError:
-            continue
-        yield run, record
+
+    out: Path
+    make_fabric: Callable[[str], Fabric]
+    threads: int | None = None
+    callback: Callback = SILENT
+
+    def folder(self, run: Run) -> Path:
+        """The folder of a run."""
+        return self.out / "runs" / run.hash
+
+    def fabric(self, run: Run) -> Fabric:
+        """Device, precision and processes of a run."""
+        return self.make_fabric(run.training.precision)
+
+    def threads_of(self, run: Run) -> int:
+        """CPU threads of a run. Whoever executes it uses this number, because it changes the rounding of the result."""
+        return choose_threads(run.setup, self.threads)
+
+    def execute(self, run: Run) -> Record:
+        """Execute a run unless it is finished; its record.
+
+        Raises:
+            HeldError: another process is executing it, or training a stage that it needs.
+        """
+        fabric, folder = self.fabric(run), self.folder(run)
+        features = frozen_features(run.setup, fabric, self.callback.features)
+        with nullcontext() if fabric.world_size > 1 else exclusive(folder), cpu_threads(self.threads_of(run)):
+            return execute(run, folder, fabric, features=features, callback=self.callback)
 
 
 def run_here(
-    runs: Sequence[Run],
-    features: Features,
-    *,
-    out: Path,
-    fabric: Fabric,
-    threads: int,
-    callback: Callback,
-    crew: AbstractContextManager[None],
+    runs: Sequence[Run], executor: Executor, workers: AbstractContextManager[None] | None = None
 ) -> Iterator[tuple[Run, Record]]:
-    """All runs: those that nobody else is at, then those that another process left or has finished meanwhile.
+    """Execute all runs, one after the other; each with its record.
+
+    A run that another process is executing is tried again later, until it is finished there or left to this process.
 
     Args:
         runs: what to execute.
-        features: of a frozen backbone.
-        out: the folder of the comparison.
-        fabric: device and precision.
-        threads: of the CPU for a run, whoever executes it: the number changes the rounding of its result.
-        callback: told of runs and epochs.
-        crew: processes that go through the same runs for as long as this one does.
+        executor: executes them.
+        workers: processes that work on the same runs for as long as this one does.
     """
-    done = set()
-    with crew:
-        for run, record in run_free(runs, features, out=out, fabric=fabric, threads=threads, callback=callback):
-            done.add(run.hash)
-            yield run, record
-        for run in runs:
-            if run.hash not in done:
-                with exclusive(out / "runs" / run.hash, wait=True), cpu_threads(threads):
-                    record = execute(run, out / "runs" / run.hash, fabric, features=features)
+    left, done = list(runs), 0
+    with workers or nullcontext():
+        while left:
+            held = []
+            for run in left:
+                executor.callback.run(done, len(runs), run)
+                try:
+                    record = executor.execute(run)
+                except HeldError:
+                    held.append(run)
+                    continue
+                done += 1
                 yield run, record
+            if len(held) == len(left):
+                time.sleep(WAIT_SECONDS)
+            left = held

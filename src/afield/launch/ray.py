@@ -21,14 +21,15 @@ from typing import Any
 
 import numpy as np
 from lightning_fabric import Fabric
+from numpy.typing import NDArray
 
 from afield.errors import InputError, first_line
-from afield.launch.local import Features, cpu_threads
-from afield.recipes import Recipe
+from afield.launch.local import WAIT_SECONDS, Executor, cpu_threads
 from afield.records import Record, exclusive, read_record, to_record, write_atomic
-from afield.runs.callback import Callback
 from afield.runs.config import ExperimentConfig
-from afield.runs.run import DONE, RECORD, Run, execute
+from afield.runs.execute import DONE, RECORD, execute
+from afield.runs.features import frozen_features
+from afield.runs.run import Run
 
 CONNECT_SECONDS = 5.0
 
@@ -78,26 +79,13 @@ def gpus_for_a_run(device: str, threads: int) -> int:
     return min(gpus, 1) if device in ("auto", "cuda") else 0
 
 
-def run_on_ray(
-    runs: Sequence[Run],
-    features: Features,
-    *,
-    out: Path,
-    make_fabric: Callable[[], Fabric],
-    gpus: int,
-    threads: int,
-    callback: Callback,
-) -> Iterator[tuple[Run, Record]]:
+def run_on_ray(runs: Sequence[Run], executor: Executor, *, gpus: int) -> Iterator[tuple[Run, Record]]:
     """All runs, inside `cluster`: first those that are finished in `out`, then the others as they come back.
 
     Args:
-        runs: what to execute; all of one setup.
-        features: of a frozen backbone.
-        out: the folder of the comparison, on this machine.
-        make_fabric: called for each run, where it is executed.
+        runs: what to execute.
+        executor: its folder is on this machine; its fabric is made where a run is executed.
         gpus: for each run.
-        threads: of the CPU for each run.
-        callback: told of each run that has landed.
 
     Raises:
         InputError: a run that diverged, or was lost again and again.
@@ -106,40 +94,44 @@ def run_on_ray(
 
     missing = []
     for run in runs:
-        if (out / "runs" / run.hash / DONE).exists():
-            yield run, read_record(out / "runs" / run.hash / RECORD)
+        if (executor.folder(run) / DONE).exists():
+            yield run, read_record(executor.folder(run) / RECORD)
         else:
             missing.append(run)
-    if not missing:
-        return
-    shared = ray.put((_portable(missing[0].setup), None if features is None else np.asarray(features)))
-    task = ray.remote(num_cpus=threads, num_gpus=gpus)(_execute_there)
-    waiting = {task.remote(shared, run.recipe, run.held_out, run.seed, make_fabric, threads): run for run in missing}
+    shared, waiting = dict[int, Any](), dict[Any, Run]()
+    for run in missing:
+        threads, setup = executor.threads_of(run), run.setup
+        if id(setup) not in shared:
+            features = frozen_features(setup, executor.fabric(run), executor.callback.features)
+            shared[id(setup)] = ray.put((_portable(setup), None if features is None else np.asarray(features)))
+        others = {field.name: getattr(run, field.name) for field in dataclasses.fields(run) if field.name != "setup"}
+        task = ray.remote(num_cpus=threads, num_gpus=gpus)(_execute_there)
+        waiting[task.remote(shared[id(setup)], others, executor.make_fabric, threads)] = run
     try:
         while waiting:
-            callback.run(len(runs) - len(waiting), len(runs), next(iter(waiting.values())))
-            (reference,), _ = ray.wait(list(waiting), num_returns=1)
-            run = waiting.pop(reference)
-            yield run, _land(run, _fetch(reference, run), out / "runs" / run.hash)
+            executor.callback.run(len(runs) - len(waiting), len(runs), next(iter(waiting.values())))
+            landed, _ = ray.wait(list(waiting), num_returns=1, timeout=WAIT_SECONDS)
+            for reference in landed:
+                run = waiting.pop(reference)
+                yield run, _land(run, _fetch(reference, run), executor.folder(run))
     finally:
         for reference in waiting:
             ray.cancel(reference, force=True)
 
 
 def _execute_there(
-    shared: tuple[ExperimentConfig, Features],
-    recipe: Recipe,
-    held_out: tuple[str, ...],
-    seed: int,
-    make_fabric: Callable[[], Fabric],
+    shared: tuple[ExperimentConfig, NDArray[np.float32] | None],
+    others: dict[str, Any],
+    make_fabric: Callable[[str], Fabric],
     threads: int,
 ) -> dict[str, bytes]:
     """What a task does: the run, in a folder that is gone afterwards; the files that it left, by name."""
     setup, features = shared
-    run = Run(setup, recipe, held_out, seed)
-    with TemporaryDirectory(prefix="afield-") as folder, cpu_threads(threads):
-        execute(run, Path(folder), make_fabric(), features=features)
-        return {file.name: file.read_bytes() for file in Path(folder).iterdir() if file.name != DONE}
+    run = Run(setup, **others)
+    with TemporaryDirectory(prefix="afield-") as parent, cpu_threads(threads):
+        folder = Path(parent) / run.hash
+        execute(run, folder, make_fabric(run.training.precision), features=features)
+        return {file.name: file.read_bytes() for file in folder.iterdir() if file.name != DONE}
 
 
 def _fetch(reference: Any, run: Run) -> dict[str, bytes]:

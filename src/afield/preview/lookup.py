@@ -8,7 +8,7 @@ from pathlib import Path
 from afield.augment import Augmentation, build_chain, read_saved
 from afield.errors import InputError
 from afield.records import Record, read_record
-from afield.runs.run import AUGMENTOR, RECORD
+from afield.runs.execute import AUGMENTOR, RECORD
 
 
 @dataclass(frozen=True)

@@ -27,6 +27,10 @@ class Deadline(Callback):
         if time.monotonic() >= self.until:
             raise OutOfTimeError
 
+    def forecast(self, runs: int, seconds: float) -> None:
+        """An estimate of the work that is left."""
+        self.inner.forecast(runs, seconds)
+
     def decode(self, done: int, total: int) -> None:
         """Images decoded so far."""
         self.inner.decode(done, total)

@@ -1,9 +1,9 @@
-"""What a paper is here: tasks to work through at a size, and a page made of the lines that they leave."""
+"""A paper: its studies at a size, and a page made of the records of their runs."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from string import ascii_lowercase
@@ -14,7 +14,7 @@ from afield.models import BackboneConfig
 from afield.records import Record
 from afield.reporting.document import Document, Section, Table, said
 from afield.reporting.provenance import origin
-from afield.reproduction.tasks import Task
+from afield.reproduction.study import Study
 from afield.reproduction.verdict import Verdict
 
 Size = Literal["smoke", "small", "full"]
@@ -22,18 +22,16 @@ Size = Literal["smoke", "small", "full"]
 
 @dataclass(frozen=True)
 class Place:
-    """Where and how large: the size, the folder of unpacked data, a folder to work in, and another backbone.
+    """Where the data are, and how large the studies are.
 
     Attributes:
         size: smoke, small or full.
         data: the folder with ``cifar10.npz``, ``cifar100.npz`` and ``pacs/``.
-        work: the output folder.
         pretrained: what is fine-tuned at full size where the paper has a pretrained backbone; None: as in the paper.
     """
 
     size: Size
     data: Path
-    work: Path
     pretrained: BackboneConfig | None = None
 
 
@@ -44,13 +42,13 @@ class Paper:
     Attributes:
         name: of the command.
         title: of the page.
-        tasks: what there is to do.
-        sections: of the page, from the lines of finished tasks.
+        studies: what is run.
+        sections: of the page, from the records of finished runs.
     """
 
     name: str
     title: str
-    tasks: Callable[[Place], Sequence[Task]]
+    studies: Callable[[Place], Iterable[Study]]
     sections: Callable[[Sequence[Record]], Sequence[Section]]
 
 
@@ -100,8 +98,8 @@ def document(paper: Paper, lines: Sequence[Record], about: dict[str, Any]) -> Do
 
     Args:
         paper: which.
-        lines: of finished tasks.
-        about: ``size``, ``command`` and ``tasks``, how many there are in all.
+        lines: the records of finished runs.
+        about: ``size``, ``command`` and ``tasks``, the number of runs in all.
     """
     seconds = sum(line.duration_s for line in lines)
     done = f"{len(lines)} of {about['tasks']} runs" if len(lines) < about["tasks"] else f"{len(lines)} runs"

@@ -1,30 +1,35 @@
-"""Work through a paper's tasks, and write what is there: records, summary, figures, page."""
+"""The reproduction of a paper: the runs of its studies, then records, summary, figures and page."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from afield.records import HeldError, exclusive, read_record, write_json, write_record, write_records
+from afield.comparison.compare import RECORDS, SUMMARY
+from afield.comparison.estimate import plan
+from afield.launch.local import Executor, Launch
+from afield.records import write_json, write_records
 from afield.reproduction.deadline import OutOfTimeError
-from afield.reproduction.forecast import forecast
 from afield.reproduction.paper import Paper, document
-from afield.reproduction.tasks import Desk, Task
-
-RECORDS, SUMMARY, LINE = "records.jsonl", "summary.json", "line.json"
-WAIT = 0.2
-"""Seconds between looks at tasks that other processes are at."""
+from afield.reproduction.study import Study
+from afield.runs.execute import DONE
+from afield.runs.run import Run
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """How far it came: chosen tasks and how many are done, the forecast in seconds for what is left, and the page."""
+    """The state of a reproduction.
 
-    tasks: int
+    Attributes:
+        runs: number of the chosen runs.
+        done: number of those that are finished.
+        seconds_left: estimate for the others, one after the other.
+        page: the path of the page.
+    """
+
+    runs: int
     done: int
     seconds_left: float
     page: Path
@@ -32,69 +37,42 @@ class Outcome:
 
 def reproduce(
     paper: Paper,
-    tasks: Sequence[Task],
-    chosen: Sequence[Task],
+    studies: Sequence[Study],
+    chosen: Sequence[Run],
+    executor: Executor,
+    launch: Launch,
     *,
-    out: Path,
     about: dict[str, Any],
-    desk: Desk,
-    crew: AbstractContextManager[None],
-    announce: Callable[[int, float], None] = lambda runs, seconds: None,
 ) -> Outcome:
     """Do what is not done yet; whatever ends it, records and page are written of what is.
 
     Args:
-        paper: whose tasks these are.
-        tasks: all there are; those that are done stand on the page.
-        chosen: the tasks to do, in the order in which they are begun.
-        out: held by the caller.
+        paper: whose studies these are.
+        studies: all of them; their finished runs are on the page.
+        chosen: the runs to execute.
+        executor: its folder is held by the caller; its callback may end the work (`Deadline`).
+        launch: sees to the runs.
         about: ``size`` and ``command``, for the page.
-        desk: its watcher may end the work (`afield.reproduction.deadline.Deadline`).
-        crew: works on the same tasks as long as it is entered.
-        announce: told how many runs there are to do, and the forecast of their seconds.
     """
-    left = unfinished(chosen, out)
-    seconds = forecast(left, desk)
+    out, left = executor.out, _unfinished(chosen, executor)
+    run_s = plan(left, executor, at_once=1)["run_s"]
     try:
         if left:
-            announce(len(left), sum(seconds.values()))
-        with crew if left else nullcontext():
-            while left:
-                before, left = len(left), work_through(left, out, desk)
-                if len(left) == before:
-                    time.sleep(WAIT)
+            executor.callback.forecast(len(left), run_s * len(left))
+            for _ in launch(left):
+                pass
     except OutOfTimeError:
         pass
     finally:
-        lines = [read_record(_line(out, task)) for task in tasks if _line(out, task).exists()]
-        about = {**about, "paper": paper.name, "tasks": len(tasks), "done": len(lines)}
-        write_records(out / RECORDS, lines)
+        records = [record for study in studies for record in study.records(executor)]
+        total = sum(len(study.runs()) for study in studies)
+        about = {**about, "paper": paper.name, "tasks": total, "done": len(records)}
+        write_records(out / RECORDS, records)
         write_json(out / SUMMARY, about)
-        page = document(paper, lines, about).write(out)
-    left = unfinished(chosen, out)
-    return Outcome(len(chosen), len(chosen) - len(left), sum(seconds[task.hash] for task in left), page)
+        page = document(paper, records, about).write(out)
+    left = _unfinished(chosen, executor)
+    return Outcome(len(chosen), len(chosen) - len(left), run_s * len(left), page)
 
 
-def work_through(tasks: Sequence[Task], out: Path, desk: Desk) -> list[Task]:
-    """Do, one after the other, what nobody else is at; returns what others are at."""
-    left = []
-    for index, task in enumerate(tasks):
-        desk.callback.run(index, len(tasks), task)
-        if _line(out, task).exists():
-            continue
-        try:
-            with exclusive(_line(out, task).parent):
-                if not _line(out, task).exists():
-                    write_record(_line(out, task), task.work(_line(out, task).parent, desk))
-        except HeldError:
-            left.append(task)
-    return left
-
-
-def unfinished(tasks: Sequence[Task], out: Path) -> list[Task]:
-    """What is still to do."""
-    return [task for task in tasks if not _line(out, task).exists()]
-
-
-def _line(out: Path, task: Task) -> Path:
-    return out / "runs" / task.hash / LINE
+def _unfinished(runs: Sequence[Run], executor: Executor) -> list[Run]:
+    return [run for run in runs if not (executor.folder(run) / DONE).exists()]

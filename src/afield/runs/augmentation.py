@@ -56,7 +56,7 @@ def check_augmentation(setup: ExperimentConfig, recipe: Recipe) -> Augmentation:
     learned = learned_part(names)
     if learned is not None:
         augmentor_settings(recipe, learned)
-        if recipe.train_config(setup.training).epochs < 2:
+        if setup.tuning is None and recipe.train_config(setup.training).epochs < 2:
             raise InputError(f"augment={names!r} trains in stages, and needs --epochs 2 or more")
     elif recipe.augment_options:
         options = ", ".join(recipe.augment_options)

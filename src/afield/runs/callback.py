@@ -1,4 +1,4 @@
-"""Who is told of progress. This one tells nobody; the console's shows it."""
+"""The interface through which work reports its progress. The base class ignores every report."""
 
 from __future__ import annotations
 
@@ -15,33 +15,36 @@ class Labeled(Protocol):
 
     @property
     def label(self) -> str:
-        """Names it for people."""
+        """A name for people to read."""
         ...
 
 
 class Callback:
-    """Each method is called when something has happened."""
+    """Methods that are called as work proceeds. Each does nothing here; subclasses override what they show."""
 
     def start(self, setup: ExperimentConfig) -> None:
-        """The data are loaded and the settings checked."""
+        """The data are loaded and the settings are checked."""
+
+    def forecast(self, runs: int, seconds: float) -> None:
+        """This many runs are left, and one after the other they will take about this many seconds."""
 
     def decode(self, done: int, total: int) -> None:
-        """So many images are decoded."""
+        """`done` of `total` images are decoded."""
 
     def features(self, done: int, total: int) -> None:
-        """Of so many images the features are extracted."""
+        """The features of `done` of `total` images are extracted."""
 
     def run(self, index: int, total: int, run: Labeled) -> None:
-        """The run of this index begins."""
+        """Run number `index` of `total`, counted from 0, begins."""
 
     def epoch(self, report: EpochReport) -> None:
-        """An epoch has ended."""
+        """An epoch of training has ended."""
 
     def learning(self, epoch: int, epochs: int, detail: str) -> None:
         """An epoch of learning an augmentation has ended."""
 
     def trial(self, done: int, total: int, loss: float) -> None:
-        """So many trials of a search are done; the last one came to this loss."""
+        """`done` of `total` trials of a search are finished; the last one had this loss."""
 
 
 SILENT = Callback()

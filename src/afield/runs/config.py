@@ -28,7 +28,14 @@ MIRRORED = {"crop_flip": "crop", "crop_flip_jitter": "crop", "alternating_flip":
 class ExperimentConfig:
     """Everything that decides a run's result, but for recipe, seed and what is held out.
 
-    `memory` is how many bytes the images may take where they need more, else None: it decides how they are shuffled.
+    Attributes:
+        data: the images.
+        backbone: what extracts features.
+        freeze: whether only the head is trained.
+        validation: how validation images are drawn.
+        training: settings that recipes share; with `tuning`, those of the first stage.
+        memory: how many bytes the images may take where they need more, else None; it decides how they are shuffled.
+        tuning: settings of a last stage, in which recipes apply their own augmentation; see `afield.runs.stages`.
     """
 
     data: ImageSet
@@ -37,6 +44,7 @@ class ExperimentConfig:
     validation: Validation
     training: TrainConfig
     memory: int | None = None
+    tuning: TrainConfig | None = None
 
     def __post_init__(self) -> None:
         if self.freeze and self.training.augment != "none":
@@ -61,8 +69,9 @@ class ExperimentConfig:
                 "stratified": self.validation.stratified,
                 "lists": _lists_key(self.validation.lists),
             },
-            "training": {**dataclasses.asdict(self.training), "augment": chain_key(self.training.augment)},
+            "training": _training_key(self.training),
             **({} if self.memory is None else {"memory": self.memory}),
+            **({} if self.tuning is None else {"tuning": _training_key(self.tuning)}),
         }
 
 
@@ -110,6 +119,10 @@ def keep_class(training: TrainConfig, data: ImageSet) -> TrainConfig:
         return training
     parts = [MIRRORED.get(part, part) for part in training.augment.split("+")]
     return dataclasses.replace(training, augment="+".join(parts))
+
+
+def _training_key(training: TrainConfig) -> dict[str, Any]:
+    return {**dataclasses.asdict(training), "augment": chain_key(training.augment)}
 
 
 def _lists_key(folder: str | None) -> str | None:

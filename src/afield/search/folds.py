@@ -20,7 +20,8 @@ from afield.records import Record, seed_for
 from afield.runs.build import build_classifier
 from afield.runs.callback import Callback
 from afield.runs.config import ExperimentConfig
-from afield.runs.run import Run, execute
+from afield.runs.execute import execute
+from afield.runs.run import Run
 from afield.training import Subset, checkpoint
 
 WEIGHTS = "classifier.safetensors"

@@ -12,14 +12,9 @@ from afield.records import Record
 from afield.reporting import plots
 from afield.reporting.document import Figure, Section, Table, said
 from afield.reproduction import seeds
-from afield.reproduction.augmentation.plan import (
-    METHOD,
-    METHOD_ALONE,
-    PAIRS,
-    STUDY,
-)
+from afield.reproduction.augmentation.arms import BASELINE, METHOD, METHOD_ALONE
+from afield.reproduction.augmentation.plan import PAIRS, STUDY
 from afield.reproduction.paper import Judged, set_up, verdict_table
-from afield.reproduction.stages import BASELINE
 from afield.reproduction.verdict import (
     NOT_REPRODUCED,
     NOT_RUN,
@@ -79,9 +74,19 @@ def _collapses(line: Record) -> dict[str, str]:
     return diagnose(_measures(line), line.learned.settings) if line.learned else {}
 
 
+def _second_epochs(lines: Sequence[Record]) -> int | None:
+    """Epochs in which augmentors were learned; None where none was."""
+    return next((line.learned.settings["epochs"] for line in lines if line.learned), None)
+
+
+def _images(epoch: Mapping[str, Mapping[str, float]], part: str) -> Mapping[str, float]:
+    """Measures on the training or test images; version 1 called the latter ``test``, not ``test/test``."""
+    return next(measures for name, measures in epoch.items() if name.partition("/")[0] == part)
+
+
 def verdicts(lines: Sequence[Record]) -> Section:
     """Table 1, that there is no gain, and that the augmentor collapses to the identity."""
-    config = lines[0].config
+    config = {**lines[0].config, "second_epochs": _second_epochs(lines)}
     change = differences(config, PROTOCOL)
     if lines[0].images["train"] < 40_000:
         change.append(f"{lines[0].images['train']:,} training images")
@@ -129,7 +134,7 @@ def table(lines: Sequence[Record]) -> Section:
     first = lines[0]
     tuning = first.config["tuning"]
     caption = (
-        f"Stage one: {set_up(first)} Stage two: {first.config['second_epochs']} epochs; stage three: "
+        f"Stage one: {set_up(first)} Stage two: {_second_epochs(lines)} epochs; stage three: "
         f"{tuning['epochs']} epochs at {tuning['learning_rate']:g}. Last epoch; n = "
         f"{len({line.seed for line in lines})} seeds. The baseline, none, has stages one and three."
     )
@@ -145,7 +150,7 @@ def losses(lines: Sequence[Record]) -> Section | None:
         for measure, name in (("augmentor_loss", "G"), ("discriminator_loss", "D")):
             series = {
                 f"{part} images": {
-                    float(epoch): estimate([learned.epochs[epoch][part][measure] for learned in found])
+                    float(epoch): estimate([_images(learned.epochs[epoch], part)[measure] for learned in found])
                     for epoch in range(len(found[0].epochs))
                 }
                 for part in ("train", "test")

@@ -5,34 +5,29 @@ from __future__ import annotations
 import base64
 import dataclasses
 import io
-from collections.abc import Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from PIL import Image
 
-from afield.augment import AffineAugmentor
-from afield.augment.learned import AffineSettings
-from afield.data import Validation
-from afield.launch.local import cpu_threads
+from afield.augment import Augmentation
+from afield.classifier import Classifier
+from afield.data import Validation, make_fold
 from afield.models import BackboneConfig
 from afield.pixels import to_array
-from afield.recipes import Recipe
-from afield.records import Epoch, Learned, Record, canonical_json, run_hash, seed_for
+from afield.records import seed_for
+from afield.reproduction.augmentation.arms import BASELINE, DEFAULT, METHOD, METHOD_ALONE, arm
 from afield.reproduction.paper import Place
 from afield.reproduction.pictures import cifar, digits
-from afield.reproduction.stages import BASELINE, DEFAULT, LEARNED, PAPER, Stages
-from afield.reproduction.tasks import Desk, Task, Workload, on_purpose
+from afield.reproduction.study import Study
 from afield.runs.config import ExperimentConfig, choose_training
+from afield.runs.run import Run
 from afield.training import Subset, TrainConfig
 
 STUDY = "CIFAR-10"
-METHOD, METHOD_ALONE = "printed sign + D", "printed sign, no D"
-
-
 ARMS = (
     BASELINE,
     METHOD,
@@ -46,8 +41,6 @@ ARMS = (
 PICTURED = (METHOD, "corrected sign + D", DEFAULT)
 """Arms of figure 3, at the first seed."""
 PAIRS = 8
-STAGE_TWO_COST = 2.0
-"""Of an image, in units of a training image, about."""
 
 
 @dataclass(frozen=True)
@@ -80,16 +73,10 @@ SIZES = {
 }
 
 
-def tasks(place: Place) -> Sequence[Task]:
-    """Every arm, seed by seed."""
+def studies(place: Place) -> Iterator[Study]:
+    """Every arm, seed by seed, from one classifier for each seed; accuracy is that of the last epoch."""
     scale = SIZES[place.size]
-    stages = _stages(place, scale)
-    return [ArmTask(stages, arm, seed) for seed in range(scale.seeds) for arm in scale.arms]
-
-
-def _stages(place: Place, scale: Scale) -> Stages:
     pictures = digits() if scale.stand_in else cifar(place.data, "cifar10")
-    data = pictures.subset(*scale.images).image_set()
     first, second, third = scale.epochs
     if scale.faithful:
         training = TrainConfig(
@@ -101,125 +88,30 @@ def _stages(place: Place, scale: Scale) -> Stages:
             schedule="constant",
             precision="bf16",
         )
-        tuning = dataclasses.replace(training, epochs=third, learning_rate=0.01)
-        learned = {name: dataclasses.replace(each, learning_rate=1e-4) for name, each in _learned().items()}
-        learned[DEFAULT] = LEARNED[DEFAULT]
     else:
         training = choose_training(
             "scratch", epochs=first, batch_size=128, warmup=0.2, augment="none", precision="bf16"
         )
-        tuning = dataclasses.replace(training, epochs=third, learning_rate=training.learning_rate / 2)
-        learned = _learned()
-    setup = ExperimentConfig(data, scale.backbone, False, Validation(), training)
-    folder = place.work / "runs" / f"stages-{run_hash({**setup.config(), 'tuning': dataclasses.asdict(tuning)})}"
-    return Stages(setup, second, tuning, folder, learned, ("validation", "test"))
+    rate = training.learning_rate * (0.1 if scale.faithful else 0.5)
+    tuning = dataclasses.replace(training, epochs=third, learning_rate=rate)
+    data = pictures.subset(*scale.images).image_set()
+    setup = ExperimentConfig(data, scale.backbone, False, Validation(), training, tuning=tuning)
+    arms = tuple(arm(name, second, 1e-4 if scale.faithful else None) for name in scale.arms)
+    yield Study(setup, arms, scale.seeds, "last", name=STUDY, measure=pairs)
 
 
-def _learned() -> dict[str, AffineSettings]:
-    """The arms of the benchmark, and the printed sign without a discriminator, which the paper blames."""
-    return {**LEARNED, METHOD_ALONE: dataclasses.replace(PAPER, discriminator="none")}
-
-
-@dataclass(frozen=True)
-class ArmTask:
-    """An arm at a seed."""
-
-    stages: Stages
-    arm: str
-    seed: int
-
-    @property
-    def study_name(self) -> str:
-        """The only study."""
-        return STUDY
-
-    @property
-    def config(self) -> dict[str, Any]:
-        """All that decides the result."""
-        stages = self.stages
-        settings = dataclasses.asdict(stages.learned[self.arm]) if self.arm in stages.learned else None
-        return {
-            **stages.setup.config(),
-            "tuning": dataclasses.asdict(stages.tuning),
-            "second_epochs": stages.second_epochs,
-            "arm": self.arm,
-            "settings": settings,
-            "seed": self.seed,
-        }
-
-    @property
-    def hash(self) -> str:
-        """Of the configuration."""
-        return run_hash(self.config)
-
-    @property
-    def label(self) -> str:
-        """Arm and seed."""
-        return f"{self.arm}, seed {self.seed}"
-
-    def work(self, folder: Path, desk: Desk) -> Record:
-        """Do what is not done yet of the stages."""
-        with cpu_threads(desk.threads), on_purpose():
-            record = self.stages.run(self.arm, self.seed, desk)
-        test, images = {"test": {"accuracy": record["accuracy"]}}, record["images"]
-        learned, details = None, dict[str, Any]()
-        if "epochs" in record:
-            learned = Learned(
-                "learned",
-                record["settings"],
-                self.stages.setup.training.epochs,
-                tuple(record["epochs"]),
-                record["collapses"],
-                record["search_cpu_s"],
-            )
-        elif "measures" in record:
-            details = {name: record[name] for name in ("settings", "measures")}
-        if self.arm in PICTURED and self.seed == 0:
-            details["pairs"] = self._pairs()
-        return Record(
-            run=self.hash,
-            recipe=self.arm,
-            seed=self.seed,
-            held_out=("test",),
-            config=self.config,
-            split_hash=self._split(),
-            images={**{name: images[name] for name in ("train", "validation")}, "test/test": images["test"]},
-            epochs=(Epoch(None, {"accuracy": record["validation_accuracy"]}, test),),
-            duration_s=record["tuning_cpu_s"] + (learned.search_s if learned else 0.0),
-            versions=record["versions"],
-            hardware=record["hardware"],
-            commit=record["commit"],
-            learned=learned,
-            test=test,
-            study=STUDY,
-            details=details,
-        )
-
-    def workload(self) -> Workload:
-        """Images of stages two and three; and of stage one, in the arm that comes first."""
-        stages, images = self.stages, len(self.stages.parts(self.seed)[0].train)
-        count = float(stages.tuning.epochs) + (stages.setup.training.epochs if self.arm == BASELINE else 0)
-        if self.arm in stages.learned:
-            count += STAGE_TWO_COST * stages.second_epochs
-        return Workload(stages.setup, Recipe("erm"), count * images)
-
-    def _split(self) -> str:
-        """Of the pixels of training, validation and test images."""
-        parts, test = self.stages.parts(self.seed)
-        digests = self.stages.setup.data.digests
-        found = [np.sort(digests[part.indices]).tolist() for part in (parts.train, parts.val, test)]
-        return run_hash({"split": canonical_json(found)})
-
-    def _pairs(self) -> str:
-        """Test images above their augmented versions: one PNG as a data URL."""
-        test = self.stages.parts(self.seed)[1]
-        augmentor = AffineAugmentor.read(self.stages.augmentor_file(self.arm, self.seed))
-        chosen = np.random.default_rng(seed_for("pairs")).permutation(len(test))[:PAIRS]
-        images, _ = Subset(test.inputs, test.labels, test.indices).take(chosen)
-        with torch.no_grad():
-            params = augmentor.sample(images, torch.Generator().manual_seed(seed_for("pairs drawn")))
-            rows = [to_array(batch) for batch in (images, augmentor.apply(images, params))]
-        sheet = np.concatenate([np.concatenate(list(row), axis=1) for row in rows], axis=0)
-        buffer = io.BytesIO()
-        Image.fromarray(sheet).save(buffer, "PNG")
-        return f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}"
+def pairs(run: Run, classifier: Classifier, augmentation: Augmentation) -> dict[str, Any]:
+    """Test images above their augmented versions, one PNG as a data URL, for the arms that are pictured."""
+    if run.recipe.name not in PICTURED or run.seed:
+        return {}
+    data = run.setup.data
+    indices = make_fold(data, run.held_out, run.setup.validation, run.seed).tests["test"]
+    chosen = np.random.default_rng(seed_for("pairs")).permutation(len(indices))[:PAIRS]
+    images = Subset(data.images, data.labels, indices).take(chosen)[0].to(next(classifier.parameters()).device)
+    with torch.no_grad():
+        params = augmentation.sample(images, torch.Generator().manual_seed(seed_for("pairs drawn")))
+        rows = [to_array(batch.cpu()) for batch in (images, augmentation.apply(images, params))]
+    sheet = np.concatenate([np.concatenate(list(row), axis=1) for row in rows], axis=0)
+    buffer = io.BytesIO()
+    Image.fromarray(sheet).save(buffer, "PNG")
+    return {"pairs": f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}"}

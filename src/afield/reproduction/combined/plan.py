@@ -12,7 +12,7 @@ from afield.models.weights import PACKAGE, PACKAGE_BACKBONE
 from afield.recipes import Recipe
 from afield.reproduction.paper import Place
 from afield.reproduction.pictures import cifar, digits, fewer, pacs
-from afield.reproduction.tasks import Study, Task
+from afield.reproduction.study import Study
 from afield.runs.config import ExperimentConfig, choose_training, keep_class
 
 BASE = "erm"
@@ -66,13 +66,9 @@ SIZES = {
 }
 
 
-def tasks(place: Place) -> Sequence[Task]:
-    """Set of images by set of images."""
-    return [task for study in studies(place, SIZES[place.size]) for task in study.tasks()]
-
-
-def studies(place: Place, scale: Scale) -> Iterator[Study]:
+def studies(place: Place) -> Iterator[Study]:
     """What is run."""
+    scale = SIZES[place.size]
     many, few = scale.seeds
     if scale.stand_in:
         frozen = ExperimentConfig(
@@ -82,7 +78,8 @@ def studies(place: Place, scale: Scale) -> Iterator[Study]:
         backbone = BackboneConfig(PACKAGE_BACKBONE, weights=PACKAGE)
         frozen = ExperimentConfig(pacs(place.data, 224), backbone, True, Validation(), choose_training("frozen"))
     features = [parts for parts in COMBINATIONS if "learned augmentation" not in parts]
-    yield Study("PACS, frozen", frozen, tuple(combination(parts, "learned", 1) for parts in features), many)
+    recipes = tuple(combination(parts, "learned", 1) for parts in features)
+    yield Study(frozen, recipes, many, name="PACS, frozen")
     images, epochs = scale.domains
     domains = fewer(load("digits") if scale.stand_in else pacs(place.data, 32), images)
     train, test, cifar_epochs = scale.cifar
@@ -93,12 +90,12 @@ def studies(place: Place, scale: Scale) -> Iterator[Study]:
             "scratch", epochs=length, batch_size=64, warmup=0.2, augment="crop_flip", precision="bf16"
         )
         setup = ExperimentConfig(data, BackboneConfig("resnet8"), False, Validation(), keep_class(training, data))
-        yield Study(name, setup, _all(setup, scale.learning), few)
+        yield Study(setup, _all(setup, scale.learning), few, name=name)
     if scale.tuned:
         backbone = place.pretrained or BackboneConfig("resnet18", weights="pretrained")
         training = choose_training("flattening_paper", precision="bf16")
         setup = ExperimentConfig(pacs(place.data, 224), backbone, False, Validation(), training)
-        yield Study("PACS, fine-tuned", setup, _all(setup, scale.learning), few)
+        yield Study(setup, _all(setup, scale.learning), few, name="PACS, fine-tuned")
 
 
 def _all(setup: ExperimentConfig, learning: int) -> tuple[Recipe, ...]:

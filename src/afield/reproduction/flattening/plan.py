@@ -12,7 +12,7 @@ from afield.recipes import RECIPES, Recipe
 from afield.reproduction.corruptions import CORRUPTIONS, TEST, with_corruptions
 from afield.reproduction.paper import Place
 from afield.reproduction.pictures import cifar, digits, pacs
-from afield.reproduction.tasks import Study, Task, runnable
+from afield.reproduction.study import Study, runnable
 from afield.runs.config import ExperimentConfig, choose_training, keep_class
 
 DOMAINS = ("art_painting", "cartoon", "sketch", "photo")
@@ -72,17 +72,13 @@ SIZES = {
 }
 
 
-def tasks(place: Place) -> Sequence[Task]:
-    """The paper's protocol first, where it is among the size."""
-    return [task for study in studies(place, SIZES[place.size]) for task in study.tasks()]
-
-
-def studies(place: Place, scale: Scale) -> Iterator[Study]:
+def studies(place: Place) -> Iterator[Study]:
     """What is run."""
+    scale = SIZES[place.size]
     many, few = scale.seeds
     if scale.tuned:
         yield _tuned(place, few)
-    featured: tuple[Recipe, ...] = ()
+    featured: Sequence[Recipe] = ()
     if scale.frozen:
         frozen = _frozen(place, scale, many)
         featured = frozen.recipes
@@ -91,7 +87,7 @@ def studies(place: Place, scale: Scale) -> Iterator[Study]:
         training = choose_training("scratch", epochs=scale.scratch, precision="bf16")
         setup = ExperimentConfig(pacs(place.data, 32), BackboneConfig("resnet8"), False, Validation(), training)
         of_images = [recipe for recipe in competitors(setup) if recipe not in featured]
-        yield Study(SCRATCH, setup, (CROSS_ENTROPY, flattening(0.5), *of_images), few)
+        yield Study(setup, (CROSS_ENTROPY, flattening(0.5), *of_images), few, name=SCRATCH)
     network, stem, train, test, epochs = scale.corrupted
     pictures = digits() if scale.stand_in else cifar(place.data, "cifar10")
     data = with_corruptions(pictures.subset(train, test))
@@ -101,7 +97,7 @@ def studies(place: Place, scale: Scale) -> Iterator[Study]:
     backbone = BackboneConfig(network, "small" if stem == "small" else "standard")
     setup = ExperimentConfig(data, backbone, False, Validation(), keep_class(training, data))
     recipes = (CROSS_ENTROPY, flattening(0.5), flattening(1.0))
-    yield Study("CIFAR-10, corrupted", setup, recipes, few, ((TEST, *CORRUPTIONS),))
+    yield Study(setup, recipes, few, held_out=((TEST, *CORRUPTIONS),), name="CIFAR-10, corrupted")
 
 
 def _tuned(place: Place, count: int) -> Study:
@@ -109,7 +105,7 @@ def _tuned(place: Place, count: int) -> Study:
     data = pacs(place.data, 224)
     setup = ExperimentConfig(data, backbone, False, Validation(), choose_training("flattening_paper", precision="bf16"))
     recipes = (CROSS_ENTROPY, flattening(0.5), flattening(1.0), *competitors(setup))
-    return Study(TUNED, setup, recipes, count, wrong_classes=True)
+    return Study(setup, recipes, count, name=TUNED, wrong_classes=True)
 
 
 def _frozen(place: Place, scale: Scale, count: int) -> Study:
@@ -121,7 +117,7 @@ def _frozen(place: Place, scale: Scale, count: int) -> Study:
         backbone, training = BackboneConfig(PACKAGE_BACKBONE, weights=PACKAGE), choose_training("frozen")
     setup = ExperimentConfig(data, backbone, True, Validation(), training)
     recipes = (CROSS_ENTROPY, *map(flattening, scale.lambdas), *(RECIPES[name] for name in RIVALS), *competitors(setup))
-    return Study(FROZEN, setup, recipes, count, wrong_classes=True)
+    return Study(setup, recipes, count, name=FROZEN, wrong_classes=True)
 
 
 def competitors(setup: ExperimentConfig) -> tuple[Recipe, ...]:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
 
+from afield.augment import Augmentation
 from afield.classifier import Classifier
 from afield.data import Validation, make_fold
 from afield.models import BackboneConfig
@@ -17,7 +18,7 @@ from afield.models.backbone import Stem
 from afield.recipes import Recipe
 from afield.reproduction.paper import Place
 from afield.reproduction.pictures import Pictures, cifar, digits
-from afield.reproduction.tasks import Study, Task
+from afield.reproduction.study import Study
 from afield.runs.config import ExperimentConfig, choose_training, keep_class
 from afield.runs.run import Run
 from afield.training import Subset
@@ -131,13 +132,9 @@ SIZES = {
 }
 
 
-def tasks(place: Place) -> Sequence[Task]:
-    """Tables 1 and 2 first, then the studies with ResNet-8."""
-    return [task for study in studies(place, SIZES[place.size]) for task in study.tasks()]
-
-
-def studies(place: Place, scale: Scale) -> Iterator[Study]:
-    """What is run: a study for each data set and network."""
+def studies(place: Place) -> Iterator[Study]:
+    """Tables 1 and 2 first, then the studies with ResNet-8: a study for each data set and network."""
+    scale = SIZES[place.size]
 
     def pictures(name: str) -> Pictures:
         return digits() if scale.stand_in else cifar(place.data, name)
@@ -150,22 +147,22 @@ def studies(place: Place, scale: Scale) -> Iterator[Study]:
                 )
                 data = pictures(name).subset(network.images, scale.images[1])
                 chosen = _distinct(CROSS_ENTROPY, PAPER, *map(arcface, margins))
-                yield Study(f"{name}/{network.key}", _setup(data, network), chosen, scale.seeds)
+                yield Study(_setup(data, network), chosen, scale.seeds, name=f"{name}/{network.key}")
     eight = Network("resnet8", images=scale.images[0], epochs=scale.epochs)
     table = (CROSS_ENTROPY, PAPER, DEFAULT, BOTH)
     forms = [arcface(margin, "auto", form) for margin in scale.gradient_margins for form in FORMS]
     more = {"cifar10": (*map(arcface, scale.margins), *forms), "cifar100": ()}
     for name in SETS:
         setup = _setup(pictures(name).subset(*scale.images), eight)
-        yield Study(f"{name}/resnet8", setup, _distinct(*table, *more[name]), scale.seeds)
+        yield Study(setup, _distinct(*table, *more[name]), scale.seeds, name=f"{name}/resnet8")
     classes, train, test, epochs = scale.exemplars
     exemplars = pictures("cifar100").exemplars(classes, train, test)
     many = _setup(exemplars, dataclasses.replace(eight, epochs=epochs))
-    yield Study("exemplars/resnet8", many, (CROSS_ENTROPY, PAPER, DEFAULT), scale.seeds)
+    yield Study(many, (CROSS_ENTROPY, PAPER, DEFAULT), scale.seeds, name="exemplars/resnet8")
     images, epochs = scale.plane
     three = pictures("cifar10").subset(images, 3 * DRAWN, SHOWN_CLASSES)
     flat = _setup(three, Network("resnet8_plane", epochs=epochs))
-    yield Study("plane", flat, PLANE, 1, keep=features_of_the_plane)
+    yield Study(flat, PLANE, 1, name="plane", measure=features_of_the_plane)
 
 
 def _distinct(*recipes: Recipe) -> tuple[Recipe, ...]:
@@ -182,8 +179,8 @@ def _setup(pictures: Pictures, network: Network) -> ExperimentConfig:
     )
 
 
-def features_of_the_plane(run: Run, classifier: Classifier) -> dict[str, Any]:
-    """Features of the test images ``[N, 2]``, their labels, and the head's class vectors and bias, for a line."""
+def features_of_the_plane(run: Run, classifier: Classifier, augmentation: Augmentation) -> dict[str, Any]:
+    """Features of the test images ``[N, 2]``, their labels, and the head's class vectors and bias."""
     data = run.setup.data
     indices = make_fold(data, run.held_out, run.setup.validation, run.seed).tests["test"]
     images, labels = Subset(data.images, data.labels, indices).take(np.arange(len(indices)))

@@ -1,0 +1,36 @@
+"""Devices, precision and processes of a run."""
+
+from __future__ import annotations
+
+from functools import cache
+
+from lightning_fabric import Fabric
+
+from afield.errors import InputError
+
+
+@cache
+def make_fabric(device: str, precision: str, devices: int = 1, nodes: int = 1) -> Fabric:
+    """The fabric for these settings, launched; the same one for equal settings.
+
+    Args:
+        device: auto, cpu, cuda or mps.
+        precision: 32 or bf16.
+        devices: number of devices on each machine; more than one trains data-parallel.
+        nodes: number of machines.
+
+    Raises:
+        InputError: devices that this machine does not have.
+    """
+    try:
+        fabric = Fabric(
+            accelerator=device,
+            devices=devices,
+            num_nodes=nodes,
+            strategy="ddp" if devices * nodes > 1 else "auto",
+            precision="bf16-mixed" if precision == "bf16" else "32-true",
+        )
+    except (RuntimeError, ValueError) as error:
+        raise InputError(f"--device {device} --devices {devices}: {error}") from None
+    fabric.launch()
+    return fabric

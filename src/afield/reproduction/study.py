@@ -1,0 +1,83 @@
+"""A study of a paper: a named comparison, and the record that each of its runs contributes to the page."""
+
+from __future__ import annotations
+
+import dataclasses
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from afield.comparison.analysis import read_predictions, wrong_class_probabilities
+from afield.comparison.compare import check
+from afield.comparison.grid import Comparison
+from afield.data import parts_of
+from afield.errors import InputError
+from afield.evaluation import SELECTIONS, expected_calibration_error
+from afield.launch.local import Executor
+from afield.recipes import Recipe
+from afield.records import Record, Selection, read_record
+from afield.runs.config import ExperimentConfig
+from afield.runs.execute import DONE, RECORD
+from afield.runs.run import Measure, Run
+
+
+@contextmanager
+def on_purpose() -> Iterator[None]:
+    """Suppress warnings of what papers do on purpose: a scale of 1, and augmentors that collapse."""
+    with warnings.catch_warnings():
+        for message in ("scale=1 is below the floor", "the augmentor collapsed"):
+            warnings.filterwarnings("ignore", message, UserWarning)
+        yield
+
+
+@dataclass(frozen=True, kw_only=True)
+class Study(Comparison):
+    """A comparison that answers one question on one set of images.
+
+    Attributes:
+        name: stands in each record.
+        wrong_classes: whether records hold the mean probability of wrong classes.
+        measure: further details for the records, from each trained classifier.
+    """
+
+    name: str
+    wrong_classes: bool = False
+    measure: Measure | None = None
+
+    def runs(self) -> list[Run]:
+        """See `Comparison`. A run that diverges ends with a record, and does not stop the others."""
+        return [dataclasses.replace(run, measure=self.measure, may_diverge=True) for run in super().runs()]
+
+    def records(self, executor: Executor) -> list[Record]:
+        """The records of the finished runs, with the metrics of the selected epoch on each held-out part."""
+        return [self._record(run, executor) for run in self.runs() if (executor.folder(run) / DONE).exists()]
+
+    def _record(self, run: Run, executor: Executor) -> Record:
+        """A run that diverged is at the level of chance."""
+        record, data, rule = read_record(executor.folder(run) / RECORD), self.setup.data, self.selection
+        names = list(data.class_names)
+        details = {**record.details, "class_count": len(names), "classes": names if len(names) <= 20 else None}
+        if not record.epochs:
+            chance = {"accuracy": 1 / len(names), "map": 1 / len(names)}
+            test = dict.fromkeys(run.held_out, chance)
+            return dataclasses.replace(record, test=test, study=self.name, details=details)
+        epoch, found = SELECTIONS[rule](record, ()), read_predictions([run], executor.folder, rule)
+        if self.wrong_classes:
+            details["wrong_classes"] = wrong_class_probabilities(data, [prediction for _, _, prediction in found])
+        errors = {part: expected_calibration_error(logits, data.labels[i]) for _, part, (logits, i) in found}
+        test = {part: {**record.epochs[epoch].test[part], "ece": error} for part, error in errors.items()}
+        selection = Selection(rule, epoch + 1)
+        return dataclasses.replace(record, selection=selection, test=test, study=self.name, details=details)
+
+
+def runnable(setup: ExperimentConfig, recipes: Sequence[Recipe]) -> tuple[Recipe, ...]:
+    """The recipes that can train in this setup: some need images where only features are seen."""
+    found = []
+    for recipe in recipes:
+        try:
+            check([Run(setup, recipe, (part,), seed=0) for part in parts_of(setup.data)])
+        except InputError:
+            continue
+        found.append(recipe)
+    return tuple(found)
