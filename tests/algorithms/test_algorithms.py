@@ -183,7 +183,7 @@ def test_a_margin_head_and_mixed_images_go_with_it_where_it_says_so(name, tmp_pa
     train(make(name, head=ArcFaceHead), tmp_path / "arcface", augmentation="none")
     if ALGORITHMS[RECIPES[name].algorithm].soft_targets:
         progress = train(make(name), tmp_path / "mixed", augmentation="mixup")
-        assert np.isfinite(progress.epochs[-1]["train_loss"])
+        assert np.isfinite(progress.epochs[-1].train_loss)
 
 
 def test_erm_is_the_objective_and_nothing_else():
@@ -229,10 +229,10 @@ def test_the_loop_calls_an_algorithm_where_it_says_and_writes_its_terms(tmp_path
     assert all(np.array_equal(batch.targets, source.labels[batch.indices]) for batch in batches)
     assert [call[1:3] for call in algorithm.calls if call[0] == "end"] == [(i, 6) for i in range(1, 7)]
     last = [call[3] for call in algorithm.calls if call[0] == "end"][-1]
-    assert last == progress.epochs[-1]["validation"]["loss"]
+    assert last == progress.epochs[-1].validation["loss"]
     for epoch in progress.epochs:
-        assert epoch["train_terms"]["extra"] == 0.5
-        assert epoch["train_loss"] == total(epoch["train_terms"])
+        assert epoch.train_terms["extra"] == 0.5
+        assert epoch.train_loss == total(epoch.train_terms)
 
 
 def test_domains_are_numbered_from_zero_whatever_the_set_calls_them():

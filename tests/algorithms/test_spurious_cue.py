@@ -92,7 +92,7 @@ def accuracy(name: str, sources: Sources, seed: int, options: tuple[tuple[str, A
             checkpoint_file=Path(folder) / "checkpoint.safetensors",
             fabric=Fabric(accelerator="cpu", devices=1),
         )
-    return progress.epochs[-1]["test"]["unseen"]["accuracy"]
+    return progress.epochs[-1].test["unseen"]["accuracy"]
 
 
 @pytest.mark.parametrize("seed", range(3))

@@ -342,7 +342,7 @@ def test_a_run_resumed_from_any_step_ends_bit_for_bit_the_same(parts, tmp_path, 
     torch.manual_seed(77)
     resumed, progress = train(parts, tmp_path / "killed")
     assert progress.epochs == expected.epochs
-    assert expected.epochs[-1]["train_loss"] < expected.epochs[0]["train_loss"]
+    assert expected.epochs[-1].train_loss < expected.epochs[0].train_loss
     for name, tensor in whole.state_dict().items():
         assert torch.equal(tensor, resumed.state_dict()[name]), name
     for name, logits in expected.best_logits.items():

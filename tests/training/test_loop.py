@@ -54,8 +54,8 @@ def train(parts, folder, training=SETTINGS, augmentation=None, backbone=None, fe
 
 def test_it_learns_and_keeps_the_first_epoch_of_best_validation(parts, tmp_path):
     classifier, progress = train(parts, tmp_path)
-    accuracies = [epoch["validation"]["accuracy"] for epoch in progress.epochs]
-    assert progress.epochs[-1]["train_loss"] < 0.7 * progress.epochs[0]["train_loss"]
+    accuracies = [epoch.validation["accuracy"] for epoch in progress.epochs]
+    assert progress.epochs[-1].train_loss < 0.7 * progress.epochs[0].train_loss
     assert accuracies[progress.best_epoch] == max(accuracies)
     assert accuracies.index(max(accuracies)) == progress.best_epoch
     classifier.load_state_dict(progress.best)
@@ -63,7 +63,7 @@ def test_it_learns_and_keeps_the_first_epoch_of_best_validation(parts, tmp_path)
     logits = classifier.eval().logits(inputs)
     assert torch.allclose(logits, progress.best_logits["test/new"], atol=1e-6)
     accuracy = (logits.argmax(1) == labels).float().mean().item()
-    assert accuracy == pytest.approx(progress.epochs[progress.best_epoch]["test"]["new"]["accuracy"])
+    assert accuracy == pytest.approx(progress.epochs[progress.best_epoch].test["new"]["accuracy"])
 
 
 @pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
@@ -226,7 +226,7 @@ def test_training_with_augmentation_is_decided_by_the_seed(photos_of_noise, tmp_
     first, second = (
         train(photos_of_noise, tmp_path / str(i), training, build_chain(names), Mean(), features=3)[1] for i in range(2)
     )
-    assert [epoch["train_loss"] for epoch in first.epochs] == [epoch["train_loss"] for epoch in second.epochs]
+    assert [epoch.train_loss for epoch in first.epochs] == [epoch.train_loss for epoch in second.epochs]
 
 
 def test_bf16_trains_and_predicts_in_float32(parts, tmp_path):
@@ -247,5 +247,5 @@ def test_bf16_trains_and_predicts_in_float32(parts, tmp_path):
         checkpoint_file=tmp_path / "checkpoint.safetensors",
         fabric=Fabric(accelerator="cpu", devices=1, precision="bf16-mixed"),
     )
-    assert progress.epochs[-1]["train_loss"] < progress.epochs[0]["train_loss"]
+    assert progress.epochs[-1].train_loss < progress.epochs[0].train_loss
     assert progress.logits["validation"].dtype == torch.float32

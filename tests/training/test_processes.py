@@ -52,7 +52,7 @@ steps = torch.tensor(Curve.losses, dtype=torch.float64).view(-1, pieces).mean(di
 mean = fabric.all_reduce(steps)
 weights = torch.cat([p.detach().flatten() for p in classifier.parameters()]).tolist()
 if fabric.is_global_zero:
-    epochs = [epoch["train_loss"] for epoch in progress.epochs]
+    epochs = [epoch.train_loss for epoch in progress.epochs]
     open(out, "w").write(json.dumps({"steps": mean.tolist(), "epochs": epochs, "weights": weights}))
 if devices > 1:
     torch.distributed.destroy_process_group()  # its threads would outlive the interpreter
