@@ -15,6 +15,7 @@ BASE = {
     "amounts",
     "deprecated",
     "errors",
+    "names",
     "pixels",
     "prefetch",
     "records",
@@ -28,7 +29,7 @@ FOLDERS = {path.relative_to(ROOT).parts[0].removesuffix(".py") for path in ROOT.
 MAY_IMPORT = {
     **{folder: set() for folder in ("deprecated", "errors", "pixels", "prefetch", "target_split")},
     "types": {"target_split"},
-    **{folder: {"errors"} for folder in ("amounts", "records", "validation")},
+    **{folder: {"errors"} for folder in ("amounts", "names", "records", "validation")},
     "registry": {"deprecated", "errors"},
     "settings": BASE,
     "augmentors": {"augment.learned"},

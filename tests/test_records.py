@@ -535,3 +535,11 @@ def test_every_committed_summary_of_a_comparison_loads(folder):
 
 def test_committed_runs_are_all_there():
     assert len(RUNS) == 8
+
+
+def test_records_can_be_read_as_the_dictionaries_that_they_were():
+    epoch = Epoch(0.5, {"accuracy": 0.75}, {})
+    with pytest.warns(DeprecationWarning, match=r"\['validation'\] is deprecated; use \.validation"):
+        assert epoch["validation"]["accuracy"] == 0.75
+    with pytest.warns(DeprecationWarning), pytest.raises(KeyError):
+        epoch["accuracy"]

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
@@ -33,13 +34,13 @@ class ConsoleCallback(Callback):
     def start(self, setup: ExperimentConfig) -> None:
         """Print the data, how they are split, and warnings of leakage."""
         data, parts = setup.data, parts_of(setup.data)
-        self.console.print(data.describe(), highlight=False)
+        self.console.print(data.describe(), highlight=False, markup=False)
         how = "each domain" if data.has_domains else "the given test set" if parts == ("test",) else "each of 5 folds"
         self.console.print(
             f"  left out in turn: {how}; backbone {setup.backbone.name}, weights {setup.backbone.weights}"
         )
         for line in data.leaks():
-            self.console.print(f"[yellow]warning:[/] {line}")
+            self.console.print(f"[yellow]warning:[/] {escape(line)}")
 
     def forecast(self, runs: int, seconds: float) -> None:
         """Print the number of runs and their estimated time."""
@@ -109,10 +110,10 @@ def comparison_table(summary: Summary) -> Table:
     rule = "ORACLE, an upper bound" if summary.selection == "oracle" else f"selection: {summary.selection}"
     count = len(summary.seeds)
     title = f"{summary.data}: accuracy on unseen domains, %, mean [95 % interval], n = {count} ({rule})"
-    table = Table(title=title)
+    table = Table(title=escape(title))
     table.add_column("recipe")
     for name in (*first.domains, "average", "vs erm, paired"):
-        table.add_column(name, justify="right")
+        table.add_column(escape(name), justify="right")
     searched = any(row.search_s is not None for row in recipes.values())
     if searched:
         table.add_column("search, s", justify="right")
@@ -122,7 +123,7 @@ def comparison_table(summary: Summary) -> Table:
         cells.append(interval(row.vs_erm, sign="+") if row.vs_erm else "")
         if searched:
             cells.append(f"{row.search_s:.1f}" if row.search_s is not None else "–")
-        table.add_row(f"{mark}{name}", *cells)
+        table.add_row(f"{mark}{escape(name)}", *map(escape, cells))
     return table
 
 
@@ -156,7 +157,7 @@ def plan_text(plan: dict[str, Any]) -> str:
 
 def evaluation_table(result: dict[str, Any]) -> Table:
     """Accuracy and mAP of a model by domain; figures with test-time augmentation in separate columns."""
-    table = Table(title=result["data"])
+    table = Table(title=escape(result["data"]))
     table.add_column("domain")
     table.add_column("images", justify="right")
     kinds = {"": result, **({f", tta {result['tta']['kind']}": result["tta"]} if "tta" in result else {})}
@@ -167,7 +168,7 @@ def evaluation_table(result: dict[str, Any]) -> Table:
     for line in zip(*lines, strict=True):
         name, counted = line[0]
         cells = [f"{100 * row[metric]:.2f}" for _, row in line for metric in ("accuracy", "map")]
-        table.add_row(name, f"{counted['n']:,}", *cells)
+        table.add_row(escape(name), f"{counted['n']:,}", *cells)
     return table
 
 

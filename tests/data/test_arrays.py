@@ -151,3 +151,25 @@ def test_equal_arrays_have_equal_fingerprints_wherever_they_lie(tmp_path):
 def test_validation_images_without_labels_are_an_input_error(loaded):
     with pytest.raises(InputError, match="lacks val_labels"):
         loaded(val_images=np.zeros((2, 6, 4, 3), dtype=np.uint8))
+
+
+def test_labels_that_never_occur_are_no_classes(loaded):
+    data = loaded(train_labels=np.array([7, 2**40, 7, 7, 7]), test_labels=np.array([7, 7, 2**40]))
+    assert data.class_names == ("7", str(2**40))
+    assert data.labels.tolist() == [0, 1, 0, 0, 0, 0, 0, 1]
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"train_labels": np.array([0, 2**64 - 1, 0, 1, 2], np.uint64)}, f"train_labels has the label {2**64 - 1}"),
+        ({"class_names": np.array("abc")}, r"class_names must be a list of texts \[K\]; got <U3 \(\)"),
+        ({"class_names": np.array([1, 2, 3])}, "class_names must be a list of texts"),
+        ({"class_names": np.array(["a", "b\x1b[31m", "c"])}, r"U\+001B"),
+        ({"class_names": np.array(["a", "", "c"])}, "a class has an empty name"),
+        ({"class_names": np.array(["a", "b", "a"])}, "two classes have the name 'a'"),
+    ],
+)
+def test_labels_and_names_of_the_wrong_kind_are_refused(loaded, changes, message):
+    with pytest.raises(InputError, match=message):
+        loaded(**changes)

@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
-from afield.data.decode import MAX_PIXELS, SUFFIXES, BadImageError, decode, squash
+from afield.data.decode import MAX_PIXELS, SUFFIXES, BadImageError, decode, squash, upright_rgb
 
 RED, GREEN, BLUE, YELLOW = (220, 30, 20), (20, 180, 60), (30, 40, 200), (230, 220, 40)
 CORNERS = (RED, GREEN, BLUE, YELLOW)
@@ -138,10 +139,58 @@ def test_big_endian_sixteen_bits_keep_their_high_byte():
     assert_shows(encoded(image, "TIFF"), [(0, 0, 0), (0x12,) * 3, (0x80,) * 3, (0xFF,) * 3])
 
 
-def test_thirty_two_bit_integers_are_read_as_sixteen_bits():
-    image = picture((-5, 0x12FF, 0x8000, 70000), dtype=np.int32)
+def test_thirty_two_bit_integers_within_sixteen_bits_keep_their_high_byte():
+    image = picture((0, 0x12FF, 0x8000, 0xFFFF), dtype=np.int32)
     assert image.mode == "I"
     assert_shows(encoded(image, "TIFF"), [(0, 0, 0), (0x12,) * 3, (0x80,) * 3, (0xFF,) * 3])
+
+
+def test_larger_thirty_two_bit_integers_are_stretched_over_their_range():
+    image = picture((-(2**30), -(2**29), 0, 2**30), dtype=np.int32)
+    assert_shows(encoded(image, "TIFF"), [(0,) * 3, (64,) * 3, (128,) * 3, (255,) * 3])
+
+
+@pytest.mark.parametrize(("value", "gray"), [(np.nan, 0), (-np.inf, 0), (np.inf, 255)])
+def test_values_that_are_not_finite_leave_the_range_of_the_others_as_it_is(value, gray):
+    content = encoded(picture((value, 0.0, 0.2, 1.0), dtype=np.float32), "TIFF")
+    assert_shows(content, [(gray,) * 3, (0,) * 3, (51,) * 3, (255,) * 3])
+
+
+def test_the_transparent_gray_of_a_sixteen_bit_png_becomes_white():
+    image = picture((0x0000, 0x12FF, 0x8000, 0xFFFF), dtype=np.uint16)
+    content = encoded(image, "PNG", transparency=0x8000)
+    assert_shows(content, [(0, 0, 0), (0x12,) * 3, WHITE, WHITE])
+
+
+@pytest.mark.parametrize("kind", ["GIF", "PPM", "TGA", "ICO", "EPS", "PDF"])
+def test_other_formats_are_not_decoded(kind):
+    with pytest.raises(BadImageError, match="not an image"):
+        decode(encoded(picture(), kind))
+
+
+def test_long_texts_and_color_profiles_do_not_make_a_png_bad():
+    info = PngInfo()
+    info.add_text("history", "A" * 3_000_000, zip=True)
+    assert_shows(encoded(picture(), "PNG", pnginfo=info), CORNERS)
+    assert_shows(encoded(picture(), "PNG", icc_profile=bytes(3_000_000)), CORNERS)
+
+
+def test_an_image_in_memory_is_converted_as_its_file_is_and_stays_as_it_was():
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    content = encoded(picture([(*RED, 255), (*GREEN, 0), (*BLUE, 128), (*YELLOW, 255)]), "PNG", exif=exif)
+    image = Image.open(io.BytesIO(content))
+    assert (np.asarray(upright_rgb(image)) == np.asarray(decode(content))).all()
+    assert (image.mode, image.size, image.getexif()[0x0112]) == ("RGBA", (48, 32), 6)
+
+
+def test_a_lack_of_memory_is_no_verdict_about_the_image(monkeypatch):
+    def fail(image):
+        raise MemoryError
+
+    monkeypatch.setattr("afield.data.decode._rgb", fail)
+    with pytest.raises(MemoryError):
+        decode(encoded(picture(), "PNG"))
 
 
 @pytest.mark.parametrize(("low", "high"), [(0.0, 1.0), (-2.5, 7.5), (100.0, 4000.0)])

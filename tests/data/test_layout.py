@@ -318,3 +318,70 @@ def test_an_image_beside_class_folders_is_an_input_error_that_names_it(domains):
     Image.new("RGB", (4, 4)).save(stray)
     with pytest.raises(InputError, match=r"night/stray\.png is outside the class folders"):
         list_folder(domains)
+
+
+def test_a_dangling_link_is_a_bad_image_until_its_target_is_there(domains, tmp_path):
+    (domains / "sun/cat/z.png").symlink_to(tmp_path / "later.png")
+    with pytest.raises(InputError, match=r"1 bad image .*sun/cat/z\.png: the target of the link is missing"):
+        load(str(domains), image_size=8)
+    assert len(load(str(domains), image_size=8, on_bad_image="skip")) == 6
+    paint(tmp_path / "later.png", (40, 0, 0))
+    assert 40 in load(str(domains), image_size=8).images[:, 4, 4, 0]
+
+
+def test_linked_folders_are_followed_and_a_loop_is_entered_once(domains, tmp_path):
+    paint(tmp_path / "more/y.png", (50, 0, 0))
+    (domains / "sun/cat/linked").symlink_to(tmp_path / "more")
+    (domains / "sun/cat/loop").symlink_to(domains / "sun/cat")
+    paths = list_folder(domains).paths
+    assert len(paths) == 7
+    assert "sun/cat/linked/y.png" in paths
+
+
+def test_junk_is_ignored_and_other_files_are_counted(domains):
+    paint(domains / "__MACOSX/cat/a.png", "red")
+    paint(domains / "sun/dog/@eaDir/a.png", "red")
+    (domains / "sun/dog/Thumbs.db").write_bytes(b"x")
+    (domains / "sun/dog/a.gif").write_bytes(b"x")
+    paint(domains / "root.png", "red")
+    lines = load(str(domains), image_size=8).describe().splitlines()
+    assert "  ignored 1 .gif files" in lines
+    assert "  ignored 1 images outside the class folders" in lines
+    assert lines[0].endswith("6 images, 8 x 8 pixels")
+
+
+def test_names_are_compared_in_one_normal_form(tmp_path):
+    root = grow(tmp_path / "set", "a/B\u00e4r/a.png", "b/Ba\u0308r/a.png", "a/cat/a.png", "b/cat/a.png")
+    listing = list_folder(root)
+    assert listing.class_names == ("B\u00e4r", "cat")
+    assert listing.labels == (0, 1, 0, 1)
+
+
+@pytest.mark.parametrize(
+    "name", ["a\x1b[31m", "a\nb", "a\uffff", "a\u202eb", b"a\xff".decode(errors="surrogateescape")]
+)
+def test_folder_names_that_control_a_terminal_are_refused(tmp_path, name):
+    with pytest.raises(InputError, match="must not contain the character") as caught:
+        list_folder(grow(tmp_path / "set", f"{name}/a.png", "dog/a.png"))
+    assert str(caught.value).isprintable()
+
+
+def test_file_names_that_control_a_terminal_are_shown_escaped(tmp_path):
+    data = load(str(grow(tmp_path / "set", "cat/a\x1b.png", "dog/a.png")), image_size=8)
+    assert data.paths == ("cat/a\\x1b.png", "dog/a.png")
+
+
+def test_to_evaluate_a_single_class_and_an_empty_class_folder_are_enough(domains):
+    shutil.rmtree(domains / "night")
+    shutil.rmtree(domains / "sun/dog")
+    (domains / "sun/emu").mkdir()
+    data = load(str(domains), image_size=8, min_classes=1)
+    assert (data.class_names, data.labels.tolist()) == (("cat", "emu"), [0])
+
+
+def test_a_given_test_split_without_a_good_image_is_refused(tmp_path):
+    root = grow(tmp_path / "set", *(f"{s}/{c}/a.png" for s in ("train", "test") for c in ("cat", "dog")))
+    for name in ("cat", "dog"):
+        (root / "test" / name / "a.png").write_bytes(b"")
+    with pytest.raises(InputError, match="the test split has no good images"):
+        load(str(root), image_size=8, on_bad_image="skip")

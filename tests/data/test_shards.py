@@ -107,6 +107,67 @@ def test_a_shard_that_is_missing_or_damaged_is_named(tmp_path):
         load(str(whole))
 
 
+@pytest.mark.parametrize(
+    "names", [("input.png", "cls"), ("png", "mask.png", "cls"), ("1.png", "1.cls"), ("v2.cls", "v2.png")]
+)
+def test_a_key_ends_at_the_first_dot_or_where_the_class_is(tmp_path, names):
+    files = [
+        (f"d.1/{i}.{n}", str(i % 2).encode() if n.endswith("cls") else png(10 * i)) for i in range(4) for n in names
+    ]
+    data = load(str(shard(tmp_path / "a.tar", *files)), image_size=8)
+    assert (red(data), data.labels.tolist()) == ([0, 10, 20, 30], [0, 1, 0, 1])
+
+
+def test_examples_that_differ_after_the_first_dot_alone_are_examples_of_their_own(tmp_path):
+    files = [file for i in range(4) for file in example(f"photo.{i}", 10 * i, i % 2)]
+    assert red(load(str(shard(tmp_path / "a.tar", *files)), image_size=8)) == [0, 10, 20, 30]
+
+
+def test_a_shard_that_was_cut_between_two_examples_is_refused(tmp_path):
+    path = shard(tmp_path / "a.tar", *[file for i in range(4) for file in example(str(i), 10 * i, i % 2)])
+    with tarfile.open(path) as archive:
+        start = archive.getmember("2.png").offset
+    path.write_bytes(path.read_bytes()[:start])
+    with pytest.raises(InputError, match=r"cannot read .*a\.tar .*cut off"):
+        load(str(path), image_size=8)
+
+
+def test_shards_know_all_words_for_splits_and_a_shard_without_one_is_refused(tmp_path):
+    shard(tmp_path / "training-0.tar", *example("0", 10, 0), *example("1", 20, 1))
+    shard(tmp_path / "validation-0.tar", *example("0", 30, 0))
+    assert load(str(tmp_path), image_size=8).given.tolist() == [0, 0, 1]
+    shard(tmp_path / "extra-0.tar", *example("0", 40, 0))
+    with pytest.raises(InputError, match=r"extra-0\.tar is not; rename it"):
+        load(str(tmp_path), image_size=8)
+
+
+@pytest.mark.parametrize(
+    ("label", "message"),
+    [
+        ("1" * 5000, "5,000 characters"),
+        ("1" * 70_000, "70,000 bytes; at most 65,536"),
+        ("a\nb", r"'a\\nb': a name must not contain the character U\+000A"),
+        ("", "a class has an empty name"),
+    ],
+)
+def test_classes_that_cannot_be_shown_are_refused(tmp_path, label, message):
+    path = shard(tmp_path / "a.tar", *example("0", 10, label), *example("1", 20, "owl"))
+    with pytest.raises(InputError, match=message):
+        load(str(path), image_size=8)
+
+
+def test_a_tar_beside_class_folders_is_no_shard_and_junk_is_ignored(tmp_path):
+    for name, shade in (("cat", 10), ("owl", 20)):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "a.png").write_bytes(png(shade))
+    shard(tmp_path / "old.tar", *example("0", 30, 0))
+    assert red(load(str(tmp_path), image_size=8)) == [10, 20]
+    junk = [("__MACOSX/0.png", png(1)), ("._0.png", png(1)), ("@eaDir/x.png", png(1))]
+    path = shard(tmp_path / "old.tar", *junk, *example("0", 30, 0), *example("1", 40, 5))
+    data = load(str(path), image_size=8)
+    assert (red(data), data.class_names) == ([30, 40], ("0", "5"))
+
+
 @pytest.fixture
 def saved(tmp_path):
     """Write a data set of the library with these splits: split -> (shade, class, domain) of each image."""
@@ -153,3 +214,31 @@ def test_without_the_library_the_user_is_told_what_to_install(monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "datasets", None)
     with pytest.raises(InputError, match=r"pip install 'afield\[hub\]'"):
         load("hf:some/set")
+
+
+def save_columns(folder, features, **columns):
+    datasets = pytest.importorskip("datasets")
+    kinds = {"image": datasets.Image(), "label": datasets.ClassLabel(names=["cat", "owl"]), **features(datasets)}
+    images = [None if shade is None else {"bytes": png(shade), "path": None} for shade in columns["image"]]
+    datasets.Dataset.from_dict({**columns, "image": images}, datasets.Features(kinds)).save_to_disk(folder)
+    return f"hf:{folder}"
+
+
+def test_columns_of_numbers_and_missing_values(tmp_path):
+    numbers = save_columns(
+        tmp_path / "n", lambda d: {"domain": d.Value("int64")}, image=[10, 20], label=[0, 1], domain=[7, 0]
+    )
+    assert load(numbers, image_size=8).domain_names == ("0", "7")
+    texts = {"image": [10, 20], "label": [0, 1], "domain": ["day", None]}
+    with pytest.raises(InputError, match="train/1 has no domain, but other images have"):
+        load(save_columns(tmp_path / "d", lambda d: {"domain": d.Value("string")}, **texts), image_size=8)
+    missing = save_columns(tmp_path / "i", lambda d: {}, image=[10, None, 30], label=[0, 1, 1])
+    data = load(missing, image_size=8, on_bad_image="skip")
+    assert (red(data), data.skipped) == ([10, 30], (("train/1", "there is no image"),))
+    with pytest.raises(InputError, match="train/1 has no label"):
+        load(save_columns(tmp_path / "l", lambda d: {}, image=[10, 20], label=[0, None]), image_size=8)
+
+
+def test_a_split_of_an_unknown_name_beside_a_test_split_is_refused(saved):
+    with pytest.raises(InputError, match="split extra is none of train"):
+        load(saved(train=[(10, 1, "day")], test=[(20, 0, "day")], extra=[(30, 0, "day")]), image_size=8)

@@ -242,3 +242,32 @@ def test_the_digits_are_split_by_their_four_places():
     fold = make_fold(data, ["wall"], Validation(0.1), 0)
     assert set(data.domains[fold.tests["wall"]]) == {data.domain_names.index("wall")}
     assert len(fold.val) == pytest.approx(0.1 * (len(fold.val) + len(fold.train)), abs=3)
+
+
+def test_small_domains_share_their_validation_images_and_keep_one_to_train():
+    sizes = [1] * 60 + [2] * 40 + [50] * 5
+    domains = [f"{i:03d}" for i, size in enumerate(sizes) for _ in range(size)]
+    data = image_set([i % 4 for i in range(len(domains))], domains)
+    for seed in range(3):
+        fold = make_fold(data, ["104"], Validation(), seed)
+        assert set(data.domains[fold.train].tolist()) == set(range(104))
+        assert len(fold.val) == pytest.approx(0.1 * 340, abs=2)
+
+
+def test_the_last_training_image_of_a_class_is_never_taken():
+    data = image_set([k for k in range(200) for _ in range(2)])
+    fold = make_fold(data, ["fold 1"], Validation(), 0)
+    assert len(fold.val) == 32
+    assert set(data.labels[fold.train].tolist()) == set(range(200))
+
+
+def test_parts_without_images_are_refused():
+    with pytest.raises(InputError, match="4 images are too few for 5 folds"):
+        make_fold(image_set([0, 0, 1, 1]), ["fold 5"], Validation(), 0)
+
+
+def test_a_blank_line_in_a_list_says_nothing(listed):
+    data, folder = listed
+    with open(folder / "sketch_train_kfold.txt", "a") as file:
+        file.write(" \n\n")
+    assert len(make_fold(data, ["art"], Validation(lists=str(folder)), seed=0).val) == 2

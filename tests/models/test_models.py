@@ -199,3 +199,25 @@ def test_the_package_weights_load_in_order_and_are_not_random():
 def test_the_package_weights_fit_one_backbone_only():
     with pytest.raises(InputError, match="fits --backbone tf_efficientnet_lite0, not 'resnet8'"):
         network(BackboneConfig("resnet8", weights=PACKAGE))
+
+
+@pytest.mark.parametrize("prefix", ["module.", "_orig_mod.", "module._orig_mod."])
+@pytest.mark.parametrize(("name", "key"), [("w.safetensors", None), ("w.pth", None), ("w.pth", "model")])
+def test_prefixes_of_wrappers_are_taken_off_and_counters_may_lack(trained, tmp_path, prefix, name, key):
+    state = {f"{prefix}{n}": value for n, value in trained.state_dict().items() if "num_batches" not in n}
+    config = saved({key: state} if key else state, tmp_path / name)
+    assert torch.equal(features(network(config), images()), features(trained, images()))
+
+
+def test_weights_that_are_not_finite_are_named(trained, tmp_path):
+    state = trained.state_dict()
+    state["stem.0.weight"][0] = float("nan")
+    with pytest.raises(InputError, match=r"1 NaN or infinite: stem\.0\.weight"):
+        network(saved(state, tmp_path / "w.pth"))
+
+
+@pytest.mark.parametrize(("name", "width"), [("mobilenetv3_small_050", 1024), ("lcnet_050", 1280), ("resnet18", 512)])
+def test_the_width_is_that_of_the_features(name, width):
+    model, count = build_backbone(BackboneConfig(name))
+    assert model.training
+    assert features(model, images(1, 64)).shape == (1, count) == (1, width)

@@ -65,7 +65,7 @@ class Evaluate(DataOptions):
         model = load(self.model)
         if self.image_size not in (None, model.image_size):
             raise InputError(f"--image-size {self.image_size}: this model takes images of {model.image_size} pixels")
-        return evaluate(model, self.load_data(model.image_size), self.tta)
+        return evaluate(model, self.load_data(model.image_size, min_classes=1), self.tta)
 
 
 @dataclass(frozen=True)

@@ -83,7 +83,9 @@ class DataOptions:
     image_size: int | None = None
     on_bad_image: Literal["error", "skip"] = "error"
 
-    def load_data(self, usual_size: int, progress: Callable[[int, int], None] = lambda done, total: None) -> ImageSet:
+    def load_data(
+        self, usual_size: int, progress: Callable[[int, int], None] = lambda done, total: None, *, min_classes: int = 2
+    ) -> ImageSet:
         """The images, decoded."""
         from afield.data import load
 
@@ -95,6 +97,7 @@ class DataOptions:
             layout=self.layout,
             on_bad_image=self.on_bad_image,
             progress=progress,
+            min_classes=min_classes,
         )
 
 

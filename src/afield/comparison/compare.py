@@ -11,7 +11,7 @@ from afield.classifier import Classifier
 from afield.comparison.analysis import analyze, gallery, read_predictions
 from afield.comparison.grid import Comparison
 from afield.comparison.summary import select, summarize
-from afield.data import make_fold, parts_of
+from afield.data import make_fold
 from afield.errors import InputError, first_line
 from afield.launch.local import Executor, Launch
 from afield.models import build_backbone
@@ -52,8 +52,8 @@ def check(runs: Sequence[Run]) -> None:
         dropout = recipe.train_config(setup.training).dropout
         classifier = Classifier(backbone, objective, mean=mean, std=std, dropout=dropout)
         build_algorithm(recipe, classifier, [1] * domains, seed=0)
-    for part in parts_of(setup.data):
-        make_fold(setup.data, (part,), setup.validation, seed=0)
+    for held_out, seed in sorted({(run.held_out, run.seed) for run in runs}):
+        make_fold(setup.data, held_out, setup.validation, seed)
 
 
 def run_comparison(comparison: Comparison, executor: Executor, launch: Launch) -> Summary:

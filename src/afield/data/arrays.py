@@ -19,8 +19,10 @@ from afield.data.classes import class_indices
 from afield.data.images import SPLITS, ImageSet
 from afield.errors import InputError
 
+MAX_LABEL = 2**63 - 1
 
-def load_npz(path: Path, progress: OnProgress = lambda done, total: None) -> ImageSet:
+
+def load_npz(path: Path, progress: OnProgress = lambda done, total: None, *, min_classes: int = 2) -> ImageSet:
     """``train_images``, ``train_labels``, ``test_images``, ``test_labels``, optionally ``val_*`` and ``class_names``.
 
     Images are uint8, ``[N, H, W]``, ``[N, H, W, 1]`` or ``[N, H, W, 3]``; labels are integers from 0, ``[N]`` or
@@ -40,7 +42,11 @@ def load_npz(path: Path, progress: OnProgress = lambda done, total: None) -> Ima
         arrays = {name: file[name] for name in headers if not name.endswith("_images")}
     counts = [headers[f"{split}_images"].shape[0] for split in present]
     labels = [_labels(path, f"{s}_labels", arrays[f"{s}_labels"], n) for s, n in zip(present, counts, strict=True)]
-    indices, names = class_indices(str(path), np.concatenate(labels), [str(n) for n in arrays.get("class_names", ())])
+    class_names = arrays.get("class_names", np.array([], dtype=str))
+    if class_names.ndim != 1 or ("class_names" in arrays and class_names.dtype.kind != "U"):
+        kind = f"{class_names.dtype} {class_names.shape}"
+        raise InputError(f"{path}: class_names must be a list of texts [K]; got {kind}")
+    indices, names = class_indices(str(path), np.concatenate(labels), class_names.tolist(), min_classes=min_classes)
     if len(shapes) > 1:
         raise InputError(f"{path}: the images of the splits differ in size")
     with images_cache() as root:
@@ -122,4 +128,6 @@ def _labels(path: Path, key: str, array: NDArray, count: int) -> NDArray:
     flat = array.reshape(-1) if array.ndim == 2 and array.shape[1] == 1 else array
     if flat.shape != (count,) or flat.dtype.kind not in "iu":
         raise InputError(f"{path}: {key} must be {count} integers, one for each image; got {array.dtype} {array.shape}")
-    return flat
+    if len(flat) and flat.max() > MAX_LABEL:
+        raise InputError(f"{path}: {key} has the label {flat.max()}; the largest allowed is {MAX_LABEL}")
+    return flat.astype(np.int64)

@@ -15,10 +15,11 @@ from numpy.typing import DTypeLike, NDArray
 from platformdirs import user_cache_path
 
 from afield.data import store
-from afield.data.decode import decode, squash
-from afield.data.images import ImageSet
+from afield.data.decode import BadImageError, decode, squash
+from afield.data.images import SPLITS, ImageSet
 from afield.data.layout import Listing
 from afield.errors import InputError
+from afield.names import shown
 from afield.records import canonical_json, exclusive, read_json, write_json
 
 OnBadImage = Literal["error", "skip"]
@@ -34,11 +35,13 @@ class Reading:
         image_size: side in pixels; images are squashed to squares.
         on_bad_image: ``"error"`` stops at bad images and names them, ``"skip"`` skips and lists them.
         progress: see `OnProgress`.
+        min_classes: 2 to train, 1 to evaluate.
     """
 
     image_size: int
     on_bad_image: OnBadImage = "error"
     progress: OnProgress = lambda done, total: None
+    min_classes: int = 2
 
     def square(self, content: bytes) -> NDArray[np.uint8]:
         """Decode an image file to ``[S, S, 3]``; a bad one raises `afield.data.decode.BadImageError`."""
@@ -50,7 +53,7 @@ class Reading:
         return self.image_size, self.image_size, 3
 
 
-FORMAT = 2
+FORMAT = 3
 
 
 def cache_root() -> Path:
@@ -71,9 +74,16 @@ def load_listing(listing: Listing, reading: Reading) -> ImageSet:
     with images_cache() as root:
         target = entry(root, [reading.image_size, content_keys(root, folder, paths)])
         if not target.exists():
+
+            def square(path: str) -> NDArray[np.uint8]:
+                try:
+                    return reading.square((folder / path).read_bytes())
+                except OSError as error:  # `content_keys` has read all files but dangling links
+                    raise BadImageError(f"the target of the link is missing ({error.strerror})") from None
+
             store.fill(
                 target,
-                lambda path: reading.square((folder / path).read_bytes()),
+                square,
                 paths,
                 reading.shape,
                 progress=lambda done: reading.progress(done, len(paths)),
@@ -104,6 +114,9 @@ def content_keys(root: Path, folder: Path, paths: Sequence[str]) -> list[str]:
     known: dict[str, list[Any]] = read_json(stats_file) if stats_file.exists() else {}
     fresh: dict[str, list[Any]] = {}
     for path in paths:
+        if not (folder / path).exists():  # a dangling link, whose target may come back
+            fresh[path] = [0, 0, "missing"]
+            continue
         stat = os.stat(folder / path)
         seen = known.get(path, [])
         same = seen[:2] == [stat.st_size, stat.st_mtime_ns]
@@ -121,9 +134,12 @@ def cached_set(folder: Path, listing: Listing, reading: Reading) -> ImageSet:
     """
     bad: dict[int, str] = dict(read_json(folder / store.INDEX)["bad"])
     good = [i for i in range(len(listing.paths)) if i not in bad]
-    skipped = tuple(sorted((listing.paths[i], reason) for i, reason in bad.items()))
+    skipped = tuple(sorted((shown(listing.paths[i]), shown(reason)) for i, reason in bad.items()))
     if skipped and (reading.on_bad_image == "error" or not good):
         raise InputError(_bad_message(listing.name, skipped))
+    given = np.array(listing.given, dtype=np.int8)
+    if lost := set(given.tolist()) - set(given[good].tolist()):
+        raise InputError(f"{listing.name}: the {SPLITS[lost.pop()]} split has no good images")
     return ImageSet(
         name=listing.name,
         images=np.load(folder / store.IMAGES, mmap_mode="r"),
@@ -132,9 +148,10 @@ def cached_set(folder: Path, listing: Listing, reading: Reading) -> ImageSet:
         digests=np.load(folder / store.DIGESTS),
         class_names=listing.class_names,
         domain_names=listing.domain_names,
-        paths=tuple(listing.paths[i] for i in good),
-        given=np.array(listing.given, dtype=np.int8)[good],
+        paths=tuple(shown(listing.paths[i]) for i in good),
+        given=given[good],
         skipped=skipped,
+        notes=listing.notes,
     )
 
 

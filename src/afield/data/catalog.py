@@ -30,24 +30,25 @@ def load(
     layout: Layout | None = None,
     on_bad_image: OnBadImage = "error",
     progress: OnProgress = lambda done, total: None,
+    min_classes: int = 2,
 ) -> ImageSet:
     """A catalog name, a folder, an ``.npz``, ``.tar`` shards, or a data set of the Hugging Face hub (``hf:NAME``).
 
     A path that exists takes precedence over a catalog name. ``image_size`` applies to image files (224 by default);
-    arrays keep their own size.
+    arrays keep their own size. ``min_classes`` is 2 to train; with 1, for evaluation, classes may lack images.
 
     Raises:
         InputError: neither a name nor a path, or whatever is wrong with the data.
     """
-    path, reading = Path(data), Reading(image_size or DEFAULT_IMAGE_SIZE, on_bad_image, progress)
+    path, reading = Path(data), Reading(image_size or DEFAULT_IMAGE_SIZE, on_bad_image, progress, min_classes)
     if data.startswith(PREFIX):
         return load_hub(data, reading)
-    if shards := find_shards(data):
+    if layout is None and (shards := find_shards(data)):
         return load_shards(data, shards, reading)
     if path.is_dir():
-        return load_listing(list_folder(path, layout), reading)
+        return load_listing(list_folder(path, layout, min_classes=min_classes), reading)
     if path.suffix == ".npz":
-        return load_npz(path, progress)
+        return load_npz(path, progress, min_classes=min_classes)
     if path.is_file():
         raise InputError(f"--data {data}: a file, but no .npz or .tar; use a folder of images, an .npz or .tar shards")
     if "/" in data or data.startswith("."):

@@ -2,42 +2,53 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from afield.errors import InputError
+from afield.names import checked_name
 
 
 def class_indices(
-    source: str, labels: Sequence[int | str] | NDArray[np.int64], names: Sequence[str] = ()
+    source: str,
+    labels: Sequence[int | str] | NDArray[np.int64],
+    names: Sequence[str] = (),
+    *,
+    min_classes: int = 2,
 ) -> tuple[NDArray[np.int64], tuple[str, ...]]:
     """Class indices ``[N]`` of labels ``[N]``, and the name of each class.
 
     Args:
         source: where the labels come from, for error messages.
-        labels: numbers from 0, or names; names are sorted.
-        names: of labels that are numbers; the numbers themselves if empty.
+        labels: numbers from 0, or names. Names, and numbers without names, are classes only if they occur.
+        names: of labels that are numbers, from label 0; if empty, a number is its own name.
+        min_classes: 2 to train.
 
     Raises:
-        InputError: a single class, labels of both kinds, negative labels, or a label without a name.
+        InputError: too few classes, labels of both kinds, negative labels, a label without a name, or unusable or
+            equal names.
     """
-    found = sorted(set(labels if isinstance(labels, list | tuple) else np.unique(np.asarray(labels)).tolist()), key=str)
-    if len(found) < 2:
-        raise InputError(f"{source} holds {_count(len(found))}; a classifier needs at least two")
+    if not isinstance(labels, np.ndarray):
+        labels = [checked_name(label, "class") if isinstance(label, str) else label for label in labels]
+    found = set(labels.tolist() if isinstance(labels, np.ndarray) else labels)
+    if len(found) < min_classes:
+        raise InputError(
+            f"{source} holds {'a single class' if found else 'no classes'}; a classifier needs at least two"
+        )
     if len({type(label) for label in found}) > 1:
         raise InputError(f"{source}: some labels are numbers and others are names")
-    if isinstance(found[0], str):
-        index = {label: i for i, label in enumerate(found)}
-        return np.array([index[label] for label in labels], dtype=np.int64), tuple(map(str, found))
-    low, high = min(found), max(found)
-    if low < 0:
+    if names:
+        names = [checked_name(name, "class") for name in names]
+        if twice := next((name for name, count in Counter(names).items() if count > 1), None):
+            raise InputError(f"{source}: two classes have the name {twice!r}")
+    if low := next((label for label in found if not isinstance(label, str) and label < 0), None):
         raise InputError(f"{source}: label {low} is negative")
-    if names and high >= len(names):
-        raise InputError(f"{source}: label {high} has no name; {len(names)} classes are named")
-    return np.array(labels, dtype=np.int64), tuple(names) or tuple(map(str, range(high + 1)))
-
-
-def _count(classes: int) -> str:
-    return "a single class" if classes == 1 else "no classes"
+    if names and found:
+        if (high := max(found)) >= len(names):
+            raise InputError(f"{source}: label {high} has no name; {len(names)} classes are named")
+        return np.array(labels, dtype=np.int64), tuple(names)
+    index = {label: i for i, label in enumerate(sorted(found))}
+    return np.array([index[label] for label in labels], dtype=np.int64), tuple(map(str, index))

@@ -3,16 +3,29 @@
 from __future__ import annotations
 
 import io
+import struct
+import threading
+from contextlib import nullcontext
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"})
 """The suffixes of image files, in lower case. Other files in a data folder are ignored."""
 
+FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF")
+"""The formats that are decoded, whatever the suffix: Pillow has decoders that start other programs."""
+
 MAX_PIXELS = 178_956_970
 """Larger images are refused, since a small file can decode to more memory than the machine has (Pillow's limit)."""
+
+LARGE_PIXELS = 16_000_000
+"""Images with more pixels are decoded one at a time, to bound the memory of several threads."""
+
+_large = threading.RLock()
+
+_PNG = b"\x89PNG\r\n\x1a\n"
 
 
 class BadImageError(ValueError):
@@ -20,44 +33,90 @@ class BadImageError(ValueError):
 
 
 def decode(content: bytes) -> Image.Image:
-    """The bytes of an image file as upright 8-bit RGB.
-
-    The EXIF orientation is applied, and transparent pixels are blended with white. Palette, gray, CMYK, 16-bit and
-    floating-point images are converted: 16-bit values to their high byte, floating-point values from their range in
-    the image.
+    """The bytes of an image file as upright 8-bit RGB; see `upright_rgb`.
 
     Raises:
-        BadImageError: empty, truncated, not an image, or more than `MAX_PIXELS`.
+        BadImageError: empty, truncated, not an image of one of `FORMATS`, or more than `MAX_PIXELS`.
     """
     if not content:
         raise BadImageError("the file is empty")
     try:
-        image = Image.open(io.BytesIO(content))
-        if image.width * image.height > MAX_PIXELS:
-            raise BadImageError(f"{image.width} x {image.height} pixels, more than the allowed {MAX_PIXELS:,}")
-        image.load()
-        return _rgb(_upright(image))
-    except BadImageError:
+        return upright_rgb(_opened(content))
+    except BadImageError as error:
+        if not (content.startswith(_PNG) and isinstance(error.__cause__, ValueError)):
+            raise
+    return upright_rgb(_opened(_without_text(content)))  # Pillow limits text and color profiles, which are not used
+
+
+def upright_rgb(image: Image.Image) -> Image.Image:
+    """An image as upright 8-bit RGB.
+
+    The EXIF orientation is applied, and transparent pixels are blended with white. Palette, gray, CMYK, 16-bit, 32-bit
+    and floating-point images are converted: 16-bit values to their high byte; floating-point values, and 32-bit
+    integers beyond 16 bits, from their range in the image, where NaN is black.
+
+    Raises:
+        BadImageError: damaged, or more than `MAX_PIXELS`.
+    """
+    pixels = image.width * image.height
+    if pixels > MAX_PIXELS:
+        raise BadImageError(f"{image.width} x {image.height} pixels, more than the allowed {MAX_PIXELS:,}")
+    try:
+        with _large if pixels > LARGE_PIXELS else nullcontext():
+            image.load()
+            return _rgb(_upright(image))
+    except MemoryError:  # of the machine, not of the image
         raise
-    except Image.DecompressionBombError as error:
-        raise BadImageError(f"more pixels than the allowed {MAX_PIXELS:,}") from error
-    except UnidentifiedImageError as error:
-        raise BadImageError("not an image") from error
     except Exception as error:  # the decoders raise errors of many types for damaged files
         raise BadImageError(f"damaged: {error}") from error
 
 
+def _opened(content: bytes) -> Image.Image:
+    try:
+        return Image.open(io.BytesIO(content), formats=FORMATS)
+    except Image.DecompressionBombError as error:
+        raise BadImageError(f"more pixels than the allowed {MAX_PIXELS:,}") from error
+    except UnidentifiedImageError as error:
+        raise BadImageError("not an image") from error
+    except MemoryError:
+        raise
+    except Exception as error:
+        raise BadImageError(f"damaged: {error}") from error
+
+
+def _without_text(content: bytes) -> bytes:
+    """A PNG with only those chunks that concern the pixels: critical chunks, transparency and EXIF."""
+    kept, start = [_PNG], len(_PNG)
+    while start + 12 <= len(content):
+        length, kind = struct.unpack(">I4s", content[start : start + 8])
+        end = start + 12 + length
+        if kind[:1].isupper() or kind in (b"tRNS", b"eXIf"):
+            kept.append(content[start:end])
+        start = end
+    return b"".join(kept)
+
+
 def _upright(image: Image.Image) -> Image.Image:
-    """Apply the EXIF orientation, in place. Other entries are dropped: `exif_transpose` fails if one is malformed."""
-    image.getexif()  # read now and kept by Pillow
-    image.info = {key: value for key, value in image.info.items() if key == "transparency"}
-    ImageOps.exif_transpose(image, in_place=True)
-    return image
+    """The image turned as its EXIF orientation says. Other entries are hidden: a malformed one would be an error."""
+    if image.getexif().get(ExifTags.Base.Orientation, 1) == 1:
+        return image
+    info = image.info
+    image.info = {key: value for key, value in info.items() if key == "transparency"}
+    try:
+        return ImageOps.exif_transpose(image)
+    finally:
+        image.info = info
 
 
 def _rgb(image: Image.Image) -> Image.Image:
+    clear = image.info.get("transparency")
     if image.mode.startswith("I;16") or image.mode in ("I", "F"):
-        image = Image.fromarray(_eight_bits(np.asarray(image)))
+        values = np.asarray(image)
+        gray = _eight_bits(values)
+        image = Image.fromarray(np.where(values == clear, 255, gray).astype(np.uint8) if clear is not None else gray)
+    elif image.mode == "RGB" and isinstance(clear, tuple) and max(clear) > 255:  # of a 16-bit file
+        image = image.copy()
+        image.info["transparency"] = tuple(value >> 8 for value in clear)
     if image.has_transparency_data:
         image = image.convert("RGBA")
         return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
@@ -65,18 +124,27 @@ def _rgb(image: Image.Image) -> Image.Image:
 
 
 def _eight_bits(gray: NDArray) -> NDArray[np.uint8]:
-    """16-bit integers (which Pillow may hold in 32 bits) to their high byte; floats from their range."""
-    if gray.dtype.kind == "f":
-        low, high = float(gray.min()), float(gray.max())
-        return ((gray - low) * (255 / (high - low) if high > low else 0)).round().astype(np.uint8)
-    return (gray.clip(0, 65535).astype(np.uint32) >> 8).astype(np.uint8)
+    """16-bit integers (which Pillow may hold in 32 bits) to their high byte; other values from their finite range."""
+    if gray.dtype.kind != "f" and gray.size and gray.min() >= 0 and gray.max() <= 65535:
+        return (gray >> 8).astype(np.uint8)
+    values = gray.astype(np.float64)
+    finite = values[np.isfinite(values)]
+    low, high = (finite.min(), finite.max()) if finite.size else (0.0, 0.0)
+    scaled = (values.clip(low, high) - low) * (255 / (high - low)) if high > low else np.zeros_like(values)
+    scaled[np.isnan(values)], scaled[np.isposinf(values)] = 0, 255
+    return scaled.round().astype(np.uint8)
 
 
-def squash(image: Image.Image, size: int) -> NDArray[np.uint8]:
-    """An image as a square uint8 array ``[size, size, 3]``: bilinear, antialiased, without keeping the aspect ratio.
+def squash(image: Image.Image, size: int | tuple[int, int]) -> NDArray[np.uint8]:
+    """An image as a uint8 array ``[H, W, 3]``: bilinear, antialiased, without keeping the aspect ratio.
 
     Squashing, rather than cropping, is what the domain-generalization protocols do (JiGen, DomainBed).
+
+    Args:
+        image: RGB.
+        size: side of a square, or height and width, in pixels.
     """
-    if image.size != (size, size):
-        image = image.resize((size, size), Image.Resampling.BILINEAR)
+    height, width = (size, size) if isinstance(size, int) else size
+    if image.size != (width, height):
+        image = image.resize((width, height), Image.Resampling.BILINEAR)
     return np.asarray(image)

@@ -7,12 +7,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from afield.data import store
 from afield.data.cache import Reading, cached_set, entry
 from afield.data.classes import class_indices
+from afield.data.decode import BadImageError
 from afield.data.images import SPLITS, ImageSet
 from afield.data.layout import Listing
 from afield.errors import InputError
+from afield.names import checked_name, shown
 from afield.records import read_json
 
 
@@ -22,14 +27,14 @@ class Example:
 
     Attributes:
         path: the name of the example in reports.
-        content: the bytes of the file.
+        content: the bytes of the file; None if there is no image.
         label: a number from 0, or a name; the same kind in all examples.
         domain: its domain, if the data has domains.
         split: ``train``, ``val`` or ``test``, if the data comes with a split.
     """
 
     path: str
-    content: bytes
+    content: bytes | None
     label: int | str
     domain: str = ""
     split: str = ""
@@ -64,14 +69,19 @@ def load_examples(
     if not folder.exists():
         seen: list[tuple[str, int | str, str, str]] = []
 
-        def contents() -> Iterator[bytes]:
+        def contents() -> Iterator[bytes | None]:
             for example in read():
                 seen.append((example.path, example.label, example.domain, example.split))
                 yield example.content
 
+        def square(content: bytes | None) -> NDArray[np.uint8]:
+            if content is None:
+                raise BadImageError("there is no image")
+            return reading.square(content)
+
         store.fill(
             folder,
-            reading.square,
+            square,
             contents(),
             reading.shape,
             progress=lambda done: reading.progress(done, total),
@@ -79,10 +89,11 @@ def load_examples(
         )
     examples = read_json(folder / store.INDEX)["examples"]
     paths, labels, domains, splits = zip(*examples, strict=True) if examples else ((),) * 4
-    indices, names = class_indices(name, labels, class_names)
+    indices, names = class_indices(name, labels, class_names, min_classes=reading.min_classes)
+    domains = tuple(checked_name(domain, "domain") if domain else "" for domain in domains)
     if "" in domains and any(domains):
         raise InputError(f"{name}: {paths[domains.index('')]} has no domain, but other images have")
-    domain_names = tuple(sorted(set(domains))) if any(domains) else (Path(name).stem,)
+    domain_names = tuple(sorted(set(domains))) if any(domains) else (shown(Path(name).stem),)
     numbers = [domain_names.index(domain) if domain else 0 for domain in domains]
     given = [SPLITS.index(split) if split else -1 for split in splits]
     return cached_set(folder, Listing(name, paths, indices, numbers, given, names, domain_names), reading)

@@ -33,16 +33,19 @@ def load_hub(data: str, reading: Reading) -> ImageSet:
     except Exception as error:  # the library passes on the errors of several others
         raise InputError(f"--data {data}: {first_line(error)}") from None
     splits: dict[str, Any] = dict(found) if isinstance(found, dict) else {"train": found}
-    known = len(splits) > 1 and set(splits) <= set(SPLIT_WORDS)
-    names = {split: SPLIT_WORDS[split] if known else "" for split in splits}
+    names = {split: SPLIT_WORDS.get(split.lower(), "") if len(splits) > 1 else "" for split in splits}
+    if any(names.values()) and not all(names.values()):
+        unknown = [split for split, known in names.items() if not known]
+        raise InputError(f"--data {data}: split {', '.join(unknown)} is none of {', '.join(SPLIT_WORDS)}; others are")
     features = next(iter(splits.values())).features
     image, label = (_column(data, features, kind) for kind in (datasets.Image, datasets.ClassLabel))
 
     def read() -> Iterator[Example]:
         for split, part in splits.items():
             for i, row in enumerate(part.cast_column(image, datasets.Image(decode=False))):
-                content = row[image]["bytes"] or Path(row[image]["path"]).read_bytes()
-                yield Example(f"{split}/{i}", content, row[label], _domain(row, features), names[split])
+                if row[label] is None:
+                    raise InputError(f"--data {data}: {split}/{i} has no label")
+                yield Example(f"{split}/{i}", _content(row[image]), row[label], _domain(row, features), names[split])
 
     total = sum(len(part) for part in splits.values())
     key = ["hub", {split: (part._fingerprint, names[split]) for split, part in splits.items()}]
@@ -58,6 +61,16 @@ def _column(data: str, features: Any, kind: type) -> str:
     raise InputError(f"--data {data} has no column of {kind.__name__} features; its columns are {', '.join(features)}")
 
 
+def _content(image: dict[str, Any] | None) -> bytes | None:
+    """The bytes of an image; None if it is missing."""
+    if image is None or not (image["bytes"] or image["path"]):
+        return None
+    return image["bytes"] or (Path(image["path"]).read_bytes() if Path(image["path"]).is_file() else None)
+
+
 def _domain(row: dict[str, Any], features: Any) -> str:
-    value = row.get("domain", "")
-    return str(features["domain"].int2str(value) if isinstance(value, int) else value)
+    """The domain as text; empty if there is none."""
+    value = row.get("domain")
+    if value is None:
+        return ""
+    return str(features["domain"].int2str(value) if hasattr(features["domain"], "int2str") else value)

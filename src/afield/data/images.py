@@ -13,6 +13,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from afield.names import shown
+
 SPLITS = ("train", "val", "test")
 
 SPLIT_WORDS = {"train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
@@ -35,6 +37,7 @@ class ImageSet:
         given: int8 ``[N]``, index into `SPLITS` if the data comes with a split, else -1.
         flippable: whether a mirrored image keeps its class (a mirrored digit does not).
         skipped: files that were skipped, with the reason.
+        notes: lines that `describe` adds.
     """
 
     name: str
@@ -48,6 +51,7 @@ class ImageSet:
     given: NDArray[np.int8]
     flippable: bool = True
     skipped: tuple[tuple[str, str], ...] = ()
+    notes: tuple[str, ...] = ()
 
     @classmethod
     def from_splits(
@@ -77,7 +81,7 @@ class ImageSet:
             domains=np.zeros(len(images), dtype=np.int64),
             digests=pixel_digests(images) if digests is None else digests,
             class_names=tuple(class_names),
-            domain_names=(Path(name).stem,),
+            domain_names=(shown(Path(name).stem),),
             paths=tuple(f"{split}/{i}" for split, found in labels.items() for i in range(len(found))),
             given=np.concatenate([np.full(len(found), SPLITS.index(s), np.int8) for s, found in labels.items()]),
             flippable=flippable,
@@ -127,6 +131,7 @@ class ImageSet:
         for index, split in enumerate(SPLITS):
             if count := int((self.given == index).sum()):
                 lines.append(f"  {split} (given): {count:,}")
+        lines += [f"  {note}" for note in self.notes]
         if self.skipped:
             lines.append(f"  skipped {len(self.skipped)} bad images:")
             lines += [f"    {path}: {reason}" for path, reason in self.skipped]

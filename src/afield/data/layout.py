@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -13,8 +15,12 @@ from numpy.typing import NDArray
 from afield.data.decode import SUFFIXES
 from afield.data.images import SPLIT_WORDS, SPLITS
 from afield.errors import InputError
+from afield.names import checked_name, shown
 
 Layout = Literal["domain/class", "class", "split/class"]
+
+JUNK = frozenset({"__macosx", "@eadir", "thumbs.db", "desktop.ini", "$recycle.bin", "system volume information"})
+"""Names, in lower case, that operating systems and file servers leave in folders."""
 
 
 @dataclass(frozen=True)
@@ -26,6 +32,7 @@ class Listing:
         paths, labels, domains, given: see `afield.data.ImageSet`, for each of N images.
         class_names, domain_names: likewise.
         layout: of a folder.
+        notes: lines for the description of the data.
     """
 
     name: str
@@ -36,16 +43,22 @@ class Listing:
     class_names: tuple[str, ...]
     domain_names: tuple[str, ...]
     layout: Layout | None = None
+    notes: tuple[str, ...] = ()
 
 
-def list_folder(root: Path, layout: Layout | None = None) -> Listing:
+def list_folder(root: Path, layout: Layout | None = None, *, min_classes: int = 2) -> Listing:
     """List the images below `root`: ``domain/class/image``, ``class/image`` or ``train|test/class/image``.
 
     The first two layouts differ in depth; the third has top folders with the names of splits. `layout` overrides what
-    would be recognized. Hidden files and files of other types are ignored.
+    would be recognized. Hidden files, `JUNK` and files of other types are ignored.
+
+    Args:
+        root: the folder.
+        layout: overrides what would be recognized.
+        min_classes: 2 to train. With 1, class folders may also be empty.
 
     Raises:
-        InputError: no folder, no images, mixed depths, an empty class folder, or a single class.
+        InputError: no folder, no images, mixed depths, an empty class folder, too few classes, or unusable names.
     """
     if not root.is_dir():
         raise InputError(f"no such folder: {root}")
@@ -53,63 +66,95 @@ def list_folder(root: Path, layout: Layout | None = None) -> Listing:
     depth = 1 if layout == "class" else 2
     folders = [root]
     for _ in range(depth):
-        folders = [child for folder in folders for child in _subfolders(folder)]
-    for top in _subfolders(root) if depth == 2 else ():
+        folders = [child for folder in folders for child in subfolders(folder)]
+    for top in subfolders(root) if depth == 2 else ():
         if stray := next((file for file in sorted(top.iterdir()) if _is_image(file)), None):
             raise InputError(f"{stray} is outside the class folders; move it into one, or give --layout class")
     if not folders:
         raise InputError(f"{root} has no {layout}/ folders")
     found: list[tuple[Path, Path]] = []
+    others = Counter("images outside the class folders" for file in root.iterdir() if _is_image(file))
     for folder in folders:
-        files = sorted(p for p in folder.rglob("*") if _is_image(p) and not _hidden(p, folder))
-        if not files:
+        files = sorted(visible_files(folder))
+        images = [file for file in files if _is_image(file)]
+        others.update(f"{file.suffix.lower() or 'no suffix'} files" for file in files if not _is_image(file))
+        if not images and min_classes > 1:
             raise InputError(f"class folder {folder} holds no images ({', '.join(sorted(SUFFIXES))})")
-        found += [(folder, file) for file in files]
-    classes = tuple(sorted({folder.name for folder in folders}))
-    if len(classes) < 2:
+        found += [(folder, file) for file in images]
+    if not found:
+        raise InputError(f"{root} holds no images ({', '.join(sorted(SUFFIXES))})")
+    names = {folder: checked_name(folder.name, "class") for folder in folders}
+    classes = tuple(sorted(set(names.values())))
+    if len(classes) < min_classes:
         raise InputError(f"{root} holds a single class, {classes[0]!r}; a classifier needs at least two")
-    tops = tuple(sorted({folder.parent.name for folder in folders})) if depth == 2 else ()
-    domains = tops if layout == "domain/class" else (root.name,)
+    tops = {folder: checked_name(folder.parent.name, "domain") for folder in folders} if depth == 2 else {}
+    with_domains = layout == "domain/class"
+    domains = tuple(sorted(set(tops.values()))) if with_domains else (shown(root.name),)
     return Listing(
         name=str(root),
         paths=tuple(file.relative_to(root).as_posix() for _, file in found),
-        labels=tuple(classes.index(folder.name) for folder, _ in found),
-        domains=tuple(tops.index(folder.parent.name) if layout == "domain/class" else 0 for folder, _ in found),
+        labels=tuple(classes.index(names[folder]) for folder, _ in found),
+        domains=tuple(domains.index(tops[folder]) if with_domains else 0 for folder, _ in found),
         given=tuple(_split(folder.parent.name) if layout == "split/class" else -1 for folder, _ in found),
         class_names=classes,
         domain_names=domains,
         layout=layout,
+        notes=tuple(f"ignored {count:,} {shown(kind)}" for kind, count in sorted(others.items())),
     )
 
 
+def image_files(folder: Path) -> Iterator[Path]:
+    """The images below a folder, by one rule for training, evaluation and prediction; see `visible_files`."""
+    return filter(_is_image, visible_files(folder))
+
+
+def visible_files(folder: Path, parents: frozenset[str] = frozenset()) -> Iterator[Path]:
+    """The files below a folder, without hidden files and `JUNK`. Links are followed; a loop is entered once."""
+    real = os.path.realpath(folder)
+    if real in parents:
+        return
+    for child in sorted(folder.iterdir()):
+        if ignored(child.name):
+            continue
+        if child.is_dir():
+            yield from visible_files(child, parents | {real})
+        else:
+            yield child
+
+
+def ignored(name: str) -> bool:
+    """Whether a file or folder of this name is hidden or is left by an operating system."""
+    return name.startswith(".") or name.lower() in JUNK
+
+
+def subfolders(folder: Path) -> list[Path]:
+    """The visible folders in a folder."""
+    return sorted(child for child in folder.iterdir() if child.is_dir() and not ignored(child.name))
+
+
 def _recognize(root: Path) -> Layout:
-    tops = _subfolders(root)
+    tops = subfolders(root)
     if not tops:
         raise InputError(f"{root} has no folders; expected domain/class/image, class/image or train|test/class/image")
-    flat = [top.name for top in tops if not _subfolders(top)]
+    flat = [top.name for top in tops if not subfolders(top)]
     if len(flat) == len(tops):
         return "class"
     if flat:
         raise InputError(
-            f"{root} mixes depths: {flat[0]!r} has no class folders, but other folders have; "
+            f"{root} mixes depths: {shown(flat[0])!r} has no class folders, but other folders have; "
             "give --layout domain/class or class"
         )
     return "split/class" if all(top.name.lower() in SPLIT_WORDS for top in tops) else "domain/class"
 
 
-def _subfolders(folder: Path) -> list[Path]:
-    return sorted(child for child in folder.iterdir() if child.is_dir() and not child.name.startswith("."))
-
-
 def _is_image(path: Path) -> bool:
-    return path.suffix.lower() in SUFFIXES and path.is_file()
-
-
-def _hidden(path: Path, below: Path) -> bool:
-    return any(part.startswith(".") for part in path.relative_to(below).parts)
+    """Whether it is a visible image file, or a dangling link to one."""
+    if path.suffix.lower() not in SUFFIXES or ignored(path.name):
+        return False
+    return path.is_file() or (path.is_symlink() and not path.exists())
 
 
 def _split(name: str) -> int:
     if name.lower() not in SPLIT_WORDS:
-        raise InputError(f"--layout split/class expects folders named {', '.join(SPLIT_WORDS)}; found {name!r}")
+        raise InputError(f"--layout split/class expects folders named {', '.join(SPLIT_WORDS)}; found {shown(name)!r}")
     return SPLITS.index(SPLIT_WORDS[name.lower()])

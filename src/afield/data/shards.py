@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import lzma
 import re
 import tarfile
+import zlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from afield.data.cache import Reading, content_keys, images_cache
 from afield.data.decode import SUFFIXES
 from afield.data.examples import Example, load_examples
-from afield.data.images import ImageSet
+from afield.data.images import SPLIT_WORDS, ImageSet
+from afield.data.layout import ignored, image_files, subfolders
 from afield.errors import InputError
+from afield.names import shown
+
+MAX_IMAGE_BYTES, MAX_TEXT_BYTES, MAX_DIGITS = 2**28, 2**16, 18
+"""The largest image file and the largest class or domain file of a shard, and the digits of a label."""
 
 
 def find_shards(data: str) -> list[Path]:
@@ -20,8 +27,10 @@ def find_shards(data: str) -> list[Path]:
     Raises:
         InputError: a missing file, or braces without a range of numbers.
     """
-    if Path(data).is_dir():
-        return sorted(Path(data).glob("*.tar"))
+    if (folder := Path(data)).is_dir():
+        if any(next(image_files(child), None) for child in subfolders(folder)):
+            return []
+        return sorted(path for path in folder.glob("*.tar") if not ignored(path.name))
     if not data.endswith(".tar"):
         return []
     first, brace, rest = data.partition("{")
@@ -42,14 +51,19 @@ def load_shards(name: str, shards: Sequence[Path], reading: Reading) -> ImageSet
 
     An example is an image (``KEY.jpg``, ``.png``, ...), its class in ``KEY.cls`` (a number from 0, or a name) and
     optionally its domain in ``KEY.domain``; other files are ignored. If the name of every shard has train, val or test
-    in it (as in ``set-train-000.tar``), and not all the same one, these are given splits.
+    in it (as in ``set-train-000.tar``), and not all the same one, these are given splits. In a folder with class
+    folders, ``.tar`` files are not shards.
 
     Raises:
-        InputError: a damaged shard, an image without a class, or what `load_examples` refuses.
+        InputError: a damaged shard, an image without a class, a split in the names of some shards only, or what
+            `load_examples` refuses.
     """
     splits = [_split(shard) for shard in shards]
-    if not all(splits) or len(set(splits)) == 1:
+    if len(set(splits)) == 1:
         splits = [""] * len(shards)
+    elif not all(splits):
+        unknown = shards[splits.index("")].name
+        raise InputError(f"{name}: some shards are named train, val or test, but {unknown} is not; rename it")
 
     def read() -> Iterator[Example]:
         for shard, split in zip(shards, splits, strict=True):
@@ -62,38 +76,74 @@ def load_shards(name: str, shards: Sequence[Path], reading: Reading) -> ImageSet
 
 def _split(shard: Path) -> str:
     words = re.split(r"[^a-z]+", shard.stem.lower())
-    return next((split for split in ("train", "val", "test") if split in words), "")
+    return next((SPLIT_WORDS[word] for word in words if word in SPLIT_WORDS), "")
+
+
+class _Member(tarfile.TarInfo):
+    """A member of an archive that must end with an end mark: `tarfile` itself reads a cut file without an error."""
+
+    @classmethod
+    def fromtarfile(cls, archive: tarfile.TarFile) -> _Member:
+        try:
+            return super().fromtarfile(archive)
+        except tarfile.EOFHeaderError:  # type: ignore[attr-defined]
+            raise
+        except tarfile.HeaderError as error:
+            raise tarfile.ReadError(f"it is damaged or has been cut off ({error})") from None
+
+
+def _files(shard: Path) -> Iterator[tuple[str, bytes]]:
+    """Name and content of the visible files that matter, in one pass from the beginning of the shard to its end."""
+    try:
+        with tarfile.open(shard, "r|*", tarinfo=_Member) as archive:
+            for member in archive:
+                suffix = Path(member.name).suffix.lower()
+                limit = MAX_IMAGE_BYTES if suffix in SUFFIXES else MAX_TEXT_BYTES
+                if not member.isfile() or any(map(ignored, Path(member.name).parts)):
+                    continue
+                if suffix not in (*SUFFIXES, ".cls", ".domain"):
+                    continue
+                if member.size > limit:
+                    raise InputError(f"{shard}: {shown(member.name)} has {member.size:,} bytes; at most {limit:,}")
+                file = archive.extractfile(member)
+                assert file is not None
+                yield member.name, file.read()
+    except (tarfile.TarError, EOFError, OSError, zlib.error, lzma.LZMAError) as error:
+        raise InputError(f"cannot read {shard} as a .tar file: {error}") from None
 
 
 def _examples(shard: Path, split: str) -> Iterator[Example]:
-    """The examples of a shard, in one pass from its beginning to its end."""
+    """The examples of a shard. A key ends at the first dot of the file name, as in WebDataset.
+
+    If a class is found only by the last dot (``a.1.png`` with ``a.1.cls``), the key ends there.
+    """
     parts: dict[str, bytes] = {}
-    before = ""
-    try:
-        with tarfile.open(shard, "r|*") as archive:
-            for member in archive:
-                key, _, extension = member.name.rpartition(".")
-                if not member.isfile() or Path(member.name).name.startswith("."):
-                    continue
-                if key != before:
-                    yield from _example(shard, before, parts, split)
-                    before, parts = key, {}
-                file = archive.extractfile(member)
-                assert file is not None
-                parts[extension.lower()] = file.read()
-    except (tarfile.TarError, EOFError, OSError) as error:
-        raise InputError(f"cannot read {shard} as a .tar file: {error}") from None
+    before, inner = "", ""
+    for name, content in _files(shard):
+        folder, _, base = name.rpartition("/")
+        stem, _, extension = base.partition(".")
+        key, last = f"{folder}/{stem}" if folder else stem, extension.lower().rpartition(".")[0]
+        if key != before or (last != inner and f"{inner}.cls" in parts):
+            yield from _example(shard, before, parts, split)
+            before, parts = key, {}
+        inner = last
+        if extension.lower() in parts:
+            raise InputError(f"{shard}: {shown(name)} occurs twice in an example")
+        parts[extension.lower()] = content
     yield from _example(shard, before, parts, split)
 
 
 def _example(shard: Path, key: str, parts: dict[str, bytes], split: str) -> Iterator[Example]:
-    """The example of these files, if one of them is an image."""
-    image = next((extension for extension in parts if f".{extension}" in SUFFIXES), None)
-    if image is None:
+    """The example of these files by extension, if one of them is an image."""
+    images = [extension for extension in parts if f".{extension.rpartition('.')[2]}" in SUFFIXES]
+    if not images:
         return
+    image = min(images, key=lambda extension: "." in extension)
+    inner = image.rpartition(".")[0]
+    texts = {kind: parts.get(kind, parts.get(f"{inner}.{kind}")) for kind in ("cls", "domain")}
     path = f"{shard.name}/{key}.{image}"
-    if "cls" not in parts:
-        raise InputError(f"{path} has no class: {key}.cls is missing")
-    label = parts["cls"].decode(errors="replace").strip()
-    domain = parts.get("domain", b"").decode(errors="replace").strip()
-    yield Example(path, parts[image], int(label) if label.isdecimal() else label, domain, split)
+    if texts["cls"] is None:
+        raise InputError(f"{shown(path)} has no class: {shown(key)}.cls is missing")
+    label, domain = ((texts[kind] or b"").decode(errors="surrogateescape").strip() for kind in ("cls", "domain"))
+    number = label.isascii() and label.isdecimal() and len(label) <= MAX_DIGITS
+    yield Example(path, parts[image], int(label) if number else label, domain, split)

@@ -81,6 +81,10 @@ def make_fold(data: ImageSet, held_out: Sequence[str], validation: Validation, s
     rest = np.flatnonzero(~np.isin(part, [names.index(name) for name in held_out]))
     if not len(rest):
         raise InputError(f"leaving out {', '.join(held_out)} leaves no images to train on")
+    for name, test in tests.items():
+        if not len(test):
+            few = "" if data.has_domains else f"; {len(data)} images are too few for {CROSS_VALIDATION_FOLDS} folds"
+            raise InputError(f"{name} has no images to test on{few}")
     train, val = split_validation(data, rest, validation, seed)
     return Fold(tuple(held_out), train, val, tests)
 
@@ -98,26 +102,51 @@ def split_validation(data: ImageSet, rest: Indices, validation: Validation, seed
         rest, chosen = rest[chosen >= 0], chosen[chosen >= 0] == 1
     else:
         chosen = np.zeros(len(rest), dtype=bool)
-        for domain in np.unique(data.domains[rest]):
+        left = np.bincount(data.labels[rest])
+        for domain, count in _validation_counts(data.domains[rest], validation.fraction, seed).items():
             rng = np.random.default_rng(seed_for("validation", seed, data.domain_names[domain]))
             inside = np.flatnonzero(data.domains[rest] == domain)
-            chosen[_draw(inside, data.labels[rest[inside]], validation, rng)] = True
+            labels = data.labels[rest[inside]]
+            for index in _order(labels, validation, rng):
+                if count and left[labels[index]] > 1:
+                    chosen[inside[index]] = True
+                    left[labels[index]] -= 1
+                    count -= 1
     if chosen.all() or not chosen.any():
         raise InputError(f"{len(rest)} images are too few to train and validate on")
     return rest[~chosen], rest[chosen]
 
 
-def _draw(inside: Indices, labels: Indices, validation: Validation, rng: np.random.Generator) -> Indices:
-    """A fraction of these indices; if stratified, of each class, with the remainders dealt in random order."""
-    order = rng.permutation(len(inside))
-    count = max(1, round(validation.fraction * len(inside)))
+def _validation_counts(domains: Indices, fraction: float, seed: int) -> dict[int, int]:
+    """The number of validation images of each domain: a fraction, but never all of them.
+
+    The fractions of domains that are too small for one image are added up in random order, and the domain that
+    completes a whole image gives it.
+    """
+    sizes = dict(zip(*(array.tolist() for array in np.unique(domains, return_counts=True)), strict=True))
+    counts = {domain: min(size - 1, round(fraction * size)) for domain, size in sizes.items()}
+    small = [domain for domain, size in sizes.items() if fraction * size < 1]
+    rng = np.random.default_rng(seed_for("validation of small domains", seed))
+    total = rng.random()
+    for domain in rng.permutation(small).tolist():
+        total += fraction * sizes[domain]
+        counts[domain] = int(total >= 1 and sizes[domain] > 1)
+        total -= counts[domain]
+    if not any(counts.values()):
+        counts[max(sizes, key=lambda domain: sizes[domain])] = 1
+    return counts
+
+
+def _order(labels: Indices, validation: Validation, rng: np.random.Generator) -> Indices:
+    """The order in which images of a domain are taken; if stratified, each class is spread evenly over it."""
+    order = rng.permutation(len(labels))
     if validation.stratified:
-        rank = np.empty(len(inside))
+        rank = np.empty(len(labels))
         for label in np.unique(labels):
             members = order[labels[order] == label]
             rank[members] = (np.arange(len(members)) + rng.random()) / len(members)
         order = np.argsort(rank, kind="stable")
-    return inside[order[:count]]
+    return order
 
 
 def _part_of_each_image(data: ImageSet, seed: int) -> Indices:
@@ -151,7 +180,7 @@ def _listed(data: ImageSet, rest: Indices, folder: Path) -> NDArray[np.int8]:
     says: dict[str, int] = {}
     for pattern, value in (("*train*.txt", 0), ("*crossval*.txt", 1)):
         for file in sorted(folder.glob(pattern)):
-            for line in filter(None, file.read_text().splitlines()):
+            for line in filter(str.strip, file.read_text(errors="surrogateescape").splitlines()):
                 says[line.rsplit(maxsplit=1)[0]] = value
     if not says:
         raise InputError(f"--splits {folder}: no *train*.txt and *crossval*.txt lists there")

@@ -25,15 +25,16 @@ def evaluate(model: Model, data: ImageSet, tta: TTA | None = None) -> dict[str, 
     Raises:
         InputError: a class that the model does not know, or images of another size.
     """
-    for name in data.class_names:
-        if name not in model.class_names:
+    index = {name: i for i, name in enumerate(model.class_names)}
+    for label in np.unique(data.labels):
+        if (name := data.class_names[label]) not in index:
             unknown_name("class of this model", name, model.class_names)
-    if data.images.shape[1:3] != (model.image_size, model.image_size):
-        height, width = data.images.shape[1:3]
-        raise InputError(f"{data.name}: images are {height} x {width}, the model takes {model.image_size} px squares")
+    if data.images.shape[1:3] != model.size:
+        (height, width), (rows, columns) = data.images.shape[1:3], model.size
+        raise InputError(f"{data.name}: images are {height} x {width}, the model takes {rows} x {columns}")
     test = data.given == SPLITS.index("test")
     chosen = np.flatnonzero(test) if test.any() else np.arange(len(data))
-    labels = np.array([model.class_names.index(name) for name in data.class_names])[data.labels[chosen]]
+    labels = np.array([index.get(name, -1) for name in data.class_names])[data.labels[chosen]]
     logits = model.logits(data.images[chosen]).numpy()
     domains = data.domains[chosen]
 

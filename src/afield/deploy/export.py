@@ -31,7 +31,7 @@ def export_onnx(model: Model, path: Path) -> Path:
             raise InputError(f"export needs the package {package}: pip install 'afield[export]'")
     import onnx
 
-    example = torch.rand(2, 3, model.image_size, model.image_size)
+    example = torch.rand(2, 3, *model.size)
     partial = path.with_name(path.name + ".partial")
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
     with warnings.catch_warnings():
@@ -47,9 +47,14 @@ def export_onnx(model: Model, path: Path) -> Path:
             verbose=False,
         )
     assert program is not None
+    height, width = model.size
     proto = program.model_proto
     onnx.helper.set_model_props(
-        proto, {"class_names": json.dumps(list(model.class_names)), "image_size": str(model.image_size)}
+        proto,
+        {
+            "class_names": json.dumps(list(model.class_names)),
+            "image_size": str(height) if height == width else f"{height} x {width}",
+        },
     )
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

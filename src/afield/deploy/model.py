@@ -14,7 +14,7 @@ from PIL import Image
 from torch import Tensor
 
 from afield.classifier import Classifier
-from afield.data.decode import BadImageError, decode, squash
+from afield.data.decode import BadImageError, decode, squash, upright_rgb
 from afield.errors import InputError
 from afield.models import BackboneConfig, build_backbone
 from afield.pixels import to_batch
@@ -51,19 +51,26 @@ class Model:
     """A classifier with the class names and the image size that its use requires.
 
     Attributes:
-        classifier: images ``[B, 3, S, S]`` in [0, 1] -> logits ``[B, K]``, in evaluation mode.
+        classifier: images ``[B, 3, H, W]`` in [0, 1] -> logits ``[B, K]``, in evaluation mode.
         class_names: K names.
-        image_size: S, in pixels.
+        image_size: H, the height in pixels.
         config: of the run that trained it.
+        image_width: W, in pixels; None if images are squares.
     """
 
     classifier: Classifier
     class_names: tuple[str, ...]
     image_size: int
     config: dict[str, Any]
+    image_width: int | None = None
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width of the images, in pixels."""
+        return self.image_size, self.image_width or self.image_size
 
     def logits(self, images: NDArray[np.uint8]) -> Tensor:
-        """uint8 ``[N, S, S, 3]`` -> logits ``[N, K]``, float32 on the CPU."""
+        """uint8 ``[N, H, W, 3]`` -> logits ``[N, K]``, float32 on the CPU."""
         found = []
         with torch.inference_mode():
             for start in range(0, len(images), BATCH):
@@ -89,14 +96,13 @@ class Model:
     def _pixels(self, picture: Picture) -> NDArray[np.uint8]:
         if isinstance(picture, np.ndarray):
             picture = Image.fromarray(picture)
-        elif isinstance(picture, str | Path):
-            try:
-                picture = decode(Path(picture).read_bytes())
-            except OSError as error:
-                raise InputError(f"cannot read {picture}: {error.strerror}") from None
-            except BadImageError as error:
-                raise InputError(f"bad image {picture}: {error}") from None
-        return squash(picture.convert("RGB"), self.image_size)
+        try:
+            image = upright_rgb(picture) if isinstance(picture, Image.Image) else decode(Path(picture).read_bytes())
+        except OSError as error:
+            raise InputError(f"cannot read {picture}: {error.strerror}") from None
+        except BadImageError as error:
+            raise InputError(f"bad image {picture}: {error}") from None
+        return squash(image, self.size)
 
     def _prediction(self, picture: Picture, probabilities: Sequence[float]) -> Prediction:
         best = int(np.argmax(probabilities))
@@ -113,6 +119,8 @@ def save(folder: Path, model: Model, backbone: BackboneConfig, recipe: Recipe) -
     checkpoint.save(folder / WEIGHTS, model.classifier.state_dict(), {})
     names, network = list(model.class_names), {"name": backbone.name, "stem": backbone.stem}
     description = {"class_names": names, "image_size": model.image_size, "backbone": network}
+    if model.size != (model.image_size, model.image_size):
+        description["image_width"] = model.image_width
     write_json(folder / MODEL, {**description, "recipe": recipe.config(), "config": model.config})
 
 
@@ -141,4 +149,6 @@ def load(run: str | Path) -> Model:
         classifier.load_state_dict(tensors)
     except RuntimeError as error:
         raise InputError(f"{folder / WEIGHTS} does not fit {folder / MODEL}: {error}") from None
-    return Model(classifier.eval(), names, description["image_size"], description["config"])
+    return Model(
+        classifier.eval(), names, description["image_size"], description["config"], description.get("image_width")
+    )

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from afield.data.decode import SUFFIXES
+from afield.data.layout import image_files
 from afield.deploy.model import BATCH, Model, Prediction
 from afield.errors import InputError
 
@@ -46,7 +47,7 @@ def _files(path: Path) -> list[Path]:
         raise InputError(f"no such file or folder: {path}")
     if path.is_file():
         return [path]
-    files = sorted(file for file in path.rglob("*") if file.suffix.lower() in SUFFIXES and file.is_file())
+    files = sorted(image_files(path))
     if not files:
         raise InputError(f"folder {path} holds no images ({', '.join(sorted(SUFFIXES))})")
     return files

@@ -44,7 +44,8 @@ def run_training(
         classifier.load_state_dict(progress.best)
         if isinstance(classifier.backbone, nn.Identity):
             classifier.backbone, _ = frozen_backbone(setup.backbone)
-        model = saved.Model(classifier, setup.data.class_names, setup.data.images.shape[1], run.config)
+        height, width = setup.data.images.shape[1:3]
+        model = saved.Model(classifier, setup.data.class_names, height, run.config, width)
         saved.save(out, model, setup.backbone, recipe)
 
     return execute(run, out, fabric, features=features, callback=callback, on_trained=keep)

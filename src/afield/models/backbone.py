@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import Any, Literal
 
 import timm
+import torch
 from torch import nn
 
 from afield.errors import InputError, first_line, unknown_name
@@ -104,7 +105,7 @@ def build_backbone(config: BackboneConfig, *, load: bool = True) -> tuple[nn.Mod
         load: whether to load the weights; False if a checkpoint is loaded later.
 
     Raises:
-        InputError: weights that do not fit or cannot be loaded, or a stem that does not fit the network.
+        InputError: weights that do not fit or cannot be loaded, a stem that does not fit, or features not [B, D].
     """
     fetch = load and config.weights == "pretrained"
     if config.name in BACKBONES:
@@ -119,4 +120,19 @@ def build_backbone(config: BackboneConfig, *, load: bool = True) -> tuple[nn.Mod
         load_weights(model, config.weights, config.name)
     if config.stem == "small":
         use_small_stem(model, config.name)
-    return model, model.num_features
+    return model, model.num_features if config.name in BACKBONES else _width(model, config)
+
+
+def _width(model: nn.Module, config: BackboneConfig) -> int:
+    """D, from the features of a blank image: timm's ``num_features`` is not always the width of the output."""
+    training, size = model.training, config.image_size
+    try:
+        with torch.inference_mode():
+            shape = model.eval()(torch.zeros(1, 3, size, size)).shape
+    except Exception as error:  # timm's models raise errors of many types
+        raise InputError(f"backbone {config.name} does not take a {size} px image: {first_line(error)}") from None
+    finally:
+        model.train(training)
+    if len(shape) != 2:
+        raise InputError(f"backbone {config.name} gives features of shape {[*shape]} for an image, not [1, D]")
+    return int(shape[1])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -21,6 +22,12 @@ PACKAGE_BACKBONE = "tf_efficientnet_lite0"
 
 CLASSIFIERS = ("classifier.", "fc.", "head.fc.", "head.weight", "head.bias", "_fc.")
 """Names of the classifier, which a file may hold in addition to the backbone."""
+
+CHECKPOINT_KEYS = ("state_dict", "model_state_dict", "model")
+"""Where a checkpoint may hold the weights."""
+
+WRAPPERS = r"^(module\.|_orig_mod\.)+"
+"""What data parallelism and `torch.compile` put before each name."""
 
 
 def weights_file(weights: str) -> Path | None:
@@ -77,23 +84,25 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     """
     try:
         if path.suffix == ".safetensors":
-            return load_file(path)
-        content = torch.load(path, map_location="cpu", weights_only=True)
+            content: object = load_file(path)
+        else:
+            content = torch.load(path, map_location="cpu", weights_only=True)
     except (SafetensorError, OSError, RuntimeError, EOFError, ValueError, KeyError) as error:
         raise InputError(f"cannot read weights from {path}: {first_line(error)}") from None
     except Exception:  # torch raises pickle.UnpicklingError for what weights_only refuses
         raise InputError(f"{path} is not loaded: it has more than tensors, and pickled code is never run") from None
-    if isinstance(content, Mapping) and isinstance(content.get("state_dict"), Mapping):
-        content = content["state_dict"]
+    for key in CHECKPOINT_KEYS:
+        if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
+            content = content[key]
     if not isinstance(content, Mapping) or not all(isinstance(value, Tensor) for value in content.values()):
         raise InputError(f"{path} holds no named tensors")
-    return {str(name).removeprefix("module."): value for name, value in content.items()}
+    return {re.sub(WRAPPERS, "", str(name)): value for name, value in content.items()}
 
 
 def check_fit(state: Mapping[str, Tensor], model: nn.Module, what: str) -> None:
     """Raise `InputError` with all missing, unexpected and mis-shaped tensors; a classifier may remain."""
     expected = model.state_dict()
-    missing = [name for name in expected if name not in state]
+    missing = [name for name in expected if name not in state and not name.endswith("num_batches_tracked")]
     unexpected = [name for name in state if name not in expected and not name.startswith(CLASSIFIERS)]
     shapes = [
         f"{name} {tuple(value.shape)} for {tuple(expected[name].shape)}"
@@ -102,7 +111,12 @@ def check_fit(state: Mapping[str, Tensor], model: nn.Module, what: str) -> None:
     ]
     found = [
         f"{len(names)} {kind}: {', '.join(names[:20])}{' ...' if len(names) > 20 else ''}"
-        for kind, names in (("missing", missing), ("unexpected", unexpected), ("mis-shaped", shapes))
+        for kind, names in (
+            ("missing", missing),
+            ("unexpected", unexpected),
+            ("mis-shaped", shapes),
+            ("NaN or infinite", [name for name in expected if name in state and not state[name].isfinite().all()]),
+        )
         if names
     ]
     if found:

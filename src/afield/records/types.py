@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -13,8 +14,19 @@ Figures = Mapping[str, float]
 """Metrics or measures by name."""
 
 
+class Subscriptable:
+    """``record["epochs"]`` for ``record.epochs``: what the verbs returned was a dictionary until this version."""
+
+    def __getitem__(self, name: str) -> Any:
+        warnings.warn(f"[{name!r}] is deprecated; use .{name}", DeprecationWarning, stacklevel=2)
+        try:
+            return getattr(self, name)
+        except AttributeError:
+            raise KeyError(name) from None
+
+
 @dataclass(frozen=True)
-class Epoch:
+class Epoch(Subscriptable):
     """The figures of a run after an epoch.
 
     Attributes:
@@ -31,7 +43,7 @@ class Epoch:
 
 
 @dataclass(frozen=True)
-class Selection:
+class Selection(Subscriptable):
     """The epoch that counts, from 1, and the rule that chose it."""
 
     rule: str
@@ -39,7 +51,7 @@ class Selection:
 
 
 @dataclass(frozen=True)
-class Learned:
+class Learned(Subscriptable):
     """How the augmentation of a run was learned.
 
     Attributes:
@@ -65,7 +77,7 @@ class Learned:
 
 
 @dataclass(frozen=True)
-class Record:
+class Record(Subscriptable):
     """One training run.
 
     Attributes:
@@ -116,7 +128,7 @@ class Record:
 
 
 @dataclass(frozen=True)
-class Estimate:
+class Estimate(Subscriptable):
     """A mean over n values.
 
     Attributes:
@@ -137,7 +149,7 @@ class Estimate:
 
 
 @dataclass(frozen=True)
-class SummaryRow:
+class SummaryRow(Subscriptable):
     """A recipe in a comparison.
 
     Attributes:
@@ -154,7 +166,7 @@ class SummaryRow:
 
 
 @dataclass(frozen=True)
-class Summary:
+class Summary(Subscriptable):
     """A comparison. Values are fractions.
 
     Attributes:
