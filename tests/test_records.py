@@ -541,5 +541,5 @@ def test_records_can_be_read_as_the_dictionaries_that_they_were():
     epoch = Epoch(0.5, {"accuracy": 0.75}, {})
     with pytest.warns(DeprecationWarning, match=r"\['validation'\] is deprecated; use \.validation"):
         assert epoch["validation"]["accuracy"] == 0.75
-    with pytest.warns(DeprecationWarning), pytest.raises(KeyError):
+    with pytest.warns(DeprecationWarning, match="use .accuracy"), pytest.raises(KeyError):
         epoch["accuracy"]
