@@ -132,6 +132,6 @@ def random_objective(objective: Objective) -> Objective:
 ALGORITHMS.add(
     "epi_fcr",
     EpiFCR,
-    summary="Trains the backbone and the head each with a frozen partner from another domain, and with a random head.",
+    summary="Trains backbone and head with frozen partners from other domains, and with a random head.",
     reference="Li et al., Episodic Training for Domain Generalization, ICCV 2019.",
 )
