@@ -81,7 +81,7 @@ LONG = 40
 
 
 def verdict_table(caption: str, judged: Sequence[Judged]) -> Table:
-    """Published numbers beside ours, and what each comes to."""
+    """Published numbers beside ours, with a verdict for each."""
     count = Counter(each.verdict.why for each in judged)
     shared = [why for why, times in count.items() if times > 1 and len(why) > LONG]
     letters = dict(zip(shared, ascii_lowercase, strict=False))
@@ -109,13 +109,13 @@ def document(paper: Paper, lines: Sequence[Record], about: dict[str, Any]) -> Do
 
 
 STAND_IN = (
-    "The embedded digits stand in for the papers' images, and training is far too short: this size shows that all "
-    "of it works, and no result."
+    "The embedded digits replace the papers' images, and training is far too short. This size checks that everything "
+    "works; its numbers are not results."
 )
 UNITS = (
-    "In %, unless a column says otherwise: mean ± sample deviation [95 % interval] over seeds. Differences are paired "
-    "over seeds; a claim is reproduced where the interval of the difference lies on its side of zero, a number where "
-    "it lies in our interval and the set-ups agree."
+    "In % unless a column says otherwise: mean ± standard deviation [95 % confidence interval] over seeds. Differences "
+    "are paired over seeds. A claim is reproduced if the interval of the difference lies on the same side of zero. A "
+    "number is reproduced if it lies in our interval and the setups agree."
 )
 
 

@@ -1,4 +1,4 @@
-"""What a published number comes to beside ours: a verdict and its reason. Pure functions, free of torch."""
+"""Verdicts on published numbers, with reasons. Pure functions, free of torch."""
 
 from __future__ import annotations
 
@@ -57,11 +57,12 @@ def judge_difference(published: float, ours: Estimate | None, *, tolerance: floa
     if abs(published) <= tolerance:
         if low >= -NO_DIFFERENCE and high <= NO_DIFFERENCE:
             return Verdict(REPRODUCED, "no difference")
-        told_apart = low > 0 or high < 0
-        return Verdict(NOT_REPRODUCED, "told apart") if told_apart else Verdict(NOT_COMPARABLE, "too wide an interval")
+        if low > 0 or high < 0:
+            return Verdict(NOT_REPRODUCED, "significant difference")
+        return Verdict(NOT_COMPARABLE, "interval too wide")
     if low <= 0 <= high:
-        return Verdict(NOT_REPRODUCED, "the interval holds zero")
-    return Verdict(REPRODUCED) if (low > 0) == (published > 0) else Verdict(NOT_REPRODUCED, "the other way round")
+        return Verdict(NOT_REPRODUCED, "interval contains zero")
+    return Verdict(REPRODUCED) if (low > 0) == (published > 0) else Verdict(NOT_REPRODUCED, "opposite direction")
 
 
 def differences(config: Mapping[str, Any], protocol: Mapping[str, Any]) -> list[str]:

@@ -206,9 +206,9 @@ def study(lines: Sequence[Record]) -> Section | None:
     if not rows:
         return None
     text = (
-        "The printed loss, −log(log2 m − H), falls as the entropy H falls: minimizing it lowers the entropy, against "
-        "the paper's own words, and the identity is about the best that an augmentor can do then. Log(log2 m − H) "
-        "raises it, but nothing in it says that an image must stay recognizable, which a teacher adds.",
+        "The printed loss, −log(log2 m − H), falls as the entropy H falls. Minimizing it lowers the entropy, contrary "
+        "to the paper's text, and the identity is then close to optimal. Minimizing log(log2 m − H) raises the "
+        "entropy, but does not keep images recognizable; a teacher does.",
     )
     header = (
         "augmentor",

@@ -21,10 +21,10 @@ Gains = Mapping[str, Mapping[str, Estimate]]
 
 
 def default_recipe(gains: Gains) -> tuple[str, str]:
-    """The recipe to start from, and why.
+    """The recommended default recipe, and the reason.
 
-    It is the one with the largest mean gain over all sets of images, among those that are told apart from the base to
-    the better on at least one set and to the worse on none; the base, if there is none.
+    It is the recipe with the largest mean gain over all data sets, among those that are significantly better than the
+    base on at least one data set and significantly worse on none; the base, if there is no such recipe.
     """
     everywhere = set.intersection(*(set(by_recipe) for by_recipe in gains.values())) if gains else set()
     means = {}
@@ -34,12 +34,15 @@ def default_recipe(gains: Gains) -> tuple[str, str]:
         if any(low > 0 for low, _ in intervals) and not any(high < 0 for _, high in intervals):
             means[recipe] = sum(each.mean for each in found) / len(found)
     if not means:
-        return BASE, f"no other recipe is told apart from {BASE} to the better on one set and to the worse on none"
+        return (
+            BASE,
+            f"no other recipe is significantly better than {BASE} on one data set and significantly worse on none",
+        )
     best = max(means, key=lambda recipe: means[recipe])
     better = [name for name, by_recipe in gains.items() if (span := by_recipe[best].ci95) and span[0] > 0]
     return best, (
-        f"{100 * means[best]:+.1f} points over the sets of images on average, told apart from {BASE} to the better on "
-        f"{', '.join(better)} and to the worse on none"
+        f"{100 * means[best]:+.1f} points on average over the data sets; significantly better than {BASE} on "
+        f"{', '.join(better)}, significantly worse on none"
     )
 
 
@@ -73,7 +76,7 @@ def sections(lines: Sequence[Record]) -> Sequence[Section]:
 
 
 def decision(lines: Sequence[Record]) -> Section:
-    """Which recipe follows, and by which rule."""
+    """The recommended recipe, and the rule behind it."""
     gains = gains_of(lines)
     recipe, why = default_recipe(gains)
     rows = []
@@ -81,16 +84,17 @@ def decision(lines: Sequence[Record]) -> Section:
         name = " + ".join(parts)
         rows.append((name, *(_cell(lines, study, name, gains[study].get(name)) for study in gains)))
     text = (
-        f"The default that follows: {recipe}; {why}.",
-        "The rule: epochs are selected on validation images of the training domains. Of the recipes that are told "
-        f"apart from {BASE} to the better on one set of images at least and to the worse on none, with paired "
-        "intervals at a level of 95 % shared among a set's recipes, the one of the largest mean gain is taken.",
-        "A head on frozen features sees no images, so that learned augmentation cannot apply: there a recipe counts as "
-        "the same without it.",
+        f"Recommended default: {recipe}; {why}.",
+        "Rule: epochs are selected on validation images of the training domains. Among the recipes that are "
+        f"significantly better than {BASE} on at least one data set and significantly worse on none, the recipe with "
+        "the largest mean gain is chosen. The paired intervals have a joint level of 95 % over the recipes of a data "
+        "set (Bonferroni).",
+        "A head on frozen features does not see images, so learned augmentation cannot apply. A recipe with it counts "
+        "as the recipe without it.",
         collapses(lines),
     )
     caption = f"Accuracy, − {BASE}: paired over seeds, with intervals at the shared level."
-    return Section("Which recipe follows", text, (Table(caption, ("recipe", *gains), rows),))
+    return Section("The recommended recipe", text, (Table(caption, ("recipe", *gains), rows),))
 
 
 def collapses(lines: Sequence[Record]) -> str:
