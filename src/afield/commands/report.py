@@ -21,7 +21,7 @@ class Report:
 
     def run(self) -> Path:
         """The path of ``report.html``."""
-        from afield.records import read_json, read_jsonl, renamed
+        from afield.records import read_json, read_records
         from afield.reporting import render
 
         folder = Path(self.run_folder)
@@ -31,7 +31,7 @@ class Report:
         from afield.reproduction import PAPERS
         from afield.reproduction.paper import document
 
-        return document(PAPERS[summary["paper"]], renamed(read_jsonl(folder / "records.jsonl")), summary).write(folder)
+        return document(PAPERS[summary["paper"]], read_records(folder), summary).write(folder)
 
 
 @dataclass(frozen=True)
