@@ -220,7 +220,7 @@ def test_a_full_disk_ends_with_one_line_and_what_is_done_stays(afield, tmp_path,
             finished.append(path)
         write_atomic(path, content)
 
-    monkeypatch.setattr("afield.records.write_atomic", full_after_two)
+    monkeypatch.setattr("afield.records.files.write_atomic", full_after_two)
     line = refused(afield, *shared)
     assert "No space left on device" in line
     monkeypatch.undo()

@@ -303,7 +303,7 @@ def test_nothing_is_fetched_and_no_id_clashes(learned: Path) -> None:
     [
         (("show", "trivialaugmen"), "unknown augmentation 'trivialaugmen'; did you mean 'trivialaugment'"),
         (("show", "runs/nowhere"), "runs/nowhere holds no learned augmentation"),
-        (("show", "crop", "--count", 1), "--count must lie between 2 and 100, got 1"),
+        (("show", "crop", "--count", 1), "--count must be a whole number between 2 and 100, got 1"),
         (("show", "nothing.safetensors"), "cannot read nothing.safetensors"),
         (("learn", "--augment", "crop"), "augment='crop' learns nothing"),
         (("learn", "--settings", "sing=printed"), "unknown setting of learned in recipe 'erm': 'sing'; did you mean"),
