@@ -232,7 +232,7 @@ def test_the_stages_of_a_backbone_give_feature_maps(name, count):
 
 def test_a_transformer_has_no_stages():
     backbone, _ = build_backbone(BackboneConfig("vit_tiny_patch16_224"))
-    with pytest.raises(InputError, match="VisionTransformer has no stages of feature maps"):
+    with pytest.raises(InputError, match="backbone VisionTransformer has fewer than two stages with feature maps"):
         feature_stages(backbone)
 
 

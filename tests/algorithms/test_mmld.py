@@ -97,7 +97,7 @@ def test_the_style_of_an_image_is_mean_and_deviation_of_early_channels():
         for statistic in (maps.mean(dim=(2, 3)), (maps.flatten(2).var(dim=2) + 1e-5).sqrt())
     ]
     torch.testing.assert_close(found, torch.cat(expected, dim=1))
-    assert found.shape == (7, 2 * (4 + 8))
+    assert found.shape == (7, 2 * (8 + 16))
     assert all(not module._forward_hooks for module in classifier.modules())
 
 
@@ -236,5 +236,5 @@ def test_options_out_of_bounds_are_errors_that_say_what_they_got(options):
 def test_a_backbone_without_stages_is_refused():
     objective = Objective(LinearHead(4, 3), {"cross_entropy": 1.0})
     classifier = Classifier(nn.Linear(4, 4), objective, mean=(0.5,) * 3, std=(0.5,) * 3, dropout=0.0)
-    with pytest.raises(InputError, match="no stages of feature maps"):
+    with pytest.raises(InputError, match="backbone Linear has fewer than two stages with feature maps"):
         MMLD(classifier, SIZES)

@@ -305,7 +305,7 @@ def test_nothing_is_fetched_and_no_id_clashes(learned: Path) -> None:
         (("show", "runs/nowhere"), "runs/nowhere holds no learned augmentation"),
         (("show", "crop", "--count", 1), "--count must be a whole number between 2 and 100, got 1"),
         (("show", "nothing.safetensors"), "cannot read nothing.safetensors"),
-        (("learn", "--augment", "crop"), "augment='crop' learns nothing"),
+        (("learn", "--augment", "crop"), "augment='crop' must include a name from `afield list augmentors`"),
         (("learn", "--settings", "sing=printed"), "unknown setting of learned in recipe 'erm': 'sing'; did you mean"),
         (("learn", "--settings", "sign"), "expected FIELD=VALUE"),
         (("learn", "--settings", "recognized=2"), "recognized must lie between 0 and 1, got 2"),

@@ -50,7 +50,7 @@ class AugmentLearn(Train):
         (recipe,) = resolve([self.recipe], overrides)
         names = recipe.augment or self.augment
         if learned_part(names) is None:
-            raise InputError(f"augment={names!r} must have a name from `afield list augmentors`")
+            raise InputError(f"augment={names!r} must include a name from `afield list augmentors`")
         record = Train.run(dataclasses.replace(self, out=self.page.parent, set=overrides))
         data = {field.name: getattr(self, field.name) for field in dataclasses.fields(DataOptions)}
         AugmentShow(what=str(self.page.parent), out=self.page, **data).run()
