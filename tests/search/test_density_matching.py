@@ -28,6 +28,7 @@ from afield.search.density_matching import Search, Study, density_loss
 from afield.search.folds import SearchFold, fold_runs, searched_images
 from afield.search.policy_search import merged
 from afield.training import Subset
+from tests.made_records import made_record
 
 FABRIC = Fabric(accelerator="cpu")
 
@@ -53,7 +54,7 @@ def fold(tmp_path):
     rng = np.random.default_rng(0)
     images = (rng.integers(70, 180, (10, 24, 24, 1)) + rng.integers(-25, 25, (10, 24, 24, 3))).astype(np.uint8)
     classifier = Luma(torch.from_numpy(images).permute(0, 3, 1, 2))
-    return SearchFold(tmp_path, {"run": "a"}, classifier, Subset(images, np.arange(10), np.arange(10)))
+    return SearchFold(tmp_path, made_record(run="a"), classifier, Subset(images, np.arange(10), np.arange(10)))
 
 
 def generator(seed=0):
