@@ -15,6 +15,7 @@ from afield.amounts import duration
 from afield.commands import Compare
 from afield.commands.launching import as_words
 from afield.comparison.grid import Share
+from afield.records import read_summary
 
 SMALL = {"recipes": ("erm",), "seeds": 1, "epochs": 1}
 
@@ -84,7 +85,7 @@ def test_the_tasks_of_the_slurm_script_do_the_runs_and_the_script_itself_the_sum
         assert len(list(out.glob("runs/*/done"))) == done + 1
         assert not (out / "summary.json").exists()
     subprocess.run(["bash", script], check=True)
-    assert json.loads((out / "summary.json").read_text()) == alone
+    assert read_summary(out / "summary.json") == alone
     assert (out / "summary.json").read_text() == (tmp_path / "alone" / "summary.json").read_text()
 
 
