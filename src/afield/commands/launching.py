@@ -146,12 +146,12 @@ class LaunchOptions(ABC):
     def _launch(self, runs: Sequence[Run], executor: Executor) -> Launch:
         from afield.launch.local import run_here
         from afield.launch.ray import gpus_for_a_run, run_on_ray
-        from afield.launch.workers import helpers
+        from afield.launch.workers import workers
 
         if self.launcher == "ray":
             gpus = gpus_for_a_run(self.device_name, max(map(executor.threads_of, runs)))
             return partial(run_on_ray, executor=executor, gpus=gpus)
-        return partial(run_here, executor=executor, workers=helpers(self, self.jobs - 1))
+        return partial(run_here, executor=executor, workers=workers(self, self.jobs - 1))
 
     def _write_script(self, runs: Sequence[Run], executor: Executor) -> Path:
         from afield.launch.slurm import write_script

@@ -1,4 +1,4 @@
-"""Helpers: processes that work on the same comparison, each on a run that nobody else holds."""
+"""Worker processes that execute runs of the same command, each a run that no other process holds."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ PROGRAM = "from afield.launch.workers import serve; serve()"
 
 
 class Helpable(Protocol):
-    """A command whose work can be shared; it is sent to the helpers by pickle."""
+    """A command whose work can be shared; it is sent to the workers by pickle."""
 
     def help(self) -> None:
-        """Do what nobody else is doing, then return."""
+        """Execute the runs that no other process is executing, then return."""
 
 
 @contextmanager
-def helpers(command: Helpable, count: int) -> Iterator[None]:
-    """So many helpers for as long as the block runs; they end with this process, however it ends."""
+def workers(command: Helpable, count: int) -> Iterator[None]:
+    """`count` workers for as long as the block runs; they end with this process, however it ends."""
     processes = [
         subprocess.Popen([sys.executable, "-W", "ignore", "-c", PROGRAM], stdin=subprocess.PIPE) for _ in range(count)
     ]
@@ -42,9 +42,9 @@ def helpers(command: Helpable, count: int) -> Iterator[None]:
 
 
 def serve() -> None:
-    """What a helper runs: the command that arrives on standard input, until that is closed.
+    """The program of a worker: run the command that arrives on standard input, until that is closed.
 
-    What is wrong with the input shows in the process that asked for help, which comes to the same run.
+    The process that started the worker reports errors of the input, because it reaches the same run.
     """
     command: Helpable = pickle.load(sys.stdin.buffer)
     threading.Thread(target=_end_with_the_pipe, daemon=True).start()

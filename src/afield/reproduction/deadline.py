@@ -1,4 +1,4 @@
-"""A time budget: a watcher that ends the work when time is over. What was begun goes on from its checkpoint."""
+"""A time budget: a callback that ends the work when its time is over. Interrupted runs continue from checkpoints."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from afield.training import EpochReport
 
 
 class OutOfTimeError(Exception):
-    """The time budget is over; nothing is wrong."""
+    """The time budget is over."""
 
 
 class Deadline(Callback):
-    """Tells another watcher, and raises `OutOfTimeError` when more than so many seconds have passed since it was made.
+    """Forwards to another callback, and raises `OutOfTimeError` when `seconds` have passed since it was made.
 
-    It does so between runs, and inside of them after an epoch; at most 20 seconds before that are done again.
+    It does so between runs and after epochs; at most the last 20 seconds of training are repeated later.
     """
 
     def __init__(self, inner: Callback, seconds: float) -> None:
@@ -23,7 +23,7 @@ class Deadline(Callback):
         self.until = time.monotonic() + seconds
 
     def check(self) -> None:
-        """Raise `OutOfTimeError` if it is time."""
+        """Raise `OutOfTimeError` if the time is over."""
         if time.monotonic() >= self.until:
             raise OutOfTimeError
 
