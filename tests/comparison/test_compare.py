@@ -150,7 +150,7 @@ def test_without_a_network_a_download_ends_with_one_line(afield, tmp_path, monke
     code, _, err = afield("compare", "--data", "cifar10", "--out", tmp_path / "out")
     assert code == 2
     assert "afield: --data cifar10: the download failed" in err
-    assert "an .npz file works without one" in err
+    assert "an .npz file needs no download" in err
 
 
 def test_without_a_network_pretrained_weights_end_with_one_line(tmp_path):
