@@ -121,8 +121,9 @@ class Reproduce(LaunchOptions):
         studies = list(PAPERS[self.paper].studies(Place(self.size, Path(self.data), pretrained)))
         runs: dict[str, Run] = {}
         for study in self._chosen(studies):
-            check(study.runs())
-            runs |= {run.hash: run for run in study.runs()}
+            of_study = study.runs()
+            check(of_study)
+            runs |= {run.hash: run for run in of_study}
         return studies, list(runs.values())
 
     def conduct(self, purpose: list[Study], runs: Sequence[Run], executor: Executor, launch: Launch) -> Outcome:

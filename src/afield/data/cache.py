@@ -173,7 +173,7 @@ def _file_digest(path: Path) -> str:
 
 
 def _bad_message(name: str, bad: Sequence[tuple[str, str]]) -> str:
-    shown = "; ".join(f"{path}: {reason}" for path, reason in bad[:5])
+    first = "; ".join(f"{path}: {reason}" for path, reason in bad[:5])
     more = f" and {len(bad) - 5} more" if len(bad) > 5 else ""
     count = f"{len(bad)} bad image{'s' if len(bad) > 1 else ''}"
-    return f"{count} in {name} ({shown}{more}); --on-bad-image skip skips them"
+    return f"{count} in {name} ({first}{more}); --on-bad-image skip skips them"

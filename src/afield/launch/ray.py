@@ -80,7 +80,7 @@ def gpus_for_a_run(device: str, threads: int) -> int:
 
 
 def run_on_ray(runs: Sequence[Run], executor: Executor, *, gpus: int) -> Iterator[tuple[Run, Record]]:
-    """All runs, inside `cluster`: first those that are finished in `out`, then the others as they come back.
+    """All runs, inside `cluster`: first those that are finished in `out`, then the others in the order they finish.
 
     Args:
         runs: what to execute.

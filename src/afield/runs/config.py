@@ -91,7 +91,7 @@ def choose_training(preset: str, **settings: Any) -> TrainConfig:
 
 
 def choose_threads(setup: ExperimentConfig, threads: int | None) -> int:
-    """CPU threads for each run, unless given: one for small networks, of which several runs fit side by side."""
+    """CPU threads for each run, unless given: one for small networks, so that several runs fit side by side."""
     if threads is not None:
         return threads
     return 1 if setup.freeze or setup.backbone.name in BACKBONES else torch.get_num_threads()

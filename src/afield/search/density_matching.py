@@ -35,7 +35,8 @@ class Search:
         trials: candidates of a search.
         sub_policies: of a candidate, two operations each.
         top: candidates of a search that come into the policy.
-        draws: of a candidate for each image, of which the least loss counts; the paper's formula has 1, its code 5.
+        draws: augmentations of each image by a candidate; the smallest loss counts. The paper's formula has 1, its
+            code 5.
         seed: of folds, classifiers, candidates and draws.
     """
 
