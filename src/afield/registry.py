@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import inspect
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar, cast
 
 from afield.deprecated import current
 from afield.errors import unknown_name
 
 T = TypeVar("T")
+Value = TypeVar("Value")
 
 
 @dataclass(frozen=True)
@@ -32,8 +34,17 @@ class Registry(Generic[T]):
         self.kind = kind
         self._entries: dict[str, Entry[T]] = {}
 
-    def add(self, name: str, value: T, *, summary: str, reference: str) -> T:
-        """Register `value` and return it. A name that is taken raises `ValueError`."""
+    def register(self, name: str, *, reference: str = "-", **traits: Any) -> Callable[[Value], Value]:
+        """A decorator that registers a class or a function; the first line of its docstring is the summary."""
+
+        def add(value: Value) -> Value:
+            summary = (inspect.getdoc(value) or "").partition("\n")[0]
+            return cast(Value, self.add(name, cast(T, value), summary=summary, reference=reference, **traits))
+
+        return add
+
+    def add(self, name: str, value: T, *, summary: str, reference: str = "-") -> T:
+        """Register a value without a docstring of its own and return it. A name that is taken raises `ValueError`."""
         if name in self._entries:
             raise ValueError(f"{self.kind} {name!r} is registered twice")
         self._entries[name] = Entry(name, value, summary, reference)

@@ -13,8 +13,11 @@ from afield.algorithms.registry import ALGORITHMS
 from afield.classifier import Classifier
 
 
+@ALGORITHMS.register("coral", reference="Sun and Saenko, Deep CORAL, ECCV 2016 workshops.")
 class CORAL(Algorithm):
-    """The objective plus the distance between the domains' feature statistics, averaged over pairs of domains.
+    """Aligns the means and covariances of the domains' features.
+
+    The objective plus the distance between the domains' feature statistics, averaged over pairs of domains.
 
     The distance is the mean squared difference of the means plus that of the covariances, as in DomainBed, which
     carried the method over to several training domains. The paper aligns a source with a target domain, by
@@ -58,11 +61,3 @@ def coral_distance(features: Tensor, domains: Tensor) -> Tensor:
         for (mean, covariance), (other_mean, other_covariance) in combinations(statistics, 2)
     ]
     return torch.stack(distances).mean() if distances else features.new_zeros(())
-
-
-ALGORITHMS.add(
-    "coral",
-    CORAL,
-    summary="Aligns the means and covariances of the domains' features.",
-    reference="Sun and Saenko, Deep CORAL, ECCV 2016 workshops.",
-)

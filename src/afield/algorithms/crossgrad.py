@@ -14,8 +14,13 @@ from afield.algorithms.registry import ALGORITHMS
 from afield.classifier import Classifier
 
 
+@ALGORITHMS.register(
+    "crossgrad", reference="Shankar et al., Generalizing Across Domains via Cross-Gradient Training, ICLR 2018."
+)
 class CrossGrad(Algorithm):
-    """The objective on images, and on images moved along the gradient of a domain network's loss; and the reverse.
+    """Adds images perturbed along the gradient of a domain classifier's loss.
+
+    The objective on images, and on images moved along the gradient of a domain network's loss; and the reverse.
 
     The classifier learns from ``x`` and ``x + step * dJ_domain/dx``, the domain network from ``x`` and
     ``x + step * dJ_class/dx``: what moves the domain shall not move the class, and what moves the class tells nothing
@@ -67,11 +72,3 @@ class CrossGrad(Algorithm):
         """Images a step up the gradient of a loss that is a mean over them."""
         (slope,) = torch.autograd.grad(loss * len(images), images, retain_graph=True)
         return images.detach() + self.step * slope
-
-
-ALGORITHMS.add(
-    "crossgrad",
-    CrossGrad,
-    summary="Adds images perturbed along the gradient of a domain classifier's loss.",
-    reference="Shankar et al., Generalizing Across Domains via Cross-Gradient Training, ICLR 2018.",
-)

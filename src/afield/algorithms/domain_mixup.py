@@ -12,8 +12,13 @@ from afield.algorithms.registry import ALGORITHMS
 from afield.classifier import Classifier
 
 
+@ALGORITHMS.register(
+    "domain_mixup", reference="Gulrajani and Lopez-Paz, In Search of Lost Domain Generalization, ICLR 2021."
+)
 class DomainMixup(Algorithm):
-    """``weight * x + (1 - weight) * partner``; the two targets have the same weights in the objective.
+    """Mixes each example and its target with an example of another domain.
+
+    ``weight * x + (1 - weight) * partner``; the two targets have the same weights in the objective.
 
     The weight is drawn once a step. Both targets stay class indices, so that every head and loss takes them, and
     ready features are mixed as images are.
@@ -50,11 +55,3 @@ class DomainMixup(Algorithm):
             "objective": weight * self.classifier.objective(embedded, batch.targets),
             "partner": (1 - weight) * self.classifier.objective(embedded, batch.targets[partner]),
         }
-
-
-ALGORITHMS.add(
-    "domain_mixup",
-    DomainMixup,
-    summary="Mixes each example and its target with an example of another domain.",
-    reference="Gulrajani and Lopez-Paz, In Search of Lost Domain Generalization, ICLR 2021.",
-)

@@ -11,8 +11,11 @@ from afield.algorithms.registry import AVERAGINGS
 from afield.classifier import Classifier
 
 
+@AVERAGINGS.register("ema", reference="Tarvainen and Valpola, Mean Teachers are Better Role Models, NeurIPS 2017.")
 class EMA(Averaging):
-    """Predicts with an exponential moving average of the weights of all steps; training itself does not change.
+    """Predicts with an exponential moving average of the weights.
+
+    Predicts with an exponential moving average of the weights of all steps; training itself does not change.
 
     After step ``t``, counted from 1, the average keeps ``min(decay, (1 + t) / (10 + t))`` of itself, so that a short
     training is averaged mostly over its end. Running statistics of batch normalization are averaged as the weights are.
@@ -44,11 +47,3 @@ class EMA(Averaging):
     def predictor(self) -> Classifier:
         """The average."""
         return self.average
-
-
-AVERAGINGS.add(
-    "ema",
-    EMA,
-    summary="Predicts with an exponential moving average of the weights.",
-    reference="Tarvainen and Valpola, Mean Teachers are Better Role Models, NeurIPS 2017.",
-)

@@ -17,8 +17,11 @@ from afield.classifier import Classifier
 from afield.objective import Objective
 
 
+@ALGORITHMS.register("epi_fcr", reference="Li et al., Episodic Training for Domain Generalization, ICCV 2019.")
 class EpiFCR(Algorithm):
-    """The objective on all domains, plus three in which one half of the network has a foreign partner that stays.
+    """Trains backbone and head with frozen partners from other domains, and with a random head.
+
+    The objective on all domains, plus three in which one half of the network has a foreign partner that stays.
 
     Beside the classifier, one for each domain trains on that domain alone. At each step the images of one domain are
     drawn, and the classifier of another. The features are to be good enough for the head of that one, the head for its
@@ -127,11 +130,3 @@ def random_objective(objective: Objective) -> Objective:
         if parameter.ndim > 1:
             parameter.normal_(std=float(parameter.std()))
     return drawn
-
-
-ALGORITHMS.add(
-    "epi_fcr",
-    EpiFCR,
-    summary="Trains backbone and head with frozen partners from other domains, and with a random head.",
-    reference="Li et al., Episodic Training for Domain Generalization, ICCV 2019.",
-)

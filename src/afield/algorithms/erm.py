@@ -6,8 +6,11 @@ from afield.algorithms.algorithm import Algorithm
 from afield.algorithms.registry import ALGORITHMS
 
 
+@ALGORITHMS.register("erm", reference="Vapnik, Statistical Learning Theory, 1998.")
 class ERM(Algorithm):
-    """Empirical risk minimization: the objective on batches of all domains together (DeepAll).
+    """Minimizes the objective on all domains together (DeepAll).
+
+    Empirical risk minimization: the objective on batches of all domains together (DeepAll).
 
     Args:
         classifier: trained in place.
@@ -16,11 +19,3 @@ class ERM(Algorithm):
     References:
         Vapnik, "Statistical Learning Theory", 1998.
     """
-
-
-ALGORITHMS.add(
-    "erm",
-    ERM,
-    summary="Minimizes the objective on all domains together (DeepAll).",
-    reference="Vapnik, Statistical Learning Theory, 1998.",
-)

@@ -13,8 +13,13 @@ from afield.algorithms.risks import domain_risks
 from afield.classifier import Classifier
 
 
+@ALGORITHMS.register(
+    "groupdro", reference="Sagawa et al., Distributionally Robust Neural Networks for Group Shifts, ICLR 2020."
+)
 class GroupDRO(Algorithm):
-    """The weighted sum of the domains' risks; each step multiplies the weights by ``exp(rate * risk)``, normalized.
+    """Upweights the domains with the highest loss.
+
+    The weighted sum of the domains' risks; each step multiplies the weights by ``exp(rate * risk)``, normalized.
 
     The groups are the training domains. The paper's are pairs of class and attribute, and its remedy against
     over-fitting, strong weight decay or early stopping, is left to the settings of training.
@@ -51,11 +56,3 @@ class GroupDRO(Algorithm):
             self.weights[domains] *= (self.rate * risks).exp()
             self.weights /= self.weights.sum()
         return {"objective": self.weights[domains] @ risks}
-
-
-ALGORITHMS.add(
-    "groupdro",
-    GroupDRO,
-    summary="Upweights the domains with the highest loss.",
-    reference="Sagawa et al., Distributionally Robust Neural Networks for Group Shifts, ICLR 2020.",
-)

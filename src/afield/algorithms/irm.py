@@ -11,8 +11,11 @@ from afield.algorithms.risks import domain_risks
 from afield.classifier import Classifier
 
 
+@ALGORITHMS.register("irm", reference="Arjovsky et al., Invariant Risk Minimization, 2019.")
 class IRM(Algorithm):
-    """IRMv1: the mean risk over domains plus the squared gradient of each domain's risk with respect to a scale
+    """Penalizes the gradient of each domain's risk with respect to a scale on the logits.
+
+    IRMv1: the mean risk over domains plus the squared gradient of each domain's risk with respect to a scale
     on the logits.
 
     Where the gradient is 0 in every domain, no domain's risk would fall with another scale: the same classifier is
@@ -49,11 +52,3 @@ class IRM(Algorithm):
         """``objective`` and ``irm``."""
         risks = domain_risks(self.classifier, batch, slopes=True)
         return self.penalty.terms(risks.values.mean(), "irm", risks.slopes.square().mean(), batch.progress)
-
-
-ALGORITHMS.add(
-    "irm",
-    IRM,
-    summary="Penalizes the gradient of each domain's risk with respect to a scale on the logits.",
-    reference="Arjovsky et al., Invariant Risk Minimization, 2019.",
-)

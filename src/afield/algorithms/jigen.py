@@ -18,8 +18,11 @@ GRID = 3
 TILES = GRID * GRID
 
 
+@ALGORITHMS.register("jigen", reference="Carlucci et al., Domain Generalization by Solving Jigsaw Puzzles, CVPR 2019.")
 class JiGen(Algorithm):
-    """The objective on images as they are, plus a jigsaw puzzle: which of P + 1 orders do the tiles lie in?
+    """Adds a jigsaw task: predicts the permutation of an image's tiles.
+
+    The objective on images as they are, plus a jigsaw puzzle: which of P + 1 orders do the tiles lie in?
 
     At each step a share of the batch stays in order; of the others the 3 x 3 tiles are shuffled, each by one of P
     permutations. A linear layer on the features, which only training has, tells the orders apart: class 0 is an image
@@ -112,11 +115,3 @@ def shuffle_tiles(images: Tensor, orders: Tensor) -> Tensor:
     moved = tiles.gather(1, orders[:, :, None, None, None].expand_as(tiles)).unflatten(1, (GRID, GRID))
     joined = moved.permute(0, 3, 1, 4, 2, 5).flatten(4).flatten(2, 3)
     return F.pad(joined, (left, across - left, top, down - top), mode="replicate")
-
-
-ALGORITHMS.add(
-    "jigen",
-    JiGen,
-    summary="Adds a jigsaw task: predicts the permutation of an image's tiles.",
-    reference="Carlucci et al., Domain Generalization by Solving Jigsaw Puzzles, CVPR 2019.",
-)

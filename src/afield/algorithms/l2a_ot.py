@@ -18,8 +18,13 @@ from afield.algorithms.reversal import scaled_gradient
 from afield.classifier import Classifier
 
 
+@ALGORITHMS.register(
+    "l2a_ot", reference="Zhou et al., Learning to Generate Novel Domains for Domain Generalization, ECCV 2020."
+)
 class L2AOT(Algorithm):
-    """The objective, half of it on images that a generator moves into novel domains.
+    """Adds images from a generator of novel domains, far from the training domains by optimal transport.
+
+    The objective, half of it on images that a generator moves into novel domains.
 
     There are as many novel domains as training domains, and each image of a batch is given one of them, equally many
     to each. A domain network's features say how far the novel domains are from the training domains and from each
@@ -110,11 +115,3 @@ class L2AOT(Algorithm):
         novelty = [transport_distance(a, b) for a in novelties for b in sources]
         diversity = [transport_distance(a, b) for a, b in combinations(novelties, 2)]
         return torch.stack(novelty).mean(), torch.stack(diversity).mean() if diversity else features.new_zeros(())
-
-
-ALGORITHMS.add(
-    "l2a_ot",
-    L2AOT,
-    summary="Adds images from a generator of novel domains, far from the training domains by optimal transport.",
-    reference="Zhou et al., Learning to Generate Novel Domains for Domain Generalization, ECCV 2020.",
-)

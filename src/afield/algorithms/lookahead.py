@@ -11,8 +11,13 @@ from afield.algorithms.registry import AVERAGINGS
 from afield.classifier import Classifier
 
 
+@AVERAGINGS.register(
+    "lookahead", reference="Zhang et al., Lookahead Optimizer: k Steps Forward, 1 Step Back, NeurIPS 2019."
+)
 class Lookahead(Averaging):
-    """Slow weights follow the trained weights, which are reset to them regularly; the slow weights predict.
+    """Resets the weights every 5 steps to slow weights that follow them and predict.
+
+    Slow weights follow the trained weights, which are reset to them regularly; the slow weights predict.
 
     After every `every` steps the slow weights keep a fraction ``keep ** every * progress ** 3`` of themselves and
     take the rest from the trained weights, which are then set to the slow ones. `progress` is the fraction of all
@@ -51,11 +56,3 @@ class Lookahead(Averaging):
     def predictor(self) -> Classifier:
         """The slow weights."""
         return self.slow
-
-
-AVERAGINGS.add(
-    "lookahead",
-    Lookahead,
-    summary="Resets the weights every 5 steps to slow weights that follow them and predict.",
-    reference="Zhang et al., Lookahead Optimizer: k Steps Forward, 1 Step Back, NeurIPS 2019.",
-)

@@ -16,8 +16,14 @@ from afield.algorithms.triplets import semi_hard_triplets
 from afield.classifier import Classifier
 
 
+@ALGORITHMS.register(
+    "masf",
+    reference="Dou et al., Domain Generalization via Model-Agnostic Learning of Semantic Features, NeurIPS 2019.",
+)
 class MASF(Algorithm):
-    """The objective on the meta-train domains, plus two losses on all of them after a step on it.
+    """Meta-learns features whose class relations agree across domains, with a triplet loss.
+
+    The objective on the meta-train domains, plus two losses on all of them after a step on it.
 
     The global one: for every class, the mean logits of a domain, softened by a temperature, say which classes it is
     taken for; the symmetric divergence between those of the meta-test domain and of each meta-train domain. The local
@@ -136,11 +142,3 @@ def confusion_distance(first: Tensor, second: Tensor, temperature: float) -> Ten
     # KL(p, q) + KL(q, p) = sum of (p - q) (log p - log q)
     both = ((logs[0].exp() - logs[1].exp()) * (logs[0] - logs[1])).sum()
     return both / 2 / len(first)
-
-
-ALGORITHMS.add(
-    "masf",
-    MASF,
-    summary="Meta-learns features whose class relations agree across domains, with a triplet loss.",
-    reference="Dou et al., Domain Generalization via Model-Agnostic Learning of Semantic Features, NeurIPS 2019.",
-)

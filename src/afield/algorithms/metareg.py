@@ -17,8 +17,14 @@ from afield.errors import InputError
 from afield.objective import Objective
 
 
+@ALGORITHMS.register(
+    "metareg",
+    reference="Balaji et al., MetaReg: Towards Domain Generalization using Meta-Regularization, NeurIPS 2018.",
+)
 class MetaReg(Algorithm):
-    """A weighted sum of the class vectors' absolute entries, beside the objective; first the weights are learned.
+    """Meta-learns a weighted L1 penalty on the class vectors that helps across domains.
+
+    A weighted sum of the class vectors' absolute entries, beside the objective; first the weights are learned.
 
     For the first `share` of the steps the features train with a copy of the objective for each domain. At each of
     these steps two domains are drawn. On the features of the one its copy makes some steps of gradient descent on
@@ -116,11 +122,3 @@ class MetaReg(Algorithm):
 def class_vectors(parameters: Iterable[tuple[str, Tensor]]) -> Iterable[tuple[str, Tensor]]:
     """Of an objective's parameters by name, the matrices of its head."""
     return ((name, parameter) for name, parameter in parameters if name.startswith("head.") and parameter.ndim > 1)
-
-
-ALGORITHMS.add(
-    "metareg",
-    MetaReg,
-    summary="Meta-learns a weighted L1 penalty on the class vectors that helps across domains.",
-    reference="Balaji et al., MetaReg: Towards Domain Generalization using Meta-Regularization, NeurIPS 2018.",
-)

@@ -19,8 +19,11 @@ from afield.models import feature_stages
 EPS = 1e-6
 
 
+@ALGORITHMS.register("mixstyle", reference="Zhou et al., Domain Generalization with MixStyle, ICLR 2021.")
 class MixStyle(Algorithm):
-    """The objective, with the channel statistics of early feature maps mixed between images while training.
+    """Mixes the channel statistics of early feature maps between images.
+
+    The objective, with the channel statistics of early feature maps mixed between images while training.
 
     After a stage, with probability `probability`, each map is normalized and gets the mean and deviation
     ``weight * own + (1 - weight) * partner's``, with a weight from Beta(alpha, alpha) for each image. No gradient flows
@@ -93,11 +96,3 @@ def mix_styles(maps: Tensor, partner: Tensor, weight: Tensor) -> Tensor:
         new_mean = mean.lerp(mean[partner], 1 - weight)
         new_deviation = deviation.lerp(deviation[partner], 1 - weight)
     return (maps - mean) / deviation * new_deviation + new_mean
-
-
-ALGORITHMS.add(
-    "mixstyle",
-    MixStyle,
-    summary="Mixes the channel statistics of early feature maps between images.",
-    reference="Zhou et al., Domain Generalization with MixStyle, ICLR 2021.",
-)

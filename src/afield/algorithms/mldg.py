@@ -13,8 +13,13 @@ from afield.algorithms.registry import ALGORITHMS
 from afield.classifier import Classifier
 
 
+@ALGORITHMS.register(
+    "mldg", reference="Li et al., Learning to Generalize: Meta-Learning for Domain Generalization, AAAI 2018."
+)
 class MLDG(Algorithm):
-    """The objective on the meta-train domains, plus that on a meta-test domain after a step on the former.
+    """Minimizes the loss on a held-out domain after a gradient step on the others (second derivatives).
+
+    The objective on the meta-train domains, plus that on a meta-test domain after a step on the former.
 
     ``F(theta) + beta * G(theta - inner_rate * F'(theta))``, whose gradient has a second derivative in it. The
     meta-test domain is drawn at each step.
@@ -56,11 +61,3 @@ class MLDG(Algorithm):
         moved = inner_step(parameters, meta_train, self.inner_rate)
         meta_test = functional_call(self.classifier, moved, (batch.inputs[held], batch.targets[held]))
         return {"meta_train": meta_train, "meta_test": self.beta * meta_test}
-
-
-ALGORITHMS.add(
-    "mldg",
-    MLDG,
-    summary="Minimizes the loss on a held-out domain after a gradient step on the others (second derivatives).",
-    reference="Li et al., Learning to Generalize: Meta-Learning for Domain Generalization, AAAI 2018.",
-)

@@ -21,8 +21,13 @@ THUMBNAIL = 16
 """Cells along each side of the picture that the decoder draws."""
 
 
+@ALGORITHMS.register(
+    "mmd_aae", reference="Li et al., Domain Generalization with Adversarial Feature Learning, CVPR 2018."
+)
 class MMDAAE(Algorithm):
-    """The objective, the distance between the domains' features, an auto-encoder, and an adversary with a prior.
+    """Aligns the domains' features by MMD, an autoencoder and an adversarial prior.
+
+    The objective, the distance between the domains' features, an auto-encoder, and an adversary with a prior.
 
     The features are the code: the backbone is the encoder, so that the classifier stays what it is. A decoder and an
     adversary are there in training only. The decoder draws the image's averages over 16 x 16 cells from the features.
@@ -118,11 +123,3 @@ def mmd_distance(features: Tensor, domains: Tensor) -> Tensor:
         pairs = combinations(range(len(similar)), 2)
         distances = [similar[a, a] + similar[b, b] - 2 * similar[a, b] for a, b in pairs]
         return 2 * sum(distances, start=features.new_zeros(())) / len(similar) ** 2
-
-
-ALGORITHMS.add(
-    "mmd_aae",
-    MMDAAE,
-    summary="Aligns the domains' features by MMD, an autoencoder and an adversarial prior.",
-    reference="Li et al., Domain Generalization with Adversarial Feature Learning, CVPR 2018.",
-)

@@ -20,8 +20,14 @@ from afield.models import feature_stages
 EPS = 1e-5
 
 
+@ALGORITHMS.register(
+    "mmld",
+    reference="Matsuura and Harada, Domain Generalization Using a Mixture of Multiple Latent Domains, AAAI 2020.",
+)
 class MMLD(Algorithm):
-    """The objective, the entropy of the prediction, and a classifier of latent domains that the features deceive.
+    """Discovers latent domains by clustering style and trains domain-adversarially against them.
+
+    The objective, the entropy of the prediction, and a classifier of latent domains that the features deceive.
 
     Before each epoch the training images are clustered by mean and deviation of each channel in early feature maps;
     clusters keep their numbers as far as they keep their images. A network learns to tell a feature's cluster, and
@@ -147,11 +153,3 @@ def styles_of(classifier: Classifier, inputs: Tensor, stages: int) -> Tensor:
 def mean_entropy(logits: Tensor) -> Tensor:
     """Logits ``[B, K]`` -> the mean entropy of the predictions, in nats."""
     return -(logits.softmax(dim=1) * logits.log_softmax(dim=1)).sum(dim=1).mean()
-
-
-ALGORITHMS.add(
-    "mmld",
-    MMLD,
-    summary="Discovers latent domains by clustering style and trains domain-adversarially against them.",
-    reference="Matsuura and Harada, Domain Generalization Using a Mixture of Multiple Latent Domains, AAAI 2020.",
-)

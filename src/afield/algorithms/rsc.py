@@ -13,8 +13,11 @@ from afield.algorithms.registry import ALGORITHMS
 from afield.classifier import Classifier
 
 
+@ALGORITHMS.register("rsc", reference="Huang et al., Self-Challenging Improves Cross-Domain Generalization, ECCV 2020.")
 class RSC(Algorithm):
-    """The objective without the features that raise the target's logit most.
+    """Masks the features that contribute most to the prediction.
+
+    The objective without the features that raise the target's logit most.
 
     In each example a fraction of the features is masked: those with the largest gradient of the target's logit. The
     mask is kept for a fraction of the batch: the examples whose target loses the most probability through it.
@@ -69,11 +72,3 @@ class RSC(Algorithm):
             kept = torch.ones_like(features)
             kept[chosen] = masked[chosen]
         return kept
-
-
-ALGORITHMS.add(
-    "rsc",
-    RSC,
-    summary="Masks the features that contribute most to the prediction.",
-    reference="Huang et al., Self-Challenging Improves Cross-Domain Generalization, ECCV 2020.",
-)

@@ -15,8 +15,11 @@ from afield.algorithms.registry import AVERAGINGS
 from afield.classifier import Classifier
 
 
+@AVERAGINGS.register("swad", reference="Cha et al., SWAD: Domain Generalization by Seeking Flat Minima, NeurIPS 2021.")
 class SWAD(Averaging):
-    """The mean of the weights of every step from the start of the flat region to its end.
+    """Averages the weights of all steps in the flat region of the validation loss.
+
+    The mean of the weights of every step from the start of the flat region to its end.
 
     The validation loss is looked at some times during training. The region starts at the first look that is the
     lowest of the `converged` looks from it on; it ends before the first run of `overfitted` looks that all lie above
@@ -117,11 +120,3 @@ def flat_region(losses: Sequence[float], converged: int, overfitted: int, tolera
 def _still(classifier: Classifier) -> Classifier:
     """A copy that does not train."""
     return copy.deepcopy(classifier).requires_grad_(False)
-
-
-AVERAGINGS.add(
-    "swad",
-    SWAD,
-    summary="Averages the weights of all steps in the flat region of the validation loss.",
-    reference="Cha et al., SWAD: Domain Generalization by Seeking Flat Minima, NeurIPS 2021.",
-)

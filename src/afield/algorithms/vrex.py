@@ -11,8 +11,13 @@ from afield.algorithms.risks import domain_risks
 from afield.classifier import Classifier
 
 
+@ALGORITHMS.register(
+    "vrex", reference="Krueger et al., Out-of-Distribution Generalization via Risk Extrapolation, ICML 2021."
+)
 class VREx(Algorithm):
-    """The mean risk over domains plus the variance of the risks.
+    """Penalizes the variance of the risk over domains.
+
+    The mean risk over domains plus the variance of the risks.
 
     Until `anneal` of the steps the penalty's factor is 1. From then on, where `penalty` exceeds 1, the sum is
     divided by it, as in the authors' code.
@@ -45,11 +50,3 @@ class VREx(Algorithm):
         """``objective`` and ``vrex``."""
         risks = domain_risks(self.classifier, batch).values
         return self.penalty.terms(risks.mean(), "vrex", risks.var(correction=0), batch.progress)
-
-
-ALGORITHMS.add(
-    "vrex",
-    VREx,
-    summary="Penalizes the variance of the risk over domains.",
-    reference="Krueger et al., Out-of-Distribution Generalization via Risk Extrapolation, ICML 2021.",
-)

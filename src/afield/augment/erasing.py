@@ -24,9 +24,12 @@ class _Erasing(OnBatch):
         return images.clone().masked_fill_(params.mask(images), value)
 
 
+@AUGMENTATIONS.register("cutout", reference="DeVries and Taylor, Improved Regularization of CNNs with Cutout, 2017.")
 @dataclass(frozen=True)
 class Cutout(_Erasing):
-    """A square about any pixel, cut at the edges of the image.
+    """A black square of half the side, cut at the edges.
+
+    A square about any pixel, cut at the edges of the image.
 
     Attributes:
         size: side of the square as a fraction of the shorter side of the image: 0.5 is 16 of 32 pixels.
@@ -49,9 +52,12 @@ class Cutout(_Erasing):
         return around(y, x, half, half, images.shape)
 
 
+@AUGMENTATIONS.register("random_erasing", reference="Zhong et al., Random Erasing Data Augmentation, AAAI 2020.")
 @dataclass(frozen=True)
 class RandomErasing(_Erasing):
-    """With a probability, a rectangle of a drawn area and shape, inside the image.
+    """Half of the time a black rectangle of 2 to 33 % of the area.
+
+    With a probability, a rectangle of a drawn area and shape, inside the image.
 
     Attributes:
         p: probability.
@@ -87,17 +93,3 @@ class RandomErasing(_Erasing):
         top = (uniform(0, 1) * (height - tall + 1)).long()
         left = (uniform(0, 1) * (width - wide + 1)).long()
         return Boxes(top, top + tall, left, left + wide)
-
-
-AUGMENTATIONS.add(
-    "cutout",
-    Cutout,
-    summary="A black square of half the side, cut at the edges.",
-    reference="DeVries and Taylor, Improved Regularization of CNNs with Cutout, 2017.",
-)
-AUGMENTATIONS.add(
-    "random_erasing",
-    RandomErasing,
-    summary="Half of the time a black rectangle of 2 to 33 % of the area.",
-    reference="Zhong et al., Random Erasing Data Augmentation, AAAI 2020.",
-)

@@ -61,9 +61,12 @@ class Mixing(MixingAugmentation):
         return self.apply(images, params), self.mix_targets(targets, params, num_classes)
 
 
+@AUGMENTATIONS.register("mixup", reference="Zhang et al., mixup: Beyond Empirical Risk Minimization, ICLR 2018.")
 @dataclass(frozen=True)
 class Mixup(Mixing):
-    """``share * image + (1 - share) * partner``, with a share drawn from Beta(alpha, alpha) for each image.
+    """Each image and target mixed with a partner's, by Beta(0.2, 0.2).
+
+    ``share * image + (1 - share) * partner``, with a share drawn from Beta(alpha, alpha) for each image.
 
     Attributes:
         alpha: the larger, the more images are mixed half and half.
@@ -85,9 +88,12 @@ class Mixup(Mixing):
         return mixed.round().to(torch.uint8) if images.dtype == torch.uint8 else mixed.to(images.dtype)
 
 
+@AUGMENTATIONS.register("cutmix", reference="Yun et al., CutMix, ICCV 2019.")
 @dataclass(frozen=True)
 class CutMix(Mixing):
-    """A rectangle of the partner pasted into the image at the same position; the share is the fraction left.
+    """A rectangle of a partner pasted into each image, the target mixed by area.
+
+    A rectangle of the partner pasted into the image at the same position; the share is the fraction left.
 
     Attributes:
         alpha: the area is drawn as ``1 - Beta(alpha, alpha)`` of the image, before it is cut at the edges.
@@ -113,17 +119,3 @@ class CutMix(Mixing):
     def apply(self, images: Tensor, params: CutPairs) -> Tensor:
         """The batch with the boxes pasted."""
         return torch.where(params.mask(images), images[params.partner.to(images.device)], images)
-
-
-AUGMENTATIONS.add(
-    "mixup",
-    Mixup,
-    summary="Each image and target mixed with a partner's, by Beta(0.2, 0.2).",
-    reference="Zhang et al., mixup: Beyond Empirical Risk Minimization, ICLR 2018.",
-)
-AUGMENTATIONS.add(
-    "cutmix",
-    CutMix,
-    summary="A rectangle of a partner pasted into each image, the target mixed by area.",
-    reference="Yun et al., CutMix, ICCV 2019.",
-)

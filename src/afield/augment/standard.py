@@ -139,7 +139,7 @@ class Identity(OnBatch):
 
 JIGEN = "Carlucci et al., Domain Generalization by Solving Jigsaw Puzzles, CVPR 2019."
 
-AUGMENTATIONS.add("none", Identity, summary="The images as they are.", reference="-")
+AUGMENTATIONS.add("none", Identity, summary="The images as they are.")
 AUGMENTATIONS.add(
     "crop",
     Standard,

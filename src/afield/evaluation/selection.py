@@ -15,18 +15,24 @@ SELECTIONS: Registry[Rule] = Registry("selection rule")
 GULRAJANI = "Gulrajani and Lopez-Paz, In Search of Lost Domain Generalization, ICLR 2021, section 3."
 
 
+@SELECTIONS.register("train_validation", reference=GULRAJANI)
 def train_validation(record: Record, siblings: Sequence[Record] = ()) -> int:
-    """The first epoch of best accuracy on validation images of the training domains."""
+    """Epoch of best accuracy on held-back images of the training domains.
+
+    The first of them, if several are best.
+    """
     return _first_best([epoch.validation["accuracy"] for epoch in record.epochs])
 
 
+@SELECTIONS.register("last")
 def last(record: Record, siblings: Sequence[Record] = ()) -> int:
     """The last epoch."""
     return len(record.epochs) - 1
 
 
+@SELECTIONS.register("leave_one_out_validation", reference=GULRAJANI)
 def leave_one_out_validation(record: Record, siblings: Sequence[Record]) -> int:
-    """The first epoch of best mean accuracy on training domains that were left out in turn.
+    """Epoch of best accuracy on training domains left out in turn (more runs).
 
     Each sibling was trained without this run's unseen domain and one training domain more; its accuracy on the
     latter is a validation figure.
@@ -42,31 +48,11 @@ def leave_one_out_validation(record: Record, siblings: Sequence[Record]) -> int:
     return _first_best([sum(values) / len(values) for values in zip(*curves, strict=True)])
 
 
+@SELECTIONS.register("oracle", reference=GULRAJANI)
 def oracle(record: Record, siblings: Sequence[Record] = ()) -> int:
-    """The first epoch of best accuracy on the unseen domain itself: an upper bound, never a result."""
+    """ORACLE: epoch of best accuracy on the unseen domain; an upper bound, not a result."""
     return _first_best([epoch.test[record.unseen]["accuracy"] for epoch in record.epochs])
 
 
 def _first_best(values: Sequence[float]) -> int:
     return max(range(len(values)), key=lambda i: (values[i], -i))
-
-
-SELECTIONS.add(
-    "train_validation",
-    train_validation,
-    summary="Epoch of best accuracy on held-back images of the training domains.",
-    reference=GULRAJANI,
-)
-SELECTIONS.add("last", last, summary="The last epoch.", reference="-")
-SELECTIONS.add(
-    "leave_one_out_validation",
-    leave_one_out_validation,
-    summary="Epoch of best accuracy on training domains left out in turn (more runs).",
-    reference=GULRAJANI,
-)
-SELECTIONS.add(
-    "oracle",
-    oracle,
-    summary="ORACLE: epoch of best accuracy on the unseen domain; an upper bound, not a result.",
-    reference=GULRAJANI,
-)

@@ -6,8 +6,11 @@ from afield.heads.cosine import CosineHead
 from afield.heads.registry import HEADS
 
 
+@HEADS.register("adacos", reference="Zhang et al., AdaCos, CVPR 2019.")
 class AdaCosHead(CosineHead):
-    """`CosineHead` with ``scale="adaptive"``: it starts at ``sqrt(2) log(K-1)`` and follows the batch.
+    """Scaled cosines whose scale adapts to the batch.
+
+    `CosineHead` with ``scale="adaptive"``: it starts at ``sqrt(2) log(K-1)`` and follows the batch.
 
     Args:
         in_features: D.
@@ -22,11 +25,3 @@ class AdaCosHead(CosineHead):
 
     def __init__(self, in_features: int, num_classes: int) -> None:
         super().__init__(in_features, num_classes, scale="adaptive")
-
-
-HEADS.add(
-    "adacos",
-    AdaCosHead,
-    summary="Scaled cosines whose scale adapts to the batch.",
-    reference="Zhang et al., AdaCos, CVPR 2019.",
-)

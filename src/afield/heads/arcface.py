@@ -9,8 +9,11 @@ from afield.heads.combined import CombinedMarginHead
 from afield.heads.registry import HEADS
 
 
+@HEADS.register("arcface", reference="Deng et al., ArcFace, CVPR 2019 (paper C).")
 class ArcFaceHead(CombinedMarginHead):
-    """``z_y = s cos(theta_y + m)``, the other logits ``s cos(theta_j)``.
+    """A margin in radians added to the target's angle.
+
+    ``z_y = s cos(theta_y + m)``, the other logits ``s cos(theta_j)``.
 
     Args:
         in_features: D.
@@ -53,11 +56,3 @@ class ArcFaceHead(CombinedMarginHead):
         super().__init__(
             in_features, num_classes, scale=scale, margin_rad=margin_rad, gradient=gradient, margin_warmup=margin_warmup
         )
-
-
-HEADS.add(
-    "arcface",
-    ArcFaceHead,
-    summary="A margin in radians added to the target's angle.",
-    reference="Deng et al., ArcFace, CVPR 2019 (paper C).",
-)

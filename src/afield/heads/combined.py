@@ -11,8 +11,11 @@ from afield.heads.cosine import MarginHead
 from afield.heads.registry import HEADS
 
 
+@HEADS.register("combined", reference="Deng et al., ArcFace, CVPR 2019, equation 4.")
 class CombinedMarginHead(MarginHead):
-    """``z_y = s (cos(m1 theta_y + m2) - m3)``, continued monotonically beyond pi; the others ``s cos(theta_j)``.
+    """Margins by factor, by angle and by cosine together (m1, m2, m3).
+
+    ``z_y = s (cos(m1 theta_y + m2) - m3)``, continued monotonically beyond pi; the others ``s cos(theta_j)``.
 
     Args:
         in_features: D.
@@ -63,11 +66,3 @@ class CombinedMarginHead(MarginHead):
         elif self.margin_rad:
             cosine = add_angle(cosine, self.margin_rad)
         return cosine - self.margin_cos
-
-
-HEADS.add(
-    "combined",
-    CombinedMarginHead,
-    summary="Margins by factor, by angle and by cosine together (m1, m2, m3).",
-    reference="Deng et al., ArcFace, CVPR 2019, equation 4.",
-)

@@ -6,8 +6,11 @@ from afield.heads.combined import CombinedMarginHead
 from afield.heads.registry import HEADS
 
 
+@HEADS.register("cosface", reference="Wang et al., CosFace, CVPR 2018.")
 class CosFaceHead(CombinedMarginHead):
-    """``z_y = s (cos(theta_y) - m)``, the other logits ``s cos(theta_j)``.
+    """A margin taken off the target's cosine.
+
+    ``z_y = s (cos(theta_y) - m)``, the other logits ``s cos(theta_j)``.
 
     Args:
         in_features: D.
@@ -43,11 +46,3 @@ class CosFaceHead(CombinedMarginHead):
             gradient="exact",
             margin_warmup=margin_warmup,
         )
-
-
-HEADS.add(
-    "cosface",
-    CosFaceHead,
-    summary="A margin taken off the target's cosine.",
-    reference="Wang et al., CosFace, CVPR 2018.",
-)

@@ -24,8 +24,11 @@ def class_vectors(count: int, features: int, generator: torch.Generator | None =
     return nn.Parameter(torch.empty(count, features).normal_(std=features**-0.5, generator=generator))
 
 
+@HEADS.register("cosine", reference="Wang et al., NormFace, ACM MM 2017.")
 class CosineHead(nn.Module):
-    """Normalized softmax: ``z_j = s cos(theta_j)``, with class vectors and features on the unit sphere.
+    """Normalized softmax: scaled cosines to class vectors.
+
+    Normalized softmax: ``z_j = s cos(theta_j)``, with class vectors and features on the unit sphere.
 
     Computed in float32 whatever the autocast dtype.
 
@@ -188,11 +191,3 @@ class MarginHead(CosineHead):
         cosines = self.cosines(features, targets)
         target = cosines.gather(1, index).squeeze(1)
         return self.scale * cosines.scatter(1, index, self.trained(target)[:, None])
-
-
-HEADS.add(
-    "cosine",
-    CosineHead,
-    summary="Normalized softmax: scaled cosines to class vectors.",
-    reference="Wang et al., NormFace, ACM MM 2017.",
-)

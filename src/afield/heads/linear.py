@@ -7,8 +7,11 @@ from torch import Tensor, nn
 from afield.heads.registry import HEADS
 
 
+@HEADS.register("linear", reference="Goodfellow, Bengio, Courville, Deep Learning, 2016, section 6.2.2.")
 class LinearHead(nn.Linear):
-    """``z = W x + b``; the targets are ignored.
+    """Affine layer: the usual classifier.
+
+    ``z = W x + b``; the targets are ignored.
 
     Args:
         in_features: D.
@@ -22,11 +25,3 @@ class LinearHead(nn.Linear):
     def forward(self, features: Tensor, targets: Tensor | None = None) -> Tensor:
         """Features ``[B, D]`` -> logits ``[B, K]``."""
         return super().forward(features)
-
-
-HEADS.add(
-    "linear",
-    LinearHead,
-    summary="Affine layer: the usual classifier.",
-    reference="Goodfellow, Bengio, Courville, Deep Learning, 2016, section 6.2.2.",
-)

@@ -13,8 +13,11 @@ from afield.heads.registry import HEADS
 from afield.target_split import TargetSplit
 
 
+@HEADS.register("partial_fc", reference="An et al., Partial FC, CVPR 2022.")
 class PartialFCHead(CombinedMarginHead):
-    """`CombinedMarginHead` whose training step uses the batch's own classes and a random sample of the others.
+    """Margins on a sample of the classes, for very many of them.
+
+    `CombinedMarginHead` whose training step uses the batch's own classes and a random sample of the others.
 
     For so many classes that ``[B, K]`` logits and a gradient of all class vectors take too much memory or time. The
     gradient of the weight is sparse: it holds the sampled rows, and `afield.training.SparseSGD` and
@@ -89,11 +92,3 @@ class PartialFCHead(CombinedMarginHead):
         rows = F.embedding(classes, self.weight, sparse=True)
         cosine, log_sum, total = split_cosines(features, rows, torch.searchsorted(classes, index), self.scale)
         return TargetSplit(self.scale * self.trained(cosine), log_sum, total / (len(classes) - 1))
-
-
-HEADS.add(
-    "partial_fc",
-    PartialFCHead,
-    summary="Margins on a sample of the classes, for very many of them.",
-    reference="An et al., Partial FC, CVPR 2022.",
-)

@@ -17,8 +17,11 @@ from afield.target_split import TargetSplit
 from afield.types import IGNORE_INDEX
 
 
+@HEADS.register("sharded", reference="Deng et al., ArcFace, CVPR 2019, section 3.2.")
 class ShardedHead(CombinedMarginHead):
-    """`CombinedMarginHead` whose processes hold ``K / processes`` class vectors each; none computes all logits.
+    """Margins, with the classes divided among processes.
+
+    `CombinedMarginHead` whose processes hold ``K / processes`` class vectors each; none computes all logits.
 
     Every process has its own batch, all of the same size. Features and targets are gathered; each shard's logsumexp
     and sum are reduced over the processes. The total loss is the mean of the processes' losses, as in
@@ -164,11 +167,3 @@ class _ReduceShards(torch.autograd.Function):
         (fraction,) = ctx.saved_tensors
         cosine, log_sum, total = (_gather(gradient) / dist.get_world_size() for gradient in (cosine, log_sum, total))
         return cosine, log_sum * fraction, total
-
-
-HEADS.add(
-    "sharded",
-    ShardedHead,
-    summary="Margins, with the classes divided among processes.",
-    reference="Deng et al., ArcFace, CVPR 2019, section 3.2.",
-)

@@ -7,8 +7,11 @@ from afield.heads.combined import CombinedMarginHead
 from afield.heads.registry import HEADS
 
 
+@HEADS.register("sphereface", reference="Liu et al., SphereFace, CVPR 2017.")
 class SphereFaceHead(CombinedMarginHead):
-    """``z_y = s psi(theta_y)``, with psi the monotone form of ``cos(m theta)``; the others ``s cos(theta_j)``.
+    """The target's angle multiplied, in the monotone form.
+
+    ``z_y = s psi(theta_y)``, with psi the monotone form of ``cos(m theta)``; the others ``s cos(theta_j)``.
 
     Args:
         in_features: D.
@@ -46,11 +49,3 @@ class SphereFaceHead(CombinedMarginHead):
             gradient=gradient,
             margin_warmup=margin_warmup,
         )
-
-
-HEADS.add(
-    "sphereface",
-    SphereFaceHead,
-    summary="The target's angle multiplied, in the monotone form.",
-    reference="Liu et al., SphereFace, CVPR 2017.",
-)

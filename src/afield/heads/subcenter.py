@@ -11,8 +11,11 @@ from afield.heads.registry import HEADS
 from afield.target_split import TargetSplit, split_target
 
 
+@HEADS.register("subcenter_arcface", reference="Deng et al., Sub-center ArcFace, ECCV 2020.")
 class SubCenterArcFaceHead(ArcFaceHead):
-    """ArcFace on the largest cosine to the C vectors of each class, so that wrong labels get a vector of their own.
+    """ArcFace to the nearest of several vectors a class.
+
+    ArcFace on the largest cosine to the C vectors of each class, so that wrong labels get a vector of their own.
 
     Args:
         in_features: D.
@@ -61,11 +64,3 @@ class SubCenterArcFaceHead(ArcFaceHead):
     def target_split(self, features: Tensor, targets: Tensor) -> TargetSplit:
         """See `CosineHead.target_split`; without the kernel, which takes one vector per class."""
         return split_target(self(features, targets), self.indices(features, targets))
-
-
-HEADS.add(
-    "subcenter_arcface",
-    SubCenterArcFaceHead,
-    summary="ArcFace to the nearest of several vectors a class.",
-    reference="Deng et al., Sub-center ArcFace, ECCV 2020.",
-)

@@ -11,6 +11,16 @@ from afield.losses.targets import narrow, prepare
 from afield.target_split import TargetSplit
 
 
+def split_cross_entropy(logits: TargetSplit) -> Tensor:
+    """``-log softmax(z)_y = softplus(logsumexp_{j != y} z_j - z_y)``, ``[B]``: `cross_entropy` for class indices."""
+    return F.softplus(logits.log_sum - logits.target)
+
+
+@LOSSES.register(
+    "cross_entropy",
+    reference="Goodfellow, Bengio, Courville, Deep Learning, 2016, section 6.2.",
+    split=split_cross_entropy,
+)
 def cross_entropy(
     logits: Tensor,
     targets: Tensor,
@@ -19,7 +29,9 @@ def cross_entropy(
     weight: Tensor | None = None,
     ignore_index: int = -100,
 ) -> Tensor:
-    """Cross-entropy: ``-log softmax(z / T)_y``, or ``-sum_j t_j log softmax(z / T)_j`` for probabilities ``t``.
+    """Cross-entropy against the target class.
+
+    Cross-entropy: ``-log softmax(z / T)_y``, or ``-sum_j t_j log softmax(z / T)_j`` for probabilities ``t``.
 
     Args:
         logits: ``[B, K]``.
@@ -46,6 +58,9 @@ def cross_entropy(
     return _cross_entropy("cross_entropy", logits, targets, 0.0, temperature, weight, ignore_index)
 
 
+@LOSSES.register(
+    "label_smoothing", reference="Szegedy et al., Rethinking the Inception Architecture, CVPR 2016, section 7."
+)
 def label_smoothing(
     logits: Tensor,
     targets: Tensor,
@@ -55,7 +70,9 @@ def label_smoothing(
     weight: Tensor | None = None,
     ignore_index: int = -100,
 ) -> Tensor:
-    """Cross-entropy against the target mixed with the uniform distribution.
+    """Cross-entropy with part of the target spread over all classes.
+
+    Cross-entropy against the target mixed with the uniform distribution.
 
     ``(1 - a) * CE(z, y) + a * mean_j(-log softmax(z)_j)``, with ``z`` divided by the temperature.
 
@@ -99,29 +116,9 @@ def _cross_entropy(
     return narrow(values, logits)
 
 
-def split_cross_entropy(logits: TargetSplit) -> Tensor:
-    """``-log softmax(z)_y = softplus(logsumexp_{j != y} z_j - z_y)``, ``[B]``: `cross_entropy` for class indices."""
-    return F.softplus(logits.log_sum - logits.target)
-
-
 class CrossEntropy(Criterion, loss=cross_entropy):
     """``nn.CrossEntropyLoss`` with a `temperature`; see `afield.losses.cross_entropy`."""
 
 
 class LabelSmoothing(Criterion, loss=label_smoothing):
     """Label smoothing, with its `smoothing` and `temperature`; see `afield.losses.label_smoothing`."""
-
-
-LOSSES.add(
-    "cross_entropy",
-    cross_entropy,
-    summary="Cross-entropy against the target class.",
-    reference="Goodfellow, Bengio, Courville, Deep Learning, 2016, section 6.2.",
-    split=split_cross_entropy,
-)
-LOSSES.add(
-    "label_smoothing",
-    label_smoothing,
-    summary="Cross-entropy with part of the target spread over all classes.",
-    reference="Szegedy et al., Rethinking the Inception Architecture, CVPR 2016, section 7.",
-)

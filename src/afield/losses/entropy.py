@@ -10,6 +10,7 @@ from afield.losses.registry import LOSSES
 from afield.losses.targets import prepare, right_classes, settle
 
 
+@LOSSES.register("confidence_penalty", reference="Pereyra et al., Penalizing Confident Output Distributions, 2017.")
 def confidence_penalty(
     logits: Tensor,
     targets: Tensor,
@@ -17,7 +18,9 @@ def confidence_penalty(
     weight: Tensor | None = None,
     ignore_index: int = -100,
 ) -> Tensor:
-    """The negative entropy of the prediction, ``sum_j p_j log p_j``.
+    """Rewards the entropy of the whole prediction.
+
+    The negative entropy of the prediction, ``sum_j p_j log p_j``.
 
     A term beside cross-entropy, with a strength of 0.1 or so. Its minimum, at equal logits, is ``-log K``. The
     targets only say which rows count, and how much.
@@ -43,6 +46,7 @@ def confidence_penalty(
     return settle((log_p.exp() * log_p).sum(dim=1), logits, t, w, ignore_index)
 
 
+@LOSSES.register("complement_entropy", reference="Chen et al., Complement Objective Training, ICLR 2019.")
 def complement_entropy(
     logits: Tensor,
     targets: Tensor,
@@ -50,7 +54,9 @@ def complement_entropy(
     weight: Tensor | None = None,
     ignore_index: int = -100,
 ) -> Tensor:
-    """The negative entropy of the non-target distribution over K - 1: ``1/(K-1) sum_{j != y} q_j log q_j``.
+    """Rewards the entropy of the wrong classes' probabilities (COT).
+
+    The negative entropy of the non-target distribution over K - 1: ``1/(K-1) sum_{j != y} q_j log q_j``.
 
     ``q`` is the softmax over the non-target logits. The gradient at ``z_y`` is exactly 0. For probabilities the
     wrong classes are those of probability 0, and their number stands for K - 1.
@@ -89,17 +95,3 @@ class ConfidencePenalty(Criterion, loss=confidence_penalty, strength=0.1):
 
 class ComplementEntropy(Criterion, loss=complement_entropy, strength=1.0):
     """Cross-entropy plus `strength` times `afield.losses.complement_entropy`."""
-
-
-LOSSES.add(
-    "confidence_penalty",
-    confidence_penalty,
-    summary="Rewards the entropy of the whole prediction.",
-    reference="Pereyra et al., Penalizing Confident Output Distributions, 2017.",
-)
-LOSSES.add(
-    "complement_entropy",
-    complement_entropy,
-    summary="Rewards the entropy of the wrong classes' probabilities (COT).",
-    reference="Chen et al., Complement Objective Training, ICLR 2019.",
-)

@@ -14,6 +14,27 @@ from afield.losses.targets import counted, is_soft, prepare, right_classes, sett
 from afield.target_split import TargetSplit, split_target
 
 
+def split_flattening(logits: TargetSplit) -> Tensor:
+    """``logsumexp_{j != y} z_j - mean_{j != y} z_j``, ``[B]``: `complement_flattening` for class indices."""
+    return logits.log_sum - logits.mean
+
+
+def warn_of_two(classes: int) -> None:
+    """Warn if there are two classes: the loss is then 0."""
+    if classes == 2:
+        warnings.warn(
+            "complement_flattening with two classes is 0: there is only one wrong class, and nothing to flatten",
+            UserWarning,
+            stacklevel=3,
+        )
+
+
+@LOSSES.register(
+    "complement_flattening",
+    reference="Complement flattening for domain generalization, 2020 (paper A).",
+    split=split_flattening,
+    check_classes=warn_of_two,
+)
 def complement_flattening(
     logits: Tensor,
     targets: Tensor,
@@ -21,7 +42,9 @@ def complement_flattening(
     weight: Tensor | None = None,
     ignore_index: int = -100,
 ) -> Tensor:
-    """Cross-entropy of the non-target distribution against the uniform one.
+    """Evens out the probabilities of the wrong classes.
+
+    Cross-entropy of the non-target distribution against the uniform one.
 
     With ``q`` the softmax over the K-1 non-target logits,
 
@@ -67,21 +90,6 @@ def complement_flattening(
     return settle(total - mean, logits, t, w, ignore_index)
 
 
-def split_flattening(logits: TargetSplit) -> Tensor:
-    """``logsumexp_{j != y} z_j - mean_{j != y} z_j``, ``[B]``: `complement_flattening` for class indices."""
-    return logits.log_sum - logits.mean
-
-
-def warn_of_two(classes: int) -> None:
-    """Warn if there are two classes: the loss is then 0."""
-    if classes == 2:
-        warnings.warn(
-            "complement_flattening with two classes is 0: there is only one wrong class, and nothing to flatten",
-            UserWarning,
-            stacklevel=3,
-        )
-
-
 class ComplementFlattening(Criterion, loss=complement_flattening, strength=0.5):
     """Cross-entropy plus `strength` times `afield.losses.complement_flattening`.
 
@@ -98,13 +106,3 @@ class ComplementFlattening(Criterion, loss=complement_flattening, strength=0.5):
         split = split_target(z, counted(t, self.ignore_index))
         values = split_cross_entropy(split) + self.strength * split_flattening(split)
         return settle(values, logits, t, w, self.ignore_index)
-
-
-LOSSES.add(
-    "complement_flattening",
-    complement_flattening,
-    summary="Evens out the probabilities of the wrong classes.",
-    reference="Complement flattening for domain generalization, 2020 (paper A).",
-    split=split_flattening,
-    check_classes=warn_of_two,
-)

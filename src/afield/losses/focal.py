@@ -11,6 +11,7 @@ from afield.losses.registry import LOSSES
 from afield.losses.targets import is_soft, prepare, settle
 
 
+@LOSSES.register("focal", reference="Lin et al., Focal Loss for Dense Object Detection, ICCV 2017.")
 def focal(
     logits: Tensor,
     targets: Tensor,
@@ -19,7 +20,9 @@ def focal(
     weight: Tensor | None = None,
     ignore_index: int = -100,
 ) -> Tensor:
-    """Cross-entropy times ``(1 - p_y)^gamma``; gamma 0 is cross-entropy.
+    """Cross-entropy with less weight on examples that are already classified well.
+
+    Cross-entropy times ``(1 - p_y)^gamma``; gamma 0 is cross-entropy.
 
     For probabilities ``t`` it is ``sum_j t_j (1 - p_j)^gamma (-log p_j)``. ``1 - p`` is taken as
     ``-expm1(log p)``, which keeps its digits where ``p`` is near 1.
@@ -52,11 +55,3 @@ def focal(
 
 class Focal(Criterion, loss=focal):
     """Focal loss, with its `gamma`; see `afield.losses.focal`."""
-
-
-LOSSES.add(
-    "focal",
-    focal,
-    summary="Cross-entropy with less weight on examples that are already classified well.",
-    reference="Lin et al., Focal Loss for Dense Object Detection, ICCV 2017.",
-)

@@ -13,6 +13,10 @@ from afield.losses.registry import LOSSES
 from afield.losses.targets import prepare, settle
 
 
+@LOSSES.register(
+    "guided_complement_entropy",
+    reference="Chen et al., Improving Adversarial Robustness via Guided Complement Entropy, ICCV 2019.",
+)
 def guided_complement_entropy(
     logits: Tensor,
     targets: Tensor,
@@ -21,7 +25,9 @@ def guided_complement_entropy(
     weight: Tensor | None = None,
     ignore_index: int = -100,
 ) -> Tensor:
-    """The wrong classes' negative entropy, normalized, times ``p_y^alpha``; used alone, without cross-entropy.
+    """Evens out the wrong classes as far as the target is learned; used alone.
+
+    The wrong classes' negative entropy, normalized, times ``p_y^alpha``; used alone, without cross-entropy.
 
     ``p_y^alpha / log(K-1) * sum_{j != y} q_j log q_j``, with ``q`` the softmax over the non-target logits. It lies in
     [-1, 0] and is -1 where ``p_y = 1`` and ``q`` is uniform. ``p_y^alpha`` is taken as ``exp(alpha log p_y)``.
@@ -61,11 +67,3 @@ def guided_complement_entropy(
 
 class GuidedComplementEntropy(Criterion, loss=guided_complement_entropy):
     """Guided complement entropy alone, with its `alpha`; see `afield.losses.guided_complement_entropy`."""
-
-
-LOSSES.add(
-    "guided_complement_entropy",
-    guided_complement_entropy,
-    summary="Evens out the wrong classes as far as the target is learned; used alone.",
-    reference="Chen et al., Improving Adversarial Robustness via Guided Complement Entropy, ICCV 2019.",
-)

@@ -15,6 +15,7 @@ Sign = Literal["corrected", "printed"]
 Form = Literal["log", "gap"]
 
 
+@LOSSES.register("max_entropy", reference="Learned augmentation, seen as active learning (paper B).")
 def max_entropy(
     logits: Tensor,
     targets: Tensor,
@@ -25,7 +26,9 @@ def max_entropy(
     weight: Tensor | None = None,
     ignore_index: int = -100,
 ) -> Tensor:
-    """``log(gap + eps)``, where the gap ``log2 K - H(p)`` is what the entropy lacks of its maximum, in bits.
+    """Draws the prediction towards the uniform one, as the log of the bits it lacks.
+
+    ``log(gap + eps)``, where the gap ``log2 K - H(p)`` is what the entropy lacks of its maximum, in bits.
 
     The targets only say which rows count, and how much.
 
@@ -76,11 +79,3 @@ def max_entropy(
 
 class MaxEntropy(Criterion, loss=max_entropy, strength=0.1):
     """Cross-entropy plus `strength` times `afield.losses.max_entropy`, with its `sign`, `form` and `eps`."""
-
-
-LOSSES.add(
-    "max_entropy",
-    max_entropy,
-    summary="Draws the prediction towards the uniform one, as the log of the bits it lacks.",
-    reference="Learned augmentation, seen as active learning (paper B).",
-)

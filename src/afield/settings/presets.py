@@ -11,13 +11,11 @@ PRESETS.add(
     "scratch",
     TrainConfig(epochs=30, batch_size=64, learning_rate=0.1, warmup=0.1, augment="crop"),
     summary="Small images, no pretrained weights: SGD at 0.1, cosine, crops.",
-    reference="-",
 )
 PRESETS.add(
     "digits",
     TrainConfig(epochs=8, batch_size=64, learning_rate=0.1, warmup=0.1, augment="crop"),
     summary="`scratch` in 8 epochs: the embedded digits in a minute or two on two cores.",
-    reference="-",
 )
 PRESETS.add(
     "fast_cifar",
@@ -40,7 +38,6 @@ PRESETS.add(
     "frozen",
     TrainConfig(epochs=12, batch_size=128, learning_rate=0.02, dropout=0.2),
     summary="A head on frozen features: SGD at 0.02, cosine, dropout 0.2.",
-    reference="-",
 )
 PRESETS.add(
     "flattening_paper",

@@ -42,9 +42,12 @@ class MixtureDraws(PerImage):
         return " + ".join([f"{own:.0f} % itself", *chains])
 
 
+@AUGMENTATIONS.register("augmix", reference="Hendrycks et al., AugMix, ICLR 2020.")
 @dataclass(frozen=True)
 class AugMix(OnBatch):
-    """Chains of one to three operations, mixed with each other and with the image in drawn shares.
+    """A mixture of the image and three chains of operations on it.
+
+    Chains of one to three operations, mixed with each other and with the image in drawn shares.
 
     Attributes:
         severity: number of bins, of 10, that magnitudes are drawn from, from the weakest on.
@@ -85,11 +88,3 @@ class AugMix(OnBatch):
         for index in range(self.width):
             mixed += share[:, 1 + index] * apply_draws(images, params.chain(index), "bilinear")
         return mixed.clamp_(0, 255 if images.dtype == torch.uint8 else 1).to(images.dtype)
-
-
-AUGMENTATIONS.add(
-    "augmix",
-    AugMix,
-    summary="A mixture of the image and three chains of operations on it.",
-    reference="Hendrycks et al., AugMix, ICLR 2020.",
-)

@@ -12,9 +12,12 @@ from afield.augment.policies.operations import Draws, OnOperations
 from afield.augment.registry import AUGMENTATIONS
 
 
+@AUGMENTATIONS.register("randaugment", reference="Cubuk et al., RandAugment, NeurIPS 2020.")
 @dataclass(frozen=True)
 class RandAugment(OnOperations):
-    """``num_ops`` of fourteen operations one after another, drawn with replacement, at one magnitude.
+    """Two of fourteen operations, at magnitude 9 of 30.
+
+    ``num_ops`` of fourteen operations one after another, drawn with replacement, at one magnitude.
 
     Attributes:
         num_ops: operations an image.
@@ -37,11 +40,3 @@ class RandAugment(OnOperations):
         """Draw the operations of each image."""
         kinds = choose(WIDE_KINDS, (len(images), self.num_ops), generator)
         return draws_of(kinds, torch.full_like(kinds, self.magnitude), narrow(self.bins, *images.shape[2:]), generator)
-
-
-AUGMENTATIONS.add(
-    "randaugment",
-    RandAugment,
-    summary="Two of fourteen operations, at magnitude 9 of 30.",
-    reference="Cubuk et al., RandAugment, NeurIPS 2020.",
-)

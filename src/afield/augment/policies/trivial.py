@@ -12,9 +12,12 @@ from afield.augment.policies.operations import Draws, OnOperations
 from afield.augment.registry import AUGMENTATIONS
 
 
+@AUGMENTATIONS.register("trivialaugment", reference="Müller and Hutter, TrivialAugment, ICCV 2021.")
 @dataclass(frozen=True)
 class TrivialAugmentWide(OnOperations):
-    """One of fourteen operations, at a magnitude drawn from all bins of the wide space: nothing to tune.
+    """One of fourteen operations, at any magnitude of the wide space.
+
+    One of fourteen operations, at a magnitude drawn from all bins of the wide space: nothing to tune.
 
     Attributes:
         bins: magnitudes of each operation.
@@ -42,11 +45,3 @@ class TrivialAugmentWide(OnOperations):
         level = torch.randint(self.bins, kinds.shape, generator=generator)
         space = magnitudes(self.bins, shear=0.99, translate=(32.0, 32.0), rotate=135.0, factor=0.99, bits=(8, 6))
         return draws_of(kinds, level, space, generator)
-
-
-AUGMENTATIONS.add(
-    "trivialaugment",
-    TrivialAugmentWide,
-    summary="One of fourteen operations, at any magnitude of the wide space.",
-    reference="Müller and Hutter, TrivialAugment, ICCV 2021.",
-)

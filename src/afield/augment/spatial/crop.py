@@ -33,9 +33,12 @@ class CropBoxes(Boxes):
         return f"crop of {self.place(index)}" + (", mirrored" if self.flip[index] else "")
 
 
+@AUGMENTATIONS.register("resized_crop", reference="Szegedy et al., Going Deeper with Convolutions, CVPR 2015.")
 @dataclass(frozen=True)
 class RandomResizedCrop(OnBatch):
-    """A part of each image, of a drawn area and shape, resized with antialiasing; mirrored half of the time.
+    """Crop of 8 to 100 % of the area, resized with antialiasing; mirrored half of the time; on bytes.
+
+    A part of each image, of a drawn area and shape, resized with antialiasing; mirrored half of the time.
 
     Boxes are drawn as torchvision's ``RandomResizedCrop`` draws them, and pixels are those of its
     ``resized_crop`` and ``horizontal_flip``, to the bit.
@@ -96,11 +99,3 @@ def resize(images: Tensor, size: tuple[int, ...]) -> Tensor:
         return F.interpolate(images, size, mode="bilinear", antialias=True, align_corners=False)
     found = F.interpolate(images.float(), size, mode="bilinear", antialias=True, align_corners=False)
     return found.round_().clamp_(0, 255).to(torch.uint8)
-
-
-AUGMENTATIONS.add(
-    "resized_crop",
-    RandomResizedCrop,
-    summary="Crop of 8 to 100 % of the area, resized with antialiasing; mirrored half of the time; on bytes.",
-    reference="Szegedy et al., Going Deeper with Convolutions, CVPR 2015.",
-)

@@ -13,9 +13,14 @@ from afield.augment.spatial.affine import AffineBounds, Padding, compose
 from afield.augment.spatial.affine_params import AffineParams, apply_affine
 
 
+@AUGMENTATIONS.register(
+    "random_affine", reference="Simard et al., Best Practices for Convolutional Neural Networks, ICDAR 2003."
+)
 @dataclass(frozen=True)
 class RandomAffine(OnBatch):
-    """Rotation, scale, shear and translation, each uniform within its bound, on a share of the images.
+    """Up to 15 degrees, a factor of 1.2 and a shift by 20 % of the side.
+
+    Rotation, scale, shear and translation, each uniform within its bound, on a share of the images.
 
     Attributes:
         bounds: how far; scales are uniform in the logarithm.
@@ -46,11 +51,3 @@ class RandomAffine(OnBatch):
     def apply(self, images: Tensor, params: AffineParams) -> Tensor:
         """See `afield.augment.spatial.affine_params.apply_affine`."""
         return apply_affine(images, params, self.padding)
-
-
-AUGMENTATIONS.add(
-    "random_affine",
-    RandomAffine,
-    summary="Up to 15 degrees, a factor of 1.2 and a shift by 20 % of the side.",
-    reference="Simard et al., Best Practices for Convolutional Neural Networks, ICDAR 2003.",
-)

@@ -25,9 +25,12 @@ class Shifts(PerImage):
         return f"shift {right}, {down} px" if right or down else UNTOUCHED
 
 
+@AUGMENTATIONS.register("translate", reference="He et al., Deep Residual Learning, CVPR 2016, section 4.2.")
 @dataclass(frozen=True)
 class Translate(OnBatch):
-    """Each image shifted by up to `pixels` pixels in each direction; edges are filled by reflection.
+    """Shifted by up to 2 pixels each way, reflected at the edges; on bytes.
+
+    Each image shifted by up to `pixels` pixels in each direction; edges are filled by reflection.
 
     Attributes:
         pixels: the largest shift, less than the side of the images.
@@ -56,11 +59,3 @@ def _reflected(shift: Tensor, size: int) -> Tensor:
     """Which row (or column) each row of a shifted image shows, ``[B, size]``; the edge itself is not repeated."""
     rows = (torch.arange(size) - shift[:, None]).abs()
     return torch.minimum(rows, 2 * (size - 1) - rows)
-
-
-AUGMENTATIONS.add(
-    "translate",
-    Translate,
-    summary="Shifted by up to 2 pixels each way, reflected at the edges; on bytes.",
-    reference="He et al., Deep Residual Learning, CVPR 2016, section 4.2.",
-)
