@@ -34,8 +34,7 @@ from afield.launch.local import Executor
 from afield.models import BackboneConfig
 from afield.recipes import Recipe
 from afield.records import run_hash, seed_for, write_json, write_jsonl
-from afield.reproduction.augmentation.arms import BASELINE, DEFAULT, EVERY_IMAGE, LEARNED
-from afield.reproduction.augmentation.arms import arm as arm_recipe
+from afield.reproduction.augmentation.arms import BASELINE, DEFAULT, EVERY_IMAGE, LEARNED, arm as arm_recipe
 from afield.runs.callback import SILENT
 from afield.runs.config import ExperimentConfig, choose_training
 from afield.runs.execute import AUGMENTOR

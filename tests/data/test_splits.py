@@ -2,8 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from afield.data import ImageSet, Validation, load, make_fold, parts_of
 from afield.errors import InputError

@@ -5,8 +5,7 @@ from itertools import combinations
 
 import numpy as np
 import pytest
-from hypothesis import assume, given, settings
-from hypothesis import strategies as st
+from hypothesis import assume, given, settings, strategies as st
 
 from afield.evaluation import accuracy, confusion, mean_average_precision, non_target_probabilities
 from afield.evaluation.metrics import loss

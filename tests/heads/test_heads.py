@@ -6,8 +6,7 @@ import warnings
 
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 from torch.autograd import gradcheck
 from torch.nn.functional import cross_entropy, normalize, one_hot
 
@@ -26,8 +25,7 @@ from afield.heads import (
     reachable_probability,
     scale_floor,
 )
-from afield.heads.angular import add_angle
-from afield.heads.angular import multiply_angle as psi
+from afield.heads.angular import add_angle, multiply_angle as psi
 
 MARGINS = [
     (ArcFaceHead, {"margin_rad": 0.3}),

@@ -1,56 +1,26 @@
 """Algorithms: how an objective is trained on several domains, one file each, and how weights are averaged."""
 
-from afield.algorithms.algorithm import Algorithm, Batch, Terms, total
-from afield.algorithms.averaging import Averaging
-from afield.algorithms.erm import ERM  # isort: split
+from afield.algorithms.algorithm import Algorithm as Algorithm, Batch as Batch, Terms as Terms, total as total
+from afield.algorithms.averaging import Averaging as Averaging
+from afield.algorithms.erm import ERM as ERM  # isort: split
 
-from afield.algorithms.coral import CORAL
-from afield.algorithms.crossgrad import CrossGrad
-from afield.algorithms.domain_mixup import DomainMixup
-from afield.algorithms.ema import EMA
-from afield.algorithms.epi_fcr import EpiFCR
-from afield.algorithms.groupdro import GroupDRO
-from afield.algorithms.irm import IRM
-from afield.algorithms.jigen import JiGen
-from afield.algorithms.l2a_ot import L2AOT
-from afield.algorithms.lookahead import Lookahead
-from afield.algorithms.masf import MASF
-from afield.algorithms.metareg import MetaReg
-from afield.algorithms.mixstyle import MixStyle
-from afield.algorithms.mldg import MLDG
-from afield.algorithms.mmd_aae import MMDAAE
-from afield.algorithms.mmld import MMLD
-from afield.algorithms.registry import ALGORITHMS, AVERAGINGS
-from afield.algorithms.rsc import RSC
-from afield.algorithms.swad import SWAD
-from afield.algorithms.vrex import VREx
-
-__all__ = [
-    "ALGORITHMS",
-    "AVERAGINGS",
-    "CORAL",
-    "EMA",
-    "ERM",
-    "IRM",
-    "L2AOT",
-    "MASF",
-    "MLDG",
-    "MMDAAE",
-    "MMLD",
-    "RSC",
-    "SWAD",
-    "Algorithm",
-    "Averaging",
-    "Batch",
-    "CrossGrad",
-    "DomainMixup",
-    "EpiFCR",
-    "GroupDRO",
-    "JiGen",
-    "Lookahead",
-    "MetaReg",
-    "MixStyle",
-    "Terms",
-    "VREx",
-    "total",
-]
+from afield.algorithms.coral import CORAL as CORAL
+from afield.algorithms.crossgrad import CrossGrad as CrossGrad
+from afield.algorithms.domain_mixup import DomainMixup as DomainMixup
+from afield.algorithms.ema import EMA as EMA
+from afield.algorithms.epi_fcr import EpiFCR as EpiFCR
+from afield.algorithms.groupdro import GroupDRO as GroupDRO
+from afield.algorithms.irm import IRM as IRM
+from afield.algorithms.jigen import JiGen as JiGen
+from afield.algorithms.l2a_ot import L2AOT as L2AOT
+from afield.algorithms.lookahead import Lookahead as Lookahead
+from afield.algorithms.masf import MASF as MASF
+from afield.algorithms.metareg import MetaReg as MetaReg
+from afield.algorithms.mixstyle import MixStyle as MixStyle
+from afield.algorithms.mldg import MLDG as MLDG
+from afield.algorithms.mmd_aae import MMDAAE as MMDAAE
+from afield.algorithms.mmld import MMLD as MMLD
+from afield.algorithms.registry import ALGORITHMS as ALGORITHMS, AVERAGINGS as AVERAGINGS
+from afield.algorithms.rsc import RSC as RSC
+from afield.algorithms.swad import SWAD as SWAD
+from afield.algorithms.vrex import VREx as VREx

@@ -1,84 +1,55 @@
 """Augmentations of batches ``[B, 3, H, W]``, float in [0, 1] or uint8, with a draw for each image."""
 
-from afield.augment.chain import Chain, build_chain, chain_key
-from afield.augment.color.jitter import ColorJitter
-from afield.augment.epoch_aware import EpochAwareAugmentation, Visit, sample_at
-from afield.augment.erasing import Cutout, RandomErasing
-from afield.augment.flips import AlternatingFlip, Mirrored
-from afield.augment.mixing import CutMix, Mixup
-from afield.augment.networks.affine_augmentor import AffineAugmentor, AugmentorConfig
-from afield.augment.networks.dagan_augmentor import DaganAugmentor, DaganConfig, DaganParams
-from afield.augment.networks.network_file import NetworkAugmentation
-from afield.augment.networks.saved import read_saved
-from afield.augment.params import in_words
-from afield.augment.policies.augmix import AugMix
-from afield.augment.policies.autoaugment import AutoAugment
-from afield.augment.policies.operations import Draws, apply_draws, describe, operate
-from afield.augment.policies.policy import Policy
-from afield.augment.policies.randaugment import RandAugment
-from afield.augment.policies.trivial import TrivialAugmentWide
-from afield.augment.registry import AUGMENTATIONS, Augmentation, MixingAugmentation, SavedAugmentation, takes_bytes
-from afield.augment.spatial.affine import (
-    AffineBounds,
-    Decomposition,
-    compose,
-    decompose,
-    identity_distance,
-    warp_affine,
+from afield.augment.chain import Chain as Chain, build_chain as build_chain, chain_key as chain_key
+from afield.augment.color.jitter import ColorJitter as ColorJitter
+from afield.augment.epoch_aware import (
+    EpochAwareAugmentation as EpochAwareAugmentation,
+    Visit as Visit,
+    sample_at as sample_at,
 )
-from afield.augment.spatial.affine_params import AffineParams
-from afield.augment.spatial.crop import RandomResizedCrop
-from afield.augment.spatial.random_affine import RandomAffine
-from afield.augment.spatial.translate import Shifts, Translate
-from afield.augment.standard import Identity, Standard
-
-__all__ = [
-    "AUGMENTATIONS",
-    "AffineAugmentor",
-    "AffineBounds",
-    "AffineParams",
-    "AlternatingFlip",
-    "AugMix",
-    "Augmentation",
-    "AugmentorConfig",
-    "AutoAugment",
-    "Chain",
-    "ColorJitter",
-    "CutMix",
-    "Cutout",
-    "DaganAugmentor",
-    "DaganConfig",
-    "DaganParams",
-    "Decomposition",
-    "Draws",
-    "EpochAwareAugmentation",
-    "Identity",
-    "Mirrored",
-    "MixingAugmentation",
-    "Mixup",
-    "NetworkAugmentation",
-    "Policy",
-    "RandAugment",
-    "RandomAffine",
-    "RandomErasing",
-    "RandomResizedCrop",
-    "SavedAugmentation",
-    "Shifts",
-    "Standard",
-    "Translate",
-    "TrivialAugmentWide",
-    "Visit",
-    "apply_draws",
-    "build_chain",
-    "chain_key",
-    "compose",
-    "decompose",
-    "describe",
-    "identity_distance",
-    "in_words",
-    "operate",
-    "read_saved",
-    "sample_at",
-    "takes_bytes",
-    "warp_affine",
-]
+from afield.augment.erasing import Cutout as Cutout, RandomErasing as RandomErasing
+from afield.augment.flips import AlternatingFlip as AlternatingFlip, Mirrored as Mirrored
+from afield.augment.mixing import CutMix as CutMix, Mixup as Mixup
+from afield.augment.networks.affine_augmentor import (
+    AffineAugmentor as AffineAugmentor,
+    AugmentorConfig as AugmentorConfig,
+)
+from afield.augment.networks.dagan_augmentor import (
+    DaganAugmentor as DaganAugmentor,
+    DaganConfig as DaganConfig,
+    DaganParams as DaganParams,
+)
+from afield.augment.networks.network_file import NetworkAugmentation as NetworkAugmentation
+from afield.augment.networks.saved import read_saved as read_saved
+from afield.augment.params import in_words as in_words
+from afield.augment.policies.augmix import AugMix as AugMix
+from afield.augment.policies.autoaugment import AutoAugment as AutoAugment
+from afield.augment.policies.operations import (
+    Draws as Draws,
+    apply_draws as apply_draws,
+    describe as describe,
+    operate as operate,
+)
+from afield.augment.policies.policy import Policy as Policy
+from afield.augment.policies.randaugment import RandAugment as RandAugment
+from afield.augment.policies.trivial import TrivialAugmentWide as TrivialAugmentWide
+from afield.augment.registry import (
+    AUGMENTATIONS as AUGMENTATIONS,
+    Augmentation as Augmentation,
+    MixingAugmentation as MixingAugmentation,
+    SavedAugmentation as SavedAugmentation,
+    takes_bytes as takes_bytes,
+)
+from afield.augment.spatial.affine import (
+    AffineBounds as AffineBounds,
+    Decomposition as Decomposition,
+    compose as compose,
+    decompose as decompose,
+    identity_distance as identity_distance,
+    warp_affine as warp_affine,
+)
+from afield.augment.spatial.affine_params import AffineParams as AffineParams
+from afield.augment.spatial.crop import RandomResizedCrop as RandomResizedCrop
+from afield.augment.spatial.random_affine import RandomAffine as RandomAffine
+from afield.augment.spatial.translate import Shifts as Shifts, Translate as Translate
+from afield.augment.standard import Identity as Identity, Standard as Standard

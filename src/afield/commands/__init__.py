@@ -3,25 +3,10 @@
 ``afield compare --seeds 5`` and ``afield.compare(seeds=5)`` build the same `Compare` and run it.
 """
 
-from afield.commands.augment import AugmentLearn, AugmentShow
-from afield.commands.compare import Compare
-from afield.commands.model import Evaluate, Export, Predict, Train
-from afield.commands.options import as_function
-from afield.commands.report import List, Report
-from afield.commands.reproduce import Reproduce
-from afield.commands.search import AugmentSearch
-
-__all__ = [
-    "AugmentLearn",
-    "AugmentSearch",
-    "AugmentShow",
-    "Compare",
-    "Evaluate",
-    "Export",
-    "List",
-    "Predict",
-    "Report",
-    "Reproduce",
-    "Train",
-    "as_function",
-]
+from afield.commands.augment import AugmentLearn as AugmentLearn, AugmentShow as AugmentShow
+from afield.commands.compare import Compare as Compare
+from afield.commands.model import Evaluate as Evaluate, Export as Export, Predict as Predict, Train as Train
+from afield.commands.options import as_function as as_function
+from afield.commands.report import List as List, Report as Report
+from afield.commands.reproduce import Reproduce as Reproduce
+from afield.commands.search import AugmentSearch as AugmentSearch

@@ -4,32 +4,27 @@ Targets are class indices ``[B]`` or, where that has a meaning, probabilities ``
 what `weight` and `ignore_index` do. The modules are drop-ins for ``nn.CrossEntropyLoss``: `afield.losses.criterion`.
 """
 
-from afield.losses.criterion import Criterion
-from afield.losses.cross_entropy import CrossEntropy, LabelSmoothing, cross_entropy, label_smoothing
-from afield.losses.entropy import ComplementEntropy, ConfidencePenalty, complement_entropy, confidence_penalty
-from afield.losses.flattening import ComplementFlattening, complement_flattening
-from afield.losses.focal import Focal, focal
-from afield.losses.guided import GuidedComplementEntropy, guided_complement_entropy
-from afield.losses.max_entropy import MaxEntropy, max_entropy
-from afield.losses.registry import LOSSES
-
-__all__ = [
-    "LOSSES",
-    "ComplementEntropy",
-    "ComplementFlattening",
-    "ConfidencePenalty",
-    "Criterion",
-    "CrossEntropy",
-    "Focal",
-    "GuidedComplementEntropy",
-    "LabelSmoothing",
-    "MaxEntropy",
-    "complement_entropy",
-    "complement_flattening",
-    "confidence_penalty",
-    "cross_entropy",
-    "focal",
-    "guided_complement_entropy",
-    "label_smoothing",
-    "max_entropy",
-]
+from afield.losses.criterion import Criterion as Criterion
+from afield.losses.cross_entropy import (
+    CrossEntropy as CrossEntropy,
+    LabelSmoothing as LabelSmoothing,
+    cross_entropy as cross_entropy,
+    label_smoothing as label_smoothing,
+)
+from afield.losses.entropy import (
+    ComplementEntropy as ComplementEntropy,
+    ConfidencePenalty as ConfidencePenalty,
+    complement_entropy as complement_entropy,
+    confidence_penalty as confidence_penalty,
+)
+from afield.losses.flattening import (
+    ComplementFlattening as ComplementFlattening,
+    complement_flattening as complement_flattening,
+)
+from afield.losses.focal import Focal as Focal, focal as focal
+from afield.losses.guided import (
+    GuidedComplementEntropy as GuidedComplementEntropy,
+    guided_complement_entropy as guided_complement_entropy,
+)
+from afield.losses.max_entropy import MaxEntropy as MaxEntropy, max_entropy as max_entropy
+from afield.losses.registry import LOSSES as LOSSES

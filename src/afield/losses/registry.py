@@ -40,7 +40,7 @@ class LossRegistry(Registry[Callable[..., Tensor]]):
         value: Callable[..., Tensor],
         *,
         summary: str,
-        reference: str,
+        reference: str = "-",
         split: SplitLoss | None = None,
         check_classes: Callable[[int], None] | None = None,
     ) -> Callable[..., Tensor]:

@@ -1,5 +1,3 @@
 """The HTML report of a comparison. Free of torch."""
 
-from afield.reporting.page import render
-
-__all__ = ["render"]
+from afield.reporting.page import render as render

@@ -4,8 +4,6 @@ from afield.reproduction.augmentation import AUGMENTATION
 from afield.reproduction.combined import COMBINED
 from afield.reproduction.flattening import FLATTENING
 from afield.reproduction.margin import MARGIN
-from afield.reproduction.paper import Paper
+from afield.reproduction.paper import Paper as Paper
 
 PAPERS: dict[str, Paper] = {paper.name: paper for paper in (FLATTENING, AUGMENTATION, MARGIN, COMBINED)}
-
-__all__ = ["PAPERS", "Paper"]

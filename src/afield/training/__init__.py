@@ -3,29 +3,13 @@
 from typing import TYPE_CHECKING
 
 from afield.deprecated import renamed_attributes
-from afield.settings import PRESETS, TrainConfig
-from afield.training.evaluation import predict
-from afield.training.loop import DivergedError, EpochReport, fit
-from afield.training.prepare import Prepared, prepared
-from afield.training.sparse_sgd import SparseSGD
-from afield.training.state import TrainState
-from afield.training.subset import Splits, Subset, resident
-
-__all__ = [
-    "PRESETS",
-    "DivergedError",
-    "EpochReport",
-    "Prepared",
-    "SparseSGD",
-    "Splits",
-    "Subset",
-    "TrainConfig",
-    "TrainState",
-    "fit",
-    "predict",
-    "prepared",
-    "resident",
-]
+from afield.settings import PRESETS as PRESETS, TrainConfig as TrainConfig
+from afield.training.evaluation import predict as predict
+from afield.training.loop import DivergedError as DivergedError, EpochReport as EpochReport, fit as fit
+from afield.training.prepare import Prepared as Prepared, prepared as prepared
+from afield.training.sparse_sgd import SparseSGD as SparseSGD
+from afield.training.state import TrainState as TrainState
+from afield.training.subset import Splits as Splits, Subset as Subset, resident as resident
 
 if not TYPE_CHECKING:
     __getattr__ = renamed_attributes(__name__)

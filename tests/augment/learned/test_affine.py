@@ -17,8 +17,7 @@ from lightning_fabric import Fabric
 from torch import nn
 
 from afield.augment import AffineAugmentor, AffineBounds, AugmentorConfig, identity_distance
-from afield.augment.learned import AffineGame, AffineSettings, learn_affine, measure, read_settings
-from afield.augment.learned import loop as learning
+from afield.augment.learned import AffineGame, AffineSettings, learn_affine, loop as learning, measure, read_settings
 from afield.augment.learned.affine.game import adversarial_loss, discriminator_loss
 from afield.cli import main
 from afield.errors import InputError

@@ -1,31 +1,14 @@
 """Augmentations that are learned on a trained classifier, and their failures."""
 
-from afield.augment.learned.affine.game import AffineGame
-from afield.augment.learned.affine.learn import learn_affine
-from afield.augment.learned.affine.measures import measure
-from afield.augment.learned.affine.settings import AffineSettings
-from afield.augment.learned.dagan.critic import Critic
-from afield.augment.learned.dagan.game import DaganGame
-from afield.augment.learned.dagan.learn import learn_dagan
-from afield.augment.learned.dagan.measures import measure_variants
-from afield.augment.learned.dagan.settings import DaganSettings
-from afield.augment.learned.discriminator import Discriminator
-from afield.augment.learned.loop import Learned
-from afield.augment.learned.registry import AUGMENTORS, Method, read_settings
-
-__all__ = [
-    "AUGMENTORS",
-    "AffineGame",
-    "AffineSettings",
-    "Critic",
-    "DaganGame",
-    "DaganSettings",
-    "Discriminator",
-    "Learned",
-    "Method",
-    "learn_affine",
-    "learn_dagan",
-    "measure",
-    "measure_variants",
-    "read_settings",
-]
+from afield.augment.learned.affine.game import AffineGame as AffineGame
+from afield.augment.learned.affine.learn import learn_affine as learn_affine
+from afield.augment.learned.affine.measures import measure as measure
+from afield.augment.learned.affine.settings import AffineSettings as AffineSettings
+from afield.augment.learned.dagan.critic import Critic as Critic
+from afield.augment.learned.dagan.game import DaganGame as DaganGame
+from afield.augment.learned.dagan.learn import learn_dagan as learn_dagan
+from afield.augment.learned.dagan.measures import measure_variants as measure_variants
+from afield.augment.learned.dagan.settings import DaganSettings as DaganSettings
+from afield.augment.learned.discriminator import Discriminator as Discriminator
+from afield.augment.learned.loop import Learned as Learned
+from afield.augment.learned.registry import AUGMENTORS as AUGMENTORS, Method as Method, read_settings as read_settings
