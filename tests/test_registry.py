@@ -58,3 +58,15 @@ def test_a_long_list_of_allowed_names_is_cut():
 def test_an_entry_cannot_be_changed(fruit):
     with pytest.raises(AttributeError):
         fruit.entry("pear").value = 9
+
+
+def test_a_decorator_takes_the_summary_from_the_first_line_of_the_docstring(fruit):
+    @fruit.register("plum", reference="Plum tree.")
+    def plum():
+        """A plum.
+
+        More about plums.
+        """
+
+    entry = fruit.entry("plum")
+    assert (entry.value, entry.summary, entry.reference) == (plum, "A plum.", "Plum tree.")
