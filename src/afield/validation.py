@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import math
 from collections.abc import Callable, Container, Iterable
 from dataclasses import dataclass
+from numbers import Real
 from typing import Any, get_args, get_type_hints
 
 from afield.errors import InputError
@@ -74,6 +76,18 @@ def check_number(name: str, value: object, low: float, high: float, *, whole: bo
     if not (number and low <= value <= high):  # type: ignore[operator]
         kind = "be a whole number" if whole else "lie"
         raise InputError(f"{name} must {kind} between {low:g} and {high:g}, got {value!r}")
+
+
+def check_within(interval: str, **values: object) -> None:
+    """Raise `InputError` unless each value is a number in the interval: ``check_within("[0, 1)", share=share)``."""
+    low, high = map(float, interval[1:-1].split(","))
+    for name, value in values.items():
+        number = isinstance(value, Real) and not isinstance(value, bool) and low <= value <= high
+        if not number or (interval[0] == "(" and value == low) or (interval[-1] == ")" and value == high):
+            allowed = f"lie in {interval}"
+            if high == math.inf:
+                allowed = f"be {'above' if interval[0] == '(' else 'at least'} {low:g}"
+            raise InputError(f"{name} must {allowed}, got {value!r}")
 
 
 def check_ranges(settings: object, ranges: Iterable[tuple[str, float, float]], optional: Container[str] = ()) -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from afield.algorithms.algorithm import Terms
+from afield.validation import check_within
 
 
 @dataclass(frozen=True)
@@ -22,10 +23,8 @@ class Annealed:
     start: float
 
     def __post_init__(self) -> None:
-        if not self.penalty >= 0:
-            raise ValueError(f"penalty must be at least 0, got {self.penalty!r}")
-        if not 0 <= self.start <= 1:
-            raise ValueError(f"anneal must lie between 0 and 1, got {self.start!r}")
+        check_within("[0, inf)", penalty=self.penalty)
+        check_within("[0, 1]", anneal=self.start)
 
     def terms(self, objective: Tensor, name: str, value: Tensor, progress: float) -> Terms:
         """``objective`` and the penalty by its name, at this fraction of the steps."""

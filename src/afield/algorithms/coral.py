@@ -11,6 +11,7 @@ from torch import Tensor
 from afield.algorithms.algorithm import Algorithm, Batch, Terms
 from afield.algorithms.registry import ALGORITHMS
 from afield.classifier import Classifier
+from afield.validation import check_within
 
 
 @ALGORITHMS.register("coral", reference="Sun and Saenko, Deep CORAL, ECCV 2016 workshops.")
@@ -41,8 +42,7 @@ class CORAL(Algorithm):
 
     def __init__(self, classifier: Classifier, domain_sizes: Sequence[int], *, penalty: float = 1.0) -> None:
         super().__init__(classifier, domain_sizes)
-        if not penalty >= 0:
-            raise ValueError(f"penalty must be at least 0, got {penalty!r}")
+        check_within("[0, inf)", penalty=penalty)
         self.penalty = penalty
 
     def terms(self, batch: Batch) -> Terms:

@@ -12,6 +12,7 @@ from afield.algorithms.algorithm import Algorithm, Batch, Terms
 from afield.algorithms.domain_network import DomainNetwork
 from afield.algorithms.registry import ALGORITHMS
 from afield.classifier import Classifier
+from afield.validation import check_within
 
 
 @ALGORITHMS.register(
@@ -50,8 +51,8 @@ class CrossGrad(Algorithm):
         self, classifier: Classifier, domain_sizes: Sequence[int], *, step: float = 1.0, share: float = 0.5
     ) -> None:
         super().__init__(classifier, domain_sizes)
-        if not (step >= 0 and 0 <= share <= 1):
-            raise ValueError(f"step must be at least 0 and share lie in [0, 1], got {step!r} and {share!r}")
+        check_within("[0, inf)", step=step)
+        check_within("[0, 1]", share=share)
         self.step, self.share = step, share
         self.domain_network = DomainNetwork(len(domain_sizes))
 

@@ -9,6 +9,7 @@ from afield.algorithms.algorithm import Algorithm
 from afield.algorithms.averaging import Averaging, blend
 from afield.algorithms.registry import AVERAGINGS
 from afield.classifier import Classifier
+from afield.validation import check_within
 
 
 @AVERAGINGS.register("ema", reference="Tarvainen and Valpola, Mean Teachers are Better Role Models, NeurIPS 2017.")
@@ -34,8 +35,7 @@ class EMA(Averaging):
 
     def __init__(self, algorithm: Algorithm, *, decay: float = 0.999) -> None:
         super().__init__(algorithm)
-        if not 0 <= decay < 1:
-            raise ValueError(f"decay must lie in [0, 1), got {decay!r}")
+        check_within("[0, 1)", decay=decay)
         self.decay = decay
         self.average = copy.deepcopy(self.classifier).requires_grad_(False)
 

@@ -15,6 +15,7 @@ from afield.algorithms.algorithm import Algorithm, Batch, Terms
 from afield.algorithms.registry import ALGORITHMS
 from afield.classifier import Classifier
 from afield.objective import Objective
+from afield.validation import check_within
 
 
 @ALGORITHMS.register("epi_fcr", reference="Li et al., Episodic Training for Domain Generalization, ICCV 2019.")
@@ -64,10 +65,8 @@ class EpiFCR(Algorithm):
         warm_up: float = 1 / 6,
     ) -> None:
         super().__init__(classifier, domain_sizes)
-        if not (features >= 0 and head >= 0 and random >= 0):
-            raise ValueError(f"features, head and random must be at least 0, got {features!r}, {head!r} and {random!r}")
-        if not 0 <= warm_up <= 1:
-            raise ValueError(f"warm_up must lie between 0 and 1, got {warm_up!r}")
+        check_within("[0, inf)", features=features, head=head, random=random)
+        check_within("[0, 1]", warm_up=warm_up)
         self.factors = {"features": features, "head": head, "random": random}
         self.warm_up = warm_up
         self.specific = nn.ModuleList(copy.deepcopy(classifier) for _ in domain_sizes)

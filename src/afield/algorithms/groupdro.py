@@ -11,6 +11,7 @@ from afield.algorithms.algorithm import Algorithm, Batch, Terms
 from afield.algorithms.registry import ALGORITHMS
 from afield.algorithms.risks import domain_risks
 from afield.classifier import Classifier
+from afield.validation import check_within
 
 
 @ALGORITHMS.register(
@@ -44,8 +45,7 @@ class GroupDRO(Algorithm):
 
     def __init__(self, classifier: Classifier, domain_sizes: Sequence[int], *, rate: float = 0.01) -> None:
         super().__init__(classifier, domain_sizes)
-        if not rate >= 0:
-            raise ValueError(f"rate must be at least 0, got {rate!r}")
+        check_within("[0, inf)", rate=rate)
         self.rate = rate
         self.register_buffer("weights", torch.full((len(domain_sizes),), 1 / len(domain_sizes)))
 

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from afield.algorithms.algorithm import Algorithm, Batch, Terms
 from afield.algorithms.registry import ALGORITHMS
 from afield.classifier import Classifier
+from afield.validation import check_within
 
 GRID = 3
 TILES = GRID * GRID
@@ -58,8 +59,8 @@ class JiGen(Algorithm):
         count: int = 30,
     ) -> None:
         super().__init__(classifier, domain_sizes)
-        if not (weight >= 0 and 0 <= ordered <= 1):
-            raise ValueError(f"weight must be at least 0 and ordered lie in [0, 1], got {weight!r} and {ordered!r}")
+        check_within("[0, inf)", weight=weight)
+        check_within("[0, 1]", ordered=ordered)
         if not (isinstance(count, int) and 1 <= count <= 1000):
             raise ValueError(f"count must be a whole number from 1 to 1000, got {count!r}")
         self.weight, self.ordered = weight, ordered

@@ -16,6 +16,7 @@ from afield.algorithms.optimal_transport import transport_distance
 from afield.algorithms.registry import ALGORITHMS
 from afield.algorithms.reversal import scaled_gradient
 from afield.classifier import Classifier
+from afield.validation import check_within
 
 
 @ALGORITHMS.register(
@@ -71,11 +72,9 @@ class L2AOT(Algorithm):
         warmup: float = 0.1,
     ) -> None:
         super().__init__(classifier, domain_sizes)
-        if not (0 < share <= 1 and 0 <= warmup <= 1):
-            raise ValueError(f"share must lie in (0, 1] and warmup in [0, 1], got {share!r} and {warmup!r}")
-        if not all(factor >= 0 for factor in (distance, cycle, keep)):
-            found = f"{distance!r}, {cycle!r} and {keep!r}"
-            raise ValueError(f"distance, cycle and keep must be at least 0, got {found}")
+        check_within("(0, 1]", share=share)
+        check_within("[0, 1]", warmup=warmup)
+        check_within("[0, inf)", distance=distance, cycle=cycle, keep=keep)
         self.share, self.distance, self.cycle, self.keep, self.warmup = share, distance, cycle, keep, warmup
         self.count = len(domain_sizes)
         self.domain_network = DomainNetwork(self.count)

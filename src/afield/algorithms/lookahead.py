@@ -9,6 +9,7 @@ from afield.algorithms.algorithm import Algorithm
 from afield.algorithms.averaging import Averaging, blend
 from afield.algorithms.registry import AVERAGINGS
 from afield.classifier import Classifier
+from afield.validation import check_within
 
 
 @AVERAGINGS.register(
@@ -40,8 +41,8 @@ class Lookahead(Averaging):
 
     def __init__(self, algorithm: Algorithm, *, every: int = 5, keep: float = 0.95) -> None:
         super().__init__(algorithm)
-        if every < 1 or not 0 <= keep < 1:
-            raise ValueError(f"every must be at least 1 and keep lie in [0, 1), got {every!r} and {keep!r}")
+        check_within("[1, inf)", every=every)
+        check_within("[0, 1)", keep=keep)
         self.every, self.keep = every, keep
         self.slow = copy.deepcopy(self.classifier).requires_grad_(False)
 

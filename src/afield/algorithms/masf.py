@@ -14,6 +14,7 @@ from afield.algorithms.inner_step import inner_step
 from afield.algorithms.registry import ALGORITHMS
 from afield.algorithms.triplets import semi_hard_triplets
 from afield.classifier import Classifier
+from afield.validation import check_within
 
 
 @ALGORITHMS.register(
@@ -70,11 +71,8 @@ class MASF(Algorithm):
         margin: float = 10.0,
     ) -> None:
         super().__init__(classifier, domain_sizes)
-        if not (inner_rate >= 0 and alignment >= 0 and metric >= 0 and margin >= 0):
-            found = f"{inner_rate!r}, {alignment!r}, {metric!r} and {margin!r}"
-            raise ValueError(f"inner_rate, alignment, metric and margin must be at least 0, got {found}")
-        if not (clip > 0 and temperature > 0):
-            raise ValueError(f"clip and temperature must be positive, got {clip!r} and {temperature!r}")
+        check_within("[0, inf)", inner_rate=inner_rate, alignment=alignment, metric=metric, margin=margin)
+        check_within("(0, inf)", clip=clip, temperature=temperature)
         self.inner_rate, self.clip, self.temperature, self.margin = inner_rate, clip, temperature, margin
         self.alignment, self.metric = alignment, metric
         first, second = nn.Linear(classifier.objective.head.in_features, 1024), nn.Linear(1024, 256)

@@ -15,6 +15,7 @@ from afield.algorithms.registry import ALGORITHMS
 from afield.classifier import Classifier
 from afield.errors import InputError
 from afield.objective import Objective
+from afield.validation import check_within
 
 
 @ALGORITHMS.register(
@@ -65,11 +66,9 @@ class MetaReg(Algorithm):
         inner_rate: float = 1e-3,
     ) -> None:
         super().__init__(classifier, domain_sizes)
-        if not (0 <= share < 1 and inner_steps >= 1 and inner_rate >= 0):
-            raise ValueError(
-                "share must lie in [0, 1), inner_steps be at least 1 and inner_rate at least 0, "
-                f"got {share!r}, {inner_steps!r} and {inner_rate!r}"
-            )
+        check_within("[0, 1)", share=share)
+        check_within("[1, inf)", inner_steps=inner_steps)
+        check_within("[0, inf)", inner_rate=inner_rate)
         if getattr(classifier.objective.head, "sparse_gradients", False):
             raise InputError(
                 "metareg needs all class vectors at every step, and "

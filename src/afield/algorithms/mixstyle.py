@@ -15,6 +15,7 @@ from afield.algorithms.pairing import partners_elsewhere
 from afield.algorithms.registry import ALGORITHMS
 from afield.classifier import Classifier
 from afield.models import feature_stages
+from afield.validation import check_within
 
 EPS = 1e-6
 
@@ -60,8 +61,8 @@ class MixStyle(Algorithm):
         mix: Literal["random", "crossdomain"] = "random",
     ) -> None:
         super().__init__(classifier, domain_sizes)
-        if not (0 <= probability <= 1 and alpha > 0):
-            raise ValueError(f"probability must lie in [0, 1] and alpha be positive, got {probability!r} and {alpha!r}")
+        check_within("[0, 1]", probability=probability)
+        check_within("(0, inf)", alpha=alpha)
         if mix not in ("random", "crossdomain"):
             raise ValueError(f'mix must be "random" or "crossdomain", got {mix!r}')
         found = feature_stages(classifier.backbone)

@@ -11,6 +11,7 @@ from afield.algorithms.algorithm import Algorithm, Batch, Terms
 from afield.algorithms.inner_step import inner_step
 from afield.algorithms.registry import ALGORITHMS
 from afield.classifier import Classifier
+from afield.validation import check_within
 
 
 @ALGORITHMS.register(
@@ -46,8 +47,7 @@ class MLDG(Algorithm):
         self, classifier: Classifier, domain_sizes: Sequence[int], *, beta: float = 1.0, inner_rate: float = 5e-4
     ) -> None:
         super().__init__(classifier, domain_sizes)
-        if not (beta >= 0 and inner_rate >= 0):
-            raise ValueError(f"beta and inner_rate must be at least 0, got {beta!r} and {inner_rate!r}")
+        check_within("[0, inf)", beta=beta, inner_rate=inner_rate)
         self.beta, self.inner_rate = beta, inner_rate
 
     def terms(self, batch: Batch) -> Terms:

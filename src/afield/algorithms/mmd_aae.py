@@ -13,6 +13,7 @@ from afield.algorithms.algorithm import Algorithm, Batch, Terms
 from afield.algorithms.registry import ALGORITHMS
 from afield.algorithms.reversal import scaled_gradient
 from afield.classifier import Classifier
+from afield.validation import check_within
 
 BANDWIDTHS = (1.0, 5.0, 10.0)
 """Of the kernels, in units of the features, as in the paper."""
@@ -69,9 +70,7 @@ class MMDAAE(Algorithm):
         hidden: int = 128,
     ) -> None:
         super().__init__(classifier, domain_sizes)
-        if not all(factor >= 0 for factor in (reconstruction, mmd, adversary)):
-            found = f"{reconstruction!r}, {mmd!r} and {adversary!r}"
-            raise ValueError(f"reconstruction, mmd and adversary must be at least 0, got {found}")
+        check_within("[0, inf)", reconstruction=reconstruction, mmd=mmd, adversary=adversary)
         if not (isinstance(hidden, int) and hidden >= 1):
             raise ValueError(f"hidden must be a whole number, 1 or more, got {hidden!r}")
         self.reconstruction, self.mmd, self.reversal = reconstruction, mmd, -adversary

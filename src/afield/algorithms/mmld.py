@@ -16,6 +16,7 @@ from afield.algorithms.registry import ALGORITHMS
 from afield.algorithms.reversal import scaled_gradient
 from afield.classifier import Classifier
 from afield.models import feature_stages
+from afield.validation import check_within
 
 EPS = 1e-5
 
@@ -79,8 +80,7 @@ class MMLD(Algorithm):
         self.count = (len(domain_sizes) if len(domain_sizes) > 1 else 3) if clusters is None else clusters
         if not 2 <= self.count <= sum(domain_sizes):
             raise ValueError(f"clusters must lie between 2 and the number of images, got {clusters!r}")
-        if not (adversary >= 0 and entropy >= 0):
-            raise ValueError(f"adversary and entropy must be at least 0, got {adversary!r} and {entropy!r}")
+        check_within("[0, inf)", adversary=adversary, entropy=entropy)
         found = feature_stages(classifier.backbone)
         if not 1 <= stages <= len(found):
             raise ValueError(f"stages must lie between 1 and {len(found)} for this backbone, got {stages!r}")

@@ -11,6 +11,7 @@ from torch import Tensor
 from afield.algorithms.algorithm import Algorithm, Batch, Terms
 from afield.algorithms.registry import ALGORITHMS
 from afield.classifier import Classifier
+from afield.validation import check_within
 
 
 @ALGORITHMS.register("rsc", reference="Huang et al., Self-Challenging Improves Cross-Domain Generalization, ECCV 2020.")
@@ -46,8 +47,7 @@ class RSC(Algorithm):
         examples: float = 1 / 3,
     ) -> None:
         super().__init__(classifier, domain_sizes)
-        if not (0 <= features < 1 and 0 <= examples < 1):
-            raise ValueError(f"features and examples must lie in [0, 1), got {features!r} and {examples!r}")
+        check_within("[0, 1)", features=features, examples=examples)
         self.feature_fraction, self.example_fraction = features, examples
 
     def terms(self, batch: Batch) -> Terms:

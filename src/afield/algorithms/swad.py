@@ -13,6 +13,7 @@ from afield.algorithms.algorithm import Algorithm
 from afield.algorithms.averaging import Averaging, blend
 from afield.algorithms.registry import AVERAGINGS
 from afield.classifier import Classifier
+from afield.validation import check_within
 
 
 @AVERAGINGS.register("swad", reference="Cha et al., SWAD: Domain Generalization by Seeking Flat Minima, NeurIPS 2021.")
@@ -55,11 +56,7 @@ class SWAD(Averaging):
         looks: int = 25,
     ) -> None:
         super().__init__(algorithm)
-        if min(converged, overfitted, looks) < 1 or not tolerance >= 1:
-            raise ValueError(
-                "converged, overfitted, looks and tolerance must be at least 1, "
-                f"got {converged!r}, {overfitted!r}, {looks!r} and {tolerance!r}"
-            )
+        check_within("[1, inf)", converged=converged, overfitted=overfitted, tolerance=tolerance, looks=looks)
         self.converged, self.overfitted, self.tolerance, self.looks = converged, overfitted, tolerance, looks
         slots = max(converged, overfitted + 1)
         self.segments = nn.ModuleList(_still(self.classifier) for _ in range(slots))
@@ -80,10 +77,7 @@ class SWAD(Averaging):
             seen, inside = seen + 1, 0
             start, end = self._region(seen)
             if start is not None:
-                sure = min(end, seen - self.overfitted + 1)
-                for look in range(start + merged, sure):
-                    merged += 1
-                    blend(self.average, self._segment(look), 1 / merged)
+                merged = self._merge(self.average, start, merged, min(end, seen - self.overfitted + 1))
         self.stand.copy_(torch.tensor([seen, inside, merged]))
 
     def predictor(self) -> Classifier:
@@ -93,10 +87,15 @@ class SWAD(Averaging):
         if start is None:
             return self.classifier
         average = copy.deepcopy(self.average)
+        self._merge(average, start, merged, end)
+        return average
+
+    def _merge(self, average: nn.Module, start: int, merged: int, end: int) -> int:
+        """Add the segments up to `end` to the average of `merged` segments from `start` on; how many it has then."""
         for look in range(start + merged, end):
             merged += 1
             blend(average, self._segment(look), 1 / merged)
-        return average
+        return merged
 
     def _segment(self, look: int) -> nn.Module:
         """The mean of the weights between the look before and this one, kept for as long as it may be needed."""

@@ -9,6 +9,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from afield.validation import check_within
+
 Gradient = Literal["straight_through", "exact"]
 
 SIN_FLOOR = 1e-6
@@ -23,12 +25,10 @@ def check_gradient(gradient: str) -> None:
 
 def check_margins(*, margin_multiplier: float = 1.0, margin_rad: float = 0.0, margin_cos: float = 0.0) -> None:
     """Raise `ValueError` at a margin outside its range."""
-    if not 1 <= margin_multiplier < math.inf:
-        raise ValueError(f"margin_multiplier must be at least 1, got {margin_multiplier!r}")
+    check_within("[1, inf)", margin_multiplier=margin_multiplier)
     if not 0 <= margin_rad <= math.pi:
         raise ValueError(f"margin_rad must lie in [0, pi], got {margin_rad!r}")
-    if not 0 <= margin_cos <= 2:
-        raise ValueError(f"margin_cos must lie in [0, 2], got {margin_cos!r}")
+    check_within("[0, 2]", margin_cos=margin_cos)
 
 
 def sine(cosine: Tensor) -> Tensor:

@@ -15,6 +15,7 @@ from afield.heads.registry import HEADS
 from afield.heads.scale import adapted_scale, resolve_scale
 from afield.target_split import TargetSplit, check_rows, split_target
 from afield.types import IGNORE_INDEX
+from afield.validation import check_within
 
 SOFT_TARGETS = "soft targets (mixup, CutMix) need a linear or a cosine head, and losses on logits"
 
@@ -160,8 +161,7 @@ class MarginHead(CosineHead):
         self, in_features: int, num_classes: int, *, scale: float | str = "auto", margin_warmup: int = 0
     ) -> None:
         super().__init__(in_features, num_classes, scale=scale)
-        if margin_warmup < 0:
-            raise ValueError(f"margin_warmup must be at least 0 steps, got {margin_warmup!r}")
+        check_within("[0, inf)", margin_warmup=margin_warmup)
         self.margin_warmup = margin_warmup
         if margin_warmup:
             self.register_buffer("steps", torch.zeros((), dtype=torch.int64))

@@ -11,6 +11,7 @@ from afield.heads.combined import CombinedMarginHead
 from afield.heads.kernel import split_cosines
 from afield.heads.registry import HEADS
 from afield.target_split import TargetSplit
+from afield.validation import check_within
 
 
 @HEADS.register("partial_fc", reference="An et al., Partial FC, CVPR 2022.")
@@ -73,8 +74,7 @@ class PartialFCHead(CombinedMarginHead):
             gradient=gradient,
             margin_warmup=margin_warmup,
         )
-        if not 0 < share <= 1:
-            raise ValueError(f"share must lie in (0, 1], got {share!r}")
+        check_within("(0, 1]", share=share)
         self.share = share
 
     def sample(self, targets: Tensor) -> Tensor:

@@ -9,6 +9,7 @@ from afield.heads.arcface import ArcFaceHead
 from afield.heads.cosine import class_vectors
 from afield.heads.registry import HEADS
 from afield.target_split import TargetSplit, split_target
+from afield.validation import check_within
 
 
 @HEADS.register("subcenter_arcface", reference="Deng et al., Sub-center ArcFace, ECCV 2020.")
@@ -46,8 +47,7 @@ class SubCenterArcFaceHead(ArcFaceHead):
         gradient: Gradient = "straight_through",
         margin_warmup: int = 0,
     ) -> None:
-        if centers < 1:
-            raise ValueError(f"centers must be at least 1, got {centers!r}")
+        check_within("[1, inf)", centers=centers)
         self.centers = centers
         super().__init__(
             in_features, num_classes, scale=scale, margin_rad=margin_rad, gradient=gradient, margin_warmup=margin_warmup

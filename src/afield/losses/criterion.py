@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from afield.losses.registry import LOSSES
 from afield.losses.targets import example_weight, is_soft, narrow, widen
+from afield.validation import check_within
 
 Reduction = Literal["mean", "sum", "none"]
 SHARED = ("weight", "ignore_index")
@@ -66,8 +67,8 @@ class Criterion(nn.Module):
             raise ValueError(f'reduction must be "mean", "sum" or "none", got {reduction!r}')
         self.options = {**self.defaults, **options}
         self.strength: float | None = self.options.pop("strength")
-        if self.strength is not None and not self.strength >= 0:
-            raise ValueError(f"strength must be at least 0, got {self.strength!r}")
+        if self.strength is not None:
+            check_within("[0, inf)", strength=self.strength)
         self.loss(torch.zeros(1, 3), torch.zeros(1, dtype=torch.int64), **self.options)
         self.register_buffer("weight", weight)
         self.ignore_index = ignore_index

@@ -9,6 +9,7 @@ from afield.losses.criterion import Criterion
 from afield.losses.registry import LOSSES
 from afield.losses.targets import narrow, prepare
 from afield.target_split import TargetSplit
+from afield.validation import check_within
 
 
 def split_cross_entropy(logits: TargetSplit) -> Tensor:
@@ -93,8 +94,7 @@ def label_smoothing(
     References:
         Szegedy et al., "Rethinking the Inception Architecture", CVPR 2016, section 7.
     """
-    if not 0 <= smoothing <= 1:
-        raise ValueError(f"smoothing must lie in [0, 1], got {smoothing!r}")
+    check_within("[0, 1]", smoothing=smoothing)
     return _cross_entropy("label_smoothing", logits, targets, smoothing, temperature, weight, ignore_index)
 
 
@@ -107,8 +107,7 @@ def _cross_entropy(
     weight: Tensor | None,
     ignore_index: int,
 ) -> Tensor:
-    if not temperature > 0:
-        raise ValueError(f"temperature must be above 0, got {temperature!r}")
+    check_within("(0, inf)", temperature=temperature)
     z, t, w = prepare(loss, logits, targets, weight, ignore_index)
     if temperature != 1:
         z = z / temperature

@@ -9,6 +9,7 @@ from torch import Tensor
 from afield.losses.criterion import Criterion
 from afield.losses.registry import LOSSES
 from afield.losses.targets import is_soft, prepare, settle
+from afield.validation import check_within
 
 
 @LOSSES.register("focal", reference="Lin et al., Focal Loss for Dense Object Detection, ICCV 2017.")
@@ -43,8 +44,7 @@ def focal(
     References:
         Lin et al., "Focal Loss for Dense Object Detection", ICCV 2017, equation 4.
     """
-    if not gamma >= 0:
-        raise ValueError(f"gamma must be at least 0, got {gamma!r}")
+    check_within("[0, inf)", gamma=gamma)
     z, t, w = prepare("focal", logits, targets, weight, ignore_index)
     log_p = z.log_softmax(dim=1) if is_soft(t) else -F.cross_entropy(z, t, ignore_index=ignore_index, reduction="none")
     # The floor keeps the slope of the power finite at p = 1 for gamma below 1.

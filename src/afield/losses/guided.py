@@ -11,6 +11,7 @@ from afield.losses.criterion import Criterion
 from afield.losses.entropy import complement_entropy
 from afield.losses.registry import LOSSES
 from afield.losses.targets import prepare, settle
+from afield.validation import check_within
 
 
 @LOSSES.register(
@@ -54,8 +55,7 @@ def guided_complement_entropy(
         authors' code divides by ``log K`` instead of ``log(K-1)``, and through ``1 - p_y + 1e-7``.
     """
     name = "guided_complement_entropy"
-    if not alpha >= 0:
-        raise ValueError(f"alpha must be at least 0, got {alpha!r}")
+    check_within("[0, inf)", alpha=alpha)
     if targets.shape == logits.shape and targets.is_floating_point():
         raise ValueError(f"{name} is guided by the probability of one target class; probabilities name none")
     z, t, w = prepare(name, logits, targets, weight, ignore_index, classes=3, soft=False)

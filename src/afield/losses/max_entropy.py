@@ -10,6 +10,7 @@ from torch import Tensor
 from afield.losses.criterion import Criterion
 from afield.losses.registry import LOSSES
 from afield.losses.targets import prepare, settle
+from afield.validation import check_within
 
 Sign = Literal["corrected", "printed"]
 Form = Literal["log", "gap"]
@@ -67,8 +68,7 @@ def max_entropy(
         raise ValueError(f'form must be "log" or "gap", got {form!r}')
     if form == "gap" and sign == "printed":
         raise ValueError('form="gap" has the corrected sign only; the printed one is of the logarithm')
-    if not eps > 0:
-        raise ValueError(f"eps must be above 0, got {eps!r}")
+    check_within("(0, inf)", eps=eps)
     z, t, w = prepare("max_entropy", logits, targets, weight, ignore_index)
     log_p = z.log_softmax(dim=1)
     # The gap as a divergence from the uniform prediction; rounding can take it just below 0.
