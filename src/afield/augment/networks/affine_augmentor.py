@@ -13,6 +13,7 @@ from afield.augment.networks.network_file import NetworkAugmentation
 from afield.augment.spatial.affine import AffineBounds, Padding, compose
 from afield.augment.spatial.affine_params import AffineParams, apply_affine
 from afield.pixels import as_floats
+from afield.validation import Checked, setting
 
 NOISE = 8
 FIRST_WIDTH = -2.0
@@ -20,7 +21,7 @@ FIRST_WIDTH = -2.0
 
 
 @dataclass(frozen=True)
-class AugmentorConfig:
+class AugmentorConfig(Checked):
     """What an `AffineAugmentor` can choose.
 
     Attributes:
@@ -32,26 +33,14 @@ class AugmentorConfig:
         padding: what lies outside the image: its reflection, or zeros.
 
     Raises:
-        ValueError: an unknown name, or a probability outside 0 to 1.
+        InputError: an unknown name, or a probability outside 0 to 1.
     """
 
     form: Literal["bounded", "free"] = "bounded"
     draw: Literal["distribution", "noise", "point"] = "distribution"
     bounds: AffineBounds = field(default_factory=AffineBounds)
-    probability: float = 0.5
+    probability: float = setting(0.5, high=1)
     padding: Padding = "reflection"
-
-    def __post_init__(self) -> None:
-        allowed = {
-            "form": ("bounded", "free"),
-            "draw": ("distribution", "noise", "point"),
-            "padding": ("reflection", "zeros"),
-        }
-        for name, values in allowed.items():
-            if getattr(self, name) not in values:
-                raise ValueError(f"{name} must be one of {', '.join(values)}, got {getattr(self, name)!r}")
-        if not 0 <= self.probability <= 1:
-            raise ValueError(f"probability must lie between 0 and 1, got {self.probability!r}")
 
 
 @dataclass(frozen=True)
