@@ -9,7 +9,7 @@ import torch
 from torch import Generator, Tensor
 
 from afield.augment.base import OnBatch
-from afield.augment.boxes import Boxes, around
+from afield.augment.boxes import Boxes, around, first_fitting
 from afield.augment.registry import AUGMENTATIONS
 
 TRIES = 10
@@ -85,11 +85,9 @@ class RandomErasing(_Erasing):
         area = uniform(*self.scale, TRIES) * height * width
         aspect = uniform(math.log(self.ratio[0]), math.log(self.ratio[1]), TRIES).exp()
         tall, wide = (area * aspect).sqrt().round().long(), (area / aspect).sqrt().round().long()
-        fits = (tall < height) & (wide < width)
-        first = fits.int().argmax(dim=1, keepdim=True)
-        erased = fits.any(dim=1) & (uniform(0, 1) < self.p)
-        tall = tall.gather(1, first).squeeze(1).where(erased, 0)
-        wide = wide.gather(1, first).squeeze(1).where(erased, 0)
+        tall, wide, fits = first_fitting(tall, wide, (tall < height) & (wide < width))
+        erased = fits & (uniform(0, 1) < self.p)
+        tall, wide = tall.where(erased, 0), wide.where(erased, 0)
         top = (uniform(0, 1) * (height - tall + 1)).long()
         left = (uniform(0, 1) * (width - wide + 1)).long()
         return Boxes(top, top + tall, left, left + wide)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, Literal, Self
+from typing import Literal
 
 import torch
 from torch import Generator, Tensor
@@ -79,6 +79,7 @@ class AffineAugmentor(NetworkAugmentation):
     """
 
     kind = "augmentor"
+    config_type = AugmentorConfig
     config: AugmentorConfig
     network: Localization
 
@@ -87,7 +88,6 @@ class AffineAugmentor(NetworkAugmentation):
         self.network = Localization(
             outputs=12 if self.config.draw == "distribution" else 6, noise=NOISE if self.config.draw == "noise" else 0
         )
-        self._limits = self.config.bounds.limits()
 
     def choose(self, images: Tensor, noise: Tensor) -> AffineChoice:
         """Images ``[B, 3, H, W]`` in [0, 1], noise as `draw_noise` gives it -> where their parameters may lie."""
@@ -103,7 +103,7 @@ class AffineAugmentor(NetworkAugmentation):
         """The matrices ``[B, 2, 3]`` that the noise picks; the gradient reaches the choice."""
         numbers = choice.center + choice.width * noise[:, :6]
         if self.config.form == "bounded":
-            return compose(numbers * self._limits.to(numbers.device))
+            return compose(numbers * self.config.bounds.limits().to(numbers.device))
         return numbers.view(-1, 2, 3) + torch.eye(2, 3, device=numbers.device)
 
     def draw_noise(self, count: int, generator: Generator) -> Tensor:
@@ -121,8 +121,3 @@ class AffineAugmentor(NetworkAugmentation):
     def apply(self, images: Tensor, params: AffineParams) -> Tensor:
         """See `afield.augment.spatial.affine_params.apply_affine`."""
         return apply_affine(images, params, self.config.padding)
-
-    @classmethod
-    def build(cls, config: dict[str, Any]) -> Self:
-        """See `NetworkAugmentation.build`."""
-        return cls(AugmentorConfig(**{**config, "bounds": AffineBounds(**config["bounds"])}))

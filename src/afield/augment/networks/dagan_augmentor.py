@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Self
 
 import torch
 from torch import Generator, Tensor
@@ -74,6 +73,7 @@ class DaganAugmentor(NetworkAugmentation):
     """
 
     kind = "dagan"
+    config_type = DaganConfig
     config: DaganConfig
     network: VariantNetwork
 
@@ -95,8 +95,3 @@ class DaganAugmentor(NetworkAugmentation):
         if not images.is_floating_point():
             variants = variants.mul_(255).round_()
         return images.index_copy(0, rows.to(images.device), variants.to(images.dtype))
-
-    @classmethod
-    def build(cls, config: dict[str, Any]) -> Self:
-        """See `NetworkAugmentation.build`."""
-        return cls(DaganConfig(**config))

@@ -5,9 +5,8 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-from abc import abstractmethod
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import TYPE_CHECKING, ClassVar, Self
 
 import safetensors.torch
 from safetensors import SafetensorError, safe_open
@@ -16,6 +15,7 @@ from torch import nn
 from afield.augment.base import OnBatch
 from afield.errors import InputError
 from afield.records import write_atomic
+from afield.validation import read_settings
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -26,18 +26,15 @@ class NetworkAugmentation(OnBatch):
 
     Attributes:
         kind: the name under which the file's metadata holds the config, as JSON.
-        config: a dataclass that the constructor takes.
+        config_type: a dataclass of settings.
+        config: of this type; the constructor takes it.
         network: what is trained; it follows the images to their device.
     """
 
     kind: ClassVar[str]
+    config_type: ClassVar[type]
     config: DataclassInstance
     network: nn.Module
-
-    @classmethod
-    @abstractmethod
-    def build(cls, config: dict[str, Any]) -> Self:
-        """An untrained one from a config as JSON holds it."""
 
     @property
     def digest(self) -> str:
@@ -57,7 +54,8 @@ class NetworkAugmentation(OnBatch):
         """
         try:
             with safe_open(path, framework="pt") as file:
-                augmentor = cls.build(json.loads((file.metadata() or {})[cls.kind]))
+                config = json.loads((file.metadata() or {})[cls.kind])
+                augmentor = cls(read_settings(cls.config_type, config, cls.kind))  # type: ignore[call-arg]
                 augmentor.network.load_state_dict({name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118
         except (SafetensorError, OSError, KeyError, TypeError, ValueError, RuntimeError) as error:
             raise InputError(f"{path} cannot be read as a learned augmentor of kind {cls.kind!r}: {error}") from None
