@@ -8,15 +8,15 @@ from dataclasses import dataclass
 import torch
 from torch import Generator, Tensor
 
-from afield.augment.base import OnBatch
+from afield.augment.base import AUGMENTATIONS, OnBatch
 from afield.augment.boxes import Boxes, around, first_fitting
-from afield.augment.registry import AUGMENTATIONS
 
 TRIES = 10
 
 
 class _Erasing(OnBatch):
     fill: float
+    takes_bytes = True
 
     def apply(self, images: Tensor, params: Boxes) -> Tensor:
         """The batch with each image's box painted over."""
@@ -41,7 +41,6 @@ class Cutout(_Erasing):
 
     size: float = 0.5
     fill: float = 0.0
-    takes_bytes = True
 
     def sample(self, images: Tensor, generator: Generator) -> Boxes:
         """Draw the center of each square."""
@@ -73,7 +72,6 @@ class RandomErasing(_Erasing):
     scale: tuple[float, float] = (0.02, 0.33)
     ratio: tuple[float, float] = (0.3, 3.3)
     fill: float = 0.0
-    takes_bytes = True
 
     def sample(self, images: Tensor, generator: Generator) -> Boxes:
         """Draw boxes, empty where nothing is erased."""

@@ -10,8 +10,7 @@ from torch import Generator, Tensor
 
 from afield.augment.networks.localization import Localization
 from afield.augment.networks.network_file import NetworkAugmentation
-from afield.augment.spatial.affine import AffineBounds, Padding, compose
-from afield.augment.spatial.affine_params import AffineParams, apply_affine
+from afield.augment.spatial.affine import AffineBounds, AffineParams, Padding, apply_affine, compose
 from afield.pixels import as_floats
 from afield.validation import Checked, setting
 
@@ -119,5 +118,5 @@ class AffineAugmentor(NetworkAugmentation):
         return AffineParams(theta, torch.rand(len(images), generator=generator) < self.config.probability)
 
     def apply(self, images: Tensor, params: AffineParams) -> Tensor:
-        """See `afield.augment.spatial.affine_params.apply_affine`."""
+        """See `afield.augment.spatial.affine.apply_affine`."""
         return apply_affine(images, params, self.config.padding)

@@ -21,6 +21,10 @@ if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
 
+KINDS: dict[str, type[NetworkAugmentation]] = {}
+"""By the key of their config in a file's metadata."""
+
+
 class NetworkAugmentation(OnBatch):
     """Base of augmentations that are a config and a trained network.
 
@@ -35,6 +39,9 @@ class NetworkAugmentation(OnBatch):
     config_type: ClassVar[type]
     config: DataclassInstance
     network: nn.Module
+
+    def __init_subclass__(cls) -> None:
+        KINDS[cls.kind] = cls
 
     @property
     def digest(self) -> str:
@@ -65,3 +72,19 @@ class NetworkAugmentation(OnBatch):
         config = json.dumps(dataclasses.asdict(self.config))
         tensors = {name: tensor.cpu().contiguous() for name, tensor in self.network.state_dict().items()}
         return safetensors.torch.save(tensors, metadata={self.kind: config})
+
+
+def read_saved(path: Path) -> NetworkAugmentation:
+    """A trained `AffineAugmentor` or `DaganAugmentor`, whichever the file holds.
+
+    Raises:
+        InputError: no such file, damaged, or neither of them.
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            found = [kind for kind in KINDS if kind in (file.metadata() or {})]
+    except (SafetensorError, OSError) as error:
+        raise InputError(f"cannot read {path}: {error}") from None
+    if not found:
+        raise InputError(f"{path} is no learned augmentation: its metadata has none of {', '.join(KINDS)}")
+    return KINDS[found[0]].read(path)

@@ -10,9 +10,9 @@ from typing import Literal, get_args
 import torchvision.transforms as v1
 from torch import Generator, Tensor
 
+from afield.augment.base import AUGMENTATIONS
 from afield.augment.policies.operations import Draws, OnOperations
 from afield.augment.policies.policy import Policy, Step
-from afield.augment.registry import AUGMENTATIONS
 from afield.validation import Checked
 
 Name = Literal["cifar10", "imagenet", "svhn"]

@@ -1,4 +1,4 @@
-"""Affine transformations: bounded parameters to matrices, images transformed by them, decomposition of a matrix.
+"""Affine transformations: from bounded parameters to matrices and back, and applied to images.
 
 A matrix ``theta`` ``[B, 2, 3]`` says where each output pixel comes from, as in `torch.nn.functional.affine_grid`: both
 axes run from -1 to 1, x to the right and y downwards. It is composed as rotation, shear and scale, then translation;
@@ -15,6 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from afield.augment.params import UNTOUCHED, PerImage
 from afield.validation import Checked, setting
 
 Padding = Literal["reflection", "zeros"]
@@ -109,3 +110,27 @@ def warp_affine(images: Tensor, theta: Tensor, padding: Padding = "reflection") 
 def identity_distance(theta: Tensor) -> Tensor:
     """The Frobenius norm of ``theta - I``, ``[B]``."""
     return (theta - torch.eye(2, 3, dtype=theta.dtype, device=theta.device)).flatten(1).norm(dim=1)
+
+
+@dataclass(frozen=True)
+class AffineParams(PerImage):
+    """``theta`` ``[B, 2, 3]``, see above; ``applied`` ``[B]``: to which images."""
+
+    theta: Tensor
+    applied: Tensor
+
+    def describe(self, index: int, image_size: tuple[int, int]) -> str:
+        """See `PerImage.describe`."""
+        return decompose(self.theta, *image_size).describe(index) if self.applied[index] else UNTOUCHED
+
+
+def apply_affine(images: Tensor, params: AffineParams, padding: Padding) -> Tensor:
+    """A new batch ``[B, 3, H, W]``, uint8 or float, some images transformed, the others the same to the bit."""
+    rows = params.applied.nonzero().squeeze(1).to(images.device)
+    if not len(rows):
+        return images.clone()
+    chosen = images.index_select(0, rows)
+    warped = warp_affine(chosen.float(), params.theta.to(images.device, torch.float32).index_select(0, rows), padding)
+    if not images.is_floating_point():
+        warped = warped.round_()
+    return images.clone().index_copy_(0, rows, warped.to(images.dtype))

@@ -10,9 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor
 
-from afield.augment.base import OnBatch
+from afield.augment.base import AUGMENTATIONS, OnBatch
 from afield.augment.boxes import Boxes, first_fitting
-from afield.augment.registry import AUGMENTATIONS
 
 TRIES = 10
 BYTES_AS_BYTES = torch.backends.cpu.get_cpu_capability() in ("AVX2", "AVX512") or platform.machine() in (

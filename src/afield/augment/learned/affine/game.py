@@ -14,8 +14,7 @@ from torch import Generator, Tensor, nn
 from afield.augment import AffineAugmentor, identity_distance, warp_affine
 from afield.augment.learned.affine.settings import AffineSettings
 from afield.augment.learned.discriminator import Discriminator, adversarial_loss, discriminator_loss
-from afield.augment.learned.loop import AUGMENTORS, Examples, Game
-from afield.augment.learned.recognition import recognition
+from afield.augment.learned.loop import AUGMENTORS, Examples, Game, recognition
 from afield.evaluation import diagnose
 from afield.losses import max_entropy
 from afield.training import Subset
@@ -55,17 +54,13 @@ class AffineGame(Game):
         self.classifier = copy.deepcopy(classifier).train(settings.refresh).requires_grad_(settings.refresh)
         self.teacher = copy.deepcopy(classifier).eval().requires_grad_(False) if settings.refresh else self.classifier
         self.register_buffer("multiplier", torch.tensor(settings.recognition_weight or 1.0))
-        optimizers: dict[str, torch.optim.Optimizer] = {
-            "network": torch.optim.Adam(self.network.parameters(), settings.learning_rate)
-        }
+        self.optimizers = {"network": torch.optim.Adam(self.network.parameters(), settings.learning_rate)}
         if self.discriminator is not None:
             rate = settings.discriminator_rate
-            optimizers["discriminator"] = torch.optim.SGD(self.discriminator.parameters(), rate)
+            self.optimizers["discriminator"] = torch.optim.SGD(self.discriminator.parameters(), rate)
         if settings.refresh:
-            optimizers["classifier"] = torch.optim.SGD(
-                self.classifier.parameters(), settings.refresh_rate, momentum=0.9
-            )
-        self.optimizers = optimizers
+            rate = settings.refresh_rate
+            self.optimizers["classifier"] = torch.optim.SGD(self.classifier.parameters(), rate, momentum=0.9)
 
     @staticmethod
     def examples(train: Subset) -> Examples:

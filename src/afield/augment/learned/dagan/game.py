@@ -18,8 +18,7 @@ from afield.augment import DaganAugmentor
 from afield.augment.learned.dagan.critic import Critic, critic_gap, gradient_penalty
 from afield.augment.learned.dagan.pairs import Pairs
 from afield.augment.learned.dagan.settings import DaganSettings
-from afield.augment.learned.loop import AUGMENTORS, Examples, Game
-from afield.augment.learned.recognition import recognition
+from afield.augment.learned.loop import AUGMENTORS, Examples, Game, recognition
 from afield.evaluation import diagnose_dagan
 from afield.training import Subset
 
