@@ -6,11 +6,9 @@ import dataclasses
 import functools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, TypeVar, get_args, get_type_hints
+from typing import Any, get_args, get_type_hints
 
 from afield.errors import InputError, unknown_name
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -76,11 +74,11 @@ class Checked:
     """Base of dataclasses of settings: a value outside its range, choices or type raises `InputError`."""
 
     def __post_init__(self) -> None:
-        for name, definition in settings_of(type(self)).items():
+        for name, definition in settings_of(type(self)).items():  # type: ignore[arg-type]
             definition.check(name, getattr(self, name))
 
 
-def read_settings(config: type[T], options: Mapping[str, Any], where: str) -> T:
+def read_settings(config: type, options: Mapping[str, Any], where: str) -> Any:
     """A dataclass of settings from a mapping, nested ones from nested mappings.
 
     Raises:
@@ -90,10 +88,10 @@ def read_settings(config: type[T], options: Mapping[str, Any], where: str) -> T:
     for name, value in options.items():
         if name not in known:
             unknown_name(f"setting of {where}:", name, known)
-        if dataclasses.is_dataclass(kind := known[name].kind):
+        if dataclasses.is_dataclass(known[name].kind):
             if not isinstance(value, Mapping):
                 raise InputError(f"{where}: {name} is a table of settings, got {value!r}")
-            values[name] = read_settings(kind, value, f"{where}.{name}")
+            values[name] = read_settings(known[name].kind, value, f"{where}.{name}")
     try:
         return config(**values)
     except InputError as error:

@@ -232,9 +232,8 @@ def _measured(game: Game, parts: Mapping[str, Subset], fabric: Fabric) -> dict[s
 
 
 def _save(path: Path, game: Game, generator: Generator, state: LearnState) -> None:
-    tensors = {**checkpoint.prefixed("game", game.state_dict()), "rng": generator.get_state()}
-    for name, optimizer in game.optimizers.items():
-        tensors |= checkpoint.prefixed(f"optimizer {name}", checkpoint.optimizer_tensors(optimizer))
+    optimizers = {f"optimizer {name}": checkpoint.optimizer_tensors(each) for name, each in game.optimizers.items()}
+    tensors = {**checkpoint.flat({"game": game.state_dict(), **optimizers}), "rng": generator.get_state()}
     checkpoint.save(path, tensors, dataclasses.asdict(state))
 
 

@@ -84,9 +84,8 @@ class AffineAugmentor(NetworkAugmentation):
 
     def __init__(self, config: AugmentorConfig | None = None) -> None:
         self.config = config or AugmentorConfig()
-        self.network = Localization(
-            outputs=12 if self.config.draw == "distribution" else 6, noise=NOISE if self.config.draw == "noise" else 0
-        )
+        draw = self.config.draw
+        self.network = Localization(12 if draw == "distribution" else 6, NOISE if draw == "noise" else 0)
 
     def choose(self, images: Tensor, noise: Tensor) -> AffineChoice:
         """Images ``[B, 3, H, W]`` in [0, 1], noise as `draw_noise` gives it -> where their parameters may lie."""

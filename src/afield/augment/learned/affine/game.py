@@ -107,10 +107,10 @@ class AffineGame(Game):
         for images, targets in batches:
             count += len(images)
             found = recognition(self.classifier, self.teacher, images, targets, "before")
-            theta, draws = zip(*(self._measured_draw(images, targets, generator) for _ in range(DRAWS)), strict=True)
+            drawn, draws = zip(*(self._measured_draw(images, targets, generator) for _ in range(DRAWS)), strict=True)
             found |= {name: sum(draw[name] / DRAWS for draw in draws) for name in draws[0]}
             sums.update({name: float(value) for name, value in found.items()})
-            thetas.append(torch.stack(theta))
+            thetas.append(torch.stack(drawn))
         self.classifier.train(was_training)
         theta = torch.cat(thetas, dim=1).flatten(2)
         return {
