@@ -5,7 +5,7 @@ import math
 import pytest
 from hypothesis import given, settings, strategies as st
 
-from afield.evaluation import Estimate, estimate, paired_difference
+from afield.evaluation import estimate, paired_difference
 
 T_975 = {1: 12.70620, 2: 4.302653, 4: 2.776445, 9: 2.262157}
 """Quantiles from a printed table, by degrees of freedom."""
@@ -35,7 +35,7 @@ def test_another_level_uses_another_quantile():
 
 
 def test_one_value_has_a_mean_but_no_deviation_and_no_interval():
-    assert estimate([0.25]) == Estimate(mean=0.25, sd=None, n=1, ci95=None)
+    assert estimate([0.25]).as_dict() == {"mean": 0.25, "sd": None, "n": 1, "ci95": None}
 
 
 def test_equal_values_have_an_interval_of_no_width():
