@@ -5,12 +5,12 @@ from __future__ import annotations
 import dataclasses
 import functools
 import math
-from collections.abc import Callable, Container, Iterable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from numbers import Real
 from typing import Any, get_args, get_type_hints
 
-from afield.errors import InputError
+from afield.errors import InputError, unknown_name
 
 
 @dataclass(frozen=True)
@@ -18,15 +18,15 @@ class Setting:
     """The definition of one setting: option, check and row of the documentation are made from it.
 
     Attributes:
-        help: what the setting does.
+        help: what the setting does; empty if the docstring of its class says it.
         low: smallest number allowed.
         high: largest number allowed.
         values: description of the allowed text, if the setting is a text with no fixed choices.
         check_text: raises `InputError` for a text that is not allowed.
-        kind: type of the value; the choices, if it is a `Literal`.
+        kind: type of the value; the choices, if it is a `Literal`; may be optional.
     """
 
-    help: str
+    help: str = ""
     low: float = 0
     high: float = 0
     values: str = ""
@@ -36,7 +36,7 @@ class Setting:
     @property
     def choices(self) -> tuple[str, ...]:
         """The allowed texts; empty for numbers and free text."""
-        return get_args(self.kind)
+        return tuple(choice for choice in get_args(self.kind) if isinstance(choice, str))
 
     def describe(self) -> str:
         """What the setting does, and what text it takes."""
@@ -44,30 +44,60 @@ class Setting:
 
     def check(self, name: str, value: object) -> None:
         """Raise `InputError` unless the setting called `name` can have this value."""
+        if value is None and type(None) in get_args(self.kind):
+            return
         if self.choices:
             if value not in self.choices:
                 raise InputError(f"{name} must be one of {', '.join(self.choices)}, got {value!r}")
-        elif self.kind is not str:
+        elif self.high:
             check_number(name, value, self.low, self.high, whole=self.kind is int)
-        elif not isinstance(value, str):
-            raise InputError(f"{name} must be {self.values}, got {value!r}")
+        elif not isinstance(value, self.kind):
+            raise InputError(f"{name} must be {self.values or f'a {self.kind.__name__}'}, got {value!r}")
         elif self.check_text:
             self.check_text(value)
 
 
-def setting(default: Any, help: str, **definition: Any) -> Any:
+def setting(default: Any, help: str = "", **definition: Any) -> Any:
     """A dataclass field with this default and a `Setting` of the other arguments."""
     return dataclasses.field(default=default, metadata={"setting": Setting(help, **definition)})
 
 
 @functools.cache
 def settings_of(config: type) -> dict[str, Setting]:
-    """The settings of a dataclass by name."""
+    """The settings of a dataclass by name; a field without a `setting` has a type only."""
     hints = get_type_hints(config)
     return {
-        field.name: dataclasses.replace(field.metadata["setting"], kind=hints[field.name])
+        field.name: dataclasses.replace(field.metadata.get("setting", Setting()), kind=hints[field.name])
         for field in dataclasses.fields(config)
     }
+
+
+class Checked:
+    """Base of dataclasses of settings: a value outside its range, choices or type raises `InputError`."""
+
+    def __post_init__(self) -> None:
+        for name, definition in settings_of(type(self)).items():  # type: ignore[arg-type]
+            definition.check(name, getattr(self, name))
+
+
+def read_settings(config: type, options: Mapping[str, Any], where: str) -> Any:
+    """A dataclass of settings from a mapping, nested ones from nested mappings.
+
+    Raises:
+        InputError: an unknown field (the nearest are given), or a value that the field does not take.
+    """
+    values, known = dict(options), settings_of(config)
+    for name, value in options.items():
+        if name not in known:
+            unknown_name(f"setting of {where}:", name, known)
+        if dataclasses.is_dataclass(known[name].kind):
+            if not isinstance(value, Mapping):
+                raise InputError(f"{where}: {name} is a table of settings, got {value!r}")
+            values[name] = read_settings(known[name].kind, value, f"{where}.{name}")
+    try:
+        return config(**values)
+    except InputError as error:
+        raise InputError(f"{where}: {error}") from None
 
 
 def check_number(name: str, value: object, low: float, high: float, *, whole: bool = False) -> None:
@@ -88,15 +118,3 @@ def check_within(interval: str, **values: object) -> None:
             if high == math.inf:
                 allowed = f"be {'above' if interval[0] == '(' else 'at least'} {low:g}"
             raise InputError(f"{name} must {allowed}, got {value!r}")
-
-
-def check_ranges(settings: object, ranges: Iterable[tuple[str, float, float]], optional: Container[str] = ()) -> None:
-    """Each named attribute is a number within its range, both ends included; an optional one may be None.
-
-    Raises:
-        InputError: one is not.
-    """
-    for name, low, high in ranges:
-        value = getattr(settings, name)
-        if not (value is None and name in optional):
-            check_number(name, value, low, high)

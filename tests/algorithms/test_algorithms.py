@@ -23,7 +23,7 @@ from afield.objective import Objective
 from afield.recipes import RECIPES, Recipe
 from afield.runs.build import build_algorithm
 from afield.training import Splits, Subset, TrainConfig, checkpoint, fit, loop
-from afield.training.sampling import balanced
+from afield.training.batches import balanced
 
 TRAINED = [recipe for recipe in (*ALGORITHMS.names, *AVERAGINGS.names) if recipe in RECIPES]
 every_algorithm = pytest.mark.parametrize("name", TRAINED)

@@ -1,26 +1,24 @@
 """Augmentations of batches ``[B, 3, H, W]``, float in [0, 1] or uint8, with a draw for each image."""
 
-from afield.augment.chain import Chain as Chain, build_chain as build_chain, chain_key as chain_key
-from afield.augment.color.jitter import ColorJitter as ColorJitter
-from afield.augment.epoch_aware import (
-    EpochAwareAugmentation as EpochAwareAugmentation,
+from afield.augment.base import (
+    AUGMENTATIONS as AUGMENTATIONS,
+    Augmentation as Augmentation,
+    MixingAugmentation as MixingAugmentation,
     Visit as Visit,
     sample_at as sample_at,
+    takes_bytes as takes_bytes,
 )
+from afield.augment.chain import Chain as Chain, build_chain as build_chain, chain_key as chain_key
+from afield.augment.color.jitter import ColorJitter as ColorJitter
 from afield.augment.erasing import Cutout as Cutout, RandomErasing as RandomErasing
-from afield.augment.flips import AlternatingFlip as AlternatingFlip, Mirrored as Mirrored
+from afield.augment.flips import AlternatingFlip as AlternatingFlip
 from afield.augment.mixing import CutMix as CutMix, Mixup as Mixup
 from afield.augment.networks.affine_augmentor import (
     AffineAugmentor as AffineAugmentor,
     AugmentorConfig as AugmentorConfig,
 )
-from afield.augment.networks.dagan_augmentor import (
-    DaganAugmentor as DaganAugmentor,
-    DaganConfig as DaganConfig,
-    DaganParams as DaganParams,
-)
-from afield.augment.networks.network_file import NetworkAugmentation as NetworkAugmentation
-from afield.augment.networks.saved import read_saved as read_saved
+from afield.augment.networks.dagan_augmentor import DaganAugmentor as DaganAugmentor, DaganConfig as DaganConfig
+from afield.augment.networks.network_file import NetworkAugmentation as NetworkAugmentation, read_saved as read_saved
 from afield.augment.params import in_words as in_words
 from afield.augment.policies.augmix import AugMix as AugMix
 from afield.augment.policies.autoaugment import AutoAugment as AutoAugment
@@ -33,23 +31,15 @@ from afield.augment.policies.operations import (
 from afield.augment.policies.policy import Policy as Policy
 from afield.augment.policies.randaugment import RandAugment as RandAugment
 from afield.augment.policies.trivial import TrivialAugmentWide as TrivialAugmentWide
-from afield.augment.registry import (
-    AUGMENTATIONS as AUGMENTATIONS,
-    Augmentation as Augmentation,
-    MixingAugmentation as MixingAugmentation,
-    SavedAugmentation as SavedAugmentation,
-    takes_bytes as takes_bytes,
-)
 from afield.augment.spatial.affine import (
     AffineBounds as AffineBounds,
-    Decomposition as Decomposition,
+    AffineParams as AffineParams,
     compose as compose,
     decompose as decompose,
     identity_distance as identity_distance,
     warp_affine as warp_affine,
 )
-from afield.augment.spatial.affine_params import AffineParams as AffineParams
 from afield.augment.spatial.crop import RandomResizedCrop as RandomResizedCrop
 from afield.augment.spatial.random_affine import RandomAffine as RandomAffine
-from afield.augment.spatial.translate import Shifts as Shifts, Translate as Translate
+from afield.augment.spatial.translate import Translate as Translate
 from afield.augment.standard import Identity as Identity, Standard as Standard

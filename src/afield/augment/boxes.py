@@ -35,14 +35,16 @@ class Boxes(PerImage):
 
     def mask(self, images: Tensor) -> Tensor:
         """Where the box of each image is: bool ``[B, 1, H, W]``, on the images' device."""
-        inside = [
-            (pixel >= low[:, None]) & (pixel < high[:, None])
-            for pixel, low, high in (
-                (torch.arange(images.shape[2]), self.top, self.bottom),
-                (torch.arange(images.shape[3]), self.left, self.right),
-            )
-        ]
-        return (inside[0][:, None, :, None] & inside[1][:, None, None, :]).to(images.device)
+        top, bottom, left, right = (edge[:, None] for edge in (self.top, self.bottom, self.left, self.right))
+        rows, columns = torch.arange(images.shape[2]), torch.arange(images.shape[3])
+        in_rows, in_columns = (rows >= top) & (rows < bottom), (columns >= left) & (columns < right)
+        return (in_rows[:, None, :, None] & in_columns[:, None, None, :]).to(images.device)
+
+
+def first_fitting(tall: Tensor, wide: Tensor, fits: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Of several tries ``[B, tries]`` the height and width of the first that fits, and whether one does, ``[B]``."""
+    first = fits.int().argmax(dim=1, keepdim=True)
+    return tall.gather(1, first).squeeze(1), wide.gather(1, first).squeeze(1), fits.any(dim=1)
 
 
 def around(center_y: Tensor, center_x: Tensor, half_height: Tensor, half_width: Tensor, size: torch.Size) -> Boxes:

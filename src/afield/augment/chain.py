@@ -9,10 +9,17 @@ from typing import Any
 
 from torch import Generator, Tensor
 
-from afield.augment.epoch_aware import Visit, sample_at
-from afield.augment.networks.saved import read_saved
+from afield.augment.base import (
+    AUGMENTATIONS,
+    Augmentation,
+    MixingAugmentation,
+    SavedAugmentation,
+    Visit,
+    sample_at,
+    takes_bytes,
+)
+from afield.augment.networks.network_file import read_saved
 from afield.augment.policies.policy import Policy
-from afield.augment.registry import AUGMENTATIONS, Augmentation, MixingAugmentation, SavedAugmentation, takes_bytes
 from afield.errors import unknown_name
 
 READERS: Mapping[str, Callable[[Path], SavedAugmentation]] = {".json": Policy.read, ".safetensors": read_saved}

@@ -8,15 +8,15 @@ from dataclasses import dataclass
 import torch
 from torch import Generator, Tensor
 
-from afield.augment.base import OnBatch
-from afield.augment.boxes import Boxes, around
-from afield.augment.registry import AUGMENTATIONS
+from afield.augment.base import AUGMENTATIONS, OnBatch
+from afield.augment.boxes import Boxes, around, first_fitting
 
 TRIES = 10
 
 
 class _Erasing(OnBatch):
     fill: float
+    takes_bytes = True
 
     def apply(self, images: Tensor, params: Boxes) -> Tensor:
         """The batch with each image's box painted over."""
@@ -41,7 +41,6 @@ class Cutout(_Erasing):
 
     size: float = 0.5
     fill: float = 0.0
-    takes_bytes = True
 
     def sample(self, images: Tensor, generator: Generator) -> Boxes:
         """Draw the center of each square."""
@@ -73,7 +72,6 @@ class RandomErasing(_Erasing):
     scale: tuple[float, float] = (0.02, 0.33)
     ratio: tuple[float, float] = (0.3, 3.3)
     fill: float = 0.0
-    takes_bytes = True
 
     def sample(self, images: Tensor, generator: Generator) -> Boxes:
         """Draw boxes, empty where nothing is erased."""
@@ -85,11 +83,9 @@ class RandomErasing(_Erasing):
         area = uniform(*self.scale, TRIES) * height * width
         aspect = uniform(math.log(self.ratio[0]), math.log(self.ratio[1]), TRIES).exp()
         tall, wide = (area * aspect).sqrt().round().long(), (area / aspect).sqrt().round().long()
-        fits = (tall < height) & (wide < width)
-        first = fits.int().argmax(dim=1, keepdim=True)
-        erased = fits.any(dim=1) & (uniform(0, 1) < self.p)
-        tall = tall.gather(1, first).squeeze(1).where(erased, 0)
-        wide = wide.gather(1, first).squeeze(1).where(erased, 0)
+        tall, wide, fits = first_fitting(tall, wide, (tall < height) & (wide < width))
+        erased = fits & (uniform(0, 1) < self.p)
+        tall, wide = tall.where(erased, 0), wide.where(erased, 0)
         top = (uniform(0, 1) * (height - tall + 1)).long()
         left = (uniform(0, 1) * (width - wide + 1)).long()
         return Boxes(top, top + tall, left, left + wide)

@@ -8,10 +8,8 @@ import numpy as np
 import torch
 from torch import Generator, Tensor
 
-from afield.augment.base import OnBatch
-from afield.augment.epoch_aware import Visit
+from afield.augment.base import AUGMENTATIONS, OnBatch, Visit
 from afield.augment.params import UNTOUCHED, PerImage
-from afield.augment.registry import AUGMENTATIONS
 
 
 @dataclass(frozen=True)

@@ -8,11 +8,10 @@ import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor
 
-from afield.augment.base import fresh
+from afield.augment.base import AUGMENTATIONS, MixingAugmentation, fresh
 from afield.augment.boxes import Boxes, around
 from afield.augment.dirichlet import beta
 from afield.augment.params import UNTOUCHED, PerImage
-from afield.augment.registry import AUGMENTATIONS, MixingAugmentation
 
 
 @dataclass(frozen=True)

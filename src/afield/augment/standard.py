@@ -8,10 +8,9 @@ from dataclasses import dataclass, fields
 import torch
 from torch import Generator, Tensor
 
-from afield.augment.base import OnBatch
+from afield.augment.base import AUGMENTATIONS, OnBatch
 from afield.augment.color.float_images import jitter, shift_hue
 from afield.augment.params import UNTOUCHED, PerImage
-from afield.augment.registry import AUGMENTATIONS
 from afield.augment.spatial.affine import warp_affine
 
 
@@ -123,9 +122,10 @@ def crop_flip(images: Tensor, params: StandardParams) -> Tensor:
     return warp_affine(images, theta)
 
 
+@AUGMENTATIONS.register("none")
 @dataclass(frozen=True)
 class Identity(OnBatch):
-    """No augmentation."""
+    """The images as they are."""
 
     takes_bytes = True
 
@@ -137,9 +137,6 @@ class Identity(OnBatch):
         return images
 
 
-JIGEN = "Carlucci et al., Domain Generalization by Solving Jigsaw Puzzles, CVPR 2019."
-
-AUGMENTATIONS.add("none", Identity, summary="The images as they are.")
 AUGMENTATIONS.add(
     "crop",
     Standard,
@@ -156,5 +153,5 @@ AUGMENTATIONS.add(
     "crop_flip_jitter",
     lambda: Standard(flip=0.5, brightness=0.4, contrast=0.4, saturation=0.4, hue=0.4),
     summary="Crop, flip, and color jitter of 0.4 each.",
-    reference=JIGEN,
+    reference="Carlucci et al., Domain Generalization by Solving Jigsaw Puzzles, CVPR 2019.",
 )

@@ -1,7 +1,6 @@
 """Metrics, selection rules and statistics. Free of torch."""
 
-from afield.evaluation.collapse import diagnose as diagnose
-from afield.evaluation.dagan_collapse import diagnose_dagan as diagnose_dagan
+from afield.evaluation.collapse import diagnose as diagnose, diagnose_dagan as diagnose_dagan
 from afield.evaluation.metrics import (
     accuracy as accuracy,
     confusion as confusion,

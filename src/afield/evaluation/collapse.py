@@ -1,4 +1,4 @@
-"""How a learned augmentor can fail, told from what was measured of it. Free of torch."""
+"""How a learned augmentation can fail, told from what was measured of it. Free of torch."""
 
 from __future__ import annotations
 
@@ -10,35 +10,58 @@ SMALLEST_DISTANCE = 0.05
 SMALLEST_GAIN = 0.05
 """In bits of entropy."""
 SMALLEST_SPREAD = 0.02
-SMALLEST_SHARE_RECOGNIZED = 0.75
 LARGEST_SHARE_AT_BOUND = 0.5
 
-REMEDIES = {
-    "identity": "the transformations are close to the identity: the classifier sees nothing new",
-    "one corner": "every image is transformed in the same way, as far as the bound allows",
-    "destroyed": "the teacher no longer recognizes the images",
-}
-"""The collapses by name, each in a sentence."""
+SMALLEST_PIXEL_DISTANCE = 0.01
+"""Of variants from their images, in pixels of [0, 1]: two and a half of 255 steps."""
+SMALLEST_SHARE_SPREAD = 0.1
+"""Of that distance."""
+
+SMALLEST_SHARE_RECOGNIZED = 0.75
 
 
 def diagnose(measures: Mapping[str, float], settings: Mapping[str, Any]) -> dict[str, str]:
-    """The collapses that these measures show: name -> what happened, and the setting that helps.
+    """The collapses of an affine augmentor: name -> what happened, and the setting that helps.
 
     Args:
         measures: see `afield.augment.learned.measure`.
         settings: the fields of `afield.augment.learned.AffineSettings`.
     """
-    found = {}
     gain = measures["entropy_after"] - measures["entropy_before"]
     if measures["distance"] < SMALLEST_DISTANCE or gain < SMALLEST_GAIN:
-        found["identity"] = _helping_identity(settings)
-    else:
-        spread = max(measures["image_spread"], measures["draw_spread"])
-        if spread < SMALLEST_SPREAD or measures["at_bound"] > LARGEST_SHARE_AT_BOUND:
-            found["one corner"] = "augmentor.draw=distribution with a spread_weight above 0 helps"
-        if measures["recognized_after"] < SMALLEST_SHARE_RECOGNIZED * measures["recognized_before"]:
-            found["destroyed"] = "recognized=0.9 helps, with adaptive weight (recognition_weight=null)"
-    return {name: f"{REMEDIES[name]}; {help}" for name, help in found.items()}
+        what = "the transformations are close to the identity: the classifier sees nothing new"
+        return {"identity": f"{what}; {_helping_identity(settings)}"}
+    found = {}
+    spread = max(measures["image_spread"], measures["draw_spread"])
+    if spread < SMALLEST_SPREAD or measures["at_bound"] > LARGEST_SHARE_AT_BOUND:
+        what = "every image is transformed in the same way, as far as the bound allows"
+        found["one corner"] = f"{what}; augmentor.draw=distribution with a spread_weight above 0 helps"
+    if _unrecognized(measures):
+        help = "recognized=0.9 helps, with adaptive weight (recognition_weight=null)"
+        found["destroyed"] = f"the teacher no longer recognizes the images; {help}"
+    return found
+
+
+def diagnose_dagan(measures: Mapping[str, float], settings: Mapping[str, Any]) -> dict[str, str]:
+    """The collapses of a generator of variants: name -> what happened, and the setting that helps.
+
+    Args:
+        measures: see `afield.augment.learned.measure_variants`.
+        settings: the fields of `afield.augment.learned.DaganSettings`.
+    """
+    found = {}
+    if measures["distance"] < SMALLEST_PIXEL_DISTANCE:
+        helps = "a smaller recognition_weight" if settings["recognition_weight"] else "more epochs"
+        found["identity"] = f"the variants are the images themselves; {helps} may help"
+    elif measures["draw_spread"] < SMALLEST_SHARE_SPREAD * measures["distance"]:
+        found["one variant"] = "an image has one variant, whatever the noise; a larger spread_weight helps"
+    if _unrecognized(measures):
+        found["destroyed"] = "the classifier no longer recognizes the class; a larger recognition_weight helps"
+    return found
+
+
+def _unrecognized(measures: Mapping[str, float]) -> bool:
+    return measures["recognized_after"] < SMALLEST_SHARE_RECOGNIZED * measures["recognized_before"]
 
 
 def _helping_identity(settings: Mapping[str, Any]) -> str:

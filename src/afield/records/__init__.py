@@ -22,10 +22,8 @@ from afield.records.reading import (
     write_summary as write_summary,
 )
 from afield.records.types import (
-    SCHEMA as SCHEMA,
     Epoch as Epoch,
     Estimate as Estimate,
-    Figures as Figures,
     Learned as Learned,
     Record as Record,
     Selection as Selection,

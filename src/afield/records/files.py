@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -42,12 +42,7 @@ def write_json(path: Path, value: Any) -> None:
 
 def read_json(path: Path) -> Any:
     """Read a JSON file; one that is missing or damaged raises `InputError`."""
-    try:
-        return json.loads(path.read_text())
-    except FileNotFoundError:
-        raise InputError(f"no file {path}") from None
-    except ValueError as error:
-        raise InputError(f"{path} is not valid JSON: {error}") from None
+    return _parsed(path, json.loads, "JSON")
 
 
 def write_jsonl(path: Path, records: Iterable[dict[str, Any]]) -> None:
@@ -57,12 +52,16 @@ def write_jsonl(path: Path, records: Iterable[dict[str, Any]]) -> None:
 
 def read_jsonl(path: Path) -> list[dict[str, Any]]:
     """Read the records that `write_jsonl` wrote; a file that is missing or damaged raises `InputError`."""
+    return _parsed(path, lambda text: [json.loads(line) for line in text.splitlines() if line], "JSON lines")
+
+
+def _parsed(path: Path, parse: Callable[[str], Any], what: str) -> Any:
     try:
-        return [json.loads(line) for line in path.read_text().splitlines() if line]
+        return parse(path.read_text())
     except FileNotFoundError:
         raise InputError(f"no file {path}") from None
     except ValueError as error:
-        raise InputError(f"{path} is not valid JSON lines: {error}") from None
+        raise InputError(f"{path} is not valid {what}: {error}") from None
 
 
 class HeldError(InputError):

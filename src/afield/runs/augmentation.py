@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from afield.augment import Augmentation, Identity, build_chain
-from afield.augment.learned import AUGMENTORS, read_settings
+from afield.augment.learned import AUGMENTORS
 from afield.errors import InputError
 from afield.recipes import Recipe
 from afield.runs.config import ExperimentConfig
+from afield.validation import read_settings
 
 
 def augmentation_names(setup: ExperimentConfig, recipe: Recipe) -> str:
@@ -39,7 +40,9 @@ def augmentor_settings(recipe: Recipe, learned: str) -> Any:
     Raises:
         InputError: options that it does not take.
     """
-    return read_settings(AUGMENTORS[learned].settings, recipe.augment_options, f"{learned} in recipe {recipe.name!r}")
+    return read_settings(
+        AUGMENTORS[learned].settings_type, recipe.augment_options, f"{learned} in recipe {recipe.name!r}"
+    )
 
 
 def check_augmentation(setup: ExperimentConfig, recipe: Recipe) -> Augmentation:

@@ -78,11 +78,8 @@ def execute(
     )
     if fabric.is_global_zero:
         if stages is not None and progress is not None:
-            tensors = {
-                **checkpoint.prefixed("best", progress.best_logits),
-                **checkpoint.prefixed("last", progress.logits),
-                **checkpoint.prefixed("indices", {f"test/{k}": torch.from_numpy(v) for k, v in fold.tests.items()}),
-            }
+            indices = {f"test/{name}": torch.from_numpy(found) for name, found in fold.tests.items()}
+            tensors = checkpoint.flat({"best": progress.best_logits, "last": progress.logits, "indices": indices})
             checkpoint.save(folder / PREDICTIONS, tensors, {"best_epoch": progress.best_epoch})
             if stages.augmentor is not None:
                 stages.augmentor.write(folder / AUGMENTOR)

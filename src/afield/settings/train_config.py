@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 from afield.errors import InputError, first_line, unknown_name
-from afield.validation import check_number, setting, settings_of
+from afield.validation import Checked, check_number, setting
 
 OPTIMIZERS: Final = ("sgd", "nesterov", "adamw")
 """Optimizers that afield builds itself; all others come from timm."""
@@ -32,7 +32,7 @@ def check_optimizer(name: str) -> None:
 
 
 @dataclass(frozen=True)
-class TrainConfig:
+class TrainConfig(Checked):
     """All training settings. A recipe can replace any of them for itself, except `precision`.
 
     Raises:
@@ -88,8 +88,7 @@ class TrainConfig:
     precision: Literal["32", "bf16"] = setting("32", "Numeric precision: 32 bits, or bf16 mixed precision.")
 
     def __post_init__(self) -> None:
-        for name, definition in settings_of(TrainConfig).items():
-            definition.check(name, getattr(self, name))
+        super().__post_init__()
         check_number("accumulate", self.accumulate, 1, self.batch_size)
 
     def learning_rate_at(self, step: int, steps: int) -> float:

@@ -1,17 +1,51 @@
-"""Batches with all that an algorithm needs to know of their examples."""
+"""The batches of an epoch: which examples they hold, and what an algorithm needs to know of these."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
+import numpy as np
 import torch
 from lightning_fabric import Fabric
+from numpy.typing import NDArray
 from torch import Tensor
 
 from afield.algorithms import Batch
+from afield.errors import InputError
 from afield.pixels import as_floats
-from afield.training.sampling import Positions
 from afield.training.subset import Subset
+
+Positions = NDArray[np.int64]
+
+
+def shuffled(source: Subset, batch: int, rng: np.random.Generator) -> list[Positions]:
+    """Positions of all N examples in random order, divided into whole batches; the rest is left out."""
+    order, steps = source.order(batch, rng), len(source) // batch
+    return np.split(order[: steps * batch], steps)
+
+
+def balanced(source: Subset, batch: int, rng: np.random.Generator) -> list[Positions]:
+    """As many batches as `shuffled` makes, each with equally many examples of every domain.
+
+    Each domain is passed in random order; a domain that is used up before the end of the epoch is passed again, in
+    another order. If the batch size is no multiple of the number of domains, batches are smaller. The domains alternate
+    within a batch.
+
+    Args:
+        source: N examples of E domains.
+        batch: examples a batch, at most.
+        rng: draws the orders.
+
+    Raises:
+        InputError: batches smaller than the number of domains.
+    """
+    members = [np.flatnonzero(source.domain_of == domain) for domain in range(len(source.domain_sizes))]
+    steps, per_domain = len(source) // batch, batch // len(members)
+    if not per_domain:
+        raise InputError(f"balanced batches need --batch-size {len(members)} or more, one image of each domain")
+    wanted = steps * per_domain
+    rounds = [np.concatenate([rng.permutation(m) for _ in range(-(-wanted // len(m)))])[:wanted] for m in members]
+    return np.split(np.stack(rounds, axis=1).ravel(), steps)
 
 
 def labeled(

@@ -39,9 +39,9 @@ def load(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         raise InputError(f"cannot read {path}: {error}") from None
 
 
-def prefixed(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Put a folder name before each tensor's name."""
-    return {f"{prefix}/{name}": tensor for name, tensor in tensors.items()}
+def flat(folders: Mapping[str, Mapping[str, Tensor]]) -> dict[str, Tensor]:
+    """Tensors in folders as one level, with the name of its folder before each tensor's name."""
+    return {f"{folder}/{name}": tensor for folder, tensors in folders.items() for name, tensor in tensors.items()}
 
 
 def below(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

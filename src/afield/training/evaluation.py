@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import torch
 from lightning_fabric import Fabric
+from numpy.typing import NDArray
 from torch import Tensor
 
 from afield.algorithms import Algorithm, total
@@ -37,25 +38,18 @@ def validation_loss(algorithm: Algorithm, val: Subset, batch_size: int, fabric: 
 
 def add_epoch(classifier: Classifier, parts: Splits, state: TrainState, train_terms: Mapping[str, float]) -> None:
     """Add the figures of an epoch's logits to the state, and keep the weights if validation is the best yet."""
-    arrays = {name: tensor.numpy() for name, tensor in state.logits.items()}
-    labels = {name: source.labels[source.indices] for name, source in parts.watched.items()}
-    state.epochs.append(
-        Epoch(
-            train_loss=total(train_terms),
-            validation={
-                "accuracy": accuracy(arrays["validation"], labels["validation"]),
-                "loss": mean_loss(arrays["validation"], labels["validation"]),
-            },
-            test={
-                name: {
-                    "accuracy": accuracy(arrays[f"test/{name}"], labels[f"test/{name}"]),
-                    "map": mean_average_precision(arrays[f"test/{name}"], labels[f"test/{name}"]),
-                }
-                for name in parts.tests
-            },
-            train_terms=dict(train_terms) if len(train_terms) > 1 else {},
-        )
+
+    def figures(part: str, **metrics: Callable[[NDArray, NDArray], float]) -> dict[str, float]:
+        logits, source = state.logits[part].numpy(), parts.watched[part]
+        return {name: metric(logits, source.labels[source.indices]) for name, metric in metrics.items()}
+
+    epoch = Epoch(
+        train_loss=total(train_terms),
+        validation=figures("validation", accuracy=accuracy, loss=mean_loss),
+        test={name: figures(f"test/{name}", accuracy=accuracy, map=mean_average_precision) for name in parts.tests},
+        train_terms=dict(train_terms) if len(train_terms) > 1 else {},
     )
+    state.epochs.append(epoch)
     if state.best_epoch == len(state.epochs) - 1:
         state.best = {name: tensor.detach().cpu().clone() for name, tensor in classifier.state_dict().items()}
         state.best_logits = state.logits

@@ -21,11 +21,10 @@ from afield.augment import Augmentation
 from afield.errors import InputError
 from afield.records import seed_for
 from afield.settings import TrainConfig
-from afield.training.batches import in_order, labeled, micro_batch
+from afield.training.batches import balanced, in_order, labeled, micro_batch, shuffled
 from afield.training.evaluation import add_epoch, predict, validation_loss
 from afield.training.optimizer import build_optimizer
 from afield.training.prepare import prepared
-from afield.training.sampling import balanced, shuffled
 from afield.training.state import TrainState, restore, save
 from afield.training.subset import Splits
 
@@ -108,7 +107,7 @@ def fit(
         if generators:
             augment_generator.set_state(generators.pop("augment"))
             torch.set_rng_state(generators.pop("torch"))
-        sums = {name: _double(value, fabric) for name, value in state.sums.items()}
+        sums: dict[str, Any] = dict(state.sums)
         if first == 0:
             evaluation_batch = parts.train.evaluation_batch(batch_size)
             algorithm.start_epoch(
@@ -134,7 +133,7 @@ def fit(
                     group["lr"] = group["rate"] * training.learning_rate_at(step, steps)
                 batch = labeled(ready.inputs, ready.targets, parts.train, indices, step / steps, fabric)
                 for name, term in _update(algorithm, model, batch, training.accumulate, fabric).items():
-                    sums[name] = sums.get(name, _double(0.0, fabric)) + term
+                    sums[name] = sums.get(name, 0.0) + term.double()
                 stepper.step()
                 stepper.zero_grad()
                 algorithm.end_step(step + 1, steps, validate)
@@ -209,10 +208,6 @@ def _check_micro_batches(algorithm: Algorithm, batch: int, accumulate: int, fabr
     for module in algorithm.modules():
         if fabric.world_size > 1 and not getattr(module, "data_parallel", True):
             raise InputError(f"{type(module).__name__} does not train data-parallel: --devices must be 1")
-
-
-def _double(value: float, fabric: Fabric) -> Tensor:
-    return torch.tensor(value, dtype=torch.float64, device=fabric.device)
 
 
 def _finite(sums: Mapping[str, Tensor], label: str, state: TrainState, checkpoint_file: Path) -> dict[str, float]:

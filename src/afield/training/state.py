@@ -12,6 +12,9 @@ from afield.algorithms import Algorithm
 from afield.records import Epoch
 from afield.training import checkpoint
 
+TENSORS = ("best", "best_logits", "logits")
+"""The tensors of `TrainState`, each by name."""
+
 
 @dataclass
 class TrainState:
@@ -45,22 +48,14 @@ def save(
     drawn: Tensor,
 ) -> None:
     """Write a checkpoint: progress, algorithm, optimizer, and the generators of augmentation (`drawn`) and dropout."""
-    tensors = {
-        **checkpoint.prefixed("model", algorithm.state_dict()),
-        **checkpoint.prefixed("optimizer", checkpoint.optimizer_tensors(optimizer)),
-        **checkpoint.prefixed("best", progress.best),
-        **checkpoint.prefixed("best_logits", progress.best_logits),
-        **checkpoint.prefixed("logits", progress.logits),
-        "rng/augment": drawn,
-        "rng/torch": torch.get_rng_state(),
+    groups = {
+        "model": algorithm.state_dict(),
+        "optimizer": checkpoint.optimizer_tensors(optimizer),
+        **{name: getattr(progress, name) for name in TENSORS},
+        "rng": {"augment": drawn, "torch": torch.get_rng_state()},
     }
-    state = {
-        "epoch": progress.epoch,
-        "position": progress.position,
-        "sums": progress.sums,
-        "epochs": [asdict(epoch) for epoch in progress.epochs],
-    }
-    checkpoint.save(path, tensors, state)
+    state = {name: getattr(progress, name) for name in ("epoch", "position", "sums")}
+    checkpoint.save(path, checkpoint.flat(groups), {**state, "epochs": [asdict(epoch) for epoch in progress.epochs]})
 
 
 def restore(path: Path, algorithm: Algorithm, optimizer: torch.optim.Optimizer) -> tuple[TrainState, dict[str, Tensor]]:
@@ -68,10 +63,6 @@ def restore(path: Path, algorithm: Algorithm, optimizer: torch.optim.Optimizer) 
     tensors, state = checkpoint.load(path)
     algorithm.load_state_dict(checkpoint.below("model", tensors))
     checkpoint.load_optimizer(optimizer, checkpoint.below("optimizer", tensors))
-    progress = TrainState(
-        **{**state, "epochs": [Epoch(**epoch) for epoch in state["epochs"]]},
-        best=checkpoint.below("best", tensors),
-        best_logits=checkpoint.below("best_logits", tensors),
-        logits=checkpoint.below("logits", tensors),
-    )
+    found = {name: checkpoint.below(name, tensors) for name in TENSORS}
+    progress = TrainState(**{**state, **found, "epochs": [Epoch(**epoch) for epoch in state["epochs"]]})
     return progress, checkpoint.below("rng", tensors) if progress.position else {}

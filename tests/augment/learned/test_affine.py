@@ -18,7 +18,7 @@ from torch import nn
 
 from afield.augment import AffineAugmentor, AffineBounds, AugmentorConfig, identity_distance
 from afield.augment.learned import AffineGame, AffineSettings, learn_affine, loop as learning, measure, read_settings
-from afield.augment.learned.affine.game import adversarial_loss, discriminator_loss
+from afield.augment.learned.discriminator import adversarial_loss, discriminator_loss
 from afield.cli import main
 from afield.errors import InputError
 from afield.evaluation import diagnose
@@ -292,7 +292,7 @@ def test_settings_are_read_from_nested_tables():
     [
         ({"sgin": "printed"}, "unknown setting of learned: 'sgin'; did you mean 'sign'"),
         ({"sign": "wrong"}, "sign must be one of corrected, printed, got 'wrong'"),
-        ({"epochs": 0}, "epochs must lie between 1 and 100000, got 0"),
+        ({"epochs": 0}, "epochs must be a whole number between 1 and 100000, got 0"),
         ({"recognized": 1.5}, "recognized must lie between 0 and 1, got 1.5"),
         ({"form": "gap", "sign": "printed"}, "form=gap has the corrected sign only"),
         ({"recognized": None, "recognition_weight": 1.0}, "recognized must not be null"),
@@ -301,6 +301,7 @@ def test_settings_are_read_from_nested_tables():
         ({"augmentor": {"form": "round"}}, "form must be one of bounded, free, got 'round'"),
         ({"augmentor": {"bounds": {"rotation": 999}}}, "rotation must lie between 0 and 180"),
         ({"entropy_weight": "much"}, "entropy_weight"),
+        ({"refresh": "no"}, "refresh must be a bool, got 'no'"),
     ],
 )
 def test_wrong_settings_are_named(options, message):

@@ -363,9 +363,9 @@ def test_a_collapse_is_warned_of(tmp_path):
 @pytest.mark.parametrize(
     ("options", "expected"),
     [
-        ({"critic_steps": 0}, "critic_steps must lie between 1 and 1000, got 0"),
-        ({"epochs": None}, "epochs must lie between 1 and 100000, got None"),
-        ({"epochs": "many"}, "epochs must lie between 1 and 100000, got 'many'"),
+        ({"critic_steps": 0}, "critic_steps must be a whole number between 1 and 1000, got 0"),
+        ({"epochs": None}, "epochs must be a whole number between 1 and 100000, got None"),
+        ({"epochs": "many"}, "epochs must be a whole number between 1 and 100000, got 'many'"),
         ({"recognition_weight": -1.0}, "recognition_weight must lie between 0 and 1000"),
         ({"penalty_weight": float("nan")}, "penalty_weight must lie between"),
     ],

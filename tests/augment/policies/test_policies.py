@@ -241,7 +241,7 @@ def test_randaugment_refuses_what_it_cannot_draw(wrong):
 def test_autoaugment_and_augmix_refuse_what_they_cannot_draw():
     with pytest.raises(ValueError, match="policy must be one of cifar10, imagenet, svhn, got 'cifar'"):
         AutoAugment("cifar")
-    with pytest.raises(ValueError, match="severity 1 to 10"):
+    with pytest.raises(ValueError, match="severity must be a whole number between 1 and 10, got 11"):
         AugMix(severity=11)
 
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import Generator, Tensor
 
+from afield.augment.base import AUGMENTATIONS
 from afield.augment.policies.operations import Draws, OnOperations, kind
-from afield.augment.registry import AUGMENTATIONS
 
 
 @dataclass(frozen=True)

@@ -1,9 +1,10 @@
-"""The discriminator: is this image as it was, or transformed?"""
+"""The discriminator: is this image as it was, or transformed? And what is minimized with it and against it."""
 
 from __future__ import annotations
 
 from itertools import pairwise
 
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 
@@ -27,3 +28,16 @@ class Discriminator(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         """See the class."""
         return self.out(self.layers(2 * images - 1)).squeeze(1)
+
+
+def adversarial_loss(fake: Tensor, form: str) -> Tensor:
+    """What the augmentor minimizes against a discriminator's logits ``[B]`` of its images, a scalar.
+
+    ``saturating``: the mean of ``log(1 - D)``, as the paper prints it; ``non_saturating``: of ``-log D``.
+    """
+    return -F.softplus(fake).mean() if form == "saturating" else F.softplus(-fake).mean()
+
+
+def discriminator_loss(discriminator: nn.Module, images: Tensor, warped: Tensor) -> Tensor:
+    """What the discriminator minimizes, ``-log D(I) - log(1 - D(G(I)))``, a scalar."""
+    return F.softplus(-discriminator(images)).mean() + F.softplus(discriminator(warped)).mean()

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, Literal, Self
+from typing import Literal
 
 import torch
 from torch import Generator, Tensor
 
 from afield.augment.networks.localization import Localization
 from afield.augment.networks.network_file import NetworkAugmentation
-from afield.augment.spatial.affine import AffineBounds, Padding, compose
-from afield.augment.spatial.affine_params import AffineParams, apply_affine
+from afield.augment.spatial.affine import AffineBounds, AffineParams, Padding, apply_affine, compose
 from afield.pixels import as_floats
+from afield.validation import Checked, setting
 
 NOISE = 8
 FIRST_WIDTH = -2.0
@@ -20,7 +20,7 @@ FIRST_WIDTH = -2.0
 
 
 @dataclass(frozen=True)
-class AugmentorConfig:
+class AugmentorConfig(Checked):
     """What an `AffineAugmentor` can choose.
 
     Attributes:
@@ -32,26 +32,14 @@ class AugmentorConfig:
         padding: what lies outside the image: its reflection, or zeros.
 
     Raises:
-        ValueError: an unknown name, or a probability outside 0 to 1.
+        InputError: an unknown name, or a probability outside 0 to 1.
     """
 
     form: Literal["bounded", "free"] = "bounded"
     draw: Literal["distribution", "noise", "point"] = "distribution"
     bounds: AffineBounds = field(default_factory=AffineBounds)
-    probability: float = 0.5
+    probability: float = setting(0.5, high=1)
     padding: Padding = "reflection"
-
-    def __post_init__(self) -> None:
-        allowed = {
-            "form": ("bounded", "free"),
-            "draw": ("distribution", "noise", "point"),
-            "padding": ("reflection", "zeros"),
-        }
-        for name, values in allowed.items():
-            if getattr(self, name) not in values:
-                raise ValueError(f"{name} must be one of {', '.join(values)}, got {getattr(self, name)!r}")
-        if not 0 <= self.probability <= 1:
-            raise ValueError(f"probability must lie between 0 and 1, got {self.probability!r}")
 
 
 @dataclass(frozen=True)
@@ -90,15 +78,14 @@ class AffineAugmentor(NetworkAugmentation):
     """
 
     kind = "augmentor"
+    config_type = AugmentorConfig
     config: AugmentorConfig
     network: Localization
 
     def __init__(self, config: AugmentorConfig | None = None) -> None:
         self.config = config or AugmentorConfig()
-        self.network = Localization(
-            outputs=12 if self.config.draw == "distribution" else 6, noise=NOISE if self.config.draw == "noise" else 0
-        )
-        self._limits = self.config.bounds.limits()
+        draw = self.config.draw
+        self.network = Localization(12 if draw == "distribution" else 6, NOISE if draw == "noise" else 0)
 
     def choose(self, images: Tensor, noise: Tensor) -> AffineChoice:
         """Images ``[B, 3, H, W]`` in [0, 1], noise as `draw_noise` gives it -> where their parameters may lie."""
@@ -114,7 +101,7 @@ class AffineAugmentor(NetworkAugmentation):
         """The matrices ``[B, 2, 3]`` that the noise picks; the gradient reaches the choice."""
         numbers = choice.center + choice.width * noise[:, :6]
         if self.config.form == "bounded":
-            return compose(numbers * self._limits.to(numbers.device))
+            return compose(numbers * self.config.bounds.limits().to(numbers.device))
         return numbers.view(-1, 2, 3) + torch.eye(2, 3, device=numbers.device)
 
     def draw_noise(self, count: int, generator: Generator) -> Tensor:
@@ -130,10 +117,5 @@ class AffineAugmentor(NetworkAugmentation):
         return AffineParams(theta, torch.rand(len(images), generator=generator) < self.config.probability)
 
     def apply(self, images: Tensor, params: AffineParams) -> Tensor:
-        """See `afield.augment.spatial.affine_params.apply_affine`."""
+        """See `afield.augment.spatial.affine.apply_affine`."""
         return apply_affine(images, params, self.config.padding)
-
-    @classmethod
-    def build(cls, config: dict[str, Any]) -> Self:
-        """See `NetworkAugmentation.build`."""
-        return cls(AugmentorConfig(**{**config, "bounds": AffineBounds(**config["bounds"])}))

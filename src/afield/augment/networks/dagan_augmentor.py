@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Self
 
 import torch
 from torch import Generator, Tensor
@@ -11,11 +10,13 @@ from torch import Generator, Tensor
 from afield.augment.networks.network_file import NetworkAugmentation
 from afield.augment.networks.variants import VariantNetwork
 from afield.augment.params import UNTOUCHED, PerImage
+from afield.errors import InputError
 from afield.pixels import as_floats
+from afield.validation import Checked, setting
 
 
 @dataclass(frozen=True)
-class DaganConfig:
+class DaganConfig(Checked):
     """What a `DaganAugmentor` is made of.
 
     Attributes:
@@ -24,20 +25,17 @@ class DaganConfig:
         probability: of replacing an image by a variant, where it augments.
 
     Raises:
-        ValueError: a value out of range.
+        InputError: a value outside its range.
     """
 
-    noise: int = 32
-    width: int = 16
-    probability: float = 0.5
+    noise: int = setting(32, low=1, high=10_000)
+    width: int = setting(16, low=4, high=10_000)
+    probability: float = setting(0.5, high=1)
 
     def __post_init__(self) -> None:
-        if not isinstance(self.noise, int) or self.noise < 1:
-            raise ValueError(f"noise must be a whole number, 1 or more, got {self.noise!r}")
-        if not isinstance(self.width, int) or self.width < 4 or self.width % 4:
-            raise ValueError(f"width must be a multiple of 4, got {self.width!r}")
-        if not 0 <= self.probability <= 1:
-            raise ValueError(f"probability must lie between 0 and 1, got {self.probability!r}")
+        super().__post_init__()
+        if self.width % 4:
+            raise InputError(f"width must be a multiple of 4, got {self.width}")
 
 
 @dataclass(frozen=True)
@@ -75,6 +73,7 @@ class DaganAugmentor(NetworkAugmentation):
     """
 
     kind = "dagan"
+    config_type = DaganConfig
     config: DaganConfig
     network: VariantNetwork
 
@@ -96,8 +95,3 @@ class DaganAugmentor(NetworkAugmentation):
         if not images.is_floating_point():
             variants = variants.mul_(255).round_()
         return images.index_copy(0, rows.to(images.device), variants.to(images.dtype))
-
-    @classmethod
-    def build(cls, config: dict[str, Any]) -> Self:
-        """See `NetworkAugmentation.build`."""
-        return cls(DaganConfig(**config))

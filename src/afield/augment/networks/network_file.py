@@ -5,9 +5,8 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-from abc import abstractmethod
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import TYPE_CHECKING, ClassVar, Self
 
 import safetensors.torch
 from safetensors import SafetensorError, safe_open
@@ -16,9 +15,14 @@ from torch import nn
 from afield.augment.base import OnBatch
 from afield.errors import InputError
 from afield.records import write_atomic
+from afield.validation import read_settings
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
+
+
+KINDS: dict[str, type[NetworkAugmentation]] = {}
+"""By the key of their config in a file's metadata."""
 
 
 class NetworkAugmentation(OnBatch):
@@ -26,18 +30,18 @@ class NetworkAugmentation(OnBatch):
 
     Attributes:
         kind: the name under which the file's metadata holds the config, as JSON.
-        config: a dataclass that the constructor takes.
+        config_type: a dataclass of settings.
+        config: of this type; the constructor takes it.
         network: what is trained; it follows the images to their device.
     """
 
     kind: ClassVar[str]
+    config_type: ClassVar[type]
     config: DataclassInstance
     network: nn.Module
 
-    @classmethod
-    @abstractmethod
-    def build(cls, config: dict[str, Any]) -> Self:
-        """An untrained one from a config as JSON holds it."""
+    def __init_subclass__(cls) -> None:
+        KINDS[cls.kind] = cls
 
     @property
     def digest(self) -> str:
@@ -57,7 +61,8 @@ class NetworkAugmentation(OnBatch):
         """
         try:
             with safe_open(path, framework="pt") as file:
-                augmentor = cls.build(json.loads((file.metadata() or {})[cls.kind]))
+                config = json.loads((file.metadata() or {})[cls.kind])
+                augmentor = cls(read_settings(cls.config_type, config, cls.kind))  # type: ignore[call-arg]
                 augmentor.network.load_state_dict({name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118
         except (SafetensorError, OSError, KeyError, TypeError, ValueError, RuntimeError) as error:
             raise InputError(f"{path} cannot be read as a learned augmentor of kind {cls.kind!r}: {error}") from None
@@ -67,3 +72,19 @@ class NetworkAugmentation(OnBatch):
         config = json.dumps(dataclasses.asdict(self.config))
         tensors = {name: tensor.cpu().contiguous() for name, tensor in self.network.state_dict().items()}
         return safetensors.torch.save(tensors, metadata={self.kind: config})
+
+
+def read_saved(path: Path) -> NetworkAugmentation:
+    """A trained `AffineAugmentor` or `DaganAugmentor`, whichever the file holds.
+
+    Raises:
+        InputError: no such file, damaged, or neither of them.
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            found = [kind for kind in KINDS if kind in (file.metadata() or {})]
+    except (SafetensorError, OSError) as error:
+        raise InputError(f"cannot read {path}: {error}") from None
+    if not found:
+        raise InputError(f"{path} is no learned augmentation: its metadata has none of {', '.join(KINDS)}")
+    return KINDS[found[0]].read(path)

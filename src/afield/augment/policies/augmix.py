@@ -7,12 +7,12 @@ from dataclasses import dataclass
 import torch
 from torch import Generator, Tensor
 
-from afield.augment.base import OnBatch
+from afield.augment.base import AUGMENTATIONS, OnBatch
 from afield.augment.dirichlet import dirichlet
 from afield.augment.params import PerImage
-from afield.augment.policies.magnitudes import WIDE_KINDS, choose, draws_of, magnitudes
+from afield.augment.policies.magnitudes import WIDE_KINDS, draws_of, magnitudes
 from afield.augment.policies.operations import Draws, apply_draws, describe, kind
-from afield.augment.registry import AUGMENTATIONS
+from afield.validation import Checked, setting
 
 DEPTH = 3
 
@@ -44,7 +44,7 @@ class MixtureDraws(PerImage):
 
 @AUGMENTATIONS.register("augmix", reference="Hendrycks et al., AugMix, ICLR 2020.")
 @dataclass(frozen=True)
-class AugMix(OnBatch):
+class AugMix(Checked, OnBatch):
     """A mixture of the image and three chains of operations on it.
 
     Chains of one to three operations, mixed with each other and with the image in drawn shares.
@@ -59,18 +59,14 @@ class AugMix(OnBatch):
         interpolation and all thirteen operations as in torchvision.
     """
 
-    severity: int = 3
-    width: int = 3
-    alpha: float = 1.0
-
-    def __post_init__(self) -> None:
-        if not 1 <= self.severity <= 10 or self.width < 1 or self.alpha <= 0:
-            raise ValueError(f"AugMix needs severity 1 to 10, width >= 1 and alpha > 0, got {self}")
+    severity: int = setting(3, low=1, high=10)
+    width: int = setting(3, low=1, high=100)
+    alpha: float = setting(1.0, low=1e-6, high=1e6)
 
     def sample(self, images: Tensor, generator: Generator) -> MixtureDraws:
         """Draw shares and chains for each image."""
         count, (height, width) = len(images), images.shape[2:]
-        kinds = choose(WIDE_KINDS[1:], (count, self.width, DEPTH), generator)
+        kinds = torch.randint(1, len(WIDE_KINDS), (count, self.width, DEPTH), generator=generator)
         depth = torch.randint(1, DEPTH + 1, (count, self.width, 1), generator=generator)
         kinds = torch.where(torch.arange(DEPTH) < depth, kinds, kind("identity")).flatten(1)
         level = torch.randint(self.severity, kinds.shape, generator=generator)

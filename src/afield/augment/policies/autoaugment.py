@@ -10,32 +10,29 @@ from typing import Literal, get_args
 import torchvision.transforms as v1
 from torch import Generator, Tensor
 
+from afield.augment.base import AUGMENTATIONS
 from afield.augment.policies.operations import Draws, OnOperations
 from afield.augment.policies.policy import Policy, Step
-from afield.augment.registry import AUGMENTATIONS
+from afield.validation import Checked
 
 Name = Literal["cifar10", "imagenet", "svhn"]
 
 
 @dataclass(frozen=True)
-class AutoAugment(OnOperations):
+class AutoAugment(Checked, OnOperations):
     """One of 25 pairs of operations, each operation with its probability and magnitude.
 
     Attributes:
         policy: ``"cifar10"``, ``"imagenet"`` or ``"svhn"``: what it was found on.
 
     Raises:
-        ValueError: another policy.
+        InputError: another policy.
 
     References:
         Cubuk et al., "AutoAugment", CVPR 2019, appendix, tables 7, 8 and 9.
     """
 
     policy: Name = "imagenet"
-
-    def __post_init__(self) -> None:
-        if self.policy not in get_args(Name):
-            raise ValueError(f"policy must be one of {', '.join(get_args(Name))}, got {self.policy!r}")
 
     def sample(self, images: Tensor, generator: Generator) -> Draws:
         """See `afield.augment.Policy.sample`."""

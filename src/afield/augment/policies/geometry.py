@@ -48,11 +48,7 @@ def rotate(magnitude: float, height: int, width: int) -> Matrix:
 
 
 GEOMETRY: Mapping[str, Callable[[float, int, int], Matrix]] = {
-    "shear_x": shear_x,
-    "shear_y": shear_y,
-    "translate_x": translate_x,
-    "translate_y": translate_y,
-    "rotate": rotate,
+    function.__name__: function for function in (shear_x, shear_y, translate_x, translate_y, rotate)
 }
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from functools import lru_cache
 
 import torch
@@ -13,10 +12,8 @@ from afield.augment.policies.operations import NAMES, Draws, kind
 SIGNED = ("shear_x", "shear_y", "translate_x", "translate_y", "rotate", "brightness", "color", "contrast", "sharpness")
 """Operations whose magnitude is negated in half of the draws."""
 
-COLORS = ("brightness", "color", "contrast", "sharpness", "posterize", "solarize", "autocontrast", "equalize")
-
-WIDE_KINDS = ("identity", "shear_x", "shear_y", "translate_x", "translate_y", "rotate", *COLORS)
-"""The fourteen operations of TrivialAugment and RandAugment."""
+WIDE_KINDS = NAMES[: kind("invert")]
+"""The fourteen operations of TrivialAugment and RandAugment, the first ones of `NAMES`: an index is a `Draws.kind`."""
 
 _SIGNED = torch.tensor([name in SIGNED for name in NAMES])
 
@@ -52,17 +49,6 @@ def narrow(bins: int, height: int, width: int) -> Tensor:
     """The magnitudes of AutoAugment and RandAugment, for images of this size in pixels; see `magnitudes`."""
     reach = (150.0 / 331.0 * width, 150.0 / 331.0 * height)
     return magnitudes(bins, shear=0.3, translate=reach, rotate=30.0, factor=0.9, bits=(8, 4))
-
-
-def choose(kinds: Sequence[str], shape: tuple[int, ...], generator: Generator) -> Tensor:
-    """Operations drawn with equal probability, as indices in `NAMES`, of the given shape."""
-    indices = _indices(tuple(kinds))
-    return indices.take(torch.randint(len(indices), shape, generator=generator))
-
-
-@lru_cache(maxsize=64)
-def _indices(kinds: tuple[str, ...]) -> Tensor:
-    return torch.tensor([kind(name) for name in kinds])
 
 
 def draws_of(kinds: Tensor, bins: Tensor, space: Tensor, generator: Generator) -> Draws:

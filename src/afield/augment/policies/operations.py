@@ -16,11 +16,10 @@ All of them are those of ``torchvision.transforms.v2.functional`` on uint8, to t
 
 from __future__ import annotations
 
-from abc import abstractmethod
 from dataclasses import dataclass
 
 import torch
-from torch import Generator, Tensor
+from torch import Tensor
 
 from afield.augment.base import OnBatch
 from afield.augment.color.operations import COLOR
@@ -114,10 +113,6 @@ class OnOperations(OnBatch):
     """Base of augmentations whose draws are operations: `apply` is `apply_draws`."""
 
     takes_bytes = True
-
-    @abstractmethod
-    def sample(self, images: Tensor, generator: Generator) -> Draws:
-        """Draw operations for each image of a batch ``[B, 3, H, W]``."""
 
     def apply(self, images: Tensor, params: Draws) -> Tensor:
         """See `apply_draws`."""

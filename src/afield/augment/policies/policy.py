@@ -17,6 +17,7 @@ from afield.augment.policies.magnitudes import WIDE_KINDS, draws_of, narrow
 from afield.augment.policies.operations import Draws, OnOperations, kind
 from afield.errors import InputError, unknown_name
 from afield.records import canonical_json, read_json, write_json
+from afield.validation import check_number
 
 VERSION = 1
 """Of the file that `Policy.write` leaves."""
@@ -68,8 +69,7 @@ class Policy(OnOperations):
     origin: Mapping[str, Any] = field(default_factory=dict, compare=False, repr=False)
 
     def __post_init__(self) -> None:
-        if not isinstance(self.bins, int) or not 2 <= self.bins <= 1000:
-            raise InputError(f"bins must be a whole number from 2 to 1000, got {self.bins!r}")
+        check_number("bins", self.bins, 2, 1000, whole=True)
         if not self.sub_policies or not all(self.sub_policies):
             raise InputError("a policy needs at least one sub-policy, and each of them an operation")
         for step in (step for sub_policy in self.sub_policies for step in sub_policy):

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import torch
 from torch import Generator, Tensor
 
-from afield.augment.policies.magnitudes import WIDE_KINDS, choose, draws_of, narrow
+from afield.augment.base import AUGMENTATIONS
+from afield.augment.policies.magnitudes import WIDE_KINDS, draws_of, narrow
 from afield.augment.policies.operations import Draws, OnOperations
-from afield.augment.registry import AUGMENTATIONS
 
 
 @AUGMENTATIONS.register("randaugment", reference="Cubuk et al., RandAugment, NeurIPS 2020.")
@@ -38,5 +38,5 @@ class RandAugment(OnOperations):
 
     def sample(self, images: Tensor, generator: Generator) -> Draws:
         """Draw the operations of each image."""
-        kinds = choose(WIDE_KINDS, (len(images), self.num_ops), generator)
+        kinds = torch.randint(len(WIDE_KINDS), (len(images), self.num_ops), generator=generator)
         return draws_of(kinds, torch.full_like(kinds, self.magnitude), narrow(self.bins, *images.shape[2:]), generator)

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import torch
 from torch import Generator, Tensor
 
-from afield.augment.policies.magnitudes import WIDE_KINDS, choose, draws_of, magnitudes
+from afield.augment.base import AUGMENTATIONS
+from afield.augment.policies.magnitudes import WIDE_KINDS, draws_of, magnitudes
 from afield.augment.policies.operations import Draws, OnOperations
-from afield.augment.registry import AUGMENTATIONS
 
 
 @AUGMENTATIONS.register("trivialaugment", reference="Müller and Hutter, TrivialAugment, ICCV 2021.")
@@ -41,7 +41,7 @@ class TrivialAugmentWide(OnOperations):
 
     def sample(self, images: Tensor, generator: Generator) -> Draws:
         """Draw one operation for each image."""
-        kinds = choose(WIDE_KINDS, (len(images), 1), generator)
+        kinds = torch.randint(len(WIDE_KINDS), (len(images), 1), generator=generator)
         level = torch.randint(self.bins, kinds.shape, generator=generator)
         space = magnitudes(self.bins, shear=0.99, translate=(32.0, 32.0), rotate=135.0, factor=0.99, bits=(8, 6))
         return draws_of(kinds, level, space, generator)

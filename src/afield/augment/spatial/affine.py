@@ -1,4 +1,4 @@
-"""Affine transformations: bounded parameters to matrices, images transformed by them, decomposition of a matrix.
+"""Affine transformations: from bounded parameters to matrices and back, and applied to images.
 
 A matrix ``theta`` ``[B, 2, 3]`` says where each output pixel comes from, as in `torch.nn.functional.affine_grid`: both
 axes run from -1 to 1, x to the right and y downwards. It is composed as rotation, shear and scale, then translation;
@@ -15,14 +15,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-Padding = Literal["reflection", "zeros"]
+from afield.augment.params import UNTOUCHED, PerImage
+from afield.validation import Checked, setting
 
-PARAMETERS = ("rotation", "scale_x", "scale_y", "shear", "translate_x", "translate_y")
-"""The six numbers of a bounded transformation, in the order of their axis P."""
+Padding = Literal["reflection", "zeros"]
 
 
 @dataclass(frozen=True)
-class AffineBounds:
+class AffineBounds(Checked):
     """The largest bounded transformation in either direction. Mirror images are impossible.
 
     Attributes:
@@ -30,26 +30,27 @@ class AffineBounds:
         scale: the largest factor of width and of height; the smallest is its inverse.
         shear: pixels per pixel.
         translation: fraction of the image's side.
+
+    Raises:
+        InputError: a bound outside its range.
     """
 
-    rotation: float = 30.0
-    scale: float = 1.4
-    shear: float = 0.3
-    translation: float = 0.25
-
-    def __post_init__(self) -> None:
-        for name, low, high in (("rotation", 0, 180), ("scale", 1, 10), ("shear", 0, 10), ("translation", 0, 1)):
-            if not low <= getattr(self, name) <= high:
-                raise ValueError(f"the bound of {name} must lie between {low} and {high}, got {getattr(self, name)!r}")
+    rotation: float = setting(30.0, high=180)
+    scale: float = setting(1.4, low=1, high=10)
+    shear: float = setting(0.3, high=10)
+    translation: float = setting(0.25, high=1)
 
     def limits(self) -> Tensor:
-        """The bound of each parameter, ``[P]``: radians, logarithms, pixels per pixel, and half sides."""
+        """The bounds of rotation, scale of x and y, shear, translation of x and y, ``[6]``.
+
+        In radians, logarithms, pixels per pixel, and half sides.
+        """
         scale, translation = math.log(self.scale), 2 * self.translation
         return torch.tensor([math.radians(self.rotation), scale, scale, self.shear, translation, translation])
 
 
 def compose(parameters: Tensor) -> Tensor:
-    """Parameters ``[B, P]``, in the units of `AffineBounds.limits`, -> matrices ``[B, 2, 3]``; 0 is the identity."""
+    """Parameters ``[B, 6]``, as in `AffineBounds.limits`, -> matrices ``[B, 2, 3]``; zeros give the identity."""
     angle, log_x, log_y, shear, x, y = parameters.unbind(1)
     cos, sin, width, height = angle.cos(), angle.sin(), log_x.exp(), log_y.exp()
     upper = torch.stack([cos * width, (cos * shear - sin) * height, x], dim=1)
@@ -109,3 +110,27 @@ def warp_affine(images: Tensor, theta: Tensor, padding: Padding = "reflection") 
 def identity_distance(theta: Tensor) -> Tensor:
     """The Frobenius norm of ``theta - I``, ``[B]``."""
     return (theta - torch.eye(2, 3, dtype=theta.dtype, device=theta.device)).flatten(1).norm(dim=1)
+
+
+@dataclass(frozen=True)
+class AffineParams(PerImage):
+    """``theta`` ``[B, 2, 3]``, see above; ``applied`` ``[B]``: to which images."""
+
+    theta: Tensor
+    applied: Tensor
+
+    def describe(self, index: int, image_size: tuple[int, int]) -> str:
+        """See `PerImage.describe`."""
+        return decompose(self.theta, *image_size).describe(index) if self.applied[index] else UNTOUCHED
+
+
+def apply_affine(images: Tensor, params: AffineParams, padding: Padding) -> Tensor:
+    """A new batch ``[B, 3, H, W]``, uint8 or float, some images transformed, the others the same to the bit."""
+    rows = params.applied.nonzero().squeeze(1).to(images.device)
+    if not len(rows):
+        return images.clone()
+    chosen = images.index_select(0, rows)
+    warped = warp_affine(chosen.float(), params.theta.to(images.device, torch.float32).index_select(0, rows), padding)
+    if not images.is_floating_point():
+        warped = warped.round_()
+    return images.clone().index_copy_(0, rows, warped.to(images.dtype))

@@ -10,9 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor
 
-from afield.augment.base import OnBatch
-from afield.augment.boxes import Boxes
-from afield.augment.registry import AUGMENTATIONS
+from afield.augment.base import AUGMENTATIONS, OnBatch
+from afield.augment.boxes import Boxes, first_fitting
 
 TRIES = 10
 BYTES_AS_BYTES = torch.backends.cpu.get_cpu_capability() in ("AVX2", "AVX512") or platform.machine() in (
@@ -68,10 +67,10 @@ class RandomResizedCrop(OnBatch):
         wide = (area * height * width * aspect).sqrt().round().long()
         tall = (area * height * width / aspect).sqrt().round().long()
         fits = (wide > 0) & (wide <= width) & (tall > 0) & (tall <= height)
-        first, any_fits = fits.int().argmax(dim=1, keepdim=True), fits.any(dim=1)
+        tall, wide, any_fits = first_fitting(tall, wide, fits)
         middle = min(max(width / height, self.ratio[0]), self.ratio[1])
-        wide = wide.gather(1, first).squeeze(1).where(any_fits, min(width, round(height * middle)))
-        tall = tall.gather(1, first).squeeze(1).where(any_fits, min(height, round(width / middle)))
+        wide = wide.where(any_fits, min(width, round(height * middle)))
+        tall = tall.where(any_fits, min(height, round(width / middle)))
         spot = torch.rand(2, count, generator=generator).where(any_fits, 0.5)
         top = (spot[0] * (height - tall + 1)).long()
         left = (spot[1] * (width - wide + 1)).long()

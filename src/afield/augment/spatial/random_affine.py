@@ -7,10 +7,8 @@ from dataclasses import dataclass, field
 import torch
 from torch import Generator, Tensor
 
-from afield.augment.base import OnBatch
-from afield.augment.registry import AUGMENTATIONS
-from afield.augment.spatial.affine import AffineBounds, Padding, compose
-from afield.augment.spatial.affine_params import AffineParams, apply_affine
+from afield.augment.base import AUGMENTATIONS, OnBatch
+from afield.augment.spatial.affine import AffineBounds, AffineParams, Padding, apply_affine, compose
 
 
 @AUGMENTATIONS.register(
@@ -49,5 +47,5 @@ class RandomAffine(OnBatch):
         return AffineParams(compose(drawn * self.bounds.limits()), applied)
 
     def apply(self, images: Tensor, params: AffineParams) -> Tensor:
-        """See `afield.augment.spatial.affine_params.apply_affine`."""
+        """See `afield.augment.spatial.affine.apply_affine`."""
         return apply_affine(images, params, self.padding)

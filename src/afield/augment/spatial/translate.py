@@ -7,9 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import Generator, Tensor
 
-from afield.augment.base import OnBatch
+from afield.augment.base import AUGMENTATIONS, OnBatch
 from afield.augment.params import UNTOUCHED, PerImage
-from afield.augment.registry import AUGMENTATIONS
 
 
 @dataclass(frozen=True)

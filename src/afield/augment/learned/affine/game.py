@@ -1,39 +1,52 @@
-"""One step of the game between augmentor, classifier, teacher and discriminator."""
+"""The game between augmentor, classifier, teacher and discriminator, and its measures."""
 
 from __future__ import annotations
 
 import copy
 import math
+from collections import Counter
+from collections.abc import Iterable
 
 import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor, nn
 
-from afield.augment import AffineAugmentor, warp_affine
+from afield.augment import AffineAugmentor, identity_distance, warp_affine
 from afield.augment.learned.affine.settings import AffineSettings
-from afield.augment.learned.discriminator import Discriminator
-from afield.augment.learned.loop import Game
+from afield.augment.learned.discriminator import Discriminator, adversarial_loss, discriminator_loss
+from afield.augment.learned.loop import AUGMENTORS, Examples, Game, recognition
+from afield.evaluation import diagnose
 from afield.losses import max_entropy
+from afield.training import Subset
 
 TEACHER_DECAY = 0.99
 MULTIPLIER_RATE = 0.5
 LARGEST_MULTIPLIER = 1e3
 
+DRAWS = 4
+"""Of each image that is measured."""
+NEAR_BOUND = 0.95
 
+
+@AUGMENTORS.register("learned", reference="Learned augmentation, seen as active learning (paper B).")
 class AffineGame(Game):
-    """The affine augmentor, the classifier, its teacher and a discriminator; see `afield.augment.learned.loop.Game`.
+    """An affine transformation chosen for each image, by entropy as far as a teacher still recognizes it.
+
+    The affine augmentor, the classifier, its teacher and a discriminator; see `afield.augment.learned.loop.Game`.
 
     Args:
         settings: see `AffineSettings`.
         classifier: images ``[B, 3, H, W]`` in [0, 1] -> logits ``[B, K]``; copied where it goes on learning.
     """
 
+    settings_type = AffineSettings
+    diagnose = staticmethod(diagnose)
     augmentor: AffineAugmentor
     settings: AffineSettings
     multiplier: Tensor
 
     def __init__(self, settings: AffineSettings, classifier: nn.Module) -> None:
-        super().__init__()
+        super().__init__(settings, classifier)
         self.settings = settings
         self.augmentor = AffineAugmentor(settings.augmentor)
         self.network = self.augmentor.network
@@ -41,17 +54,18 @@ class AffineGame(Game):
         self.classifier = copy.deepcopy(classifier).train(settings.refresh).requires_grad_(settings.refresh)
         self.teacher = copy.deepcopy(classifier).eval().requires_grad_(False) if settings.refresh else self.classifier
         self.register_buffer("multiplier", torch.tensor(settings.recognition_weight or 1.0))
-        optimizers: dict[str, torch.optim.Optimizer] = {
-            "network": torch.optim.Adam(self.network.parameters(), settings.learning_rate)
-        }
+        self.optimizers = {"network": torch.optim.Adam(self.network.parameters(), settings.learning_rate)}
         if self.discriminator is not None:
             rate = settings.discriminator_rate
-            optimizers["discriminator"] = torch.optim.SGD(self.discriminator.parameters(), rate)
+            self.optimizers["discriminator"] = torch.optim.SGD(self.discriminator.parameters(), rate)
         if settings.refresh:
-            optimizers["classifier"] = torch.optim.SGD(
-                self.classifier.parameters(), settings.refresh_rate, momentum=0.9
-            )
-        self.optimizers = optimizers
+            rate = settings.refresh_rate
+            self.optimizers["classifier"] = torch.optim.SGD(self.classifier.parameters(), rate, momentum=0.9)
+
+    @staticmethod
+    def examples(train: Subset) -> Examples:
+        """Images ``[B, 3, H, W]`` in [0, 1] with their labels ``[B]``."""
+        return Examples(len(train), lambda indices, generator: train.take(indices))
 
     def step(self, images: Tensor, targets: Tensor, generator: Generator) -> None:
         """Everybody moves once, on a batch ``[B, 3, H, W]`` in [0, 1] with class indices ``[B]``."""
@@ -76,6 +90,54 @@ class AffineGame(Game):
         if self.discriminator is not None:
             self.move("discriminator", discriminator_loss(self.discriminator, images, warped.detach()))
 
+    @torch.no_grad()
+    def measure(self, batches: Iterable[tuple[Tensor, Tensor]], generator: Generator) -> dict[str, float]:
+        """Means over all images and four draws of each; the classifier and teacher are those of the game.
+
+        Returns:
+            ``distance`` of theta from the identity; ``image_spread``, ``draw_spread``, the deviation of theta's entries
+            over images (of the mean over draws) and over draws of an image, averaged; ``at_bound``, the fraction of
+            parameters beyond 95 % of their bound; ``entropy_before``, ``entropy_after`` in bits; ``recognized_before``,
+            ``recognized_after``, the teacher's accuracy; with a discriminator its ``discriminator_accuracy``,
+            ``augmentor_loss`` and ``discriminator_loss``.
+        """
+        was_training = self.classifier.training
+        self.classifier.eval()
+        sums, count, thetas = Counter[str](), 0, []
+        for images, targets in batches:
+            count += len(images)
+            found = recognition(self.classifier, self.teacher, images, targets, "before")
+            drawn, draws = zip(*(self._measured_draw(images, targets, generator) for _ in range(DRAWS)), strict=True)
+            found |= {name: sum(draw[name] / DRAWS for draw in draws) for name in draws[0]}
+            sums.update({name: float(value) for name, value in found.items()})
+            thetas.append(torch.stack(drawn))
+        self.classifier.train(was_training)
+        theta = torch.cat(thetas, dim=1).flatten(2)
+        return {
+            **{name: value / count for name, value in sums.items()},
+            "image_spread": float(theta.mean(dim=0).std(dim=0).mean()),
+            "draw_spread": float(theta.std(dim=0).mean()),
+        }
+
+    def _measured_draw(self, images: Tensor, targets: Tensor, generator: Generator) -> tuple[Tensor, dict[str, Tensor]]:
+        """The matrices ``[B, 2, 3]`` of a draw for each image, and the sums of its measures over the batch."""
+        noise = self.augmentor.draw_noise(len(images), generator)
+        choice = self.augmentor.choose(images, noise)
+        theta = self.augmentor.theta(choice, noise)
+        warped = warp_affine(images, theta, self.settings.augmentor.padding)
+        numbers = choice.center + choice.width * noise[:, :6]
+        sums = {
+            "distance": identity_distance(theta).sum(),
+            "at_bound": (numbers.abs() > NEAR_BOUND).float().mean(dim=1).sum(),
+            **recognition(self.classifier, self.teacher, warped, targets, "after"),
+        }
+        if self.discriminator is not None:
+            real, fake = self.discriminator(images), self.discriminator(warped)
+            sums["discriminator_accuracy"] = ((real > 0).sum() + (fake <= 0).sum()) / 2
+            sums["augmentor_loss"] = adversarial_loss(fake, self.settings.discriminator) * len(images)
+            sums["discriminator_loss"] = discriminator_loss(self.discriminator, images, warped) * len(images)
+        return theta, sums
+
     def _entropy_loss(self, logits: Tensor, targets: Tensor) -> Tensor:
         settings, target = self.settings, self.settings.target_entropy
         if target is not None:
@@ -99,16 +161,3 @@ class AffineGame(Game):
         for name, tensor in self.teacher.state_dict().items():
             if tensor.is_floating_point():
                 tensor.lerp_(theirs[name], 1 - TEACHER_DECAY)
-
-
-def adversarial_loss(fake: Tensor, form: str) -> Tensor:
-    """What the augmentor minimizes against a discriminator's logits ``[B]`` of its images, a scalar.
-
-    ``saturating``: the mean of ``log(1 - D)``, as the paper prints it; ``non_saturating``: of ``-log D``.
-    """
-    return -F.softplus(fake).mean() if form == "saturating" else F.softplus(-fake).mean()
-
-
-def discriminator_loss(discriminator: nn.Module, images: Tensor, warped: Tensor) -> Tensor:
-    """What the discriminator minimizes, ``-log D(I) - log(1 - D(G(I)))``, a scalar."""
-    return F.softplus(-discriminator(images)).mean() + F.softplus(discriminator(warped)).mean()

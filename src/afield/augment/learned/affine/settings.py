@@ -8,11 +8,11 @@ from typing import Literal
 from afield.augment import AugmentorConfig
 from afield.errors import InputError
 from afield.losses.max_entropy import Form, Sign
-from afield.validation import check_ranges
+from afield.validation import Checked, setting
 
 
 @dataclass(frozen=True)
-class AffineSettings:
+class AffineSettings(Checked):
     """What the augmentor minimizes, against whom, and for how long. The defaults do not collapse.
 
     Attributes:
@@ -35,54 +35,30 @@ class AffineSettings:
         discriminator_rate: learning rate of the discriminator, for SGD.
 
     Raises:
-        InputError: a value outside its range.
+        InputError: a value outside its range or choices, or settings that contradict each other.
     """
 
     augmentor: AugmentorConfig = field(default_factory=AugmentorConfig)
     sign: Sign = "corrected"
     form: Form = "log"
-    entropy_weight: float = 2.0
-    target_entropy: float | None = None
+    entropy_weight: float = setting(2.0, high=1000)
+    target_entropy: float | None = setting(None, high=1)
     discriminator: Literal["none", "saturating", "non_saturating"] = "none"
-    recognized: float | None = 0.9
-    recognition_weight: float | None = None
-    spread_weight: float = 0.1
+    recognized: float | None = setting(0.9, high=1)
+    recognition_weight: float | None = setting(None, high=1000)
+    spread_weight: float = setting(0.1, high=1000)
     refresh: bool = True
-    refresh_rate: float = 0.02
-    epochs: int = 10
-    batch_size: int = 128
-    learning_rate: float = 1e-3
-    discriminator_rate: float = 1e-4
+    refresh_rate: float = setting(0.02, low=1e-12, high=1000)
+    epochs: int = setting(10, low=1, high=100_000)
+    batch_size: int = setting(128, low=1, high=1_000_000)
+    learning_rate: float = setting(1e-3, low=1e-12, high=1000)
+    discriminator_rate: float = setting(1e-4, low=1e-12, high=1000)
 
     def __post_init__(self) -> None:
-        """Check what is given."""
-        check_ranges(self, _RANGES, optional=_OPTIONAL)
-        for name, allowed in _CHOICES.items():
-            if getattr(self, name) not in allowed:
-                raise InputError(f"{name} must be one of {', '.join(allowed)}, got {getattr(self, name)!r}")
+        super().__post_init__()
         if self.form == "gap" and self.sign == "printed":
             raise InputError("form=gap has the corrected sign only; the printed one is of the logarithm")
         if self.target_entropy is not None and self.sign == "printed":
             raise InputError("target_entropy has no sign to print: it is reached from both sides")
         if self.recognition_weight is not None and self.recognized is None:
             raise InputError("recognition_weight weighs a teacher's cross-entropy: recognized must not be null")
-
-
-_RANGES = (
-    ("entropy_weight", 0, 1000),
-    ("target_entropy", 0, 1),
-    ("recognized", 0, 1),
-    ("recognition_weight", 0, 1000),
-    ("spread_weight", 0, 1000),
-    ("refresh_rate", 1e-12, 1000),
-    ("epochs", 1, 100_000),
-    ("batch_size", 1, 1_000_000),
-    ("learning_rate", 1e-12, 1000),
-    ("discriminator_rate", 1e-12, 1000),
-)
-_OPTIONAL = ("target_entropy", "recognized", "recognition_weight")
-_CHOICES = {
-    "sign": ("corrected", "printed"),
-    "form": ("log", "gap"),
-    "discriminator": ("none", "saturating", "non_saturating"),
-}

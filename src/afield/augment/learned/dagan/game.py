@@ -1,8 +1,14 @@
-"""One step of the game between a generator of variants and a critic of pairs."""
+"""The game between a generator of variants and a critic of pairs, and its measures (DAGAN).
+
+The critic takes pairs of an image and another one of its class as real, and pairs of an image and its variant as
+fake. An image that is the only one of its class is left out.
+"""
 
 from __future__ import annotations
 
 import copy
+from collections import Counter
+from collections.abc import Iterable
 
 import torch
 import torch.nn.functional as F
@@ -10,24 +16,35 @@ from torch import Generator, Tensor, nn
 
 from afield.augment import DaganAugmentor
 from afield.augment.learned.dagan.critic import Critic, critic_gap, gradient_penalty
+from afield.augment.learned.dagan.pairs import Pairs
 from afield.augment.learned.dagan.settings import DaganSettings
-from afield.augment.learned.loop import Game
+from afield.augment.learned.loop import AUGMENTORS, Examples, Game, recognition
+from afield.evaluation import diagnose_dagan
+from afield.training import Subset
+
+DRAWS = 4
+"""Of each image that is measured."""
 
 
+@AUGMENTORS.register("dagan", reference="Antoniou et al., Data Augmentation Generative Adversarial Networks, 2017.")
 class DaganGame(Game):
-    """The generator, the critic, and a classifier that stays as it is; see `afield.augment.learned.loop.Game`.
+    """Variants of an image by a small generator that learned from pairs of a class.
+
+    The generator, the critic, and a classifier that stays as it is; see `afield.augment.learned.loop.Game`.
 
     Args:
         settings: see `DaganSettings`.
         classifier: images ``[B, 3, H, W]`` in [0, 1] -> logits ``[B, K]``; copied.
     """
 
+    settings_type = DaganSettings
+    diagnose = staticmethod(diagnose_dagan)
     augmentor: DaganAugmentor
     settings: DaganSettings
     steps: Tensor
 
     def __init__(self, settings: DaganSettings, classifier: nn.Module) -> None:
-        super().__init__()
+        super().__init__(settings, classifier)
         self.settings = settings
         self.augmentor = DaganAugmentor(settings.augmentor)
         self.network = self.augmentor.network
@@ -38,6 +55,12 @@ class DaganGame(Game):
             name: torch.optim.Adam(module.parameters(), settings.learning_rate, betas=(0.0, 0.9))
             for name, module in (("network", self.network), ("critic", self.critic))
         }
+
+    @staticmethod
+    def examples(train: Subset) -> Examples:
+        """See `Pairs.take`."""
+        pairs = Pairs(train)
+        return Examples(len(pairs), pairs.take)
 
     def step(self, images: Tensor, targets: Tensor, partners: Tensor, generator: Generator) -> None:
         """The critic moves; before it, every few steps, the generator. Images in [0, 1], class indices ``[B]``."""
@@ -61,6 +84,36 @@ class DaganGame(Game):
         penalty = gradient_penalty(self.critic, images, partners, variants, generator)
         gap = critic_gap(self.critic, images, partners, variants)
         self.move("critic", settings.penalty_weight * penalty - gap)
+
+    @torch.no_grad()
+    def measure(self, batches: Iterable[tuple[Tensor, Tensor]], generator: Generator) -> dict[str, float]:
+        """Means over all images, and four draws of each.
+
+        Returns:
+            ``distance``, the mean absolute difference between a variant and its image, of pixels in [0, 1];
+            ``draw_spread``, the deviation of a pixel over the draws of an image; ``entropy_before``, ``entropy_after``
+            in bits and ``recognized_before``, ``recognized_after``, of the classifier; ``critic_gap``, by how much the
+            critic scores another image of the class above a variant, over the images with such a one in their batch.
+        """
+        classifier, sums, count, pairs = self.classifier, Counter[str](), 0, 0
+        for images, targets in batches:
+            count += len(images)
+            drawn = torch.stack([self.network(images, self.draw_noise(images, generator)) for _ in range(DRAWS)])
+            after = recognition(classifier, classifier, drawn.flatten(0, 1), targets.repeat(DRAWS), "after")
+            found = {
+                "distance": (drawn - images).abs().mean(dim=(0, 2, 3, 4)).sum(),
+                "draw_spread": drawn.std(dim=0).mean(dim=(1, 2, 3)).sum(),
+                **recognition(classifier, classifier, images, targets, "before"),
+                **{name: value / DRAWS for name, value in after.items()},
+            }
+            same = (targets[:, None] == targets).fill_diagonal_(False)
+            rows, partner = same.any(dim=1).nonzero().squeeze(1), same.int().argmax(dim=1)
+            pairs += len(rows)
+            if len(rows):
+                gap = critic_gap(self.critic, images[rows], images[partner[rows]], drawn[0, rows])
+                found["critic_gap"] = gap * len(rows)
+            sums.update({name: float(value) for name, value in found.items()})
+        return {name: value / (pairs if name == "critic_gap" else count) for name, value in sums.items()}
 
     def draw_noise(self, images: Tensor, generator: Generator) -> Tensor:
         """Normal, ``[B, Z]``, on the images' device."""

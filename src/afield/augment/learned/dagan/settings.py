@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from afield.augment import DaganConfig
-from afield.validation import check_ranges
+from afield.validation import Checked, setting
 
 
 @dataclass(frozen=True)
-class DaganSettings:
+class DaganSettings(Checked):
     """What the generator minimizes, against which critic, and for how long.
 
     Attributes:
@@ -28,25 +28,10 @@ class DaganSettings:
     """
 
     augmentor: DaganConfig = field(default_factory=DaganConfig)
-    recognition_weight: float = 0.1
-    spread_weight: float = 0.0
-    critic_steps: int = 5
-    penalty_weight: float = 10.0
-    epochs: int = 30
-    batch_size: int = 64
-    learning_rate: float = 1e-3
-
-    def __post_init__(self) -> None:
-        """Check what is given."""
-        check_ranges(self, _RANGES)
-
-
-_RANGES = (
-    ("recognition_weight", 0, 1000),
-    ("spread_weight", 0, 1000),
-    ("critic_steps", 1, 1000),
-    ("penalty_weight", 0, 1000),
-    ("epochs", 1, 100_000),
-    ("batch_size", 1, 1_000_000),
-    ("learning_rate", 1e-12, 1000),
-)
+    recognition_weight: float = setting(0.1, high=1000)
+    spread_weight: float = setting(0.0, high=1000)
+    critic_steps: int = setting(5, low=1, high=1000)
+    penalty_weight: float = setting(10.0, high=1000)
+    epochs: int = setting(30, low=1, high=100_000)
+    batch_size: int = setting(64, low=1, high=1_000_000)
+    learning_rate: float = setting(1e-3, low=1e-12, high=1000)
