@@ -292,8 +292,8 @@ def test_what_no_process_can_compute_is_an_error_in_every_process(found):
     for results in found:
         errors = results["errors"]
         assert errors["classes"] == f"{processes} processes need 2 classes each, got num_classes={2 * processes - 1}"
-        assert "train through its method target_split" in errors["targets"]
-        assert "train through its method target_split" in errors["other losses"]
+        assert "train with its method target_split" in errors["targets"]
+        assert "train with its method target_split" in errors["other losses"]
         assert "linear_losses" in errors["linear losses"]
         assert errors["no class"].startswith(f"targets must lie in [0, {classes}) in every process")
         assert "ShardedHead needs class indices [B]" in errors["soft"]
