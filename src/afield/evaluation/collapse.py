@@ -1,4 +1,4 @@
-"""How a learned augmentor can fail, told from what was measured of it. Free of torch."""
+"""Detection of collapses of a learned augmentor from its measures. Does not import torch."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from typing import Any
 
 SMALLEST_DISTANCE = 0.05
-"""Of theta from the identity: a rotation of two degrees."""
+"""Smallest distance of theta from the identity, equal to a rotation by two degrees."""
 SMALLEST_GAIN = 0.05
-"""In bits of entropy."""
+"""Smallest increase of the entropy, in bits."""
 SMALLEST_SPREAD = 0.02
 SMALLEST_SHARE_RECOGNIZED = 0.75
 LARGEST_SHARE_AT_BOUND = 0.5
@@ -18,15 +18,15 @@ REMEDIES = {
     "one corner": "every image is transformed in the same way, as far as the bound allows",
     "destroyed": "the teacher no longer recognizes the images",
 }
-"""The collapses by name, each in a sentence."""
+"""Description of each collapse, by name."""
 
 
 def diagnose(measures: Mapping[str, float], settings: Mapping[str, Any]) -> dict[str, str]:
-    """The collapses that these measures show: name -> what happened, and the setting that helps.
+    """Detect collapses: name -> description, and a setting that helps.
 
     Args:
-        measures: see `afield.augment.learned.measure`.
-        settings: the fields of `afield.augment.learned.AffineSettings`.
+        measures: result of `afield.augment.learned.measure`.
+        settings: fields of `afield.augment.learned.AffineSettings`.
     """
     found = {}
     gain = measures["entropy_after"] - measures["entropy_before"]
