@@ -350,7 +350,7 @@ def test_a_run_resumed_from_any_step_ends_bit_for_bit_the_same(parts, tmp_path, 
 
 
 def test_adamw_in_the_loop_is_an_error_that_names_sgd(parts, tmp_path):
-    with pytest.raises(InputError, match=r"--optimizer adamw does not take .*; sgd does"):
+    with pytest.raises(InputError, match=r"--optimizer adamw does not support .*; use sgd"):
         train(parts, tmp_path, dataclasses.replace(SETTINGS, optimizer="adamw"))
 
 

@@ -1,4 +1,4 @@
-"""Batches with all that an algorithm needs to know of their examples."""
+"""Batches for algorithms: inputs and targets with domains and indices."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ from afield.training.subset import Subset
 def labeled(
     inputs: Tensor, targets: Tensor, source: Subset, positions: Positions, progress: float, fabric: Fabric
 ) -> Batch:
-    """Inputs and targets with the examples' domains and indices; `progress` is the fraction of steps done."""
+    """Add domains and indices to inputs and targets. `progress` is the fraction of the steps that are done."""
     domains, indices = fabric.to_device((torch.from_numpy(source.domain_of[positions]), torch.from_numpy(positions)))
     return Batch(inputs, targets, domains, indices, progress)
 
 
 def micro_batch(batch: Batch, index: int, count: int) -> Batch:
-    """One of `count` equal parts of a batch, each of consecutive rows."""
+    """Part `index` of `count` equal parts of a batch, with consecutive rows."""
     rows = slice(len(batch.indices) * index // count, len(batch.indices) * (index + 1) // count)
     inputs, targets, domains, indices = (values[rows] for values in batch[:4])
     return Batch(inputs, targets, domains, indices, batch.progress)
 
 
 def in_order(source: Subset, batch: int, progress: float, fabric: Fabric) -> Iterator[Batch]:
-    """A pass over all examples in order, without augmentation."""
+    """Iterate over all examples in order, without augmentation."""
     for rows, *examples in source.in_order(batch):
         inputs, targets = fabric.to_device(examples)
         yield labeled(as_floats(inputs), targets, source, rows, progress, fabric)

@@ -1,4 +1,4 @@
-"""Which examples make up the batches of an epoch."""
+"""Sampling of the batches of an epoch."""
 
 from __future__ import annotations
 
@@ -12,25 +12,24 @@ Positions = NDArray[np.int64]
 
 
 def shuffled(source: Subset, batch: int, rng: np.random.Generator) -> list[Positions]:
-    """Positions of all N examples in random order, divided into whole batches; the rest is left out."""
+    """Positions of all N examples in random order, divided into full batches. The remainder is dropped."""
     order, steps = source.order(batch, rng), len(source) // batch
     return np.split(order[: steps * batch], steps)
 
 
 def balanced(source: Subset, batch: int, rng: np.random.Generator) -> list[Positions]:
-    """As many batches as `shuffled` makes, each with equally many examples of every domain.
+    """Batches with the same number of examples from each domain. The number of batches is that of `shuffled`.
 
-    Each domain is passed in random order; a domain that is used up before the end of the epoch is passed again, in
-    another order. If the batch size is no multiple of the number of domains, batches are smaller. The domains alternate
-    within a batch.
+    The examples of a domain are used in random order, and again in a new random order when all have been used. If the
+    batch size is not a multiple of the number of domains, it is rounded down. The domains alternate within a batch.
 
     Args:
         source: N examples of E domains.
-        batch: examples a batch, at most.
-        rng: draws the orders.
+        batch: largest number of examples in a batch.
+        rng: generator of the random orders.
 
     Raises:
-        InputError: batches smaller than the number of domains.
+        InputError: if the batch size is smaller than the number of domains.
     """
     members = [np.flatnonzero(source.domain_of == domain) for domain in range(len(source.domain_sizes))]
     steps, per_domain = len(source) // batch, batch // len(members)
