@@ -103,7 +103,7 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
 
 
 def check_fit(state: Mapping[str, Tensor], model: nn.Module, what: str) -> None:
-    """Raise `InputError` with all missing, unexpected and mis-shaped tensors. Classifier tensors are ignored."""
+    """Raise `InputError` with all missing, unexpected and mis-shaped tensors. `state` may include a classifier."""
     expected = model.state_dict()
     missing = [name for name in expected if name not in state and not name.endswith("num_batches_tracked")]
     unexpected = [name for name in state if name not in expected and not name.startswith(CLASSIFIERS)]
