@@ -9,9 +9,9 @@ from afield.heads.registry import HEADS
 
 @HEADS.register("linear", reference="Goodfellow, Bengio, Courville, Deep Learning, 2016, section 6.2.2.")
 class LinearHead(nn.Linear):
-    """Affine layer ``z = W x + b``, the usual classifier.
+    """Affine layer, the usual classifier.
 
-    The targets are ignored.
+    The logits are ``z = W x + b``; the targets are ignored.
 
     Args:
         in_features: D.

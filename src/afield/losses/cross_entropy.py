@@ -30,7 +30,7 @@ def cross_entropy(
     weight: Tensor | None = None,
     ignore_index: int = -100,
 ) -> Tensor:
-    """Cross-entropy of the prediction with the target class.
+    """Cross-entropy between the prediction and the target class.
 
     It is ``-log softmax(z / T)_y``, or ``-sum_j t_j log softmax(z / T)_j`` for probabilities ``t``.
 
