@@ -1,4 +1,4 @@
-"""The model that trains and predicts: normalize, backbone, dropout, objective."""
+"""The classifier: normalization, backbone, dropout and objective."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from afield.objective import Objective
 
 
 class Classifier(nn.Module):
-    """Images in [0, 1] to a loss, or to logits.
+    """A model that maps images in [0, 1] to a loss or to logits.
 
     Args:
-        backbone: images ``[B, 3, H, W]`` -> features ``[B, D]``; `nn.Identity` where features come ready.
+        backbone: maps images ``[B, 3, H, W]`` to features ``[B, D]``; `nn.Identity` for precomputed features.
         objective: head and losses.
-        mean: of each channel, subtracted before the backbone.
-        std: of each channel, divided by.
-        dropout: probability, on the features, while training.
+        mean: mean of each channel, subtracted before the backbone.
+        std: standard deviation of each channel, a divisor before the backbone.
+        dropout: dropout probability of the features during training.
     """
 
     mean: Tensor
@@ -40,15 +40,15 @@ class Classifier(nn.Module):
         return self.objective.head.num_classes
 
     def normalize(self, images: Tensor) -> Tensor:
-        """Images ``[B, 3, H, W]`` in [0, 1] -> what the backbone is given."""
+        """Images ``[B, 3, H, W]`` in [0, 1] -> normalized images for the backbone."""
         return (images - self.mean) / self.std
 
     def features(self, inputs: Tensor) -> Tensor:
-        """Images ``[B, 3, H, W]`` in [0, 1], or ready features ``[B, D]``, -> features ``[B, D]``."""
+        """Images ``[B, 3, H, W]`` in [0, 1], or precomputed features ``[B, D]`` -> features ``[B, D]``."""
         return self.backbone(self.normalize(inputs) if inputs.ndim == 4 else inputs)
 
     def embed(self, inputs: Tensor) -> Tensor:
-        """Inputs -> what the objective is given, ``[B, D]``: features, with dropout while training."""
+        """Inputs -> features for the objective, ``[B, D]``, with dropout during training."""
         return self.dropout(self.features(inputs))
 
     def forward(self, inputs: Tensor, targets: Tensor) -> Tensor:
@@ -56,12 +56,12 @@ class Classifier(nn.Module):
         return self.objective(self.embed(inputs), targets)
 
     def logits(self, inputs: Tensor) -> Tensor:
-        """Inputs -> logits to predict with, ``[B, K]``."""
+        """Inputs -> logits for prediction, ``[B, K]``."""
         return self.objective.logits(self.features(inputs))
 
 
 class LogitsOnly(nn.Module):
-    """A classifier as a module from images ``[B, 3, H, W]`` in [0, 1] to logits ``[B, K]``, without the loss."""
+    """A module that maps images ``[B, 3, H, W]`` in [0, 1] to the logits ``[B, K]`` of a classifier."""
 
     def __init__(self, classifier: Classifier) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""An objective: a head and weighted loss terms on its logits. What a training loop minimizes."""
+"""The objective that training minimizes: a head and a weighted sum of losses on its logits."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ from afield.types import IGNORE_INDEX, Head, SplittingHead
 
 
 class Objective(nn.Module):
-    """A head, and the weighted sum of losses on its logits.
+    """A head and a weighted sum of losses on its logits.
 
     Args:
-        head: any module with the `afield.types.Head` interface.
-        losses: weight by name, from ``afield.losses.LOSSES``.
-        loss_options: hyper-parameters by loss name, as ``{"label_smoothing": {"smoothing": 0.2}}``; class weights
-            too, as ``{"cross_entropy": {"weight": [1.0, 2.0, 2.0]}}``.
-        linear_losses: weight by name, for losses on the products ``W x`` of the head's own class vectors. With
-            ``{"cross_entropy": 1.0}`` beside a margin head: cross-entropy and the margin on shared weights.
-        neck: features ``[B, D]`` -> ``[B, D]`` before the head; see `afield.heads.Neck`.
+        head: a module with the `afield.types.Head` interface.
+        losses: weights of losses by name in ``afield.losses.LOSSES``.
+        loss_options: hyper-parameters by loss name, for example ``{"label_smoothing": {"smoothing": 0.2}}``, or class
+            weights, for example ``{"cross_entropy": {"weight": [1.0, 2.0, 2.0]}}``.
+        linear_losses: weights of losses on the products ``W x`` with the class vectors of the head. For example,
+            ``{"cross_entropy": 1.0}`` with a margin head trains cross-entropy and the margin on shared weights.
+        neck: module from features ``[B, D]`` to features ``[B, D]`` before the head; see `afield.heads.Neck`.
 
     Raises:
-        InputError: an unknown loss, or options for a loss that is not among `losses` (the nearest names are given).
-        ValueError: no losses, or `linear_losses` with a head that has no such products.
+        InputError: if a loss is unknown, or `loss_options` has a loss that is not in `losses`.
+        ValueError: if there are no losses, or the head does not support `linear_losses`.
 
     Example:
         >>> import torch
@@ -72,21 +72,21 @@ class Objective(nn.Module):
         self._split_losses = {} if any(options.values()) else {name: f for name, f in split.items() if f is not None}
 
     def terms(self, features: Tensor, targets: Tensor) -> dict[str, Tensor]:
-        """Each loss before its weight, averaged over the batch: name -> scalar; ``linear/name`` for linear ones."""
+        """Each loss without its weight, averaged over the batch, by name; linear losses are ``linear/NAME``."""
         rows = self._rows(features, targets)
         return {name: values.mean() if counts is None else _mean(values, counts) for name, (values, counts) in rows}
 
     def risks(
         self, features: Tensor, targets: Tensor, groups: Tensor, count: int, *, scale: Tensor | None = None
     ) -> Tensor:
-        """The weighted sum of the losses over each group of rows, ``[count]``.
+        """The weighted sum of the losses in each group of rows, ``[count]``.
 
         Args:
-            features: ``[B, D]``.
+            features: features ``[B, D]``.
             targets: as in `forward`.
-            groups: ``[B]``, the group of each row, from 0 to count - 1; no group may be empty.
+            groups: group index of each row, ``[B]``, from 0 to count - 1. No group may be empty.
             count: number of groups.
-            scale: ``[B]``, a factor on each row's logits.
+            scale: factor on the logits of each row, ``[B]``.
         """
         member = F.one_hot(groups, count).T
         rows = self._rows(features, targets, scale)
@@ -96,7 +96,7 @@ class Objective(nn.Module):
     def _rows(
         self, features: Tensor, targets: Tensor, scale: Tensor | None = None
     ) -> Iterator[tuple[str, tuple[Tensor, Tensor | None]]]:
-        """Each loss by name: its values ``[B]``, and the weight of each row (None: all equal)."""
+        """Each loss by name: its values ``[B]`` and the weight of each row (None if all weights are equal)."""
         features = features if self.neck is None else self.neck(features)
         split = self._target_split(features, targets) if scale is None else None
         if split is not None:
@@ -113,7 +113,7 @@ class Objective(nn.Module):
                 yield f"linear/{name}", loss(logits, targets)
 
     def _target_split(self, features: Tensor, targets: Tensor) -> TargetSplit | None:
-        """The logits, split, if all losses can be computed from that and it saves work."""
+        """The logits as `TargetSplit`, if all losses support it and it saves work; otherwise None."""
         if len(self._split_losses) < len(self._losses) or is_soft(targets):
             return None
         if isinstance(self.head, SplittingHead):
@@ -125,14 +125,14 @@ class Objective(nn.Module):
     def forward(self, features: Tensor, targets: Tensor) -> Tensor:
         """Features ``[B, D]``, targets -> the weighted sum of the losses, a scalar.
 
-        Targets are class indices ``[B]``, -100 in rows to ignore; or probabilities ``[B, K]`` (mixup, CutMix), if head
-        and losses support them.
+        Targets are class indices ``[B]``, with -100 in ignored rows, or probabilities ``[B, K]`` (mixup, CutMix) if the
+        head and the losses support them.
         """
         terms = self.terms(features, targets)
         return sum((self.weights[name] * term for name, term in terms.items()), start=features.new_zeros(()))
 
     def logits(self, features: Tensor) -> Tensor:
-        """Features ``[B, D]`` -> the logits to predict with, ``[B, K]`` (no margin)."""
+        """Features ``[B, D]`` -> logits for prediction, ``[B, K]``, without a margin."""
         return self.head(features if self.neck is None else self.neck(features))
 
     def extra_repr(self) -> str:
@@ -141,7 +141,7 @@ class Objective(nn.Module):
 
 
 class _Term(nn.Module):
-    """A loss by name: its values ``[B]``, and the weight of each row in the mean, as in `afield.losses.Criterion`."""
+    """A loss by name. Returns its values ``[B]`` and the weight of each row, as in `afield.losses.Criterion`."""
 
     weight: Tensor | None
 
@@ -165,12 +165,12 @@ def _scaled(logits: Tensor, scale: Tensor | None) -> Tensor:
 
 
 def _mean(values: Tensor, counts: Tensor) -> Tensor:
-    """The sum of values ``[B]``, 0 where a row is ignored, over the sum of the rows' weights."""
+    """The sum of values ``[B]``, without ignored rows, divided by the sum of the weights of the rows."""
     return values.where(counts != 0, 0).sum() / counts.sum()
 
 
 def _group_means(values: Tensor, counts: Tensor | None, member: Tensor) -> Tensor:
-    """`_mean` over each group, ``[G]``; member ``[G, B]`` is 1 where a row belongs to a group."""
+    """`_mean` of each group, ``[G]``; ``member[g, b]`` is 1 if row b belongs to group g."""
     counts = torch.ones_like(values) if counts is None else counts.to(values.dtype)
     member = member.to(values.dtype)
     return (member @ values.where(counts != 0, 0)) / (member @ counts)

@@ -1,7 +1,7 @@
-"""A batch of logits, split: the target's logit, and a summary of the others.
+"""A batch of logits split into the target's logit and a summary of the other logits.
 
-Cross-entropy and complement flattening need only three numbers per example. They are computed together, on one
-``[B, K]`` buffer, and are exact for every value of the target's logit.
+Cross-entropy and complement flattening need only three numbers per example. All three are computed with one ``[B, K]``
+buffer and are exact for every value of the target's logit.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ from torch import Tensor
 
 
 class TargetSplit(NamedTuple):
-    """One value of each an example, ``[B]``, float32 or float64.
+    """Three values per example, each ``[B]``, float32 or float64.
 
     Cross-entropy is ``softplus(log_sum - target)``, complement flattening ``log_sum - mean``.
 
     Attributes:
         target: the target's logit.
         log_sum: logsumexp over the other logits.
-        mean: their mean.
+        mean: mean of the other logits.
     """
 
     target: Tensor
@@ -32,27 +32,27 @@ def split_target(logits: Tensor, targets: Tensor) -> TargetSplit:
     """Logits ``[B, K]`` with K >= 2, class indices ``[B]`` -> `TargetSplit`; half precision is computed in float32.
 
     Raises:
-        ValueError: another number of targets than of rows.
+        ValueError: if the numbers of targets and rows differ.
     """
     check_rows(targets, logits)
     return TargetSplit(*_SplitTarget.apply(logits, targets[:, None]))
 
 
 def check_rows(targets: Tensor, rows: Tensor) -> None:
-    """Raise `ValueError` unless there is one target per row, which gather and scatter do not check."""
+    """Raise `ValueError` unless there is one target per row; gather and scatter do not check this."""
     if targets.shape != rows.shape[:1]:
         raise ValueError(f"{len(rows)} rows need class indices [{len(rows)}], got {list(targets.shape)}")
 
 
 def composed(logits: Tensor, index: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """What `split_target` computes, in plain steps: the reference, and what a second derivative is taken of."""
+    """`split_target` in plain PyTorch, as a reference and for second derivatives."""
     others = logits.scatter(1, index, -torch.inf)
     total = logits.scatter(1, index, 0.0).sum(dim=1)
     return logits.gather(1, index).squeeze(1), others.logsumexp(dim=1), total / (logits.shape[1] - 1)
 
 
 class _SplitTarget(torch.autograd.Function):
-    """Saves the softmax over the other logits, from which the backward pass computes the gradient."""
+    """Saves the softmax over the other logits for the gradient in the backward pass."""
 
     @staticmethod
     def forward(ctx: Any, logits: Tensor, index: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -1,6 +1,6 @@
-"""The axis legend, and the two interfaces that everything else is built on.
+"""The names of tensor axes, and the interfaces of losses, heads and backbones.
 
-Axes, wherever a shape is written:
+Axes in all shapes:
 
 * ``B`` examples in a batch, ``K`` classes, ``D`` features, ``N`` examples in a set,
 * ``H``, ``W`` height and width in pixels.
@@ -17,20 +17,21 @@ from torch import Tensor
 from afield.target_split import TargetSplit
 
 IGNORE_INDEX = -100
-"""The target of a row that does not count, as in PyTorch."""
+"""The target of ignored rows, as in PyTorch."""
 
 
 class Loss(Protocol):
-    """Logits ``[B, K]`` and target indices ``[B]`` to one value an example, ``[B]``; the caller reduces."""
+    """Maps logits ``[B, K]`` and class indices ``[B]`` to one value per example, ``[B]``; the caller reduces."""
 
     def __call__(self, logits: Tensor, targets: Tensor) -> Tensor: ...  # noqa: D102
 
 
 @runtime_checkable
 class Head(Protocol):
-    """Features ``[B, D]`` to logits ``[B, K]``.
+    """Maps features ``[B, D]`` to logits ``[B, K]``.
 
-    With targets, logits to train on (a margin may be applied to the target's); without, logits to predict with.
+    With targets, the logits are for training, and a margin may be applied to the target's logit. Without targets, they
+    are for prediction.
     """
 
     in_features: int
@@ -41,14 +42,14 @@ class Head(Protocol):
 
 @runtime_checkable
 class SplittingHead(Protocol):
-    """A head that can keep the target's logit apart from the others, at less cost than all logits have."""
+    """A head that computes a `TargetSplit` at a lower cost than all logits."""
 
     def target_split(self, features: Tensor, targets: Tensor) -> TargetSplit: ...  # noqa: D102
 
 
 @runtime_checkable
 class SeesImages(Protocol):
-    """A backbone that takes a part of its weights from training images, before it is trained."""
+    """A backbone that computes a part of its weights from training images before training."""
 
     def see(self, images: Tensor) -> None:
-        """Take them from images ``[N, 3, H, W]``, normalized as in training."""
+        """Compute these weights from images ``[N, 3, H, W]``, normalized as in training."""

@@ -54,9 +54,9 @@ def make(name: str, seed: int = 0, head: type[nn.Module] = LinearHead) -> Algori
 
 def make_batch(count: int = 18, source: Subset | None = None) -> Batch:
     source = source or images_of(SIZES)
-    places = balanced(source, count, np.random.default_rng(0))[0]
-    inputs, targets = source.take(places)
-    return Batch(inputs, targets, torch.from_numpy(source.domain_of[places]), torch.from_numpy(places), 0.5)
+    indices = balanced(source, count, np.random.default_rng(0))[0]
+    inputs, targets = source.take(indices)
+    return Batch(inputs, targets, torch.from_numpy(source.domain_of[indices]), torch.from_numpy(indices), 0.5)
 
 
 def gradients(algorithm: Algorithm, batch: Batch, seed: int = 0) -> dict[str, torch.Tensor]:
@@ -220,8 +220,8 @@ def test_the_loop_calls_an_algorithm_where_it_says_and_writes_its_terms(tmp_path
     starts = [call[1] for call in algorithm.calls if call[0] == "start"]
     source = images_of(SIZES)
     for batches in starts:
-        places = torch.cat([batch.indices for batch in batches])
-        assert torch.equal(places, torch.arange(60))
+        indices = torch.cat([batch.indices for batch in batches])
+        assert torch.equal(indices, torch.arange(60))
         assert torch.equal(torch.cat([batch.inputs for batch in batches]), source.take(np.arange(60))[0])
         assert torch.equal(torch.cat([batch.domains for batch in batches]), torch.from_numpy(source.domain_of))
     batches = [call[1] for call in algorithm.calls if call[0] == "terms"]

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from afield.algorithms import Batch, EpiFCR
-from afield.algorithms.epi_fcr import random_objective, still_features, still_objective
+from afield.algorithms.epi_fcr import frozen_features, frozen_objective, random_objective
 from afield.classifier import Classifier
 from afield.heads import ArcFaceHead, LinearHead, Neck
 from afield.objective import Objective
@@ -111,7 +111,7 @@ def test_a_partner_gives_features_with_its_own_statistics_and_keeps_them():
     algorithm, batch = make(), make_batch()
     partner = algorithm.specific[1]
     before = copy.deepcopy(partner.state_dict())
-    found = still_features(partner, batch.inputs)
+    found = frozen_features(partner, batch.inputs)
     with torch.no_grad():
         linear = batch.inputs @ partner.backbone[0].weight.T + partner.backbone[0].bias
         norm = partner.backbone[1]
@@ -128,7 +128,7 @@ def test_a_partner_s_head_keeps_its_state_too():
     classifier = Classifier(nn.Identity(), objective, mean=(0.5,) * 3, std=(0.5,) * 3, dropout=0.0).train()
     before = copy.deepcopy(classifier.state_dict())
     features = torch.randn(4, 5, requires_grad=True)
-    still_objective(classifier, features, torch.tensor([0, 1, 2, 0])).backward()
+    frozen_objective(classifier, features, torch.tensor([0, 1, 2, 0])).backward()
     assert features.grad.any()
     assert all(parameter.grad is None for parameter in classifier.parameters())
     assert all(torch.equal(value, before[name]) for name, value in classifier.state_dict().items())

@@ -32,10 +32,10 @@ def test_thirty_permutations_differ_in_seven_places_or_more_and_the_first_nine_i
     assert found.shape == (31, 9)
     assert found[0].tolist() == list(range(9))
     assert (found.sort(dim=1).values == torch.arange(9)).all()
-    places = (found[:, None] != found).sum(dim=2)
-    pairs = places[torch.triu_indices(31, 31, 1).unbind()]
+    distances = (found[:, None] != found).sum(dim=2)
+    pairs = distances[torch.triu_indices(31, 31, 1).unbind()]
     assert torch.bincount(pairs).tolist() == [0] * 7 + [72, 207, 186]
-    assert (places[:9, :9].fill_diagonal_(9) == 9).all()
+    assert (distances[:9, :9].fill_diagonal_(9) == 9).all()
     assert torch.equal(distant_permutations(3), found[:4])
 
 

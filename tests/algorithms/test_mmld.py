@@ -39,14 +39,14 @@ def images() -> torch.Tensor:
 
 def batches(progress=0.5):
     """All examples in order, in three batches."""
-    for places in torch.arange(30).split(10):
-        domains = (places >= 12).long()
-        yield Batch(images()[places], places % 3, domains, places, progress)
+    for indices in torch.arange(30).split(10):
+        domains = (indices >= 12).long()
+        yield Batch(images()[indices], indices % 3, domains, indices, progress)
 
 
 def a_batch(progress=0.5) -> Batch:
-    places = torch.arange(0, 30, 2)
-    return Batch(images()[places], places % 3, (places >= 12).long(), places, progress)
+    indices = torch.arange(0, 30, 2)
+    return Batch(images()[indices], indices % 3, (indices >= 12).long(), indices, progress)
 
 
 # Clusters

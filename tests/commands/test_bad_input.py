@@ -26,7 +26,7 @@ def test_an_algorithm_with_too_few_domains_is_refused_before_training(afield, ph
     ("arguments", "expected"),
     [
         (("--recipes", "arcfase"), "unknown recipe 'arcfase'; did you mean 'arcface'"),
-        (("--recipes", "erm", "erm"), "recipe 'erm' is named twice"),
+        (("--recipes", "erm", "erm"), "recipe 'erm' is given twice"),
         (("--backbone", "resnet19"), "unknown backbone 'resnet19'; did you mean 'resnet18'"),
         (("--data", "digitz"), "did you mean 'digits'?"),
         (("--data", "./nowhere"), "--data ./nowhere: no such folder or file"),
@@ -50,10 +50,10 @@ def test_an_algorithm_with_too_few_domains_is_refused_before_training(afield, ph
         (("--recipes", "adacos", "--set", "augment=crop+cutmix"), "AdaCosHead needs class indices [B]"),
         (("--weights", "missing.pth"), "--weights missing.pth: no such file"),
         (("--weights", "pretrained"), "backbone 'resnet8' has none"),
-        (("--splits", "nolists"), "--splits nolists: no *train*.txt and *crossval*.txt lists there"),
+        (("--splits", "nolists"), "--splits nolists: found no *train*.txt and *crossval*.txt lists"),
         (("--recipes", "corl"), "unknown recipe 'corl'; did you mean 'coral'"),
-        (("--recipes", "coral+mixstyle"), "the recipes clash in algorithm: 'coral' has 'coral' and 'mixstyle' has"),
-        (("--recipes", "arcface+cosface"), "the recipes clash in head: 'arcface' has 'arcface' and 'cosface' has"),
+        (("--recipes", "coral+mixstyle"), "the recipes conflict in algorithm: 'coral' has 'coral' and 'mixstyle' has"),
+        (("--recipes", "arcface+cosface"), "the recipes conflict in head: 'arcface' has 'arcface' and 'cosface' has"),
         (("--recipes", "mixstyle+arcfce"), "unknown recipe 'arcfce'; did you mean 'arcface'"),
         (("--set", "algorithm=mixstile"), "unknown algorithm 'mixstile'; did you mean 'mixstyle'"),
         (("--recipes", "irm", "--set", "algorithm_options.penlty=1"), "'penlty'; did you mean 'penalty'"),
@@ -137,7 +137,7 @@ def test_a_bad_image_stops_or_is_counted_and_listed(afield, photos, tmp_path, ki
 def test_an_empty_class_folder_is_named(afield, photos, tmp_path):
     (photos / "day" / "newt").mkdir()
     line = refused(afield, "compare", "--data", photos, *SMALL, "--out", tmp_path / "out")
-    assert f"class folder {photos / 'day' / 'newt'} holds no images" in line
+    assert f"class folder {photos / 'day' / 'newt'} contains no images" in line
 
 
 def test_a_class_that_one_domain_lacks_is_named_and_allowed(afield, photos, tmp_path):
@@ -167,7 +167,7 @@ def test_a_single_class_is_refused(afield, photos, tmp_path):
         shutil.rmtree(photos / domain / "dog")
         shutil.rmtree(photos / domain / "owl")
     line = refused(afield, "compare", "--data", photos, *SMALL, "--out", tmp_path / "out")
-    assert "holds a single class, 'cat'" in line
+    assert "has a single class, 'cat'" in line
 
 
 def test_the_same_image_in_two_domains_is_reported(afield, photos, tmp_path):

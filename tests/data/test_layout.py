@@ -124,7 +124,7 @@ def test_a_folder_without_folders_is_an_error_that_says_what_is_expected(tmp_pat
 
 def test_an_empty_class_folder_is_an_error_that_names_it(domains):
     (domains / "sun" / "emu").mkdir()
-    with pytest.raises(InputError, match=r"class folder .*sun/emu holds no images"):
+    with pytest.raises(InputError, match=r"class folder .*sun/emu contains no images"):
         list_folder(domains)
 
 

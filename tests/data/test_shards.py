@@ -84,10 +84,10 @@ def test_bad_images_in_shards_are_named_or_passed_over(tmp_path):
     ("files", "message"),
     [
         ([("0.png", png(1))], r"a\.tar/0\.png has no class: 0\.cls is missing"),
-        (example("0", 1, 0) + example("1", 2, 0), "holds a single class"),
+        (example("0", 1, 0) + example("1", 2, 0), "has a single class"),
         (example("0", 1, 0) + example("1", 2, "owl"), "some labels are numbers and others are names"),
         (example("0", 1, 0, domain="day") + example("1", 2, 1), r"1\.png has no domain, but other images have"),
-        ([("notes.txt", b"")], "holds no classes"),
+        ([("notes.txt", b"")], "has no classes"),
     ],
 )
 def test_shards_that_do_not_fit_are_an_input_error_that_says_what(tmp_path, files, message):
@@ -100,7 +100,7 @@ def test_a_shard_that_is_missing_or_damaged_is_named(tmp_path):
     whole = shard(tmp_path / "a-0.tar", *example("0", 10, 0), *example("1", 20, 1))
     with pytest.raises(InputError, match=r"no such file: .*a-1\.tar"):
         load(str(tmp_path / "a-{0..2}.tar"))
-    with pytest.raises(InputError, match="braces must hold a range"):
+    with pytest.raises(InputError, match="braces must contain a range"):
         load(str(tmp_path / "a-{0,2}.tar"))
     whole.write_bytes(whole.read_bytes()[:700])
     with pytest.raises(InputError, match=r"cannot read .*a-0\.tar as a \.tar file"):

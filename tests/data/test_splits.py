@@ -139,7 +139,7 @@ def test_the_hash_names_images_by_their_pixels_in_any_order():
 
 def test_leaving_everything_out_is_an_error():
     data = image_set([0, 1] * 4, ["a"] * 4 + ["b"] * 4)
-    with pytest.raises(InputError, match="leaving out a, b leaves no images"):
+    with pytest.raises(InputError, match="holding out a, b leaves no training images"):
         make_fold(data, ["a", "b"], Validation(), 0)
 
 
@@ -191,7 +191,7 @@ def test_lists_that_name_no_image_of_a_domain_are_an_error_that_names_it(listed)
     data, folder = listed
     for name in ("train", "crossval"):
         (folder / f"sketch_{name}_kfold.txt").write_text("elsewhere/cat/a.jpg 1\n")
-    with pytest.raises(InputError, match="no list names an image of domain 'sketch'"):
+    with pytest.raises(InputError, match="no list contains an image of domain 'sketch'"):
         make_fold(data, ["art"], Validation(lists=str(folder)), 0)
 
 
@@ -199,7 +199,7 @@ def test_lists_that_name_no_image_of_a_domain_are_an_error_that_names_it(listed)
 def test_a_folder_without_lists_is_an_error(listed, folder):
     data, parent = listed
     (parent / "empty").mkdir()
-    with pytest.raises(InputError, match=r"no .* lists there"):
+    with pytest.raises(InputError, match=r"found no .* lists"):
         make_fold(data, ["art"], Validation(lists=str(parent / folder)), 0)
 
 

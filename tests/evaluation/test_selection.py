@@ -54,7 +54,7 @@ def test_leave_one_out_takes_the_best_mean_of_the_siblings_that_leave_out_the_un
 
 
 def test_leave_one_out_without_fitting_siblings_is_an_error(run, siblings):
-    with pytest.raises(ValueError, match="two domains left out"):
+    with pytest.raises(ValueError, match="two domains held out"):
         SELECTIONS["leave_one_out_validation"](run, siblings[2:])
 
 

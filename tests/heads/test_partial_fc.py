@@ -119,8 +119,8 @@ def test_values_and_gradients_are_those_of_a_head_of_the_sampled_classes_alone(m
     torch.manual_seed(9)
     classes = head.sample(targets)
     small = of_class_vectors(CombinedMarginHead, head.weight[classes], scale=12.0, **margins)
-    places = torch.tensor([classes.tolist().index(target) for target in targets.tolist()])
-    expected_features, expected_weight, expected_values = gradients(small, features, places)
+    indices = torch.tensor([classes.tolist().index(target) for target in targets.tolist()])
+    expected_features, expected_weight, expected_values = gradients(small, features, indices)
     torch.manual_seed(9)
     found_features, found_weight, values = gradients(head, features, targets)
     for value, expected in zip(values, expected_values, strict=True):
@@ -350,7 +350,7 @@ def test_a_run_resumed_from_any_step_ends_bit_for_bit_the_same(parts, tmp_path, 
 
 
 def test_adamw_in_the_loop_is_an_error_that_names_sgd(parts, tmp_path):
-    with pytest.raises(InputError, match=r"--optimizer adamw does not take .*; sgd does"):
+    with pytest.raises(InputError, match=r"--optimizer adamw does not support .*; use sgd"):
         train(parts, tmp_path, dataclasses.replace(SETTINGS, optimizer="adamw"))
 
 

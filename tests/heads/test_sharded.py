@@ -128,16 +128,16 @@ def error_of(call):
 def errors(processes, rank):
     head = ShardedHead(D, CLASSES[processes])
     features, targets = (own(x, rank) for x in examples(processes))
-    foreign = targets.clone()
+    invalid = targets.clone()
     if rank == 0:
-        foreign[1] = CLASSES[processes]
+        invalid[1] = CLASSES[processes]
     linear = Objective(head, LOSSES, linear_losses={"cross_entropy": 1.0})
     return {
         "classes": error_of(lambda: ShardedHead(D, 2 * processes - 1)),
         "targets": error_of(lambda: head(features, targets)),
         "other losses": error_of(lambda: Objective(head, {"focal": 1.0})(features, targets)),
         "linear losses": error_of(lambda: linear(features, targets)),
-        "no class": error_of(lambda: head.target_split(features, foreign)),
+        "no class": error_of(lambda: head.target_split(features, invalid)),
         "soft": error_of(lambda: head.target_split(features, torch.rand(B, CLASSES[processes]))),
     }
 
@@ -292,8 +292,8 @@ def test_what_no_process_can_compute_is_an_error_in_every_process(found):
     for results in found:
         errors = results["errors"]
         assert errors["classes"] == f"{processes} processes need 2 classes each, got num_classes={2 * processes - 1}"
-        assert "train through its method target_split" in errors["targets"]
-        assert "train through its method target_split" in errors["other losses"]
+        assert "train with its method target_split" in errors["targets"]
+        assert "train with its method target_split" in errors["other losses"]
         assert "linear_losses" in errors["linear losses"]
         assert errors["no class"].startswith(f"targets must lie in [0, {classes}) in every process")
         assert "ShardedHead needs class indices [B]" in errors["soft"]

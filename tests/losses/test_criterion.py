@@ -174,7 +174,7 @@ def test_a_strength_that_changes_during_training_is_followed():
         (lambda: ComplementFlattening(strength=-1.0), ValueError, r"strength must be at least 0, got -1\.0"),
         (lambda: ComplementFlattening(strength=math.nan), ValueError, "strength must be at least 0, got nan"),
         (lambda: ComplementFlattening(weight=0.5), TypeError, "buffer 'weight'"),
-        (lambda: MaxEntropy(sign="printed", form="gap"), ValueError, "corrected sign only"),
+        (lambda: MaxEntropy(sign="printed", form="gap"), ValueError, 'supports sign="corrected" only'),
     ],
 )
 def test_bad_settings_are_refused_when_the_module_is_made(make, error, message):

@@ -388,7 +388,7 @@ def test_the_gap_is_the_confidence_penalty_in_bits_above_its_minimum():
     [
         ({"sign": "minus"}, "sign must be"),
         ({"form": "square"}, "form must be"),
-        ({"form": "gap", "sign": "printed"}, "corrected sign only"),
+        ({"form": "gap", "sign": "printed"}, 'supports sign="corrected" only'),
         ({"eps": 0.0}, r"eps must be above 0, got 0\.0"),
     ],
 )

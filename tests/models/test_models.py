@@ -143,7 +143,7 @@ class Intruder:
 
 def test_a_pickle_with_code_in_it_is_refused_and_the_code_does_not_run(tmp_path):
     torch.save({"weight": Intruder(tmp_path / "intruded")}, tmp_path / "w.pth")
-    with pytest.raises(InputError, match="is not loaded: it has more than tensors"):
+    with pytest.raises(InputError, match="is not loaded: it contains more than tensors"):
         read_tensors(tmp_path / "w.pth")
     assert not (tmp_path / "intruded").exists()
 

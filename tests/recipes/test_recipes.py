@@ -46,7 +46,7 @@ def test_an_unknown_recipe_is_an_error_that_names_the_nearest():
 
 
 def test_a_recipe_named_twice_or_none_at_all_is_an_error():
-    with pytest.raises(InputError, match="'erm' is named twice"):
+    with pytest.raises(InputError, match="'erm' is given twice"):
         resolve(["erm", "flattening", "erm"])
     with pytest.raises(InputError, match="no recipe to run; allowed: erm"):
         resolve([])
@@ -78,19 +78,22 @@ def test_a_joined_recipe_takes_files_and_settings(tmp_path):
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        (({"head": "arcface"}, {"head": "cosface"}), "a\\+b: the recipes clash in head: 'a' has 'arcface' and 'b' has"),
+        (
+            ({"head": "arcface"}, {"head": "cosface"}),
+            "a\\+b: the recipes conflict in head: 'a' has 'arcface' and 'b' has",
+        ),
         (
             ({"losses": {"focal": 1.0}}, {"losses": {"focal": 2.0}}),
-            "clash in losses.focal: 'a' has 1.0 and 'b' has",
+            "conflict in losses.focal: 'a' has 1.0 and 'b' has",
         ),
         (
             ({"losses": {"focal": 1.0}}, {"losses": {"cross_entropy": 2.0}}),
-            "clash in losses.cross_entropy: 'a' has .*left out.* and 'b' has 2.0",
+            "conflict in losses.cross_entropy: 'a' has .*left out.* and 'b' has 2.0",
         ),
-        (({"augment": "crop"}, {"augment": "cutmix"}), "clash in augment"),
+        (({"augment": "crop"}, {"augment": "cutmix"}), "conflict in augment"),
         (
             ({"algorithm_options": {"penalty": 1}}, {"algorithm_options": {"penalty": 2}}),
-            "clash in algorithm_options.penalty",
+            "conflict in algorithm_options.penalty",
         ),
     ],
 )
@@ -219,8 +222,8 @@ def test_a_recipe_file_may_name_itself_and_leave_fields_out(tmp_path):
         ("r.toml", 'hed = "linear"', "unknown recipe field in .*r.toml 'hed'; did you mean 'head'"),
         ("r.toml", "head = ", "r.toml cannot be read as a recipe"),
         ("r.yaml", "head: [", "r.yaml cannot be read as a recipe"),
-        ("r.yaml", "- erm", "a recipe is a table of fields, got list"),
-        ("r.json", "", "a recipe is a table of fields, got NoneType"),
+        ("r.yaml", "- erm", "a recipe must be a table of fields, got list"),
+        ("r.json", "", "a recipe must be a table of fields, got NoneType"),
         ("r.toml", "losses = {cross_entropy = 2000}", "recipe 'r': the weight of cross_entropy"),
         ("r.toml", "losses = 3", "recipe 'r'"),
         ("r.toml", "head = 3", "recipe 'r'"),

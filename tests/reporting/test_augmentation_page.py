@@ -309,7 +309,7 @@ def test_nothing_is_fetched_and_no_id_clashes(learned: Path) -> None:
         (("learn", "--settings", "sing=printed"), "unknown setting of learned in recipe 'erm': 'sing'; did you mean"),
         (("learn", "--settings", "sign"), "expected FIELD=VALUE"),
         (("learn", "--settings", "recognized=2"), "recognized must lie between 0 and 1, got 2"),
-        (("learn", "--epochs", 1), "trains in stages, and needs --epochs 2 or more"),
+        (("learn", "--epochs", 1), "trains in stages and needs --epochs 2 or more"),
     ],
 )
 def test_mistakes_end_in_one_line(

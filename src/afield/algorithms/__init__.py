@@ -1,4 +1,4 @@
-"""Algorithms: how an objective is trained on several domains, one file each, and how weights are averaged."""
+"""Training algorithms for several domains, one file each, and weight averaging around them."""
 
 from afield.algorithms.algorithm import Algorithm as Algorithm, Batch as Batch, Terms as Terms, total as total
 from afield.algorithms.averaging import Averaging as Averaging

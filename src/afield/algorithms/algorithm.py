@@ -1,4 +1,4 @@
-"""What an algorithm is: a classifier, what is minimized at a step, and where the training loop calls it."""
+"""The base class of the training algorithms, and the batch that each step receives."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ Sampling = Literal["shuffled", "balanced"]
 
 
 class Batch(NamedTuple):
-    """What a step sees.
+    """The examples of one training step.
 
     Attributes:
-        inputs: images ``[B, 3, H, W]`` in [0, 1], or ready features ``[B, D]``.
-        targets: class indices ``[B]``, or probabilities ``[B, K]`` where images are mixed.
+        inputs: images ``[B, 3, H, W]`` in [0, 1], or precomputed features ``[B, D]``.
+        targets: class indices ``[B]``, or probabilities ``[B, K]`` if images are mixed.
         domains: index of each example's training domain, ``[B]``, from 0 to E - 1.
-        indices: of the examples among the training examples, ``[B]``, from 0 to N - 1.
-        progress: fraction of all steps that are done, in [0, 1).
+        indices: index of each example in the training set, ``[B]``, from 0 to N - 1.
+        progress: fraction of the training steps that are done, in [0, 1).
     """
 
     inputs: Tensor
@@ -33,37 +33,39 @@ class Batch(NamedTuple):
 
 
 Terms = dict[str, Tensor]
-"""Scalars by name, whose sum is minimized."""
+"""Scalar losses by name. Training minimizes their sum."""
 
 
 Value = TypeVar("Value", float, Tensor)
 
 
 def total(terms: Mapping[str, Value]) -> Value:
-    """The sum of the terms; there must be at least one."""
+    """The sum of the terms. At least one term is required."""
     return functools.reduce(operator.add, terms.values())
 
 
 class Algorithm(nn.Module):
-    """How a classifier is trained: the loop keeps optimizer, schedule, checkpoints and selection.
+    """Base class of the training algorithms: defines the loss of a step.
 
-    The base class minimizes the objective; most algorithms override `terms`. One that needs
-    several passes overrides `update`, and leaves its gradients in ``parameter.grad``. Parameters that need a gradient
-    join the optimizer; parameters and buffers are in the checkpoint. All random numbers come from PyTorch's
-    global generator of the CPU, which is there too.
+    The training loop owns the optimizer, the learning-rate schedule, the checkpoints and the model selection. The base
+    class minimizes the objective. Most algorithms override `terms`. An algorithm that needs several passes overrides
+    `update` and leaves its gradients in ``parameter.grad``. The optimizer updates all parameters that require a
+    gradient. Checkpoints contain all parameters and buffers, and the state of PyTorch's global CPU generator, which
+    produces all random numbers.
 
-    Hyper-parameters are keyword-only, with defaults: a recipe sets them by ``algorithm_options``.
+    Hyper-parameters are keyword-only and have defaults. A recipe sets them with ``algorithm_options``.
 
     Attributes:
-        domains_at_least: the smallest number of training domains it needs.
-        needs: ``"features"`` if ready features of a frozen backbone are enough to train on, ``"images"`` if not.
-        sampling: how batches are drawn unless the user says otherwise.
-        soft_targets: whether it can be given probabilities as targets.
-        data_parallel: whether processes can each compute it on their part of a batch.
+        domains_at_least: minimum number of training domains.
+        needs: ``"features"`` if the algorithm can train on precomputed features of a frozen backbone, otherwise
+            ``"images"``.
+        sampling: default way to draw batches.
+        soft_targets: whether the algorithm accepts probabilities as targets.
+        data_parallel: whether each process can compute the terms on its own part of a batch.
 
     Args:
-        classifier: trained in place.
-        domain_sizes: training examples of each of the E domains; their sum is N.
+        classifier: model to train, in place.
+        domain_sizes: number of training examples in each of the E domains; their sum is N.
     """
 
     domains_at_least: ClassVar[int] = 1
@@ -77,44 +79,44 @@ class Algorithm(nn.Module):
         self.classifier = classifier
 
     def terms(self, batch: Batch) -> Terms:
-        """What is minimized: the sum of these scalars."""
+        """Compute the loss terms of a batch. Training minimizes their sum."""
         return {"objective": self.classifier(batch.inputs, batch.targets)}
 
     def forward(self, batch: Batch) -> Terms:
-        """`terms`, as PyTorch calls a module."""
+        """Call `terms`."""
         return self.terms(batch)
 
     def update(self, forward: Callable[[Batch], Terms], batch: Batch, backward: Callable[[Tensor], object]) -> Terms:
-        """Leave the gradients of one step in the parameters, where the optimizer finds them.
+        """Compute the gradients of one step and store them in ``parameter.grad``.
 
         Args:
-            forward: this module, with the precision and the processes of the run around it.
-            batch: of this step.
-            backward: called with a scalar, adds its gradients.
+            forward: this module, wrapped for the precision and the processes of the run.
+            batch: examples of this step.
+            backward: adds the gradients of a scalar to ``parameter.grad``.
 
         Returns:
-            What is written of the step; the sum is the training loss.
+            The terms to log. Their sum is the training loss.
         """
         terms = forward(batch)
         backward(total(terms))
         return {name: term.detach() for name, term in terms.items()}
 
     def start_epoch(self, batches: Callable[[], Iterator[Batch]]) -> None:
-        """Called before the first step of each epoch.
+        """Hook that the loop calls before the first step of each epoch.
 
         Args:
-            batches: a pass over all training examples in order, as they are: without augmentation.
+            batches: returns an iterator over all training examples, in order and without augmentation.
         """
 
     def end_step(self, done: int, steps: int, validate: Callable[[], float]) -> None:
-        """Called after the optimizer's step.
+        """Hook that the loop calls after each optimizer step.
 
         Args:
-            done: steps so far.
-            steps: of the whole training.
-            validate: the classifier's mean loss on the validation examples.
+            done: number of steps done so far.
+            steps: number of steps in the whole training.
+            validate: returns the mean loss of the classifier on the validation examples.
         """
 
     def predictor(self) -> Classifier:
-        """What is evaluated after an epoch, and kept; its state fits the classifier."""
+        """The model to evaluate and to save. Its state dict fits the classifier."""
         return self.classifier

@@ -1,4 +1,4 @@
-"""A penalty that takes full effect only after a fraction of the training."""
+"""A penalty whose factor rises to its full value after a fraction of the training."""
 
 from __future__ import annotations
 
@@ -12,11 +12,13 @@ from afield.validation import check_within
 
 @dataclass(frozen=True)
 class Annealed:
-    """Factor 1 at first, `penalty` from `start` on; then both terms are divided by it where it exceeds 1.
+    """A factor of a penalty: at most 1 before `start`, then `penalty`.
+
+    If the factor exceeds 1, the objective and the penalty are both divided by it.
 
     Attributes:
-        penalty: at least 0.
-        start: fraction of the steps, in [0, 1].
+        penalty: full factor, at least 0.
+        start: fraction of the steps after which the full factor applies, in [0, 1].
     """
 
     penalty: float
@@ -27,7 +29,7 @@ class Annealed:
         check_within("[0, 1]", anneal=self.start)
 
     def terms(self, objective: Tensor, name: str, value: Tensor, progress: float) -> Terms:
-        """``objective`` and the penalty by its name, at this fraction of the steps."""
+        """``objective`` and the penalty called `name`, at this fraction of the steps."""
         factor = self.penalty if progress >= self.start else min(self.penalty, 1.0)
         scale = max(factor, 1.0)
         return {"objective": objective / scale, name: factor / scale * value}

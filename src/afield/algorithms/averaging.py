@@ -1,4 +1,4 @@
-"""An algorithm around another one: it trains as that one does, and predicts with averaged weights."""
+"""The base class of weight averaging: it wraps an algorithm and predicts with averaged weights."""
 
 from __future__ import annotations
 
@@ -12,13 +12,14 @@ from afield.classifier import Classifier
 
 
 class Averaging(Algorithm):
-    """Base of averages over the weights that training passes through.
+    """Base class of averages of the weights over the training steps.
 
-    A subclass has an `end_step` that looks at the weights, and a `predictor` that is their average; both start from
-    the ones here. Hyper-parameters are keyword-only; a recipe sets them by ``averaging_options``.
+    A subclass extends `end_step`, which reads the weights, and `predictor`, which returns their average. All other
+    methods delegate to the wrapped algorithm. Hyper-parameters are keyword-only. A recipe sets them with
+    ``averaging_options``.
 
     Args:
-        algorithm: what trains.
+        algorithm: algorithm that trains the classifier.
     """
 
     def __init__(self, algorithm: Algorithm) -> None:
@@ -27,40 +28,40 @@ class Averaging(Algorithm):
 
     @property
     def classifier(self) -> Classifier:  # type: ignore[override]
-        """The one that is trained."""
+        """The classifier that the algorithm trains."""
         return self.algorithm.classifier
 
     @property
     def sampling(self) -> Sampling:  # type: ignore[override]
-        """That of the algorithm."""
+        """The sampling of the wrapped algorithm."""
         return self.algorithm.sampling
 
     def terms(self, batch: Batch) -> Terms:
-        """Those of the algorithm."""
+        """See `Algorithm.terms`."""
         return self.algorithm(batch)
 
     def update(self, forward: Callable[[Batch], Terms], batch: Batch, backward: Callable[[Tensor], object]) -> Terms:
-        """That of the algorithm."""
+        """See `Algorithm.update`."""
         return self.algorithm.update(forward, batch, backward)
 
     def start_epoch(self, batches: Callable[[], Iterator[Batch]]) -> None:
-        """That of the algorithm."""
+        """See `Algorithm.start_epoch`."""
         self.algorithm.start_epoch(batches)
 
     def end_step(self, done: int, steps: int, validate: Callable[[], float]) -> None:
-        """That of the algorithm."""
+        """See `Algorithm.end_step`."""
         self.algorithm.end_step(done, steps, validate)
 
     def predictor(self) -> Classifier:
-        """That of the algorithm."""
+        """See `Algorithm.predictor`."""
         return self.algorithm.predictor()
 
 
 @torch.no_grad()
 def blend(average: nn.Module, new: nn.Module, fraction: float) -> None:
-    """Move the weights and running statistics of `average` by `fraction` of the way to those of `new`, in place.
+    """Interpolate the weights and running statistics of `average` towards those of `new` by `fraction`, in place.
 
-    Counters are taken over from `new`.
+    Integer buffers (counters) are copied from `new`.
     """
     for kept, found in zip(average.state_dict().values(), new.state_dict().values(), strict=True):
         if kept.is_floating_point():

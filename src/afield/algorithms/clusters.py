@@ -1,4 +1,4 @@
-"""Clusters of vectors, and the same numbers for the same clusters from one time to the next."""
+"""k-means clusters of vectors, numbered consistently from one clustering to the next."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from torch import Tensor
 
 
 def cluster(vectors: Tensor, count: int) -> Tensor:
-    """Vectors ``[N, D]`` -> the cluster of each, ``[N]``: the best of ten runs of k-means.
+    """Vectors ``[N, D]`` -> the cluster index of each, ``[N]``: the best of ten runs of k-means.
 
-    The runs begin by chance, drawn from PyTorch's global generator, and have one thread: several would add up in
-    another order each time.
+    PyTorch's global generator provides the seed. k-means uses one thread, because with several threads the order of
+    summation, and so the result, changes from call to call.
     """
     seed = int(torch.randint(2**31, ()))
     with threadpool_limits(1):
@@ -23,12 +23,12 @@ def cluster(vectors: Tensor, count: int) -> Tensor:
 
 
 def renumbered(found: Tensor, before: Tensor, count: int) -> Tensor:
-    """Clusters ``[N]`` with the numbers by which as many examples as possible stay in the cluster of before, ``[N]``.
+    """Renumber the clusters ``[N]`` so that as many examples as possible keep their previous cluster index.
 
     Args:
-        found: new clusters, from 0 to count - 1.
-        before: the old ones.
-        count: of clusters.
+        found: new cluster indices, from 0 to count - 1.
+        before: previous cluster indices, ``[N]``.
+        count: number of clusters.
     """
     shared = np.zeros((count, count), dtype=np.int64)
     np.add.at(shared, (found.cpu().numpy(), before.cpu().numpy()), 1)

@@ -18,20 +18,21 @@ from afield.validation import check_within
 class CORAL(Algorithm):
     """Aligns the means and covariances of the domains' features.
 
-    The objective plus the distance between the domains' feature statistics, averaged over pairs of domains.
+    The loss is the objective plus a distance between feature statistics, averaged over all pairs of domains. The
+    distance is the mean squared difference of the means plus the mean squared difference of the covariances. It
+    follows DomainBed, which extended the method to several training domains.
 
-    The distance is the mean squared difference of the means plus that of the covariances, as in DomainBed, which
-    carried the method over to several training domains. The paper aligns a source with a target domain, by
-    covariances alone; there the sum of squares is divided by ``4 D^2``, a fourth of what is taken here.
+    The paper aligns one source domain with one target domain and uses covariances only. It divides the sum of squares
+    by ``4 D^2``, which is a fourth of the mean used here.
 
     Args:
-        classifier: trained in place.
+        classifier: model to train, in place.
         domain_sizes: not used.
-        penalty: factor of the distance. The paper chooses it so that both losses end alike, and names no number;
-            DomainBed's default is 1.
+        penalty: factor of the distance. The paper gives no number: it chooses the factor so that both losses are
+            similar at the end of training. DomainBed's default is 1.
 
     Raises:
-        ValueError: a negative penalty.
+        ValueError: if the penalty is negative.
 
     References:
         Sun and Saenko, "Deep CORAL", ECCV 2016 workshops, equations 1 to 3.
@@ -46,14 +47,14 @@ class CORAL(Algorithm):
         self.penalty = penalty
 
     def terms(self, batch: Batch) -> Terms:
-        """``objective`` and ``coral``; a domain with fewer than two examples in the batch has no covariance."""
+        """``objective`` and ``coral``. Domains with fewer than two examples in the batch are left out of ``coral``."""
         features = self.classifier.features(batch.inputs)
         objective = self.classifier.objective(self.classifier.dropout(features), batch.targets)
         return {"objective": objective, "coral": self.penalty * coral_distance(features, batch.domains)}
 
 
 def coral_distance(features: Tensor, domains: Tensor) -> Tensor:
-    """Features ``[B, D]``, domains ``[B]`` -> the mean distance over pairs of domains, a scalar."""
+    """Features ``[B, D]``, domains ``[B]`` -> the distance averaged over all pairs of domains, a scalar."""
     groups = [features[domains == domain] for domain in domains.unique()]
     statistics = [(group.mean(dim=0), group.T.cov()) for group in groups if len(group) > 1]
     distances = [

@@ -21,24 +21,24 @@ from afield.validation import check_within
 class CrossGrad(Algorithm):
     """Adds images perturbed along the gradient of a domain classifier's loss.
 
-    The objective on images, and on images moved along the gradient of a domain network's loss; and the reverse.
+    The classifier trains on ``x`` and ``x + step * dJ_domain/dx``. The domain network trains on ``x`` and
+    ``x + step * dJ_class/dx``. The classifier thus learns to ignore changes of domain, and the domain network learns
+    to ignore changes of class. The perturbed images are constants: each network receives gradients from its own loss
+    only.
 
-    The classifier learns from ``x`` and ``x + step * dJ_domain/dx``, the domain network from ``x`` and
-    ``x + step * dJ_class/dx``: what moves the domain shall not move the class, and what moves the class tells nothing
-    of the domain. A moved image is a constant, so that each network learns from its own loss alone.
-
-    The paper's classifier is given the domain network's features too. Here it stays as it is; and the domain network,
-    which only training has, is small. The gradient is that of each image's own loss, whatever the size of the batch.
+    In the paper the classifier also receives the features of the domain network. Here the classifier is unchanged,
+    and the domain network is small and is used during training only. Each image is perturbed with the gradient of its
+    own loss, independent of the batch size.
 
     Args:
-        classifier: trained in place.
-        domain_sizes: training examples of each domain.
-        step: epsilon, of both, in pixel values in [0, 1] per unit of gradient. The paper chooses it by validation;
-            1 is Dassl's default. Moved images are not cut to [0, 1].
-        share: alpha, of moved images in both losses.
+        classifier: model to train, in place.
+        domain_sizes: number of training examples in each domain.
+        step: epsilon, the step of both perturbations, in pixel values in [0, 1] per unit of gradient. The paper
+            selects it by validation; 1 is Dassl's default. Perturbed images are not clipped to [0, 1].
+        share: alpha, the weight of the perturbed images in both losses.
 
     Raises:
-        ValueError: an option out of bounds.
+        ValueError: if an option is out of range.
 
     References:
         Shankar et al., "Generalizing Across Domains via Cross-Gradient Training", ICLR 2018, algorithm 1.
@@ -57,7 +57,7 @@ class CrossGrad(Algorithm):
         self.domain_network = DomainNetwork(len(domain_sizes))
 
     def terms(self, batch: Batch) -> Terms:
-        """``objective`` and ``domain``, each on images as they are and moved."""
+        """``objective`` and ``domain``, each on original and perturbed images."""
         images = batch.inputs.detach().requires_grad_()
         objective = self.classifier(images, batch.targets)
         domain = F.cross_entropy(self.domain_network(images), batch.domains)
@@ -70,6 +70,6 @@ class CrossGrad(Algorithm):
         }
 
     def moved(self, images: Tensor, loss: Tensor) -> Tensor:
-        """Images a step up the gradient of a loss that is a mean over them."""
+        """Images moved one step along the gradient of a loss that is their mean."""
         (slope,) = torch.autograd.grad(loss * len(images), images, retain_graph=True)
         return images.detach() + self.step * slope

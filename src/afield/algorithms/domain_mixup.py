@@ -1,4 +1,4 @@
-"""Mixup across domains: mixes each example with one of another domain."""
+"""Mixup across domains: mixes each example with an example of another domain."""
 
 from __future__ import annotations
 
@@ -18,23 +18,24 @@ from afield.classifier import Classifier
 class DomainMixup(Algorithm):
     """Mixes each example and its target with an example of another domain.
 
-    ``weight * x + (1 - weight) * partner``; the two targets have the same weights in the objective.
+    The input is ``weight * x + (1 - weight) * partner``. The objective weights the two targets in the same way.
 
-    The weight is drawn once a step. Both targets stay class indices, so that every head and loss takes them, and
-    ready features are mixed as images are.
+    One weight is drawn per step. Both targets stay class indices, so that every head and loss supports them.
+    Precomputed features are mixed in the same way as images.
 
     Args:
-        classifier: trained in place.
+        classifier: model to train, in place.
         domain_sizes: not used.
-        alpha: the weight comes from Beta(alpha, alpha); 0.2 is DomainBed's default, and the mixup paper's on ImageNet.
+        alpha: parameter of the distribution Beta(alpha, alpha) of the weight. 0.2 is DomainBed's default and the mixup
+            paper's value on ImageNet.
 
     Raises:
-        ValueError: an alpha that is not positive.
+        ValueError: if alpha is not positive.
 
     References:
         Xu et al., "Adversarial Domain Adaptation with Domain Mixup", AAAI 2020, and Yan et al., "Improve Unsupervised
         Domain Adaptation with Mixup Training", 2020, mix a source with a target domain; Gulrajani and Lopez-Paz,
-        "In Search of Lost Domain Generalization", ICLR 2021, mix training domains, as is done here.
+        "In Search of Lost Domain Generalization", ICLR 2021, mix training domains, as done here.
     """
 
     domains_at_least = 2
@@ -47,7 +48,7 @@ class DomainMixup(Algorithm):
         self.alpha = alpha
 
     def terms(self, batch: Batch) -> Terms:
-        """``objective`` and ``partner``: the parts of the two targets."""
+        """``objective`` and ``partner``: the weighted losses of the two targets."""
         partner = partners_elsewhere(batch.domains)
         weight = float(Beta(self.alpha, self.alpha).sample())
         embedded = self.classifier.embed(weight * batch.inputs + (1 - weight) * batch.inputs[partner])

@@ -9,11 +9,11 @@ from torch.func import functional_call
 
 
 class DomainNetwork(nn.Module):
-    """Images ``[B, 3, H, W]`` in [0, 1] -> logits ``[B, E]``; a domain shows in few layers.
+    """Images ``[B, 3, H, W]`` in [0, 1] -> domain logits ``[B, E]``. A few layers suffice to recognize a domain.
 
     Args:
-        domains: E.
-        width: channels of the first of three convolutions; the next have twice and four times as many.
+        domains: number of domains, E.
+        width: channels of the first convolution. The second and third have twice and four times as many.
     """
 
     def __init__(self, domains: int, width: int = 16) -> None:
@@ -30,9 +30,9 @@ class DomainNetwork(nn.Module):
         return self.out(self.layers(2 * images - 1))
 
     def frozen_features(self, images: Tensor) -> Tensor:
-        """Images -> what the logits are computed from, ``[B, 4 * width]``, with running statistics.
+        """Images -> features before the output layer, ``[B, 4 * width]``, with running batch statistics.
 
-        A gradient flows to the images, and none to the network, which is left in evaluation mode.
+        The images receive a gradient, the network does not. The network stays in evaluation mode afterwards.
         """
         weights = {name: weight.detach() for name, weight in self.layers.named_parameters()}
         return functional_call(self.layers.eval(), weights, (2 * images - 1,))

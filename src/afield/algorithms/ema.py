@@ -16,17 +16,16 @@ from afield.validation import check_within
 class EMA(Averaging):
     """Predicts with an exponential moving average of the weights.
 
-    Predicts with an exponential moving average of the weights of all steps; training itself does not change.
-
-    After step ``t``, counted from 1, the average keeps ``min(decay, (1 + t) / (10 + t))`` of itself, so that a short
-    training is averaged mostly over its end. Running statistics of batch normalization are averaged as the weights are.
+    Training itself does not change. The decay at step ``t``, counted from 1, is ``min(decay, (1 + t) / (10 + t))``, so
+    that in a short training the last steps dominate the average. Running statistics of batch normalization are
+    averaged in the same way as the weights.
 
     Args:
-        algorithm: what trains.
-        decay: largest fraction of itself that the average keeps at a step.
+        algorithm: algorithm that trains the classifier.
+        decay: largest decay of the average per step.
 
     Raises:
-        ValueError: a decay outside [0, 1).
+        ValueError: if the decay is outside [0, 1).
 
     References:
         Polyak and Juditsky, "Acceleration of Stochastic Approximation by Averaging", 1992; Tarvainen and Valpola,
@@ -40,10 +39,10 @@ class EMA(Averaging):
         self.average = copy.deepcopy(self.classifier).requires_grad_(False)
 
     def end_step(self, done: int, steps: int, validate: Callable[[], float]) -> None:
-        """Move the average towards the weights."""
+        """Update the average with the current weights."""
         super().end_step(done, steps, validate)
         blend(self.average, self.classifier, 1 - min(self.decay, (1 + done) / (10 + done)))
 
     def predictor(self) -> Classifier:
-        """The average."""
+        """The averaged classifier."""
         return self.average

@@ -22,31 +22,32 @@ from afield.validation import check_within
 class EpiFCR(Algorithm):
     """Trains backbone and head with frozen partners from other domains, and with a random head.
 
-    The objective on all domains, plus three in which one half of the network has a foreign partner that stays.
+    In addition to the classifier, one partner network per domain trains on that domain only. Each step draws one
+    domain and the partner of another domain, and adds three episodic losses to the objective:
 
-    Beside the classifier, one for each domain trains on that domain alone. At each step the images of one domain are
-    drawn, and the classifier of another. The features are to be good enough for the head of that one, the head for its
-    features; and on all images the features are to be good enough for a head of random weights. No partner learns
-    from an episode, and one that gives features does so as it predicts: with its own running statistics.
+    * ``features``: features of the backbone on images of the domain, classified by the head of the partner,
+    * ``head``: features of the partner on images of the domain, classified by the head of the classifier,
+    * ``random``: features of the backbone on all images, classified by a head with random weights.
 
-    For the first `warm_up` of the steps there are no episodes.
+    Partners and the random head receive no gradient from these losses. A partner computes features in evaluation
+    mode, with its own running statistics. The episodic losses start after the first `warm_up` fraction of the steps.
 
     Args:
-        classifier: trained in place; of the networks here it is the only one that predicts.
-        domain_sizes: a copy of the classifier is kept for each.
-        features: lambda_1, factor of the loss of features before a foreign head, 2 in the paper.
-        head: lambda_2, factor of the loss of the head behind foreign features, 0.05 in the paper.
-        random: lambda_3, factor of the loss of features before the random head, 0.1 in the paper.
-        warm_up: share of the steps; a sixth in the authors' code (500 of 3,001).
+        classifier: model to train, in place. The partners are used during training only.
+        domain_sizes: one partner, a copy of the classifier, is created for each domain.
+        features: lambda_1, factor of the ``features`` loss, 2 in the paper.
+        head: lambda_2, factor of the ``head`` loss, 0.05 in the paper.
+        random: lambda_3, factor of the ``random`` loss, 0.1 in the paper.
+        warm_up: fraction of the steps without episodic losses; one sixth in the authors' code (500 of 3,001).
 
     Raises:
-        ValueError: an option out of bounds.
+        ValueError: if an option is out of range.
 
     References:
-        Li et al., "Episodic Training for Domain Generalization", ICCV 2019, equations 1 to 8. Factors are those of
-        PACS with ResNet-18. The losses of the classifier are divided by the number of domains, over which the authors'
-        code takes sums, so that a rate means the same as for ERM. That code keeps the statistics of batch
-        normalization as pretrained; here they train.
+        Li et al., "Episodic Training for Domain Generalization", ICCV 2019, equations 1 to 8. The factors are those
+        for PACS with ResNet-18. The authors' code sums the losses of the classifier over domains. Here they are
+        averaged, so that a learning rate has the same effect as for ERM. The authors' code freezes the pretrained
+        statistics of batch normalization; here they are updated.
     """
 
     domains_at_least = 2
@@ -73,7 +74,7 @@ class EpiFCR(Algorithm):
         self.random = random_objective(classifier.objective)
 
     def terms(self, batch: Batch) -> Terms:
-        """``objective``, ``specific`` (of the domains' classifiers); then ``features``, ``head`` and ``random`` too."""
+        """``objective`` and ``specific`` (the partners); after the warm-up also ``features``, ``head``, ``random``."""
         inputs, targets, domains, _, progress = batch
         classifier, objective = self.classifier, self.classifier.objective
         embedded = classifier.embed(inputs)
@@ -83,24 +84,24 @@ class EpiFCR(Algorithm):
         if progress < self.warm_up:
             return terms
         domain = list(rows)[int(torch.randint(len(rows), ()))]
-        own, foreign = rows[domain], self.foreign(domain)
-        behind = classifier.dropout(still_features(foreign, inputs[own]))
+        own, partner = rows[domain], self.partner(domain)
+        partner_features = classifier.dropout(frozen_features(partner, inputs[own]))
         episodes = {
-            "features": still_objective(foreign, embedded[own], targets[own]) / len(rows),
-            "head": objective(behind, targets[own]) / len(rows),
+            "features": frozen_objective(partner, embedded[own], targets[own]) / len(rows),
+            "head": objective(partner_features, targets[own]) / len(rows),
             "random": self.random(embedded, targets),
         }
         return terms | {name: self.factors[name] * loss for name, loss in episodes.items()}
 
-    def foreign(self, domain: int) -> Classifier:
-        """The classifier of another domain, drawn by chance."""
-        others = [network for place, network in enumerate(self.specific) if place != domain]
+    def partner(self, domain: int) -> Classifier:
+        """The partner network of another domain, drawn at random."""
+        others = [network for index, network in enumerate(self.specific) if index != domain]
         return cast(Classifier, others[int(torch.randint(len(others), ()))])
 
 
 @contextmanager
-def predicting(module: nn.Module) -> Iterator[None]:
-    """The module in evaluation mode for as long as the block runs."""
+def evaluation_mode(module: nn.Module) -> Iterator[None]:
+    """Context manager that sets a module to evaluation mode and restores its mode at exit."""
     training = module.training
     module.eval()
     try:
@@ -109,21 +110,21 @@ def predicting(module: nn.Module) -> Iterator[None]:
         module.train(training)
 
 
-def still_features(partner: Classifier, inputs: Tensor) -> Tensor:
-    """Inputs -> the features ``[B, D]`` of a partner that does not learn."""
-    with predicting(partner), torch.no_grad():
+def frozen_features(partner: Classifier, inputs: Tensor) -> Tensor:
+    """Inputs -> features ``[B, D]`` of the partner, without gradients."""
+    with evaluation_mode(partner), torch.no_grad():
         return partner.features(inputs)
 
 
-def still_objective(partner: Classifier, embedded: Tensor, targets: Tensor) -> Tensor:
-    """Features ``[B, D]``, targets -> the objective of a partner that does not learn from it, a scalar."""
+def frozen_objective(partner: Classifier, embedded: Tensor, targets: Tensor) -> Tensor:
+    """Features ``[B, D]``, targets -> objective of the partner, a scalar; only the features receive gradients."""
     weights = {name: weight.detach() for name, weight in partner.objective.named_parameters()}
-    with predicting(partner):
+    with evaluation_mode(partner):
         return functional_call(partner.objective, weights, (embedded, targets))
 
 
 def random_objective(objective: Objective) -> Objective:
-    """An objective like this one, whose matrices are drawn anew, normal and as wide, and never learn."""
+    """A frozen copy of an objective whose matrices are drawn from a normal distribution of the same deviation."""
     drawn = copy.deepcopy(objective).requires_grad_(False)
     for parameter in drawn.parameters():
         if parameter.ndim > 1:

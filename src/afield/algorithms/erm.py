@@ -10,10 +10,10 @@ from afield.algorithms.registry import ALGORITHMS
 class ERM(Algorithm):
     """Minimizes the objective on all domains together (DeepAll).
 
-    Empirical risk minimization: the objective on batches of all domains together (DeepAll).
+    This is empirical risk minimization on batches of all domains.
 
     Args:
-        classifier: trained in place.
+        classifier: model to train, in place.
         domain_sizes: not used.
 
     References:

@@ -20,22 +20,23 @@ from afield.validation import check_within
 class GroupDRO(Algorithm):
     """Upweights the domains with the highest loss.
 
-    The weighted sum of the domains' risks; each step multiplies the weights by ``exp(rate * risk)``, normalized.
+    The loss is the weighted sum of the domains' risks. Each step multiplies the weights by ``exp(rate * risk)`` and
+    normalizes them to sum 1.
 
-    The groups are the training domains. The paper's are pairs of class and attribute, and its remedy against
-    over-fitting, strong weight decay or early stopping, is left to the settings of training.
+    The groups are the training domains. In the paper they are pairs of class and attribute. The paper uses strong
+    weight decay or early stopping against overfitting; here the training settings control both.
 
     Args:
-        classifier: trained in place.
-        domain_sizes: training examples of each domain.
-        rate: eta, 0.01 in the paper.
+        classifier: model to train, in place.
+        domain_sizes: number of training examples in each domain.
+        rate: eta, the step size of the weights, 0.01 in the paper.
 
     Raises:
-        ValueError: a negative rate.
+        ValueError: if the rate is negative.
 
     References:
-        Sagawa et al., "Distributionally Robust Neural Networks for Group Shifts", ICLR 2020, algorithm 1, with all
-        domains in each batch instead of a random one.
+        Sagawa et al., "Distributionally Robust Neural Networks for Group Shifts", ICLR 2020, algorithm 1. Each batch
+        contains all domains instead of one random domain.
     """
 
     domains_at_least = 2
@@ -50,7 +51,7 @@ class GroupDRO(Algorithm):
         self.register_buffer("weights", torch.full((len(domain_sizes),), 1 / len(domain_sizes)))
 
     def terms(self, batch: Batch) -> Terms:
-        """``objective``: the weighted sum, after the update of the weights."""
+        """``objective``: the weighted sum of the risks, with the updated weights."""
         domains, risks, _ = domain_risks(self.classifier, batch)
         with torch.no_grad():
             self.weights[domains] *= (self.rate * risks).exp()

@@ -1,4 +1,4 @@
-"""A small network that draws an image as another domain would have it."""
+"""A small network that translates an image to the style of another domain."""
 
 from __future__ import annotations
 
@@ -12,19 +12,20 @@ EPS = 0.01
 class ImageGenerator(nn.Module):
     """Images ``[B, 3, H, W]`` in [0, 1] and domains ``[B]`` -> images of the same shape, in [0, 1].
 
-    The log-odds of each channel are brought to mean 0 and deviation 1, which takes the image's own style away; a
-    network changes them, knowing the domain; and they get the mean and deviation that the domain has learned. So one
-    domain's style does not have to be found out to draw another's over it, and to draw the image as it was is not the
-    easiest. A domain enters the network as maps that are 1 everywhere or 0 everywhere, and nothing in it is
-    normalized, which would take such maps away again. Values count as at least 0.01 and at most 0.99.
+    Pixel values are clipped to [0.01, 0.99] and converted to log-odds. Three steps follow. First, each channel is
+    normalized to mean 0 and deviation 1, which removes the style of the image. Second, a network conditioned on the
+    domain changes the result. Third, each channel receives the mean and deviation learned for the domain. The network
+    therefore does not have to recognize the original style, and copying the image is not the easiest solution. The
+    domain enters the network as constant maps of 1 or 0. The network has no normalization layers, because they would
+    remove constant maps.
 
     Args:
-        domains: how many it can draw.
-        width: channels at full resolution; at half of it there are twice as many.
+        domains: number of domains.
+        width: channels at full resolution. At half resolution there are twice as many.
 
     References:
-        Choi et al., "StarGAN", CVPR 2018, for the network, at a small size: one halving, and four layers with a
-        shortcut each. Dumoulin et al., "A Learned Representation for Artistic Style", ICLR 2017, for the styles.
+        The network is a small version of Choi et al., "StarGAN", CVPR 2018, with one downsampling and four residual
+        layers. The styles follow Dumoulin et al., "A Learned Representation for Artistic Style", ICLR 2017.
     """
 
     def __init__(self, domains: int, width: int = 16) -> None:

@@ -1,4 +1,4 @@
-"""A step of gradient descent that can be differentiated itself."""
+"""A differentiable step of gradient descent."""
 
 from __future__ import annotations
 
@@ -12,16 +12,17 @@ from torch import Tensor
 def inner_step(
     parameters: Mapping[str, Tensor], loss: Tensor, rate: float, *, clip: float = math.inf
 ) -> dict[str, Tensor]:
-    """Where plain gradient descent leads from the parameters, as a function of them.
+    """Take one differentiable step of plain gradient descent.
 
     Args:
-        parameters: by name.
-        loss: a scalar computed from all of them.
-        rate: of the step.
-        clip: largest norm of a parameter's gradient; a longer one is scaled down, by a factor that counts as a number.
+        parameters: parameters by name.
+        loss: scalar computed from all parameters.
+        rate: learning rate.
+        clip: largest norm of the gradient of each parameter. A larger gradient is scaled down; the scaling factor is a
+            constant in the second derivative.
 
     Returns:
-        The new ones by name, for `torch.func.functional_call`.
+        The new parameters by name, for `torch.func.functional_call`.
     """
     slopes = torch.autograd.grad(loss, list(parameters.values()), create_graph=True)
     if clip < math.inf:

@@ -15,28 +15,25 @@ from afield.classifier import Classifier
 class IRM(Algorithm):
     """Penalizes the gradient of each domain's risk with respect to a scale on the logits.
 
-    IRMv1: the mean risk over domains plus the squared gradient of each domain's risk with respect to a scale
-    on the logits.
+    The loss (IRMv1) is the mean risk over domains plus `penalty` times the mean squared gradient. If the gradient is 0
+    in every domain, no domain's risk would decrease with another scale: the same classifier is optimal in all domains.
 
-    Where the gradient is 0 in every domain, no domain's risk would fall with another scale: the same classifier is
-    optimal in all domains.
-
-    Until `anneal` of the steps the penalty's factor is 1. From then on, where `penalty` exceeds 1, the sum is
-    divided by it, so that the steps keep their size, as in the authors' code.
+    During the first `anneal` fraction of the steps the factor of the penalty is at most 1. Afterwards, if `penalty`
+    exceeds 1, the sum is divided by it, so that the gradients keep their magnitude, as in the authors' code.
 
     Args:
-        classifier: trained in place.
+        classifier: model to train, in place.
         domain_sizes: not used.
-        penalty: lambda. The authors take 91,257 on Colored MNIST, whose batches are whole domains of 25,000 images;
-            the default is DomainBed's, for small batches.
-        anneal: fraction of the steps before the penalty takes full effect; a tenth in DomainBed (500 of 5,000).
+        penalty: lambda. The authors use 91,257 on Colored MNIST, where each batch contains whole domains of 25,000
+            images. The default is DomainBed's, for small batches.
+        anneal: fraction of the steps before the full penalty applies; one tenth in DomainBed (500 of 5,000).
 
     Raises:
-        ValueError: a negative penalty, or `anneal` outside [0, 1].
+        ValueError: if the penalty is negative, or `anneal` is outside [0, 1].
 
     References:
         Arjovsky et al., "Invariant Risk Minimization", 2019, equation IRMv1. DomainBed multiplies the gradients of
-        two halves of a batch, which is unbiased; here the gradient is squared, as in the paper.
+        two halves of a batch, which is an unbiased estimate. Here the gradient is squared, as in the paper.
     """
 
     domains_at_least = 2

@@ -23,24 +23,23 @@ TILES = GRID * GRID
 class JiGen(Algorithm):
     """Adds a jigsaw task: predicts the permutation of an image's tiles.
 
-    The objective on images as they are, plus a jigsaw puzzle: which of P + 1 orders do the tiles lie in?
-
-    At each step a share of the batch stays in order; of the others the 3 x 3 tiles are shuffled, each by one of P
-    permutations. A linear layer on the features, which only training has, tells the orders apart: class 0 is an image
-    in order. Only images in order enter the objective; the authors' code has a switch for that, and their script for
-    ResNet-18 leaves it off. The script turns a tenth of the tiles gray, too; here an augmentation may.
+    At each step a fraction of the batch keeps its order. The 3 x 3 tiles of each other image are shuffled by one of P
+    permutations. A linear layer on the features, used during training only, predicts the permutation; class 0 is the
+    original order. Only images in original order enter the objective. This is optional in the authors' code, and their
+    script for ResNet-18 does not do it. That script also converts a tenth of the tiles to gray; here an augmentation
+    can do that.
 
     Args:
-        classifier: trained in place.
+        classifier: model to train, in place.
         domain_sizes: not used.
-        weight: alpha, of the jigsaw loss; 0.7 in the authors' script for ResNet-18 on PACS. The paper chooses it, and
-            `ordered`, by validation.
-        ordered: beta, the share of a batch that stays in order. It is kept exactly, where the authors' code draws for
-            each image, and at least one image stays.
-        count: P, the permutations besides the order itself; 30 in the paper.
+        weight: alpha, weight of the jigsaw loss; 0.7 in the authors' script for ResNet-18 on PACS. The paper selects
+            `weight` and `ordered` by validation.
+        ordered: beta, fraction of a batch that keeps its order, at least one image. The fraction is exact; the
+            authors' code draws for each image.
+        count: P, number of permutations besides the original order; 30 in the paper.
 
     Raises:
-        ValueError: an option out of bounds.
+        ValueError: if an option is out of range.
 
     References:
         Carlucci et al., "Domain Generalization by Solving Jigsaw Puzzles", CVPR 2019, equation 1.
@@ -83,31 +82,31 @@ class JiGen(Algorithm):
 
 @cache
 def distant_permutations(count: int) -> Tensor:
-    """The order itself and ``count`` permutations of nine tiles that differ in many places: ``[count + 1, 9]``.
+    """The identity and ``count`` permutations of nine tiles with large Hamming distances, ``[count + 1, 9]``.
 
-    Greedy: next is always the one whose smallest number of differing places to those before is largest; among these
-    the one with the largest sum over them; among these the first in lexicographic order.
+    The selection is greedy. It takes the permutation with the largest minimum distance to the selected ones. Ties are
+    resolved by the largest sum of distances, then by lexicographic order.
 
     References:
         Noroozi and Favaro, "Unsupervised Learning of Visual Representations by Solving Jigsaw Puzzles", ECCV 2016,
-        algorithm 1, which starts from one drawn by chance and goes by the mean.
+        algorithm 1. The paper starts from a random permutation and uses the mean distance.
     """
     every = torch.tensor(list(permutations(range(TILES))), dtype=torch.uint8)
     least, total = torch.full((len(every),), TILES), torch.zeros(len(every), dtype=torch.int64)
     chosen = [0]
     for _ in range(count):
-        places = (every != every[chosen[-1]]).sum(dim=1)
-        least, total = torch.minimum(least, places), total + places
+        distances = (every != every[chosen[-1]]).sum(dim=1)
+        least, total = torch.minimum(least, distances), total + distances
         rank = least * (TILES * count + 1) + total
         chosen.append(int((rank == rank.max()).nonzero()[0]))
     return every[chosen].long()
 
 
 def shuffle_tiles(images: Tensor, orders: Tensor) -> Tensor:
-    """Images ``[B, C, H, W]`` whose place ``t`` shows the tile ``orders[b, t]``; both row by row, from 0 to 8.
+    """Images ``[B, C, H, W]`` with tile ``orders[b, t]`` at position ``t``. Both count row by row, from 0 to 8.
 
-    The tiles are equal: where 3 does not divide a side, they are cut from its middle, and the pixel or two that are
-    left are filled by repeating the border of what lies there now. An image keeps its size.
+    All tiles have the same size. If 3 does not divide a side, the tiles are cut from the center, and the remaining one
+    or two pixels are filled by replicating the border of the result. The image size does not change.
     """
     (height, down), (width, across) = (divmod(side, GRID) for side in images.shape[2:])
     top, left = down // 2, across // 2

@@ -25,34 +25,33 @@ from afield.validation import check_within
 class L2AOT(Algorithm):
     """Adds images from a generator of novel domains, far from the training domains by optimal transport.
 
-    The objective, half of it on images that a generator moves into novel domains.
+    The number of novel domains equals the number of training domains. The images of a batch are divided equally among
+    the novel domains. The distance between two domains is the optimal transport cost between features of a domain
+    network, with one minus the cosine as the cost. The generator maximizes the distances from the novel domains to the
+    training domains and between the novel domains. It preserves the class, measured by the objective of the
+    classifier, and must be able to translate the image back to its original domain (cycle consistency).
 
-    There are as many novel domains as training domains, and each image of a batch is given one of them, equally many
-    to each. A domain network's features say how far the novel domains are from the training domains and from each
-    other, by optimal transport with one minus the cosine as cost. The generator makes both distances large, keeps the
-    class by the classifier's own objective, and has to be able to draw the image's own domain back.
-
-    For the first share of the steps the classifier trains as in ERM, and the domain network with it, which then stays
-    as it is. The paper trains it, and a second classifier that keeps the class, to the end beforehand; and it steps
-    the generator with Adam at 3e-4, here the common optimizer does. Generator and domain network are there in
-    training only, and small.
+    During the warm-up the classifier trains as in ERM, together with the domain network, which is frozen afterwards.
+    The paper trains the domain network and a second classifier, which preserves the class, to convergence beforehand.
+    It trains the generator with Adam at 3e-4; here the common optimizer trains it. The generator and the domain network
+    are small and are used during training only.
 
     Args:
-        classifier: trained in place.
-        domain_sizes: training examples of each domain.
-        share: alpha, of generated images in the objective.
-        distance: lambda of the two distances; the paper chooses it for each data set.
-        cycle: lambda of the mean absolute error of the image drawn back, 10 in the paper.
-        keep: lambda of the class's loss in the generator, 1 in the paper.
-        warmup: share of the steps before images are generated.
+        classifier: model to train, in place.
+        domain_sizes: number of training examples in each domain.
+        share: alpha, the weight of generated images in the objective.
+        distance: lambda of both distances; the paper selects it for each data set.
+        cycle: lambda of the mean absolute error of the cycle, 10 in the paper.
+        keep: lambda of the classification loss in the generator, 1 in the paper.
+        warmup: fraction of the steps before images are generated.
 
     Raises:
-        ValueError: an option out of bounds.
+        ValueError: if an option is out of range.
 
     References:
-        Zhou et al., "Learning to Generate Novel Domains for Domain Generalization", ECCV 2020. The
-        authors have published no code. Which domains are paired is ours: each novel one with each training domain
-        and with each other, where every novel one holds images of all training domains.
+        Zhou et al., "Learning to Generate Novel Domains for Domain Generalization", ECCV 2020. The authors have not
+        published code. The pairing of domains is our choice: each novel domain, which contains images of all training
+        domains, is paired with each training domain and with each other novel domain.
     """
 
     domains_at_least = 2
@@ -99,13 +98,13 @@ class L2AOT(Algorithm):
         }
 
     def distances(self, images: Tensor, domains: Tensor, generated: Tensor, novel: Tensor) -> tuple[Tensor, Tensor]:
-        """The mean distance of a novel from a training domain, and of one novel domain from another; two scalars.
+        """The mean distances between novel and training domains, and between novel domains; two scalars.
 
         Args:
-            images: ``[B, 3, H, W]``.
-            domains: of these, ``[B]``.
-            generated: ``[B, 3, H, W]``.
-            novel: domains of these, ``[B]``.
+            images: training images ``[B, 3, H, W]``.
+            domains: training domain of each image, ``[B]``.
+            generated: generated images ``[B, 3, H, W]``.
+            novel: novel domain of each generated image, ``[B]``.
         """
         features = self.domain_network.frozen_features(torch.cat([images, generated]))
         real, drawn = features.split([len(images), len(generated)])

@@ -1,4 +1,4 @@
-"""Lookahead: every few steps the weights are reset to slow weights that follow them."""
+"""Lookahead: resets the weights every few steps to slow weights that follow them."""
 
 from __future__ import annotations
 
@@ -16,27 +16,24 @@ from afield.validation import check_within
     "lookahead", reference="Zhang et al., Lookahead Optimizer: k Steps Forward, 1 Step Back, NeurIPS 2019."
 )
 class Lookahead(Averaging):
-    """Resets the weights every 5 steps to slow weights that follow them and predict.
+    """Resets the weights every few steps to slow weights, which follow them and make the predictions.
 
-    Slow weights follow the trained weights, which are reset to them regularly; the slow weights predict.
-
-    After every `every` steps the slow weights keep a fraction ``keep ** every * progress ** 3`` of themselves and
-    take the rest from the trained weights, which are then set to the slow ones. `progress` is the fraction of all
-    steps that are done: at first the slow weights equal the trained ones, at the end they move little. Running
-    statistics of batch normalization go with the weights.
+    Every `every` steps the slow weights become ``d * slow + (1 - d) * trained``, and the trained weights are set to the
+    slow weights. The decay is ``d = keep ** every * progress ** 3``, where `progress` is the fraction of the steps that
+    are done: the slow weights equal the trained weights at first and change little at the end. Running statistics of
+    batch normalization are averaged in the same way.
 
     Args:
-        algorithm: what trains.
-        every: steps, k in the paper; 5 in both references.
-        keep: fraction of themselves that the slow weights keep per step, at the end of training.
+        algorithm: algorithm that trains the classifier.
+        every: number of steps between updates, k in the paper; 5 in both references.
+        keep: decay of the slow weights per step at the end of training.
 
     Raises:
-        ValueError: an option out of bounds.
+        ValueError: if an option is out of range.
 
     References:
-        Zhang et al., "Lookahead Optimizer: k Steps Forward, 1 Step Back", NeurIPS 2019, algorithm 1, there with a
-        constant fraction of 0.5; the rising fraction is that of Jordan, "94% on CIFAR-10 in 3.29 Seconds on a Single
-        GPU", 2024.
+        Zhang et al., "Lookahead Optimizer: k Steps Forward, 1 Step Back", NeurIPS 2019, algorithm 1, with a constant
+        fraction of 0.5. The increasing decay follows Jordan, "94% on CIFAR-10 in 3.29 Seconds on a Single GPU", 2024.
     """
 
     def __init__(self, algorithm: Algorithm, *, every: int = 5, keep: float = 0.95) -> None:
@@ -47,7 +44,7 @@ class Lookahead(Averaging):
         self.slow = copy.deepcopy(self.classifier).requires_grad_(False)
 
     def end_step(self, done: int, steps: int, validate: Callable[[], float]) -> None:
-        """Every few steps, move the slow weights, and go on from them."""
+        """Every `every` steps, update the slow weights and copy them to the classifier."""
         super().end_step(done, steps, validate)
         if done % self.every == 0:
             kept = self.keep**self.every * (done / steps) ** 3
@@ -55,5 +52,5 @@ class Lookahead(Averaging):
             blend(self.classifier, self.slow, 1.0)
 
     def predictor(self) -> Classifier:
-        """The slow weights."""
+        """The classifier with the slow weights."""
         return self.slow

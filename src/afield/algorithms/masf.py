@@ -24,33 +24,34 @@ from afield.validation import check_within
 class MASF(Algorithm):
     """Meta-learns features whose class relations agree across domains, with a triplet loss.
 
-    The objective on the meta-train domains, plus two losses on all of them after a step on it.
+    Each step draws a meta-test domain. The loss is the objective on the other domains (meta-train), plus two losses
+    on all domains after a gradient step on that objective. Both are differentiated through the gradient step.
 
-    The global one: for every class, the mean logits of a domain, softened by a temperature, say which classes it is
-    taken for; the symmetric divergence between those of the meta-test domain and of each meta-train domain. The local
-    one: a triplet loss on embeddings of the features, across domains. Both are differentiated through the step. The
-    meta-test domain is drawn at each step.
+    The global loss aligns the class relations of domains. The mean logits of each class in a domain, softened by a
+    temperature, describe how the class is confused with others. The loss is the symmetric divergence between these
+    soft labels of the meta-test domain and those of each meta-train domain. The local loss is a triplet loss on
+    embeddings of the features, across domains.
 
     Args:
-        classifier: trained in place.
+        classifier: model to train, in place.
         domain_sizes: not used.
-        inner_rate: alpha, of the step of plain gradient descent; 1e-5 in the paper, which is the rate of its optimizer
-            (Adam). Larger ones look further ahead.
-        clip: largest norm of each parameter's gradient in that step, 2 in the paper.
+        inner_rate: alpha, learning rate of the gradient step; 1e-5 in the paper, the rate of its optimizer (Adam). A
+            larger rate looks further ahead.
+        clip: largest norm of each parameter's gradient in the gradient step, 2 in the paper.
         alignment: beta_1, factor of the global loss, 1 in the paper.
         metric: beta_2, factor of the local loss, 0.005 in the paper.
         temperature: tau, 2 in the paper.
-        margin: of squared distances in the triplet loss, 10 in the authors' code.
+        margin: margin of the triplet loss, in squared distance; 10 in the authors' code.
 
     Raises:
-        ValueError: an option out of bounds.
+        ValueError: if an option is out of range.
 
     References:
         Dou et al., "Domain Generalization via Model-Agnostic Learning of Semantic Features", NeurIPS 2019, algorithm 1
-        and equations 3 to 6. The paper takes the second derivative, as is done here; the authors' code leaves it
-        out. As in that code, logits are averaged, where the paper averages features before the classifier (the same
-        for a linear head), a class that either domain lacks counts as aligned, and the embedding has 1,024 and 256
-        units with leaky ReLU. Triplets come from the whole batch, in the code from a third of it.
+        and equations 3 to 6. The second derivative is computed, as in the paper; the authors' code omits it. As in
+        that code, logits are averaged (the paper averages features before the classifier, which is the same for a
+        linear head), a class that is missing in one of the two domains counts as aligned, and the embedding has 1,024
+        and 256 units with leaky ReLU. Triplets come from the whole batch; in that code they come from a third of it.
     """
 
     domains_at_least = 2
@@ -79,7 +80,7 @@ class MASF(Algorithm):
         self.embedding = nn.Sequential(first, nn.LeakyReLU(0.2), second, nn.LeakyReLU(0.2))
 
     def terms(self, batch: Batch) -> Terms:
-        """``meta_train``, ``alignment`` and ``metric``; the first alone where the batch is of one domain."""
+        """``meta_train``, ``alignment`` and ``metric``; only ``meta_train`` if the batch contains a single domain."""
         domains = batch.domains.unique()
         held = int(domains[int(torch.randint(len(domains), ()))])
         if len(domains) == 1:
@@ -99,7 +100,7 @@ class MASF(Algorithm):
             }
 
     def misalignment(self, logits: Tensor, batch: Batch, held: int) -> Tensor:
-        """Logits ``[B, K]`` -> the distance of soft confusion between a domain and each other one, their mean."""
+        """Logits ``[B, K]`` -> the mean distance between the soft labels of domain `held` and each other domain."""
         means = {
             domain: class_means(logits[batch.domains == domain], batch.targets[batch.domains == domain])
             for domain in batch.domains.unique().tolist()
@@ -109,7 +110,7 @@ class MASF(Algorithm):
 
 
 class _View(nn.Module):
-    """Features and logits of a classifier in one call, as `functional_call` needs it."""
+    """A module that returns features and logits of a classifier in one call, for `functional_call`."""
 
     def __init__(self, classifier: Classifier) -> None:
         super().__init__()
@@ -121,7 +122,7 @@ class _View(nn.Module):
 
 
 def class_means(logits: Tensor, targets: Tensor) -> Tensor:
-    """Logits ``[B, K]``, class indices ``[B]`` -> the mean logits of each class, ``[K, K]``; NaN where it has none."""
+    """Logits ``[B, K]``, class indices ``[B]`` -> mean logits of each class, ``[K, K]``; NaN for absent classes."""
     member = F.one_hot(targets, logits.shape[1]).to(logits.dtype)
     counts = member.sum(dim=0)[:, None]
     return (member.T @ logits / counts.clamp(min=1)).masked_fill(counts == 0, torch.nan)
@@ -131,9 +132,9 @@ def confusion_distance(first: Tensor, second: Tensor, temperature: float) -> Ten
     """The symmetric Kullback-Leibler divergence of two domains' soft labels, averaged over the K classes; a scalar.
 
     Args:
-        first: mean logits of each class in a domain, ``[K, K]``; NaN in a row that does not count.
-        second: of another.
-        temperature: that the logits are divided by.
+        first: mean logits of each class in one domain, ``[K, K]``; rows of NaN are skipped.
+        second: the same for another domain.
+        temperature: divisor of the logits.
     """
     common = ~(first.isnan() | second.isnan()).any(dim=1)
     logs = [(means[common] / temperature).log_softmax(dim=1) for means in (first, second)]

@@ -25,31 +25,35 @@ from afield.validation import check_within
 class MetaReg(Algorithm):
     """Meta-learns a weighted L1 penalty on the class vectors that helps across domains.
 
-    A weighted sum of the class vectors' absolute entries, beside the objective; first the weights are learned.
+    The regularizer is a weighted sum of the absolute entries of the class vectors. Training has two phases.
 
-    For the first `share` of the steps the features train with a copy of the objective for each domain. At each of
-    these steps two domains are drawn. On the features of the one its copy makes some steps of gradient descent on
-    objective and regularizer; how well it does then on the features of the other is differentiated by the
-    regularizer's weights, through these steps, and they take their part in the optimizer's step. Neither the features
-    nor the copies learn from that. For the rest of the steps the weights stay as they are, and the features train on
-    with the classifier's own objective, which starts from its first values, on objective and regularizer.
+    In the first phase, a fraction `share` of the steps, the backbone trains with one copy of the objective per domain.
+    Each step draws two domains. On the features of the first domain, its copy takes some steps of gradient descent on
+    the objective plus the regularizer. The loss of the resulting copy on the features of the second domain is
+    differentiated through these steps with respect to the weights of the regularizer, and the optimizer updates these
+    weights. Neither the backbone nor the copies receive gradients from this loss.
+
+    In the second phase the weights of the regularizer are fixed. The backbone continues to train with the objective of
+    the classifier, which starts from its initial values, plus the regularizer.
 
     Args:
-        classifier: trained in place.
-        domain_sizes: a copy of the objective is kept for each.
-        share: of the steps, in which the regularizer is learned.
-        inner_steps: l, on the examples of one domain in a batch; the paper takes other examples for each.
-        inner_rate: alpha_2, of these steps. The default is low enough for the features of pretrained networks.
+        classifier: model to train, in place.
+        domain_sizes: one copy of the objective is created for each domain.
+        share: fraction of the steps in the first phase.
+        inner_steps: l, number of gradient descent steps. All use the examples of one domain in the batch; the paper
+            uses new examples for each step.
+        inner_rate: alpha_2, learning rate of these steps. The default is low enough for features of pretrained
+            networks.
 
     Raises:
-        ValueError: an option out of bounds.
-        InputError: a head that sees a sample of the classes at a step.
+        ValueError: if an option is out of range.
+        InputError: if the head samples its classes at each step.
 
     References:
         Balaji et al., "MetaReg: Towards Domain Generalization using Meta-Regularization", NeurIPS 2018, algorithm 1
-        with the weighted L1 regularizer. The paper trains a new network after the regularizer is known; here both
-        are parts of one training, and the features go on. The weights begin at 0 and may fall below it. The paper's
-        updates of each domain in turn are one, of the mean. How long each part lasts is chosen here.
+        with the weighted L1 regularizer. The paper trains a new network with the learned regularizer; here the same
+        network continues. The weights start at 0 and can become negative. The paper updates each domain in turn; here
+        one update uses the mean over domains. The length of each phase is our choice.
     """
 
     domains_at_least = 2
@@ -72,7 +76,7 @@ class MetaReg(Algorithm):
         if getattr(classifier.objective.head, "sparse_gradients", False):
             raise InputError(
                 "metareg needs all class vectors at every step, and "
-                f"{type(classifier.objective.head).__name__} samples them: take another head"
+                f"{type(classifier.objective.head).__name__} samples them; use another head"
             )
         self.share, self.inner_steps, self.inner_rate = share, inner_steps, inner_rate
         self.objectives = nn.ModuleList(copy.deepcopy(classifier.objective) for _ in domain_sizes)
@@ -81,7 +85,7 @@ class MetaReg(Algorithm):
         self.regularizer = nn.ParameterList(torch.zeros_like(weight) for weight in weights.values())
 
     def terms(self, batch: Batch) -> Terms:
-        """``domains`` and ``meta_test`` while the regularizer is learned, then ``objective`` and ``regularizer``."""
+        """``domains`` and ``meta_test`` in the first phase, ``objective`` and ``regularizer`` in the second."""
         if batch.progress >= self.share:
             objective = super().terms(batch)["objective"]
             parameters = dict(self.classifier.objective.named_parameters())
@@ -92,18 +96,18 @@ class MetaReg(Algorithm):
         risks = [self.objectives[domain](embedded[rows[domain]], batch.targets[rows[domain]]) for domain in present]
         terms = {"domains": torch.stack(risks).mean()}
         if len(present) > 1:
-            train, test = (present[place] for place in torch.randperm(len(present))[:2].tolist())
-            still = embedded.detach()
-            seen, unseen = ((still[rows[domain]], batch.targets[rows[domain]]) for domain in (train, test))
+            train, test = (present[index] for index in torch.randperm(len(present))[:2].tolist())
+            frozen = embedded.detach()
+            seen, unseen = ((frozen[rows[domain]], batch.targets[rows[domain]]) for domain in (train, test))
             terms["meta_test"] = self.meta_test(self.objectives[train], seen, unseen)
         return terms
 
     def meta_test(
         self, objective: Objective | nn.Module, seen: tuple[Tensor, Tensor], unseen: tuple[Tensor, Tensor]
     ) -> Tensor:
-        """The objective on the features and targets of a domain, after steps on those of another; a scalar.
+        """The objective on the features and targets of one domain after inner steps on another domain, a scalar.
 
-        It is a function of the regularizer alone: where the steps start from is a constant.
+        Only the weights of the regularizer receive gradients; the starting point of the inner steps is a constant.
         """
         moved = {name: parameter.detach().requires_grad_() for name, parameter in objective.named_parameters()}
         for _ in range(self.inner_steps):
@@ -112,12 +116,12 @@ class MetaReg(Algorithm):
         return functional_call(objective, moved, unseen)
 
     def penalty(self, parameters: Mapping[str, Tensor], *, learned: bool = True) -> Tensor:
-        """The regularizer of an objective's parameters, a scalar; a constant in its own weights unless these learn."""
+        """The regularizer of an objective's parameters, a scalar; its weights are constants unless `learned`."""
         weights = [weight if learned else weight.detach() for weight in self.regularizer]
         found = [(weight * parameters[name].abs()).sum() for name, weight in zip(self.names, weights, strict=True)]
         return torch.stack(found).sum()
 
 
 def class_vectors(parameters: Iterable[tuple[str, Tensor]]) -> Iterable[tuple[str, Tensor]]:
-    """Of an objective's parameters by name, the matrices of its head."""
+    """Select the matrices of the head among the named parameters of an objective."""
     return ((name, parameter) for name, parameter in parameters if name.startswith("head.") and parameter.ndim > 1)

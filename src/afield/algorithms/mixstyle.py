@@ -24,25 +24,23 @@ EPS = 1e-6
 class MixStyle(Algorithm):
     """Mixes the channel statistics of early feature maps between images.
 
-    The objective, with the channel statistics of early feature maps mixed between images while training.
-
-    After a stage, with probability `probability`, each map is normalized and gets the mean and deviation
-    ``weight * own + (1 - weight) * partner's``, with a weight from Beta(alpha, alpha) for each image. No gradient flows
-    through the statistics. Nothing is mixed when the classifier predicts.
+    After each of the first `stages` stages, with probability `probability`, each feature map is normalized and receives
+    the mean and deviation ``weight * own + (1 - weight) * partner's``. The weight is drawn from Beta(alpha, alpha) for
+    each image. No gradient flows through the statistics. Statistics are mixed during training only.
 
     Args:
-        classifier: trained in place; its backbone must have stages that give feature maps.
+        classifier: model to train, in place. Its backbone must have stages that return feature maps.
         domain_sizes: not used.
-        probability: of mixing after a stage, at a step.
-        alpha: 0.1 in the paper.
-        stages: after how many of the first stages; None is all but the last, three at most: in the paper's study on
-            PACS the first three of four are best, and all four are harmful.
-        mix: ``"crossdomain"`` takes partners of other domains, ``"random"`` any. The paper has both; its code shuffles
-            halves of a batch of two domains, where here a partner is drawn for each image.
+        probability: probability of mixing after a stage, at each step.
+        alpha: parameter of the Beta distribution, 0.1 in the paper.
+        stages: number of stages after which statistics are mixed. None means all but the last stage, at most three: in
+            the paper's study on PACS the first three of four stages are best, and all four are harmful.
+        mix: ``"crossdomain"`` draws partners from other domains, ``"random"`` from all domains. The paper has both.
+            Its code shuffles the halves of a batch of two domains; here a partner is drawn for each image.
 
     Raises:
-        ValueError: an option out of bounds.
-        InputError: a backbone without stages.
+        ValueError: if an option is out of range.
+        InputError: if the backbone has no stages.
 
     References:
         Zhou et al., "Domain Generalization with MixStyle", ICLR 2021, equations 1 to 6.
@@ -72,7 +70,7 @@ class MixStyle(Algorithm):
         self.probability, self.alpha, self.mix = probability, alpha, mix
 
     def terms(self, batch: Batch) -> Terms:
-        """``objective``, of a network whose stages mix styles for as long as this takes."""
+        """``objective``, with mixed statistics in the first stages of the backbone."""
 
         def mixed(module: object, inputs: object, maps: Tensor) -> Tensor | None:
             if float(torch.rand(())) >= self.probability:
@@ -89,7 +87,7 @@ class MixStyle(Algorithm):
 
 
 def mix_styles(maps: Tensor, partner: Tensor, weight: Tensor) -> Tensor:
-    """Feature maps ``[B, C, H, W]`` with statistics ``weight * own + (1 - weight) * partner's``; both ``[B]``."""
+    """Feature maps ``[B, C, H, W]`` with mixed statistics; `partner` (indices) and `weight` are ``[B]``."""
     weight = weight[:, None, None, None]
     with torch.no_grad():
         mean = maps.mean(dim=(2, 3), keepdim=True)

@@ -20,20 +20,19 @@ from afield.validation import check_within
 class MLDG(Algorithm):
     """Minimizes the loss on a held-out domain after a gradient step on the others (second derivatives).
 
-    The objective on the meta-train domains, plus that on a meta-test domain after a step on the former.
-
-    ``F(theta) + beta * G(theta - inner_rate * F'(theta))``, whose gradient has a second derivative in it. The
-    meta-test domain is drawn at each step.
+    The loss is ``F(theta) + beta * G(theta - inner_rate * F'(theta))``, where ``G`` is the objective on a held-out
+    (meta-test) domain, drawn at each step, and ``F`` is the objective on the other (meta-train) domains. Its gradient
+    contains second derivatives.
 
     Args:
-        classifier: trained in place.
+        classifier: model to train, in place.
         domain_sizes: not used.
-        beta: 1 in the paper.
-        inner_rate: alpha, the step of plain gradient descent. The paper has the rate of its optimizer, 5e-4;
-            larger ones look further ahead.
+        beta: factor of the meta-test loss, 1 in the paper.
+        inner_rate: alpha, learning rate of the gradient step. The paper uses the rate of its optimizer, 5e-4. A larger
+            rate looks further ahead.
 
     Raises:
-        ValueError: a negative beta or rate.
+        ValueError: if beta or the rate is negative.
 
     References:
         Li et al., "Learning to Generalize: Meta-Learning for Domain Generalization", AAAI 2018, algorithm 1.
@@ -51,7 +50,7 @@ class MLDG(Algorithm):
         self.beta, self.inner_rate = beta, inner_rate
 
     def terms(self, batch: Batch) -> Terms:
-        """``meta_train`` and ``meta_test``; the latter is missing where the batch is of one domain."""
+        """``meta_train`` and ``meta_test``; only ``objective`` if the batch contains a single domain."""
         domains = batch.domains.unique()
         if len(domains) == 1:
             return super().terms(batch)

@@ -16,10 +16,10 @@ from afield.classifier import Classifier
 from afield.validation import check_within
 
 BANDWIDTHS = (1.0, 5.0, 10.0)
-"""Of the kernels, in units of the features, as in the paper."""
+"""Bandwidths of the kernels, in units of the features, as in the paper."""
 
 THUMBNAIL = 16
-"""Cells along each side of the picture that the decoder draws."""
+"""Side length of the image that the decoder reconstructs, in cells."""
 
 
 @ALGORITHMS.register(
@@ -28,28 +28,27 @@ THUMBNAIL = 16
 class MMDAAE(Algorithm):
     """Aligns the domains' features by MMD, an autoencoder and an adversarial prior.
 
-    The objective, the distance between the domains' features, an auto-encoder, and an adversary with a prior.
+    The backbone is the encoder and the features are the code, so that the classifier itself is unchanged. A decoder
+    and an adversary are used during training only. The decoder reconstructs the image, averaged over 16 x 16 cells,
+    from the features. The adversary distinguishes the features from samples of a Laplace distribution with scale 1; its
+    gradient is reversed before it reaches the backbone. The adversary receives absolute values: features after a ReLU
+    are never negative, and the prior enforces sparsity, which depends on magnitudes only.
 
-    The features are the code: the backbone is the encoder, so that the classifier stays what it is. A decoder and an
-    adversary are there in training only. The decoder draws the image's averages over 16 x 16 cells from the features.
-    The adversary distinguishes the features from draws of a Laplace distribution of scale 1; its gradient is reversed
-    on the way to the backbone. It sees absolute values: behind a ReLU no feature is negative, and the sparsity that
-    the prior asks for is a matter of their size.
-
-    The paper's encoder is a layer on features of a frozen network, which are also what its decoder restores; there
-    the adversary sees signs, and the players take turns. The default factors are ours, for features of unit scale.
+    In the paper the encoder is a layer on features of a frozen network, and the decoder reconstructs these features.
+    There the adversary receives signed values, and the networks are updated in turns. The default factors are our
+    choice for features of unit scale.
 
     Args:
-        classifier: trained in place.
+        classifier: model to train, in place.
         domain_sizes: not used.
-        reconstruction: factor of the mean squared error of the drawn picture.
-        mmd: factor of the squared distance, averaged over all ordered pairs of domains, those of a domain with
-            itself, which are 0, among them, as in the paper.
-        adversary: factor of the reversed gradient; the adversary itself learns at the full rate.
+        reconstruction: factor of the mean squared reconstruction error.
+        mmd: factor of the squared distance. As in the paper, it is averaged over all ordered pairs of domains,
+            including the pairs of a domain with itself, whose distance is 0.
+        adversary: factor of the reversed gradient. The adversary itself trains at the full learning rate.
         hidden: units in the hidden layer of decoder and adversary.
 
     Raises:
-        ValueError: an option out of bounds.
+        ValueError: if an option is out of range.
 
     References:
         Li et al., "Domain Generalization with Adversarial Feature Learning", CVPR 2018.
@@ -79,7 +78,7 @@ class MMDAAE(Algorithm):
         self.adversary = two_layers(features, hidden, 1)
 
     def terms(self, batch: Batch) -> Terms:
-        """``objective``, ``reconstruction``, ``mmd`` and ``adversary``, what the latter loses."""
+        """``objective``, ``reconstruction``, ``mmd`` and ``adversary`` (the loss of the adversary)."""
         features = self.classifier.features(batch.inputs)
         drawn = self.decoder(features).sigmoid()
         cells = F.adaptive_avg_pool2d(batch.inputs, THUMBNAIL).flatten(1)
@@ -91,14 +90,14 @@ class MMDAAE(Algorithm):
         }
 
     def adversary_loss(self, features: Tensor) -> Tensor:
-        """Cross-entropy of classifying draws from the prior (1) against features (0), a scalar."""
+        """Binary cross-entropy of samples from the prior (1) against features (0), a scalar."""
         prior = torch.empty(features.shape).exponential_().to(features)
         real, false = self.adversary(prior), self.adversary(features.abs())
         return F.softplus(-real).mean() + F.softplus(false).mean()
 
 
 def two_layers(entering: int, hidden: int, leaving: int) -> nn.Sequential:
-    """``[B, entering]`` -> ``[B, leaving]``, with a ReLU between."""
+    """Two linear layers with a ReLU between them: ``[B, entering]`` -> ``[B, leaving]``."""
     return nn.Sequential(nn.Linear(entering, hidden), nn.ReLU(), nn.Linear(hidden, leaving))
 
 
@@ -108,8 +107,8 @@ def mmd_distance(features: Tensor, domains: Tensor) -> Tensor:
     The kernel is the mean of ``exp(-|a - b|^2 / (2 s^2))`` over the bandwidths ``s``.
 
     Args:
-        features: ``[B, D]``.
-        domains: ``[B]``.
+        features: features ``[B, D]``.
+        domains: domain indices ``[B]``.
     """
     with torch.autocast(features.device.type, enabled=False):
         features = features if features.dtype == torch.float64 else features.float()

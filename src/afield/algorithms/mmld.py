@@ -28,37 +28,39 @@ EPS = 1e-5
 class MMLD(Algorithm):
     """Discovers latent domains by clustering style and trains domain-adversarially against them.
 
-    The objective, the entropy of the prediction, and a classifier of latent domains that the features deceive.
+    Before each epoch the training images are clustered by the mean and deviation of each channel in early feature
+    maps. The clusters are matched to those of the previous epoch. A domain classifier learns to predict the cluster
+    from the features, and its gradient is reversed before it reaches the backbone. The loss also contains the entropy
+    of the prediction. The factors of the reversal and of the entropy increase from 0 to their full values by
+    ``2 / (1 + exp(-10 p)) - 1``, where p is the fraction of the steps that are done. Domain labels are not used.
 
-    Before each epoch the training images are clustered by mean and deviation of each channel in early feature maps;
-    clusters keep their numbers as far as they keep their images. A network learns to tell a feature's cluster, and
-    its gradient is reversed on the way to the backbone. The factors of reversal and entropy grow from 0 to their full
-    value by ``2 / (1 + exp(-10 p)) - 1``, where p is the share of the steps that are done. Domain labels are not used.
-
-    The entropy is that of the logits without a margin, so that every head goes with it. The network sees features of
-    length 1: they could deceive it by their length alone, and grew until training failed where a backbone starts from
-    random weights at a high rate. The paper has them as they are.
+    The entropy is computed from logits without a margin, so that every head is supported. The domain classifier
+    receives features normalized to length 1; in the paper they are not normalized. Without normalization the features
+    can fool the classifier by their length alone: with a randomly initialized backbone and a high learning rate they
+    grew until training failed.
 
     Args:
-        classifier: trained in place; its backbone must have stages that give feature maps.
-        domain_sizes: how many images there are, and how many clusters unless said otherwise.
-        clusters: K; None takes the number of training domains, or 3 where there is one domain. The paper takes 3 on
-            PACS, whose sources are three, and finds 2 to 4 alike.
-        stages: how many of the first stages the style is taken from; the authors' code takes two of ResNet-18's four.
+        classifier: model to train, in place. Its backbone must have stages that return feature maps.
+        domain_sizes: number of training examples in each domain; gives the number of images and the default number of
+            clusters.
+        clusters: K, number of clusters. None means the number of training domains, or 3 if there is one domain. The
+            paper uses 3 on PACS, which has three source domains, and finds similar results for 2 to 4.
+        stages: number of first stages whose statistics describe the style. The authors' code uses two of the four
+            stages of ResNet-18.
         adversary: factor of the reversed gradient, 1 in the paper.
         entropy: factor of the entropy, 1 in the paper.
-        hidden: units in both hidden layers of the network that tells the clusters apart.
+        hidden: units in each of the two hidden layers of the domain classifier.
 
     Raises:
-        ValueError: an option out of bounds.
-        InputError: a backbone without stages.
+        ValueError: if an option is out of range.
+        InputError: if the backbone has no stages.
 
     References:
         Matsuura and Harada, "Domain Generalization Using a Mixture of Multiple Latent Domains", AAAI 2020. As in the
-        authors' code, clusters count by the inverse of their size. That code brings the statistics down to 256
-        principal components before k-means, raises the factors from epoch to epoch, and gives the two classifiers
-        ten times the rate of the backbone; here all components count, factors rise from step to step, and one rate
-        is for all.
+        authors' code, clusters are weighted by the inverse of their size. That code reduces the statistics to 256
+        principal components before k-means, increases the factors at each epoch, and trains both classifiers with ten
+        times the learning rate of the backbone. Here all components are used, the factors increase at each step, and
+        all parts have the same learning rate.
     """
 
     needs = "images"
@@ -97,7 +99,7 @@ class MMLD(Algorithm):
         self.clusters.copy_(renumbered(cluster(styles, self.count), self.clusters, self.count))
 
     def terms(self, batch: Batch) -> Terms:
-        """``objective``, ``entropy`` and ``domain``, what the network that tells clusters apart loses."""
+        """``objective``, ``entropy`` and ``domain`` (the loss of the domain classifier)."""
         features, share = self.classifier.features(batch.inputs), ramp(batch.progress)
         embedded = self.classifier.dropout(features)
         guesses = self.domain_classifier(scaled_gradient(features, -share * self.adversary))
@@ -107,16 +109,16 @@ class MMLD(Algorithm):
             "domain": self.domain_loss(guesses, batch.indices),
         }
 
-    def domain_loss(self, guesses: Tensor, places: Tensor) -> Tensor:
-        """Logits of clusters ``[B, E]``, places -> cross-entropy, weighted by the inverse of the clusters' sizes."""
-        found = self.clusters[places]
+    def domain_loss(self, guesses: Tensor, indices: Tensor) -> Tensor:
+        """Cluster logits ``[B, E]``, example indices -> cross-entropy weighted by the inverse size of the cluster."""
+        found = self.clusters[indices]
         losses = F.cross_entropy(guesses, found, reduction="none")
         counts = 1 / torch.bincount(self.clusters, minlength=self.count)[found].to(losses.dtype)
         return (counts * losses).sum() / counts.sum()
 
 
 class UnitLength(nn.Module):
-    """Features ``[B, D]`` -> the same of length 1."""
+    """A layer that normalizes features ``[B, D]`` to length 1."""
 
     def forward(self, features: Tensor) -> Tensor:
         """``[B, D]`` -> ``[B, D]``."""
@@ -124,14 +126,14 @@ class UnitLength(nn.Module):
 
 
 def domain_classifier(features: int, domains: int, hidden: int) -> nn.Sequential:
-    """Features ``[B, D]`` -> logits of domains ``[B, E]``: to length 1, then two hidden layers."""
+    """Features ``[B, D]`` -> domain logits ``[B, E]``: normalization to length 1 and two hidden layers."""
     first = (nn.Linear(features, hidden), nn.ReLU(), nn.Dropout(0.5))
     second = (nn.Linear(hidden, hidden), nn.ReLU(), nn.Dropout(0.5))
     return nn.Sequential(UnitLength(), *first, *second, nn.Linear(hidden, domains))
 
 
 def ramp(progress: float) -> float:
-    """From 0 to 1 in the course of training, as in Ganin et al., "Domain-Adversarial Training", JMLR 2016."""
+    """A factor that rises from 0 to 1 during training, as in Ganin et al., "Domain-Adversarial Training", 2016."""
     return 2 / (1 + math.exp(-10 * progress)) - 1
 
 

@@ -1,4 +1,4 @@
-"""How far one cloud of points is from another, by the cheapest way to move it there."""
+"""Entropy-regularized optimal transport between two sets of points."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ from torch import Tensor
 
 
 def transport_plan(cost: Tensor, blur: float, rounds: int) -> Tensor:
-    """The plan that moves N points of weight 1/N onto M points of weight 1/M, cheaply and with much entropy.
+    """The transport plan between N points of weight 1/N and M points of weight 1/M, with entropic regularization.
 
-    It minimizes ``(plan * cost).sum() - blur * entropy(plan)`` by Sinkhorn's rounds, in logarithms, so that a small
-    ``blur`` neither over- nor underflows.
+    It minimizes ``(plan * cost).sum() - blur * entropy(plan)`` with Sinkhorn iterations in the log domain, so that a
+    small ``blur`` causes neither overflow nor underflow.
 
     Args:
-        cost: ``[N, M]``.
-        blur: epsilon, in units of the cost; towards 0 the plan becomes the cheapest one.
-        rounds: each makes the columns' sums right, then the rows'; the rows are exact at the end.
+        cost: cost matrix ``[N, M]``.
+        blur: epsilon, strength of the regularization, in units of the cost. Near 0 the plan is the optimal one.
+        rounds: number of iterations. Each normalizes the columns, then the rows; at the end the row sums are exact.
 
     Returns:
-        ``[N, M]``, not negative, of sum 1.
+        The plan ``[N, M]``, non-negative, with sum 1.
 
     References:
         Cuturi, "Sinkhorn Distances", NeurIPS 2013; Peyré and Cuturi, "Computational Optimal Transport", 2019,
-        section 4.4, on logarithms.
+        section 4.4, on the log domain.
     """
     scores, (rows, columns) = cost / -blur, cost.shape
     left = scores.new_zeros(rows)
@@ -36,9 +36,10 @@ def transport_plan(cost: Tensor, blur: float, rounds: int) -> Tensor:
 
 
 def transport_distance(x: Tensor, y: Tensor, *, blur: float = 0.05, rounds: int = 20) -> Tensor:
-    """The cost of moving points ``[N, D]`` onto points ``[M, D]``, one minus their cosines: a scalar in [0, 2].
+    """The optimal transport cost between points ``[N, D]`` and ``[M, D]``: a scalar in [0, 2].
 
-    No gradient flows through the plan, as is right where it is the cheapest one (the envelope theorem).
+    The cost of a pair is one minus the cosine. No gradient flows through the plan, which is exact for the optimal plan
+    (envelope theorem).
     """
     with torch.autocast(x.device.type, enabled=False):
         x, y = (points if points.dtype == torch.float64 else points.float() for points in (x, y))

@@ -7,7 +7,7 @@ from torch import Tensor
 
 
 def partners_elsewhere(domains: Tensor) -> Tensor:
-    """For each row a random one of another domain: ``[B]`` -> indices ``[B]``; itself where there is no other."""
+    """Domains ``[B]`` -> index of a random row of another domain for each row, or its own index if there is none."""
     other = (domains[:, None] != domains).cpu()
     alone = ~other.any(dim=1)
     chances = other | (torch.eye(len(domains), dtype=torch.bool) & alone[:, None])

@@ -1,4 +1,4 @@
-"""The registries that every algorithm, and every way to average weights, joins beside its definition."""
+"""The registries of the training algorithms and of the weight averagings."""
 
 from __future__ import annotations
 
@@ -9,4 +9,4 @@ from afield.registry import Registry
 ALGORITHMS: Registry[type[Algorithm]] = Registry("algorithm")
 
 AVERAGINGS: Registry[type[Averaging]] = Registry("weight averaging")
-"""Algorithms around another one, which train as it does and predict with averaged weights."""
+"""Wrappers of an algorithm: they do not change its training and predict with averaged weights."""

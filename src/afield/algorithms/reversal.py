@@ -1,4 +1,4 @@
-"""Gradients that change on their way back."""
+"""Gradient scaling and reversal."""
 
 from __future__ import annotations
 
@@ -6,12 +6,13 @@ from torch import Tensor
 
 
 def scaled_gradient(x: Tensor, factor: float) -> Tensor:
-    """``x`` itself; its gradient is multiplied by ``factor``, so that a negative one reverses it.
+    """Return ``x`` unchanged; multiply its gradient by ``factor`` in the backward pass.
 
-    A network behind it minimizes a loss that, with a negative factor, what lies before it maximizes.
+    A negative factor reverses the gradient: the layers after this operation minimize the loss, the layers before it
+    maximize the loss.
 
     References:
         Ganin and Lempitsky, "Unsupervised Domain Adaptation by Backpropagation", ICML 2015, section 3.1.
     """
-    still = x.detach()
-    return still + factor * (x - still)
+    constant = x.detach()
+    return constant + factor * (x - constant)

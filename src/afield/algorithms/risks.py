@@ -12,13 +12,13 @@ from afield.classifier import Classifier
 
 
 class Risks(NamedTuple):
-    """Of the domains that a batch holds.
+    """The risks of the domains in a batch.
 
     Attributes:
-        domains: their indices, ``[G]``, ascending.
-        values: the objective over each one's examples, ``[G]``.
-        slopes: its derivative by a factor on the logits, at 1, ``[G]``, which can be differentiated itself; zeros
-            unless asked for.
+        domains: domain indices, ``[G]``, ascending.
+        values: objective on the examples of each domain, ``[G]``.
+        slopes: derivative of the objective with respect to a scale on the logits, at scale 1, ``[G]``. It is
+            differentiable. Zeros if the slopes are not requested.
     """
 
     domains: Tensor
@@ -27,7 +27,7 @@ class Risks(NamedTuple):
 
 
 def domain_risks(classifier: Classifier, batch: Batch, *, slopes: bool = False) -> Risks:
-    """The objective of each domain, from one pass over the batch; its slopes, if IRM asks for them."""
+    """The objective of each domain in one forward pass, and its slope if `slopes` is set (needed by IRM)."""
     domains, groups = batch.domains.unique(return_inverse=True)
     embedded = classifier.embed(batch.inputs)
     factors = torch.ones(len(domains), device=embedded.device, dtype=embedded.dtype, requires_grad=slopes)

@@ -18,24 +18,22 @@ from afield.validation import check_within
 class RSC(Algorithm):
     """Masks the features that contribute most to the prediction.
 
-    The objective without the features that raise the target's logit most.
-
-    In each example a fraction of the features is masked: those with the largest gradient of the target's logit. The
-    mask is kept for a fraction of the batch: the examples whose target loses the most probability through it.
+    In each example, a fraction of the features is masked: the features with the largest gradient of the target's
+    logit. The mask is applied to a fraction of the batch: the examples whose target probability it decreases most.
 
     Args:
-        classifier: trained in place.
+        classifier: model to train, in place.
         domain_sizes: not used.
-        features: fraction of the D features that is masked, 1/3 in the paper.
-        examples: fraction of the batch that is masked, 1/3 in the paper.
+        features: fraction of the D features to mask, 1/3 in the paper.
+        examples: fraction of the batch to mask, 1/3 in the paper.
 
     Raises:
-        ValueError: a fraction outside [0, 1).
+        ValueError: if a fraction is outside [0, 1).
 
     References:
         Huang et al., "Self-Challenging Improves Cross-Domain Generalization", ECCV 2020, algorithm 1, on the pooled
-        features, as in DomainBed. The authors' code masks channels or positions of the last feature map at random, and
-        raises the fractions during training.
+        features, as in DomainBed. The authors' code randomly masks either channels or positions of the last feature
+        map, and increases the fractions during training.
     """
 
     def __init__(
@@ -51,13 +49,13 @@ class RSC(Algorithm):
         self.feature_fraction, self.example_fraction = features, examples
 
     def terms(self, batch: Batch) -> Terms:
-        """``objective``, on the features that are not masked."""
+        """``objective`` on the masked features."""
         features = self.classifier.features(batch.inputs)
         kept = self.kept(features.detach(), batch.targets)
         return {"objective": self.classifier.objective(self.classifier.dropout(features * kept), batch.targets)}
 
     def kept(self, features: Tensor, targets: Tensor) -> Tensor:
-        """Features ``[B, D]``, targets -> ``[B, D]``: 0 where a feature is masked, else 1."""
+        """Features ``[B, D]``, targets -> mask ``[B, D]``: 0 for masked features, otherwise 1."""
         objective = self.classifier.objective
         one_hot = targets if targets.is_floating_point() else F.one_hot(targets, self.classifier.num_classes)
         with torch.enable_grad():

@@ -20,31 +20,33 @@ from afield.validation import check_within
 class SWAD(Averaging):
     """Averages the weights of all steps in the flat region of the validation loss.
 
-    The mean of the weights of every step from the start of the flat region to its end.
-
-    The validation loss is looked at some times during training. The region starts at the first look that is the
-    lowest of the `converged` looks from it on; it ends before the first run of `overfitted` looks that all lie above
-    `tolerance` times the mean of those. Until the start is known the classifier predicts as it is; until the end
-    is, the average goes up to the last look. Running statistics of batch normalization are averaged as the weights are.
+    The validation loss is evaluated `looks` times during training. The flat region starts at the first evaluation that
+    is the lowest of the `converged` evaluations from it on. The region ends before the first `overfitted` consecutive
+    evaluations that all exceed `tolerance` times the mean of the first `converged` ones. Before a start is found, the
+    current weights are used. Before an end is found, the average extends to the last evaluation. Running statistics of
+    batch normalization are averaged in the same way as the weights.
 
     Args:
-        algorithm: what trains.
+        algorithm: algorithm that trains the classifier.
         converged: N_s, 3 in the paper.
         overfitted: N_e, 6 in the paper.
         tolerance: r, 1.3 in the paper (1.2 on VLCS).
-        looks: at the validation loss, over the whole training. The paper looks at fixed numbers of steps, which
-            differ between data sets.
+        looks: number of evaluations of the validation loss in the whole training. The paper evaluates at fixed
+            intervals of steps, which differ between data sets.
 
     Raises:
-        ValueError: an option out of bounds.
+        ValueError: if an option is out of range.
 
     References:
-        Cha et al., "SWAD: Domain Generalization by Seeking Flat Minima", NeurIPS 2021, algorithm 1. The paper keeps
-        pretrained batch statistics fixed; here they train.
+        Cha et al., "SWAD: Domain Generalization by Seeking Flat Minima", NeurIPS 2021, algorithm 1. The paper freezes
+        the pretrained batch statistics; here they are updated.
     """
 
     losses: Tensor
+    """Validation loss of each evaluation, NaN before it, ``[looks]``."""
+
     stand: Tensor
+    """State, ``[3]``: evaluations done, steps in the current segment, segments in the average."""
 
     def __init__(
         self,
@@ -59,13 +61,13 @@ class SWAD(Averaging):
         check_within("[1, inf)", converged=converged, overfitted=overfitted, tolerance=tolerance, looks=looks)
         self.converged, self.overfitted, self.tolerance, self.looks = converged, overfitted, tolerance, looks
         slots = max(converged, overfitted + 1)
-        self.segments = nn.ModuleList(_still(self.classifier) for _ in range(slots))
-        self.average = _still(self.classifier)
+        self.segments = nn.ModuleList(_frozen_copy(self.classifier) for _ in range(slots))
+        self.average = _frozen_copy(self.classifier)
         self.register_buffer("losses", torch.full((looks,), torch.nan, dtype=torch.float64))
         self.register_buffer("stand", torch.zeros(3, dtype=torch.int64))
 
     def end_step(self, done: int, steps: int, validate: Callable[[], float]) -> None:
-        """Add the weights to the mean of their segment; at the end of one, look at the validation loss."""
+        """Add the weights to the mean of their segment. Evaluate the validation loss at the end of each segment."""
         super().end_step(done, steps, validate)
         seen, inside, merged = self.stand.tolist()
         if seen == self.looks:
@@ -81,7 +83,7 @@ class SWAD(Averaging):
         self.stand.copy_(torch.tensor([seen, inside, merged]))
 
     def predictor(self) -> Classifier:
-        """A copy with the weights' average, or the classifier as it is where the region has not begun."""
+        """A copy with the averaged weights, or the classifier itself if the flat region has not started."""
         seen, _, merged = self.stand.tolist()
         start, end = self._region(seen)
         if start is None:
@@ -91,14 +93,14 @@ class SWAD(Averaging):
         return average
 
     def _merge(self, average: nn.Module, start: int, merged: int, end: int) -> int:
-        """Add the segments up to `end` to the average of `merged` segments from `start` on; how many it has then."""
+        """Extend the average of `merged` segments from `start` to the segments before `end`; return the new count."""
         for look in range(start + merged, end):
             merged += 1
             blend(average, self._segment(look), 1 / merged)
         return merged
 
     def _segment(self, look: int) -> nn.Module:
-        """The mean of the weights between the look before and this one, kept for as long as it may be needed."""
+        """The mean of the weights between the previous evaluation and evaluation `look`."""
         return self.segments[look % len(self.segments)]
 
     def _region(self, seen: int) -> tuple[int | None, int]:
@@ -106,7 +108,7 @@ class SWAD(Averaging):
 
 
 def flat_region(losses: Sequence[float], converged: int, overfitted: int, tolerance: float) -> tuple[int | None, int]:
-    """The first look of the flat region (None: not begun), and the first after it: see `SWAD`."""
+    """The first evaluation of the flat region (None if it has not started) and the first after it; see `SWAD`."""
     windows = range(len(losses) - converged + 1)
     start = next((i for i in windows if losses[i] == min(losses[i : i + converged])), None)
     if start is None:
@@ -116,6 +118,6 @@ def flat_region(losses: Sequence[float], converged: int, overfitted: int, tolera
     return start, next((i for i in runs if min(losses[i : i + overfitted]) > limit), len(losses))
 
 
-def _still(classifier: Classifier) -> Classifier:
-    """A copy that does not train."""
+def _frozen_copy(classifier: Classifier) -> Classifier:
+    """A copy without gradients."""
     return copy.deepcopy(classifier).requires_grad_(False)

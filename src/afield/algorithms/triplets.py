@@ -7,17 +7,18 @@ from torch import Tensor
 
 
 def semi_hard_triplets(embeddings: Tensor, labels: Tensor, margin: float) -> Tensor:
-    """For every pair of a class: how far the squared distance, plus a margin, exceeds that of a negative; the mean.
+    """The triplet loss ``max(0, margin + d(anchor, positive) - d(anchor, negative))``, averaged over all pairs.
 
-    The negative is the nearest one that is farther from the anchor than the positive, or else the farthest of all.
+    ``d`` is the squared distance. Each ordered pair of examples of one class is an anchor and a positive. The negative
+    is the nearest one that is farther from the anchor than the positive, or the farthest one if there is none.
 
     Args:
-        embeddings: ``[B, D]``.
-        labels: ``[B]``.
-        margin: of squared distances.
+        embeddings: embeddings ``[B, D]``.
+        labels: class indices ``[B]``.
+        margin: margin, in squared distance.
 
     Returns:
-        A scalar; 0 where no pair has a negative.
+        A scalar; 0 if no pair has a negative.
 
     References:
         Schroff et al., "FaceNet", CVPR 2015, section 3.2.

@@ -17,24 +17,24 @@ from afield.classifier import Classifier
 class VREx(Algorithm):
     """Penalizes the variance of the risk over domains.
 
-    The mean risk over domains plus the variance of the risks.
+    The loss is the mean risk over domains plus `penalty` times the variance of the risks.
 
-    Until `anneal` of the steps the penalty's factor is 1. From then on, where `penalty` exceeds 1, the sum is
-    divided by it, as in the authors' code.
+    During the first `anneal` fraction of the steps the factor of the penalty is at most 1. Afterwards, if `penalty`
+    exceeds 1, the sum is divided by it, as in the authors' code.
 
     Args:
-        classifier: trained in place.
+        classifier: model to train, in place.
         domain_sizes: not used.
-        penalty: beta. The authors take 10,000 on Colored MNIST, whose batches are whole domains of 25,000 images;
-            the default is DomainBed's, for small batches.
-        anneal: fraction of the steps before the penalty takes full effect; a tenth in DomainBed (500 of 5,000).
+        penalty: beta. The authors use 10,000 on Colored MNIST, where each batch contains whole domains of 25,000
+            images. The default is DomainBed's, for small batches.
+        anneal: fraction of the steps before the full penalty applies; one tenth in DomainBed (500 of 5,000).
 
     Raises:
-        ValueError: a negative penalty, or `anneal` outside [0, 1].
+        ValueError: if the penalty is negative, or `anneal` is outside [0, 1].
 
     References:
         Krueger et al., "Out-of-Distribution Generalization via Risk Extrapolation", ICML 2021, equation 8, with the
-        mean of the risks where the paper has their sum. The variance divides by the number of domains.
+        mean of the risks instead of their sum. The variance divides by the number of domains.
     """
 
     domains_at_least = 2

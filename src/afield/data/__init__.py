@@ -1,4 +1,4 @@
-"""Images with classes and domains: where they come from, how they are cached, how they are split."""
+"""Data sets of images with classes and domains: sources, caches and splits."""
 
 from afield.data.catalog import DATASETS as DATASETS, load as load
 from afield.data.images import ImageSet as ImageSet

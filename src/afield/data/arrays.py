@@ -1,4 +1,4 @@
-"""Images in arrays: an ``.npz`` file with MedMNIST's names."""
+"""Images in an ``.npz`` file with the array names of MedMNIST."""
 
 from __future__ import annotations
 
@@ -23,13 +23,15 @@ MAX_LABEL = 2**63 - 1
 
 
 def load_npz(path: Path, progress: OnProgress = lambda done, total: None, *, min_classes: int = 2) -> ImageSet:
-    """``train_images``, ``train_labels``, ``test_images``, ``test_labels``, optionally ``val_*`` and ``class_names``.
+    """Load an ``.npz`` file.
 
-    Images are uint8, ``[N, H, W]``, ``[N, H, W, 1]`` or ``[N, H, W, 3]``; labels are integers from 0, ``[N]`` or
-    ``[N, 1]``. The images are unpacked one by one into the memory-mapped cache.
+    The arrays are ``train_images``, ``train_labels``, ``test_images``, ``test_labels``, and optionally ``val_images``,
+    ``val_labels`` and ``class_names``. Images are uint8 ``[N, H, W]``, ``[N, H, W, 1]`` or ``[N, H, W, 3]``. Labels are
+    integers from 0, ``[N]`` or ``[N, 1]``. The images are extracted one by one into the memory-mapped cache.
 
     Raises:
-        InputError: no such file, not an ``.npz``, missing keys, wrong types or shapes, or a single class.
+        InputError: if the file does not exist or is not an ``.npz``, arrays are missing or have a wrong type or shape,
+            or there is a single class.
     """
     with _reading(path):
         headers = _headers(path)
@@ -45,10 +47,10 @@ def load_npz(path: Path, progress: OnProgress = lambda done, total: None, *, min
     class_names = arrays.get("class_names", np.array([], dtype=str))
     if class_names.ndim != 1 or ("class_names" in arrays and class_names.dtype.kind != "U"):
         kind = f"{class_names.dtype} {class_names.shape}"
-        raise InputError(f"{path}: class_names must be a list of texts [K]; got {kind}")
+        raise InputError(f"{path}: class_names must be strings [K]; got {kind}")
     indices, names = class_indices(str(path), np.concatenate(labels), class_names.tolist(), min_classes=min_classes)
     if len(shapes) > 1:
-        raise InputError(f"{path}: the images of the splits differ in size")
+        raise InputError(f"{path}: all splits must have the same image size")
     with images_cache() as root:
         folder = entry(root, ["npz", content_keys(root, path.parent, [path.name])])
         if not folder.exists():
@@ -83,7 +85,7 @@ def _reading(path: Path) -> Iterator[None]:
 
 
 def _headers(path: Path) -> dict[str, _Header]:
-    """Shape and type of each array by name, read without its content."""
+    """Shape and dtype of each array by name, without reading its content."""
     found = {}
     with zipfile.ZipFile(path) as archive:
         for member in filter(lambda name: name.endswith(".npy"), archive.namelist()):
@@ -99,10 +101,10 @@ def _header(file: IO[bytes]) -> _Header:
 
 
 def _rows(path: Path, key: str) -> Iterator[NDArray[np.uint8]]:
-    """The images one by one, ``[H, W]`` or ``[H, W, C]``."""
+    """Yield the images one by one, ``[H, W]`` or ``[H, W, C]``."""
     with zipfile.ZipFile(path) as archive, archive.open(f"{key}.npy") as file:
         header = _header(file)
-        if header.fortran_order:  # the pixels of an image are spread over the whole file
+        if header.fortran_order:  # the pixels of an image are not contiguous in the file
             with np.load(path) as arrays:
                 yield from arrays[key]
             return
@@ -117,7 +119,7 @@ def _rgb(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 
 def _image_shape(path: Path, key: str, header: _Header) -> tuple[int, ...]:
-    """``(H, W, 3)``."""
+    """The shape of an RGB image, ``(H, W, 3)``, after a check of the array."""
     shape, dtype = header.shape, header.dtype
     if dtype != np.uint8 or not (len(shape) == 3 or (len(shape) == 4 and shape[3] in (1, 3))):
         raise InputError(f"{path}: {key} must be uint8 [N, H, W] or [N, H, W, 1 or 3], got {dtype} {shape}")

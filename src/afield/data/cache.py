@@ -1,4 +1,4 @@
-"""Images are decoded once into a memory-mapped uint8 array; its key is a hash of what the files contain."""
+"""Cache of decoded images: memory-mapped uint8 arrays, whose keys are hashes of the file contents."""
 
 from __future__ import annotations
 
@@ -24,18 +24,18 @@ from afield.records import canonical_json, exclusive, read_json, write_json
 
 OnBadImage = Literal["error", "skip"]
 OnProgress = Callable[[int, int], None]
-"""Called with the number of images that are done and the number of all images (0 if that is unknown)."""
+"""Called with the number of finished images and the total number of images (0 if unknown)."""
 
 
 @dataclass(frozen=True)
 class Reading:
-    """How a source is read.
+    """Options for reading a data source.
 
     Attributes:
-        image_size: side in pixels; images are squashed to squares.
-        on_bad_image: ``"error"`` stops at bad images and names them, ``"skip"`` skips and lists them.
+        image_size: side length in pixels; images are resized to squares without keeping the aspect ratio.
+        on_bad_image: ``"error"`` raises an error that lists bad images, ``"skip"`` skips and reports them.
         progress: see `OnProgress`.
-        min_classes: 2 to train, 1 to evaluate.
+        min_classes: minimum number of classes: 2 for training, 1 for evaluation.
     """
 
     image_size: int
@@ -44,12 +44,12 @@ class Reading:
     min_classes: int = 2
 
     def square(self, content: bytes) -> NDArray[np.uint8]:
-        """Decode an image file to ``[S, S, 3]``; a bad one raises `afield.data.decode.BadImageError`."""
+        """Decode an image file to ``[S, S, 3]``; raises `afield.data.decode.BadImageError` for a bad file."""
         return squash(decode(content), self.image_size)
 
     @property
     def shape(self) -> tuple[int, int, int]:
-        """Of each image."""
+        """The shape of each image."""
         return self.image_size, self.image_size, 3
 
 
@@ -57,18 +57,18 @@ FORMAT = 3
 
 
 def cache_root() -> Path:
-    """``$AFIELD_CACHE``, or ``afield`` in the user's cache folder."""
+    """The cache folder: ``$AFIELD_CACHE``, or ``afield`` in the cache folder of the user."""
     return Path(os.environ.get("AFIELD_CACHE") or user_cache_path("afield", appauthor=False))
 
 
 def load_listing(listing: Listing, reading: Reading) -> ImageSet:
-    """The images of a folder, from the result of `afield.data.layout.list_folder`.
+    """Load the images of a folder, listed by `afield.data.layout.list_folder`.
 
-    The first call reads and decodes every file. Later calls read the sizes and modification times of all files, and
-    the bytes of those files whose size or time has changed. Several threads decode, since Pillow releases the GIL.
+    The first call reads and decodes all files. Later calls check the size and modification time of each file, and read
+    only files whose size or time has changed. Several threads decode, because Pillow releases the GIL.
 
     Raises:
-        InputError: bad files under ``"error"``, or no good file at all.
+        InputError: if there are bad files and `on_bad_image` is ``"error"``, or if there is no good file.
     """
     folder, paths = Path(listing.name), listing.paths
     with images_cache() as root:
@@ -78,7 +78,7 @@ def load_listing(listing: Listing, reading: Reading) -> ImageSet:
             def square(path: str) -> NDArray[np.uint8]:
                 try:
                     return reading.square((folder / path).read_bytes())
-                except OSError as error:  # `content_keys` has read all files but dangling links
+                except OSError as error:  # `content_keys` has read all files except dangling links
                     raise BadImageError(f"the target of the link is missing ({error.strerror})") from None
 
             store.fill(
@@ -93,28 +93,28 @@ def load_listing(listing: Listing, reading: Reading) -> ImageSet:
 
 @contextmanager
 def images_cache() -> Iterator[Path]:
-    """The folder of all decoded sets, locked for this process."""
+    """Context manager: the folder of all decoded data sets, locked for this process."""
     root = cache_root() / "images"
     with exclusive(root, wait=True):
         yield root
 
 
 def entry(root: Path, key: Any) -> Path:
-    """The folder of the set with this key, a value that JSON can express."""
+    """The folder of the data set with this key, a JSON-serializable value."""
     return root / hashlib.sha256(canonical_json([FORMAT, key]).encode()).hexdigest()[:24]
 
 
 def content_keys(root: Path, folder: Path, paths: Sequence[str]) -> list[str]:
-    """A hash of each file's bytes, computed again only if the file's size or modification time has changed.
+    """A hash of the content of each file. It is recomputed only if the size or modification time has changed.
 
     Raises:
-        InputError: a file that cannot be read.
+        InputError: if a file cannot be read.
     """
     stats_file = root / f"folder-{hashlib.sha256(str(folder.resolve()).encode()).hexdigest()[:16]}.json"
     known: dict[str, list[Any]] = read_json(stats_file) if stats_file.exists() else {}
     fresh: dict[str, list[Any]] = {}
     for path in paths:
-        if not (folder / path).exists():  # a dangling link, whose target may come back
+        if not (folder / path).exists():  # a dangling link, whose target may exist again later
             fresh[path] = [0, 0, "missing"]
             continue
         stat = os.stat(folder / path)
@@ -127,10 +127,10 @@ def content_keys(root: Path, folder: Path, paths: Sequence[str]) -> list[str]:
 
 
 def cached_set(folder: Path, listing: Listing, reading: Reading) -> ImageSet:
-    """The good images of a listing, from the folder into which they were decoded.
+    """The good images of a listing, from the folder of the decoded images.
 
     Raises:
-        InputError: bad images under ``"error"``, or no good image.
+        InputError: if there are bad images and `on_bad_image` is ``"error"``, or if there is no good image.
     """
     bad: dict[int, str] = dict(read_json(folder / store.INDEX)["bad"])
     good = [i for i in range(len(listing.paths)) if i not in bad]
@@ -156,7 +156,7 @@ def cached_set(folder: Path, listing: Listing, reading: Reading) -> ImageSet:
 
 
 def allocate(path: Path, dtype: DTypeLike, shape: tuple[int, ...]) -> np.memmap:
-    """A new memory-mapped ``.npy`` with its disk space reserved, so that a full disk is an error here, not later."""
+    """Create a memory-mapped ``.npy`` file and reserve its disk space, so that a full disk is detected here."""
     array = np.lib.format.open_memmap(path, mode="w+", dtype=dtype, shape=shape)
     if hasattr(os, "posix_fallocate"):
         with open(path, "r+b") as file:
@@ -176,4 +176,4 @@ def _bad_message(name: str, bad: Sequence[tuple[str, str]]) -> str:
     first = "; ".join(f"{path}: {reason}" for path, reason in bad[:5])
     more = f" and {len(bad) - 5} more" if len(bad) > 5 else ""
     count = f"{len(bad)} bad image{'s' if len(bad) > 1 else ''}"
-    return f"{count} in {name} ({first}{more}); --on-bad-image skip skips them"
+    return f"{count} in {name} ({first}{more}); use --on-bad-image skip to skip them"

@@ -1,4 +1,4 @@
-"""Load the `ImageSet` that a value of ``--data`` names."""
+"""Loading of data sets by name or path, as in ``--data``."""
 
 from __future__ import annotations
 
@@ -32,13 +32,14 @@ def load(
     progress: OnProgress = lambda done, total: None,
     min_classes: int = 2,
 ) -> ImageSet:
-    """A catalog name, a folder, an ``.npz``, ``.tar`` shards, or a data set of the Hugging Face hub (``hf:NAME``).
+    """Load a data set.
 
-    A path that exists takes precedence over a catalog name. ``image_size`` applies to image files (224 by default);
-    arrays keep their own size. ``min_classes`` is 2 to train; with 1, for evaluation, classes may lack images.
+    `data` is a name in `DATASETS`, a folder, an ``.npz`` file, ``.tar`` shards, or a data set of the Hugging Face hub
+    (``hf:NAME``). An existing path takes precedence over a name. `image_size` applies to image files (default 224);
+    arrays keep their size. `min_classes` is 2 for training. With 1, for evaluation, classes can be empty.
 
     Raises:
-        InputError: neither a name nor a path, or whatever is wrong with the data.
+        InputError: if `data` is neither a name nor a path, or the data are not valid.
     """
     path, reading = Path(data), Reading(image_size or DEFAULT_IMAGE_SIZE, on_bad_image, progress, min_classes)
     if data.startswith(PREFIX):
@@ -59,7 +60,7 @@ def load(
 
 
 def _cifar(kind: str, name: str) -> ImageSet:
-    """CIFAR through torchvision, which downloads it once into the cache."""
+    """CIFAR from torchvision, which downloads it once into the cache."""
     import torchvision
 
     source, folder = getattr(torchvision.datasets, kind), str(cache_root() / "downloads")
@@ -78,13 +79,13 @@ def _cifar(kind: str, name: str) -> ImageSet:
 DATASETS.add(
     "digits",
     digits.load,
-    summary="Embedded: 1,797 handwritten digits in four domains, 16 px.",
+    summary="1,797 handwritten digits in four domains, 16 px; included.",
     reference="Alpaydin and Kaynak, Optical Recognition of Handwritten Digits, UCI, 1998.",
 )
 for _classes in (10, 100):
     DATASETS.add(
         f"cifar{_classes}",
         partial(_cifar, f"CIFAR{_classes}", f"cifar{_classes}"),
-        summary=f"60,000 photographs, {_classes} classes, 32 px (downloads).",
+        summary=f"60,000 photographs, {_classes} classes, 32 px; downloaded at first use.",
         reference="Krizhevsky, Learning Multiple Layers of Features from Tiny Images, 2009.",
     )

@@ -1,4 +1,4 @@
-"""What the labels of a source mean: names or numbers, as class indices from 0."""
+"""Conversion of labels, names or numbers, to class indices from 0."""
 
 from __future__ import annotations
 
@@ -19,25 +19,23 @@ def class_indices(
     *,
     min_classes: int = 2,
 ) -> tuple[NDArray[np.int64], tuple[str, ...]]:
-    """Class indices ``[N]`` of labels ``[N]``, and the name of each class.
+    """Labels ``[N]`` -> class indices ``[N]`` and the names of the classes.
 
     Args:
-        source: where the labels come from, for error messages.
-        labels: numbers from 0, or names. Names, and numbers without names, are classes only if they occur.
-        names: of labels that are numbers, from label 0; if empty, a number is its own name.
-        min_classes: 2 to train.
+        source: name of the source, for error messages.
+        labels: numbers from 0, or names. Without `names`, only labels that occur become classes.
+        names: names of numeric labels, starting with label 0. If empty, the number is the name.
+        min_classes: minimum number of classes, 2 for training.
 
     Raises:
-        InputError: too few classes, labels of both kinds, negative labels, a label without a name, or unusable or
-            equal names.
+        InputError: if there are too few classes, labels are both names and numbers, a label is negative or has no name,
+            or names are not allowed or not unique.
     """
     if not isinstance(labels, np.ndarray):
         labels = [checked_name(label, "class") if isinstance(label, str) else label for label in labels]
     found = set(labels.tolist() if isinstance(labels, np.ndarray) else labels)
     if len(found) < min_classes:
-        raise InputError(
-            f"{source} holds {'a single class' if found else 'no classes'}; a classifier needs at least two"
-        )
+        raise InputError(f"{source} has {'a single class' if found else 'no classes'}; a classifier needs at least two")
     if len({type(label) for label in found}) > 1:
         raise InputError(f"{source}: some labels are numbers and others are names")
     if names:
@@ -48,7 +46,7 @@ def class_indices(
         raise InputError(f"{source}: label {low} is negative")
     if names and found:
         if (high := max(found)) >= len(names):
-            raise InputError(f"{source}: label {high} has no name; {len(names)} classes are named")
+            raise InputError(f"{source}: label {high} has no name; there are {len(names)} class names")
         return np.array(labels, dtype=np.int64), tuple(names)
     index = {label: i for i, label in enumerate(sorted(found))}
     return np.array([index[label] for label in labels], dtype=np.int64), tuple(map(str, index))

@@ -1,4 +1,4 @@
-"""Decode one image file to upright RGB."""
+"""Decoding of an image file to upright RGB."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"}
 """The suffixes of image files, in lower case. Other files in a data folder are ignored."""
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF")
-"""The formats that are decoded, whatever the suffix: Pillow has decoders that start other programs."""
+"""The only formats that are decoded, independent of the suffix, because some Pillow decoders start programs."""
 
 MAX_PIXELS = 178_956_970
-"""Larger images are refused, since a small file can decode to more memory than the machine has (Pillow's limit)."""
+"""Larger images are refused, because a small file can decode to more than the available memory (Pillow's limit)."""
 
 LARGE_PIXELS = 16_000_000
-"""Images with more pixels are decoded one at a time, to bound the memory of several threads."""
+"""Images with more pixels are decoded one at a time, to limit the memory of several threads."""
 
 _large = threading.RLock()
 
@@ -33,10 +33,10 @@ class BadImageError(ValueError):
 
 
 def decode(content: bytes) -> Image.Image:
-    """The bytes of an image file as upright 8-bit RGB; see `upright_rgb`.
+    """Decode the content of an image file to upright 8-bit RGB; see `upright_rgb`.
 
     Raises:
-        BadImageError: empty, truncated, not an image of one of `FORMATS`, or more than `MAX_PIXELS`.
+        BadImageError: if the file is empty, truncated, or not in one of `FORMATS`, or has more than `MAX_PIXELS`.
     """
     if not content:
         raise BadImageError("the file is empty")
@@ -45,18 +45,18 @@ def decode(content: bytes) -> Image.Image:
     except BadImageError as error:
         if not (content.startswith(_PNG) and isinstance(error.__cause__, ValueError)):
             raise
-    return upright_rgb(_opened(_without_text(content)))  # Pillow limits text and color profiles, which are not used
+    return upright_rgb(_opened(_without_text(content)))  # Pillow limits text and color profiles, which are not needed
 
 
 def upright_rgb(image: Image.Image) -> Image.Image:
-    """An image as upright 8-bit RGB.
+    """Convert an image to upright 8-bit RGB.
 
     The EXIF orientation is applied, and transparent pixels are blended with white. Palette, gray, CMYK, 16-bit, 32-bit
-    and floating-point images are converted: 16-bit values to their high byte; floating-point values, and 32-bit
-    integers beyond 16 bits, from their range in the image, where NaN is black.
+    and floating-point images are converted. 16-bit values become their high byte. Floating-point values and 32-bit
+    integers that exceed 16 bits are scaled from their range in the image; NaN becomes black.
 
     Raises:
-        BadImageError: damaged, or more than `MAX_PIXELS`.
+        BadImageError: if the image is damaged or has more than `MAX_PIXELS`.
     """
     pixels = image.width * image.height
     if pixels > MAX_PIXELS:
@@ -65,9 +65,9 @@ def upright_rgb(image: Image.Image) -> Image.Image:
         with _large if pixels > LARGE_PIXELS else nullcontext():
             image.load()
             return _rgb(_upright(image))
-    except MemoryError:  # of the machine, not of the image
+    except MemoryError:  # a problem of the machine, not of the image
         raise
-    except Exception as error:  # the decoders raise errors of many types for damaged files
+    except Exception as error:  # decoders raise many types of errors for damaged files
         raise BadImageError(f"damaged: {error}") from error
 
 
@@ -85,7 +85,7 @@ def _opened(content: bytes) -> Image.Image:
 
 
 def _without_text(content: bytes) -> bytes:
-    """A PNG with only those chunks that concern the pixels: critical chunks, transparency and EXIF."""
+    """Remove all chunks of a PNG that do not affect pixels; keep critical chunks, transparency and EXIF."""
     kept, start = [_PNG], len(_PNG)
     while start + 12 <= len(content):
         length, kind = struct.unpack(">I4s", content[start : start + 8])
@@ -97,7 +97,7 @@ def _without_text(content: bytes) -> bytes:
 
 
 def _upright(image: Image.Image) -> Image.Image:
-    """The image turned as its EXIF orientation says. Other entries are hidden: a malformed one would be an error."""
+    """Apply the EXIF orientation. Other entries are hidden, because malformed entries would raise errors."""
     if image.getexif().get(ExifTags.Base.Orientation, 1) == 1:
         return image
     info = image.info
@@ -124,7 +124,7 @@ def _rgb(image: Image.Image) -> Image.Image:
 
 
 def _eight_bits(gray: NDArray) -> NDArray[np.uint8]:
-    """16-bit integers (which Pillow may hold in 32 bits) to their high byte; other values from their finite range."""
+    """Convert 16-bit integers (stored in 16 or 32 bits) to their high byte; scale other values from their range."""
     if gray.dtype.kind != "f" and gray.size and gray.min() >= 0 and gray.max() <= 65535:
         return (gray >> 8).astype(np.uint8)
     values = gray.astype(np.float64)
@@ -136,13 +136,13 @@ def _eight_bits(gray: NDArray) -> NDArray[np.uint8]:
 
 
 def squash(image: Image.Image, size: int | tuple[int, int]) -> NDArray[np.uint8]:
-    """An image as a uint8 array ``[H, W, 3]``: bilinear, antialiased, without keeping the aspect ratio.
+    """Resize an image to a uint8 array ``[H, W, 3]``: bilinear, antialiased, without keeping the aspect ratio.
 
-    Squashing, rather than cropping, is what the domain-generalization protocols do (JiGen, DomainBed).
+    Domain-generalization benchmarks (JiGen, DomainBed) also squash images instead of cropping them.
 
     Args:
-        image: RGB.
-        size: side of a square, or height and width, in pixels.
+        image: RGB image.
+        size: side length of a square, or height and width, in pixels.
     """
     height, width = (size, size) if isinstance(size, int) else size
     if image.size != (width, height):

@@ -1,4 +1,4 @@
-"""The embedded default: scikit-learn's handwritten digits, rendered in four domains."""
+"""The default data set: scikit-learn's handwritten digits, rendered in four domains."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ SIZE = 16
 
 
 def _paper(glyph: Image.Image, rng: np.random.Generator) -> Image.Image:
-    """Dark ink on light paper, as scanned."""
+    """Dark ink on light paper, like a scan."""
     return glyph.point(lambda v: 255 - v).convert("RGB")
 
 
 def _slanted(glyph: Image.Image, rng: np.random.Generator) -> Image.Image:
-    """The same paper, rotated by 15 to 35 degrees to either side."""
+    """The same paper, rotated by 15 to 35 degrees in either direction."""
     angle = rng.uniform(15, 35) * rng.choice([-1, 1])
     return _paper(glyph.rotate(angle, Image.Resampling.BILINEAR), rng)
 
@@ -45,10 +45,12 @@ DOMAINS = {"faded": _faded, "paper": _paper, "slanted": _slanted, "wall": _wall}
 
 
 def load() -> ImageSet:
-    """1,797 digits as RGB 16 x 16 in four domains; each original image is in one domain only. Deterministic.
+    """Load 1,797 digits as RGB images, 16 x 16 pixels, in four domains. Deterministic.
+
+    Each original image is in exactly one domain.
 
     References:
-        Alpaydin and Kaynak, "Optical Recognition of Handwritten Digits", UCI, 1998, through scikit-learn.
+        Alpaydin and Kaynak, "Optical Recognition of Handwritten Digits", UCI, 1998, from scikit-learn.
     """
     digits = load_digits()
     glyphs = (digits.images * (255 / 16)).round().astype(np.uint8)
@@ -79,7 +81,7 @@ def _enlarge(glyph: NDArray[np.uint8]) -> Image.Image:
 
 
 def _deal(labels: NDArray, count: int) -> NDArray[np.int64]:
-    """Deal the images of each class to the domains in turn, in a shuffled order."""
+    """Assign the images of each class to the domains in turn, in random order."""
     rng = np.random.default_rng(seed_for("digits", "deal"))
     domains = np.empty(len(labels), dtype=np.int64)
     for label in np.unique(labels):

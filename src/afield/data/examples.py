@@ -1,4 +1,4 @@
-"""Labeled images from a stream, which cannot be listed first: each is decoded into the cache as it is read."""
+"""Labeled images from a stream without a listing. Each image is decoded into the cache while it is read."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ class Example:
     """An image file with its label.
 
     Attributes:
-        path: the name of the example in reports.
-        content: the bytes of the file; None if there is no image.
-        label: a number from 0, or a name; the same kind in all examples.
-        domain: its domain, if the data has domains.
-        split: ``train``, ``val`` or ``test``, if the data comes with a split.
+        path: name of the example in reports.
+        content: content of the file; None if there is no image.
+        label: a number from 0, or a name; either numbers or names for all examples.
+        domain: domain of the example, if the data have domains.
+        split: ``train``, ``val`` or ``test``, if the data have given splits.
     """
 
     path: str
@@ -50,20 +50,20 @@ def load_examples(
     total: int = 0,
     class_names: Sequence[str] = (),
 ) -> ImageSet:
-    """The images of a stream. They are read only if the cache does not have them yet.
+    """Load the images of a stream. The stream is read only if the cache does not contain the images.
 
     Args:
-        name: of the set, in messages.
-        root: of the cache, see `afield.data.cache.images_cache`.
-        key: identifies the examples with their content.
+        name: name of the data set in messages.
+        root: root folder of the cache; see `afield.data.cache.images_cache`.
+        key: key of the examples, which depends on their content.
         read: starts a new pass over the examples.
-        reading: size, handling of bad images, progress.
-        total: number of examples, if it is known.
-        class_names: of labels that are numbers; the numbers themselves if empty.
+        reading: image size, handling of bad images, progress.
+        total: number of examples, if known.
+        class_names: names of numeric labels. If empty, the number is the name.
 
     Raises:
-        InputError: bad images under ``"error"``, no good image, a single class, labels of two kinds or without a
-            name, or some examples with a domain and others without.
+        InputError: if there are bad images and `on_bad_image` is ``"error"``, there is no good image or a single class,
+            labels are mixed or have no name, or only some of the examples have a domain.
     """
     folder = entry(root, [reading.image_size, key])
     if not folder.exists():

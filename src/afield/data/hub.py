@@ -1,4 +1,4 @@
-"""Data sets of the Hugging Face hub, or saved by the library `datasets`, which only this module imports."""
+"""Data sets of the Hugging Face hub, or saved by the library `datasets`. Only this module imports the library."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ PREFIX = "hf:"
 
 
 def load_hub(data: str, reading: Reading) -> ImageSet:
-    """``hf:NAME``, a data set of the hub, or ``hf:FOLDER``, a data set that ``save_to_disk`` wrote.
+    """Load ``hf:NAME``, a data set of the hub, or ``hf:FOLDER``, a data set written by ``save_to_disk``.
 
-    It needs a column of images and one of class labels (the first of each), and may have a column ``domain``. Several
-    splits are given splits if all of them are named train, validation or test; otherwise they are joined.
+    The first image column and the first class-label column are used, and the column ``domain`` if there is one. Splits
+    named train, validation and test are kept if all splits have such names; otherwise all splits are joined.
 
     Raises:
-        InputError: the library is not installed, no such data set, or columns are missing.
+        InputError: if the library is not installed, the data set does not exist, or columns are missing.
     """
     try:
         import datasets
@@ -30,13 +30,15 @@ def load_hub(data: str, reading: Reading) -> ImageSet:
     name = data.removeprefix(PREFIX)
     try:
         found = datasets.load_from_disk(name) if Path(name).is_dir() else datasets.load_dataset(name)
-    except Exception as error:  # the library passes on the errors of several others
+    except Exception as error:  # the library raises errors of several other libraries
         raise InputError(f"--data {data}: {first_line(error)}") from None
     splits: dict[str, Any] = dict(found) if isinstance(found, dict) else {"train": found}
     names = {split: SPLIT_WORDS.get(split.lower(), "") if len(splits) > 1 else "" for split in splits}
     if any(names.values()) and not all(names.values()):
         unknown = [split for split, known in names.items() if not known]
-        raise InputError(f"--data {data}: split {', '.join(unknown)} is none of {', '.join(SPLIT_WORDS)}; others are")
+        raise InputError(
+            f"--data {data}: split {', '.join(unknown)} is none of {', '.join(SPLIT_WORDS)}, but other splits are"
+        )
     features = next(iter(splits.values())).features
     image, label = (_column(data, features, kind) for kind in (datasets.Image, datasets.ClassLabel))
 
@@ -54,7 +56,7 @@ def load_hub(data: str, reading: Reading) -> ImageSet:
 
 
 def _column(data: str, features: Any, kind: type) -> str:
-    """The first column of this kind."""
+    """The name of the first column of this kind."""
     for name, feature in features.items():
         if isinstance(feature, kind):
             return str(name)
@@ -62,14 +64,14 @@ def _column(data: str, features: Any, kind: type) -> str:
 
 
 def _content(image: dict[str, Any] | None) -> bytes | None:
-    """The bytes of an image; None if it is missing."""
+    """The content of an image file; None if it is missing."""
     if image is None or not (image["bytes"] or image["path"]):
         return None
     return image["bytes"] or (Path(image["path"]).read_bytes() if Path(image["path"]).is_file() else None)
 
 
 def _domain(row: dict[str, Any], features: Any) -> str:
-    """The domain as text; empty if there is none."""
+    """The domain as a string; empty if there is none."""
     value = row.get("domain")
     if value is None:
         return ""

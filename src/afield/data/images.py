@@ -1,4 +1,4 @@
-"""A labeled set of images, in memory or memory-mapped: what every other part works on."""
+"""A data set of labeled images, in memory or memory-mapped."""
 
 from __future__ import annotations
 
@@ -18,26 +18,26 @@ from afield.names import shown
 SPLITS = ("train", "val", "test")
 
 SPLIT_WORDS = {"train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
-"""The names that mark a split in a folder, a shard or a data set of the hub, and the split that each one means."""
+"""Names of splits in folders, shards and data sets of the hub, and the split that each name means."""
 
 
 @dataclass(frozen=True)
 class ImageSet:
-    """Images with a class and a domain each.
+    """Images, each with a class and a domain.
 
     Attributes:
-        name: the name that the user gave.
-        images: uint8 ``[N, H, W, 3]``, possibly a memory map.
-        labels: int64 ``[N]``, index into `class_names`.
-        domains: int64 ``[N]``, index into `domain_names`; all 0 if the data has no domains.
-        digests: uint64 ``[N]``, a hash of each image's pixels: equal images have equal digests.
+        name: name given by the user.
+        images: uint8 ``[N, H, W, 3]``, possibly memory-mapped.
+        labels: int64 ``[N]``, indices into `class_names`.
+        domains: int64 ``[N]``, indices into `domain_names`; all 0 if the data have no domains.
+        digests: uint64 ``[N]``, hash of the pixels of each image. Equal images have equal digests.
         class_names: K names.
-        domain_names: E names; a single name means that the data has no domains.
+        domain_names: E names. A single name means that the data have no domains.
         paths: N names for reports and split lists (relative paths, or ``train/17``).
-        given: int8 ``[N]``, index into `SPLITS` if the data comes with a split, else -1.
-        flippable: whether a mirrored image keeps its class (a mirrored digit does not).
-        skipped: files that were skipped, with the reason.
-        notes: lines that `describe` adds.
+        given: int8 ``[N]``, indices into `SPLITS` if the data have given splits, otherwise -1.
+        flippable: whether mirrored images keep their class (mirrored digits do not).
+        skipped: skipped files, each with the reason.
+        notes: additional lines of `describe`.
     """
 
     name: str
@@ -64,14 +64,14 @@ class ImageSet:
         digests: NDArray[np.uint64] | None = None,
         flippable: bool = True,
     ) -> ImageSet:
-        """A set without domains, from arrays that come in given splits.
+        """Create a data set without domains from arrays with given splits.
 
         Args:
-            name: of the set.
-            images: of all splits, one split after the other, ``[N, H, W, 3]``.
-            labels: the labels of each split, ``[N_split]``, in the same order.
+            name: name of the data set.
+            images: images of all splits, one split after the other, ``[N, H, W, 3]``.
+            labels: labels of each split, ``[N_split]``, in the same order.
             class_names: K names.
-            digests: of the images, ``[N]``; computed if missing.
+            digests: digests of the images, ``[N]``; computed if missing.
             flippable: see the attribute.
         """
         return cls(
@@ -88,7 +88,7 @@ class ImageSet:
         )
 
     def subset(self, indices: NDArray[np.int64]) -> ImageSet:
-        """The images at these indices ``[M]``, in this order. All names of classes and domains are kept."""
+        """The images at these indices ``[M]``, in this order, with all class and domain names."""
         everything = np.array_equal(indices, np.arange(len(self)))
         return replace(
             self,
@@ -105,12 +105,12 @@ class ImageSet:
 
     @property
     def has_domains(self) -> bool:
-        """Whether one domain can be left out."""
+        """Whether there are several domains, so that one can be held out."""
         return len(self.domain_names) > 1
 
     @cached_property
     def fingerprint(self) -> str:
-        """A hash of pixels, labels, domains, names and given split: equal data has equal fingerprints."""
+        """A hash of pixels, labels, domains, names and given splits. Equal data have equal fingerprints."""
         digest = hashlib.sha256()
         for array in (self.digests, self.labels, self.domains, self.given):
             digest.update(np.ascontiguousarray(array).tobytes())
@@ -118,7 +118,7 @@ class ImageSet:
         return digest.hexdigest()[:16]
 
     def describe(self) -> str:
-        """A summary of a few lines: domains, classes, numbers of images and their size."""
+        """A summary in a few lines: domains, classes, number of images and image size."""
         height, width = self.images.shape[1:3]
         lines = [
             f"{self.name}: {len(self):,} images, {height} x {width} pixels",
@@ -146,7 +146,7 @@ class ImageSet:
         return f" (no {', '.join(lacking)})" if lacking else ""
 
     def leaks(self) -> list[str]:
-        """A line for each pair of domains, or of given splits, that have images with the same pixels in common."""
+        """A line for each pair of domains or given splits that contain images with the same pixels."""
         groups: dict[int, set[str]] = {}
         for i, digest in enumerate(self.digests.tolist()):
             split = "test" if self.given[i] == SPLITS.index("test") else "train"
@@ -159,10 +159,10 @@ class ImageSet:
 
 
 def pixel_digests(images: NDArray[np.uint8]) -> NDArray[np.uint64]:
-    """A 64-bit hash of each image's pixels, ``[N, H, W, 3]`` -> ``[N]``."""
+    """Images ``[N, H, W, 3]`` -> a 64-bit hash of the pixels of each image, ``[N]``."""
     return np.array([pixel_digest(image) for image in images], dtype=np.uint64)
 
 
 def pixel_digest(image: NDArray[np.uint8]) -> int:
-    """A 64-bit hash of one image's pixels."""
+    """A 64-bit hash of the pixels of an image."""
     return int.from_bytes(hashlib.blake2b(np.ascontiguousarray(image).tobytes(), digest_size=8).digest())

@@ -1,4 +1,4 @@
-"""Recognize how a folder of images is laid out, before any image is read."""
+"""Detection of the layout of an image folder, without reading the images."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ from afield.names import checked_name, shown
 Layout = Literal["domain/class", "class", "split/class"]
 
 JUNK = frozenset({"__macosx", "@eadir", "thumbs.db", "desktop.ini", "$recycle.bin", "system volume information"})
-"""Names, in lower case, that operating systems and file servers leave in folders."""
+"""Lower-case names of files and folders that operating systems and file servers create."""
 
 
 @dataclass(frozen=True)
 class Listing:
-    """The images of a source, before it is known which of them are bad.
+    """The images of a source, including bad images.
 
     Attributes:
-        name: of the source; for a folder, its path.
-        paths, labels, domains, given: see `afield.data.ImageSet`, for each of N images.
-        class_names, domain_names: likewise.
-        layout: of a folder.
-        notes: lines for the description of the data.
+        name: name of the source; the path of a folder.
+        paths, labels, domains, given: as in `afield.data.ImageSet`, for each of N images.
+        class_names, domain_names: as in `afield.data.ImageSet`.
+        layout: layout of the folder.
+        notes: additional lines of the description of the data.
     """
 
     name: str
@@ -49,16 +49,17 @@ class Listing:
 def list_folder(root: Path, layout: Layout | None = None, *, min_classes: int = 2) -> Listing:
     """List the images below `root`: ``domain/class/image``, ``class/image`` or ``train|test/class/image``.
 
-    The first two layouts differ in depth; the third has top folders with the names of splits. `layout` overrides what
-    would be recognized. Hidden files, `JUNK` and files of other types are ignored.
+    The first two layouts differ in depth. In the third, the top folders have names of splits. Hidden files, `JUNK` and
+    files of other types are ignored.
 
     Args:
-        root: the folder.
-        layout: overrides what would be recognized.
-        min_classes: 2 to train. With 1, class folders may also be empty.
+        root: folder of the images.
+        layout: layout of the folder; detected if None.
+        min_classes: minimum number of classes: 2 for training. With 1, class folders can be empty.
 
     Raises:
-        InputError: no folder, no images, mixed depths, an empty class folder, too few classes, or unusable names.
+        InputError: if there is no folder or no image, depths are mixed, a class folder is empty, there are too few
+            classes, or a name is not allowed.
     """
     if not root.is_dir():
         raise InputError(f"no such folder: {root}")
@@ -69,7 +70,7 @@ def list_folder(root: Path, layout: Layout | None = None, *, min_classes: int = 
         folders = [child for folder in folders for child in subfolders(folder)]
     for top in subfolders(root) if depth == 2 else ():
         if stray := next((file for file in sorted(top.iterdir()) if _is_image(file)), None):
-            raise InputError(f"{stray} is outside the class folders; move it into one, or give --layout class")
+            raise InputError(f"{stray} is outside the class folders; move it into one, or use --layout class")
     if not folders:
         raise InputError(f"{root} has no {layout}/ folders")
     found: list[tuple[Path, Path]] = []
@@ -79,14 +80,14 @@ def list_folder(root: Path, layout: Layout | None = None, *, min_classes: int = 
         images = [file for file in files if _is_image(file)]
         others.update(f"{file.suffix.lower() or 'no suffix'} files" for file in files if not _is_image(file))
         if not images and min_classes > 1:
-            raise InputError(f"class folder {folder} holds no images ({', '.join(sorted(SUFFIXES))})")
+            raise InputError(f"class folder {folder} contains no images ({', '.join(sorted(SUFFIXES))})")
         found += [(folder, file) for file in images]
     if not found:
-        raise InputError(f"{root} holds no images ({', '.join(sorted(SUFFIXES))})")
+        raise InputError(f"{root} contains no images ({', '.join(sorted(SUFFIXES))})")
     names = {folder: checked_name(folder.name, "class") for folder in folders}
     classes = tuple(sorted(set(names.values())))
     if len(classes) < min_classes:
-        raise InputError(f"{root} holds a single class, {classes[0]!r}; a classifier needs at least two")
+        raise InputError(f"{root} has a single class, {classes[0]!r}; a classifier needs at least two")
     tops = {folder: checked_name(folder.parent.name, "domain") for folder in folders} if depth == 2 else {}
     with_domains = layout == "domain/class"
     domains = tuple(sorted(set(tops.values()))) if with_domains else (shown(root.name),)
@@ -104,12 +105,12 @@ def list_folder(root: Path, layout: Layout | None = None, *, min_classes: int = 
 
 
 def image_files(folder: Path) -> Iterator[Path]:
-    """The images below a folder, by one rule for training, evaluation and prediction; see `visible_files`."""
+    """The images below a folder; see `visible_files`. Training, evaluation and prediction use this function."""
     return filter(_is_image, visible_files(folder))
 
 
 def visible_files(folder: Path, parents: frozenset[str] = frozenset()) -> Iterator[Path]:
-    """The files below a folder, without hidden files and `JUNK`. Links are followed; a loop is entered once."""
+    """The files below a folder, without hidden files and `JUNK`. Links are followed; loops are entered once."""
     real = os.path.realpath(folder)
     if real in parents:
         return
@@ -123,12 +124,12 @@ def visible_files(folder: Path, parents: frozenset[str] = frozenset()) -> Iterat
 
 
 def ignored(name: str) -> bool:
-    """Whether a file or folder of this name is hidden or is left by an operating system."""
+    """Whether a file or folder with this name is hidden or created by an operating system."""
     return name.startswith(".") or name.lower() in JUNK
 
 
 def subfolders(folder: Path) -> list[Path]:
-    """The visible folders in a folder."""
+    """The visible subfolders of a folder."""
     return sorted(child for child in folder.iterdir() if child.is_dir() and not ignored(child.name))
 
 
@@ -142,13 +143,13 @@ def _recognize(root: Path) -> Layout:
     if flat:
         raise InputError(
             f"{root} mixes depths: {shown(flat[0])!r} has no class folders, but other folders have; "
-            "give --layout domain/class or class"
+            "use --layout domain/class or --layout class"
         )
     return "split/class" if all(top.name.lower() in SPLIT_WORDS for top in tops) else "domain/class"
 
 
 def _is_image(path: Path) -> bool:
-    """Whether it is a visible image file, or a dangling link to one."""
+    """Whether the path is a visible image file, or a dangling link to one."""
     if path.suffix.lower() not in SUFFIXES or ignored(path.name):
         return False
     return path.is_file() or (path.is_symlink() and not path.exists())

@@ -1,4 +1,4 @@
-"""WebDataset shards: ``.tar`` files in which the files of an example follow each other and have the same name."""
+"""WebDataset shards: ``.tar`` files in which the files of an example are adjacent and share their base name."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from afield.errors import InputError
 from afield.names import shown
 
 MAX_IMAGE_BYTES, MAX_TEXT_BYTES, MAX_DIGITS = 2**28, 2**16, 18
-"""The largest image file and the largest class or domain file of a shard, and the digits of a label."""
+"""Largest size of an image file and of a class or domain file in a shard, and largest number of label digits."""
 
 
 def find_shards(data: str) -> list[Path]:
-    """The files of ``shards-{000..009}.tar``, of a single ``.tar``, or of a folder of them; otherwise none.
+    """The shard files of ``shards-{000..009}.tar``, a single ``.tar``, or a folder of ``.tar`` files; otherwise none.
 
     Raises:
-        InputError: a missing file, or braces without a range of numbers.
+        InputError: if a file is missing, or braces do not contain a range of numbers.
     """
     if (folder := Path(data)).is_dir():
         if any(next(image_files(child), None) for child in subfolders(folder)):
@@ -40,23 +40,23 @@ def find_shards(data: str) -> list[Path]:
         low, high, last = match.groups()
         found = [Path(f"{first}{number:0{len(low)}}{last}") for number in range(int(low), int(high) + 1)]
     else:
-        raise InputError(f"--data {data}: braces must hold a range of numbers, as in shards-{{000..009}}.tar")
+        raise InputError(f"--data {data}: braces must contain a range of numbers, for example shards-{{000..009}}.tar")
     if missing := [path for path in found if not path.is_file()]:
         raise InputError(f"no such file: {missing[0]}")
     return found
 
 
 def load_shards(name: str, shards: Sequence[Path], reading: Reading) -> ImageSet:
-    """The images of all shards, squashed to squares.
+    """Load the images of all shards, resized to squares.
 
-    An example is an image (``KEY.jpg``, ``.png``, ...), its class in ``KEY.cls`` (a number from 0, or a name) and
-    optionally its domain in ``KEY.domain``; other files are ignored. If the name of every shard has train, val or test
-    in it (as in ``set-train-000.tar``), and not all the same one, these are given splits. In a folder with class
+    An example consists of an image (``KEY.jpg``, ``.png``, ...), its class in ``KEY.cls`` (a number from 0, or a name)
+    and optionally its domain in ``KEY.domain``. Other files are ignored. If the names of all shards contain train, val
+    or test (for example ``set-train-000.tar``), and these differ, they are the given splits. In a folder with class
     folders, ``.tar`` files are not shards.
 
     Raises:
-        InputError: a damaged shard, an image without a class, a split in the names of some shards only, or what
-            `load_examples` refuses.
+        InputError: if a shard is damaged, an image has no class, only some shard names contain a split, or
+            `load_examples` raises an error.
     """
     splits = [_split(shard) for shard in shards]
     if len(set(splits)) == 1:
@@ -80,7 +80,7 @@ def _split(shard: Path) -> str:
 
 
 class _Member(tarfile.TarInfo):
-    """A member of an archive that must end with an end mark: `tarfile` itself reads a cut file without an error."""
+    """A member that detects truncated archives, which `tarfile` itself reads without an error."""
 
     @classmethod
     def fromtarfile(cls, archive: tarfile.TarFile) -> _Member:
@@ -93,7 +93,7 @@ class _Member(tarfile.TarInfo):
 
 
 def _files(shard: Path) -> Iterator[tuple[str, bytes]]:
-    """Name and content of the visible files that matter, in one pass from the beginning of the shard to its end."""
+    """Yield names and contents of the visible image, class and domain files, in one pass over the shard."""
     try:
         with tarfile.open(shard, "r|*", tarinfo=_Member) as archive:
             for member in archive:
@@ -113,9 +113,9 @@ def _files(shard: Path) -> Iterator[tuple[str, bytes]]:
 
 
 def _examples(shard: Path, split: str) -> Iterator[Example]:
-    """The examples of a shard. A key ends at the first dot of the file name, as in WebDataset.
+    """Yield the examples of a shard. The key ends at the first dot of the file name, as in WebDataset.
 
-    If a class is found only by the last dot (``a.1.png`` with ``a.1.cls``), the key ends there.
+    If the class is found only with the last dot (``a.1.png`` with ``a.1.cls``), the key ends at the last dot.
     """
     parts: dict[str, bytes] = {}
     before, inner = "", ""
@@ -134,7 +134,7 @@ def _examples(shard: Path, split: str) -> Iterator[Example]:
 
 
 def _example(shard: Path, key: str, parts: dict[str, bytes], split: str) -> Iterator[Example]:
-    """The example of these files by extension, if one of them is an image."""
+    """Yield the example of these files, given by extension, if one of them is an image."""
     images = [extension for extension in parts if f".{extension.rpartition('.')[2]}" in SUFFIXES]
     if not images:
         return

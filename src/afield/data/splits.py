@@ -1,4 +1,4 @@
-"""Which images train, validate and test: one `Fold` for each domain that is held out."""
+"""Splits of a data set into training, validation and test images: one `Fold` per held-out domain."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ CROSS_VALIDATION_FOLDS = 5
 
 @dataclass(frozen=True)
 class Fold:
-    """Indices into an `ImageSet`.
+    """A split of an `ImageSet`, given by indices.
 
-    `held_out` names the unseen parts, and `tests` has the indices of each. `train` and `val` divide the images of the
-    other parts.
+    `held_out` contains the names of the unseen parts, and `tests` the indices of each. `train` and `val` divide the
+    images of the other parts.
     """
 
     held_out: tuple[str, ...]
@@ -33,7 +33,7 @@ class Fold:
     tests: dict[str, Indices]
 
     def hash(self, data: ImageSet) -> str:
-        """A hash of the pixels of each part: the same split of the same data has the same hash."""
+        """A hash of the pixels in each part. Equal splits of equal data have equal hashes."""
         digest = hashlib.sha256()
         for part in (self.train, self.val, *self.tests.values()):
             digest.update(np.sort(data.digests[part]).tobytes() + b"|")
@@ -42,13 +42,13 @@ class Fold:
 
 @dataclass(frozen=True)
 class Validation:
-    """How validation images are drawn from the domains that train.
+    """Options for drawing validation images from the training domains.
 
     Attributes:
-        fraction: of each domain (and, if stratified, of each class in it), in (0, 1).
-        stratified: by class; otherwise at random, as in JiGen's protocol with 10 %.
-        lists: a folder with official ``*_train_*.txt`` and ``*_crossval_*.txt`` lists, with a path and a label on each
-            line; it overrides the other two.
+        fraction: fraction of each domain (and of each class in it, if stratified), in (0, 1).
+        stratified: whether to stratify by class. Otherwise images are drawn at random, as in JiGen with 10 %.
+        lists: folder of official split lists ``*_train_*.txt`` and ``*_crossval_*.txt``, with a path and a label per
+            line. It overrides the other options.
     """
 
     fraction: float = 0.1
@@ -61,7 +61,7 @@ class Validation:
 
 
 def parts_of(data: ImageSet) -> tuple[str, ...]:
-    """The parts that can be held out one at a time: the domains, else the given test set, else five folds."""
+    """The parts to hold out one at a time: the domains, the given test set, or else five folds."""
     if data.has_domains:
         return data.domain_names
     if (data.given == SPLITS.index("test")).any():
@@ -70,30 +70,30 @@ def parts_of(data: ImageSet) -> tuple[str, ...]:
 
 
 def make_fold(data: ImageSet, held_out: Sequence[str], validation: Validation, seed: int) -> Fold:
-    """The split for these unseen parts. Equal arguments give equal splits, for every recipe.
+    """The split for these unseen parts. Equal arguments give equal splits, independent of the recipe.
 
     Raises:
-        InputError: no images are left to train on, or split lists that do not fit the data.
+        InputError: if no training images are left, or the split lists do not fit the data.
     """
     part = _part_of_each_image(data, seed)
     names = parts_of(data)
     tests = {name: np.flatnonzero(part == names.index(name)) for name in held_out}
     rest = np.flatnonzero(~np.isin(part, [names.index(name) for name in held_out]))
     if not len(rest):
-        raise InputError(f"leaving out {', '.join(held_out)} leaves no images to train on")
+        raise InputError(f"holding out {', '.join(held_out)} leaves no training images")
     for name, test in tests.items():
         if not len(test):
             few = "" if data.has_domains else f"; {len(data)} images are too few for {CROSS_VALIDATION_FOLDS} folds"
-            raise InputError(f"{name} has no images to test on{few}")
+            raise InputError(f"{name} has no test images{few}")
     train, val = split_validation(data, rest, validation, seed)
     return Fold(tuple(held_out), train, val, tests)
 
 
 def split_validation(data: ImageSet, rest: Indices, validation: Validation, seed: int) -> tuple[Indices, Indices]:
-    """Divide the images that are not held out into training and validation, domain by domain.
+    """Divide the images that are not held out into training and validation images, domain by domain.
 
     Raises:
-        InputError: fewer than two images, or split lists that do not fit the data.
+        InputError: if there are fewer than two images, or the split lists do not fit the data.
     """
     if (data.given[rest] == SPLITS.index("val")).any():
         chosen = data.given[rest] == SPLITS.index("val")
@@ -113,15 +113,15 @@ def split_validation(data: ImageSet, rest: Indices, validation: Validation, seed
                     left[labels[index]] -= 1
                     count -= 1
     if chosen.all() or not chosen.any():
-        raise InputError(f"{len(rest)} images are too few to train and validate on")
+        raise InputError(f"{len(rest)} images are too few for training and validation")
     return rest[~chosen], rest[chosen]
 
 
 def _validation_counts(domains: Indices, fraction: float, seed: int) -> dict[int, int]:
-    """The number of validation images of each domain: a fraction, but never all of them.
+    """The number of validation images in each domain: a fraction of its images, but never all of them.
 
-    The fractions of domains that are too small for one image are added up in random order, and the domain that
-    completes a whole image gives it.
+    For domains in which the fraction is less than one image, the fractions are accumulated in random order. Each time
+    the sum reaches one, the current domain provides one image.
     """
     sizes = dict(zip(*(array.tolist() for array in np.unique(domains, return_counts=True)), strict=True))
     counts = {domain: min(size - 1, round(fraction * size)) for domain, size in sizes.items()}
@@ -138,7 +138,7 @@ def _validation_counts(domains: Indices, fraction: float, seed: int) -> dict[int
 
 
 def _order(labels: Indices, validation: Validation, rng: np.random.Generator) -> Indices:
-    """The order in which images of a domain are taken; if stratified, each class is spread evenly over it."""
+    """The random order of the images of a domain. If stratified, each class is spread evenly over the order."""
     order = rng.permutation(len(labels))
     if validation.stratified:
         rank = np.empty(len(labels))
@@ -150,7 +150,7 @@ def _order(labels: Indices, validation: Validation, rng: np.random.Generator) ->
 
 
 def _part_of_each_image(data: ImageSet, seed: int) -> Indices:
-    """For each image the index into `parts_of`; -1 if it is never held out (a given training image)."""
+    """Index into `parts_of` for each image; -1 for given training images, which are never held out."""
     if data.has_domains:
         return data.domains
     if (data.given == SPLITS.index("test")).any():
@@ -159,12 +159,12 @@ def _part_of_each_image(data: ImageSet, seed: int) -> Indices:
 
 
 def deal(groups: Indices, folds: int, rng: np.random.Generator) -> Indices:
-    """A fold from 0 for each of N images, ``[N]``: the members of each group are dealt to the folds in random order.
+    """Assign a fold index to each of N images, ``[N]``. The images of each group are assigned in turn, in random order.
 
     Args:
-        groups: the group of each image, ``[N]``.
+        groups: group of each image, ``[N]``.
         folds: number of folds.
-        rng: draws the order.
+        rng: generator of the random order.
     """
     part = np.empty(len(groups), dtype=np.int64)
     start = 0
@@ -176,16 +176,16 @@ def deal(groups: Indices, folds: int, rng: np.random.Generator) -> Indices:
 
 
 def _listed(data: ImageSet, rest: Indices, folder: Path) -> NDArray[np.int8]:
-    """1 for images of an official validation list, 0 for those of a training list, -1 for images in no list."""
+    """1 for images in an official validation list, 0 for images in a training list, -1 for all other images."""
     says: dict[str, int] = {}
     for pattern, value in (("*train*.txt", 0), ("*crossval*.txt", 1)):
         for file in sorted(folder.glob(pattern)):
             for line in filter(str.strip, file.read_text(errors="surrogateescape").splitlines()):
                 says[line.rsplit(maxsplit=1)[0]] = value
     if not says:
-        raise InputError(f"--splits {folder}: no *train*.txt and *crossval*.txt lists there")
+        raise InputError(f"--splits {folder}: found no *train*.txt and *crossval*.txt lists")
     found = np.array([says.get(data.paths[i], -1) for i in rest], dtype=np.int8)
     for domain in np.unique(data.domains[rest]):
         if (found[data.domains[rest] == domain] < 0).all():
-            raise InputError(f"--splits {folder}: no list names an image of domain {data.domain_names[domain]!r}")
+            raise InputError(f"--splits {folder}: no list contains an image of domain {data.domain_names[domain]!r}")
     return found

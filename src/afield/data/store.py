@@ -1,4 +1,4 @@
-"""Write decoded images to an ``.npy`` file one by one, with only a few of them in memory at a time."""
+"""Writing of decoded images to an ``.npy`` file, with few images in memory at a time."""
 
 from __future__ import annotations
 
@@ -30,15 +30,16 @@ def fill(
     progress: Callable[[int], None] = lambda done: None,
     about: Callable[[], dict[str, Any]] = dict,
 ) -> None:
-    """Make the folder `target` with the good images, their digests and an index. It appears only when it is complete.
+    """Create the folder `target` with the good images, their digests and an index, atomically.
 
     Args:
-        target: must not exist.
-        decode: makes a uint8 image of `shape` from an item, in several threads; `BadImageError` marks the item as bad.
-        items: read one by one, when needed.
-        shape: ``(H, W, 3)``.
-        progress: called with the number of items that are done.
-        about: called after all items are read; its result is written into the index next to the bad items.
+        target: path of the new folder, which must not exist.
+        decode: converts an item to a uint8 image of `shape`, called in several threads; `BadImageError` marks the item
+            as bad.
+        items: items to decode, read one by one.
+        shape: shape of the images, ``(H, W, 3)``.
+        progress: called with the number of finished items.
+        about: called after all items are read; its result is stored in the index, in addition to the bad items.
     """
 
     def work(item: T) -> tuple[NDArray[np.uint8], int] | str:
@@ -75,5 +76,5 @@ def fill(
 
 
 def _header(file: BinaryIO, shape: tuple[int, ...]) -> None:
-    """Write the header of the file; NumPy leaves room in it for the first number to grow."""
+    """Write the header of the file. NumPy reserves space for a larger first dimension."""
     np.lib.format.write_array_header_1_0(file, {"descr": "|u1", "fortran_order": False, "shape": shape})

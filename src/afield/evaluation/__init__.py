@@ -1,4 +1,4 @@
-"""Metrics, selection rules and statistics. Free of torch."""
+"""Metrics, selection rules and statistics, without torch."""
 
 from afield.evaluation.collapse import diagnose as diagnose, diagnose_dagan as diagnose_dagan
 from afield.evaluation.metrics import (

@@ -1,4 +1,4 @@
-"""How a learned augmentation can fail, told from what was measured of it. Free of torch."""
+"""Detection of collapses of a learned augmentation from its measures. Does not import torch."""
 
 from __future__ import annotations
 
@@ -6,26 +6,26 @@ from collections.abc import Mapping
 from typing import Any
 
 SMALLEST_DISTANCE = 0.05
-"""Of theta from the identity: a rotation of two degrees."""
+"""Smallest distance of theta from the identity, equal to a rotation by two degrees."""
 SMALLEST_GAIN = 0.05
-"""In bits of entropy."""
+"""Smallest increase of the entropy, in bits."""
 SMALLEST_SPREAD = 0.02
 LARGEST_SHARE_AT_BOUND = 0.5
 
 SMALLEST_PIXEL_DISTANCE = 0.01
-"""Of variants from their images, in pixels of [0, 1]: two and a half of 255 steps."""
+"""Smallest mean difference between variants and images, of pixel values in [0, 1]: 2.5 of 255 levels."""
 SMALLEST_SHARE_SPREAD = 0.1
-"""Of that distance."""
+"""Smallest spread between draws, as a fraction of that distance."""
 
 SMALLEST_SHARE_RECOGNIZED = 0.75
 
 
 def diagnose(measures: Mapping[str, float], settings: Mapping[str, Any]) -> dict[str, str]:
-    """The collapses of an affine augmentor: name -> what happened, and the setting that helps.
+    """Detect collapses of an affine augmentor: name -> description, and a setting that helps.
 
     Args:
-        measures: see `afield.augment.learned.measure`.
-        settings: the fields of `afield.augment.learned.AffineSettings`.
+        measures: result of `afield.augment.learned.measure`.
+        settings: fields of `afield.augment.learned.AffineSettings`.
     """
     gain = measures["entropy_after"] - measures["entropy_before"]
     if measures["distance"] < SMALLEST_DISTANCE or gain < SMALLEST_GAIN:
@@ -43,18 +43,18 @@ def diagnose(measures: Mapping[str, float], settings: Mapping[str, Any]) -> dict
 
 
 def diagnose_dagan(measures: Mapping[str, float], settings: Mapping[str, Any]) -> dict[str, str]:
-    """The collapses of a generator of variants: name -> what happened, and the setting that helps.
+    """Detect collapses of a generator of variants: name -> description, and a setting that helps.
 
     Args:
-        measures: see `afield.augment.learned.measure_variants`.
-        settings: the fields of `afield.augment.learned.DaganSettings`.
+        measures: result of `afield.augment.learned.measure_variants`.
+        settings: fields of `afield.augment.learned.DaganSettings`.
     """
     found = {}
     if measures["distance"] < SMALLEST_PIXEL_DISTANCE:
         helps = "a smaller recognition_weight" if settings["recognition_weight"] else "more epochs"
-        found["identity"] = f"the variants are the images themselves; {helps} may help"
+        found["identity"] = f"the variants are almost equal to the images; {helps} may help"
     elif measures["draw_spread"] < SMALLEST_SHARE_SPREAD * measures["distance"]:
-        found["one variant"] = "an image has one variant, whatever the noise; a larger spread_weight helps"
+        found["one variant"] = "the variant of an image does not depend on the noise; a larger spread_weight helps"
     if _unrecognized(measures):
         found["destroyed"] = "the classifier no longer recognizes the class; a larger recognition_weight helps"
     return found

@@ -1,4 +1,4 @@
-"""How good predictions are: accuracy, average precision, calibration, confusion, the wrong classes' shape. NumPy."""
+"""Metrics of predictions: accuracy, average precision, calibration, confusion, wrong classes. NumPy only."""
 
 from __future__ import annotations
 
@@ -12,46 +12,46 @@ Labels = NDArray[np.int64]
 
 
 def accuracy(logits: Floats, labels: Labels) -> float:
-    """Top-1 accuracy as a fraction: logits ``[N, K]``, labels ``[N]``."""
+    """Logits ``[N, K]``, labels ``[N]`` -> top-1 accuracy as a fraction."""
     return float((logits.argmax(axis=1) == labels).mean())
 
 
 def mean_average_precision(logits: Floats, labels: Labels) -> float:
-    """The mean over classes of the one-against-rest average precision of the class score, as a fraction.
+    """The one-vs-rest average precision, averaged over classes, as a fraction.
 
-    The score is the softmax probability: logits of different images are not comparable, probabilities are.
-    Classes without a positive example have no average precision and are left out.
+    The score of a class is its softmax probability, because logits of different images are not comparable. Classes
+    without positive examples are skipped.
     """
     scores = softmax(logits.astype(np.float64), axis=1)
     return float(np.mean([average_precision_score(labels == k, scores[:, k]) for k in np.unique(labels)]))
 
 
 def confusion(logits: Floats, labels: Labels) -> NDArray[np.int64]:
-    """Counts ``[K, K]``: true class by row, predicted class by column."""
+    """The confusion matrix ``[K, K]``: counts with the true class as row and the predicted class as column."""
     classes = logits.shape[1]
     return np.bincount(labels * classes + logits.argmax(axis=1), minlength=classes**2).reshape(classes, classes)
 
 
 def expected_calibration_error(logits: Floats, labels: Labels, *, bins: int = 15) -> float:
-    """How far confidence is from accuracy, as a fraction: the mean gap over equal bins of confidence, by their size.
+    """The mean gap between confidence and accuracy over bins of confidence, weighted by their size, as a fraction.
 
     Args:
-        logits: ``[N, K]``; the confidence is the largest softmax probability.
-        labels: ``[N]``.
-        bins: of equal width.
+        logits: logits ``[N, K]``. The confidence is the largest softmax probability.
+        labels: class indices ``[N]``.
+        bins: number of bins of equal width.
 
     References:
         Guo et al., "On Calibration of Modern Neural Networks", ICML 2017, equation 3.
     """
     confidence = softmax(logits.astype(np.float64), axis=1).max(axis=1)
     right = logits.argmax(axis=1) == labels
-    place = np.minimum((confidence * bins).astype(np.int64), bins - 1)
-    gaps = np.bincount(place, weights=right - confidence, minlength=bins)
+    index = np.minimum((confidence * bins).astype(np.int64), bins - 1)
+    gaps = np.bincount(index, weights=right - confidence, minlength=bins)
     return float(np.abs(gaps).sum() / len(labels))
 
 
 def non_target_probabilities(logits: Floats, labels: Labels, label: int) -> Floats:
-    """Mean softmax probability ``[K]`` of each class over the images of one class; NaN at that class itself.
+    """Mean softmax probability ``[K]`` of each class over the images of class `label`, NaN for `label` itself.
 
     References:
         Complement flattening for domain generalization, 2020, figure 1.

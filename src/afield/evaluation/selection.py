@@ -1,4 +1,4 @@
-"""Which epoch of a run counts. Pure functions over records; none but the oracle sees the unseen domain."""
+"""Rules that select the epoch of a run from its record. Only the oracle uses the unseen domain."""
 
 from __future__ import annotations
 
@@ -8,7 +8,10 @@ from afield.records import Record
 from afield.registry import Registry
 
 Rule = Callable[[Record, Sequence[Record]], int]
-"""A run's record, and the records of its siblings (same recipe and seed, one more domain left out) -> index."""
+"""Maps the record of a run and those of its siblings to an epoch index.
+
+Siblings have the same recipe and seed, and one more domain held out.
+"""
 
 SELECTIONS: Registry[Rule] = Registry("selection rule")
 
@@ -17,9 +20,9 @@ GULRAJANI = "Gulrajani and Lopez-Paz, In Search of Lost Domain Generalization, I
 
 @SELECTIONS.register("train_validation", reference=GULRAJANI)
 def train_validation(record: Record, siblings: Sequence[Record] = ()) -> int:
-    """Epoch of best accuracy on held-back images of the training domains.
+    """Epoch with the best accuracy on validation images of the training domains.
 
-    The first of them, if several are best.
+    If several epochs have the same accuracy, the first one is selected.
     """
     return _first_best([epoch.validation["accuracy"] for epoch in record.epochs])
 
@@ -32,10 +35,10 @@ def last(record: Record, siblings: Sequence[Record] = ()) -> int:
 
 @SELECTIONS.register("leave_one_out_validation", reference=GULRAJANI)
 def leave_one_out_validation(record: Record, siblings: Sequence[Record]) -> int:
-    """Epoch of best accuracy on training domains left out in turn (more runs).
+    """Epoch with the best accuracy on training domains that are held out in turn (needs more runs).
 
-    Each sibling was trained without this run's unseen domain and one training domain more; its accuracy on the
-    latter is a validation figure.
+    Each sibling run trains without the unseen domain of this run and without one training domain. The accuracy of the
+    sibling on that training domain is used for validation.
     """
     curves = [
         [epoch.test[other]["accuracy"] for epoch in sibling.epochs]
@@ -44,13 +47,13 @@ def leave_one_out_validation(record: Record, siblings: Sequence[Record]) -> int:
         if record.unseen in sibling.held_out and other != record.unseen
     ]
     if not curves:
-        raise ValueError("leave_one_out_validation needs runs with two domains left out")
+        raise ValueError("leave_one_out_validation needs runs with two domains held out")
     return _first_best([sum(values) / len(values) for values in zip(*curves, strict=True)])
 
 
 @SELECTIONS.register("oracle", reference=GULRAJANI)
 def oracle(record: Record, siblings: Sequence[Record] = ()) -> int:
-    """ORACLE: epoch of best accuracy on the unseen domain; an upper bound, not a result."""
+    """ORACLE: epoch with the best accuracy on the unseen domain; an upper bound, not a result."""
     return _first_best([epoch.test[record.unseen]["accuracy"] for epoch in record.epochs])
 
 

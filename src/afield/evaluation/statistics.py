@@ -1,4 +1,4 @@
-"""Means with intervals over seeds, and paired differences. Free of torch."""
+"""Means with confidence intervals, and paired differences. Does not import torch."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from afield.records import Estimate
 
 
 def estimate(values: Sequence[float], *, level: float = 0.95) -> Estimate:
-    """Mean, sample deviation and Student-t interval of values, such as one accuracy a seed.
+    """Mean, sample standard deviation and Student-t confidence interval of values, such as one accuracy per seed.
 
     >>> estimate([1.0, 2.0, 3.0]).ci95  # 2 -+ 4.303 * 1 / sqrt(3)
     (-0.484..., 4.484...)
@@ -29,5 +29,5 @@ def estimate(values: Sequence[float], *, level: float = 0.95) -> Estimate:
 
 
 def paired_difference(first: Sequence[float], second: Sequence[float], *, level: float = 0.95) -> Estimate:
-    """The mean of ``first - second``, pair by pair: values of the same seed stand at the same place."""
+    """The mean of ``first - second`` over pairs. Values at the same index must have the same seed."""
     return estimate([a - b for a, b in zip(first, second, strict=True)], level=level)

@@ -1,4 +1,4 @@
-"""Heads: features ``[B, D]``, targets ``[B]`` or None -> logits ``[B, K]``."""
+"""Heads: modules that map features ``[B, D]`` and optional targets ``[B]`` to logits ``[B, K]``."""
 
 from typing import TYPE_CHECKING
 

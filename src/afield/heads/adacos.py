@@ -1,4 +1,4 @@
-"""AdaCos: no margin, and a scale that adapts."""
+"""AdaCos: scaled cosines with an adaptive scale and without a margin."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from afield.heads.registry import HEADS
 class AdaCosHead(CosineHead):
     """Scaled cosines whose scale adapts to the batch.
 
-    `CosineHead` with ``scale="adaptive"``: it starts at ``sqrt(2) log(K-1)`` and follows the batch.
+    This is `CosineHead` with ``scale="adaptive"``. The scale starts at ``sqrt(2) log(K-1)``; each batch updates it.
 
     Args:
         in_features: D.
         num_classes: K, at least 3.
 
     Raises:
-        ValueError: fewer than three classes.
+        ValueError: if there are fewer than three classes.
 
     References:
         Zhang et al., "AdaCos", CVPR 2019, the dynamic form.

@@ -1,4 +1,4 @@
-"""The angle behind a cosine: exact forms that stay finite at +1 and -1, and the straight-through gradient."""
+"""Functions of the angle of a cosine, finite at +1 and -1, and the straight-through gradient."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from afield.validation import check_within
 Gradient = Literal["straight_through", "exact"]
 
 SIN_FLOOR = 1e-6
-"""Under the root of ``1 - cos^2``: the exact gradient then stays below 1000 at the poles."""
+"""Lower bound of ``1 - cos^2`` under the root. It keeps the exact gradient below 1000 at the poles."""
 
 
 def check_gradient(gradient: str) -> None:
-    """Raise `ValueError` unless this is one of the two forms."""
+    """Raise `ValueError` if `gradient` is neither ``"straight_through"`` nor ``"exact"``."""
     if gradient not in ("straight_through", "exact"):
         raise ValueError(f'gradient must be "straight_through" or "exact", got {gradient!r}')
 
 
 def check_margins(*, margin_multiplier: float = 1.0, margin_rad: float = 0.0, margin_cos: float = 0.0) -> None:
-    """Raise `ValueError` at a margin outside its range."""
+    """Raise `ValueError` if a margin is outside its range."""
     check_within("[1, inf)", margin_multiplier=margin_multiplier)
     if not 0 <= margin_rad <= math.pi:
         raise ValueError(f"margin_rad must lie in [0, pi], got {margin_rad!r}")
@@ -32,15 +32,15 @@ def check_margins(*, margin_multiplier: float = 1.0, margin_rad: float = 0.0, ma
 
 
 def sine(cosine: Tensor) -> Tensor:
-    """``sin(theta)`` for ``theta`` in [0, pi], never differentiated through ``acos``."""
+    """``sin(theta)`` for ``theta`` in [0, pi], computed without ``acos``."""
     return (1 - cosine.square()).clamp(min=SIN_FLOOR).sqrt()
 
 
 def apply_gradient(margin: Callable[[Tensor], Tensor], cosine: Tensor, gradient: Gradient) -> Tensor:
-    """`margin(cosine)`, differentiated as it is or, straight through, as if it were `cosine` itself.
+    """Compute `margin(cosine)` with its exact gradient or with the straight-through gradient (that of `cosine`).
 
-    The exact gradient of an angular margin carries the factor ``sin(theta + m) / sin(theta)``, which grows
-    without bound as ``theta -> 0``; straight through the factor is 1, as CosFace has it by nature.
+    The exact gradient of an angular margin contains the factor ``sin(theta + m) / sin(theta)``, which is unbounded for
+    ``theta -> 0``. The straight-through gradient has the factor 1, as the exact gradient of CosFace does.
     """
     if gradient == "exact":
         return margin(cosine)
@@ -50,10 +50,10 @@ def apply_gradient(margin: Callable[[Tensor], Tensor], cosine: Tensor, gradient:
 
 
 def add_angle(cosine: Tensor, margin_rad: float) -> Tensor:
-    """``cos(theta + m)``, continued beyond pi as ``-2 - cos(theta + m)``: continuous and falling on [0, pi].
+    """``cos(theta + m)`` for ``m`` in [0, pi], continued beyond pi as ``-2 - cos(theta + m)``.
 
-    For ``m`` in [0, pi]. The usual continuation ``c - m sin m`` jumps where ``theta + m`` passes pi, by 0.117
-    for m = 0.5.
+    The result is continuous and decreases on [0, pi]. The usual continuation ``c - m sin m`` is discontinuous at
+    ``theta + m = pi``; it jumps by 0.117 for m = 0.5.
     """
     moved = cosine * math.cos(margin_rad) - sine(cosine) * math.sin(margin_rad)
     beyond = cosine < -math.cos(margin_rad)
@@ -61,10 +61,10 @@ def add_angle(cosine: Tensor, margin_rad: float) -> Tensor:
 
 
 def multiply_angle(cosine: Tensor, multiplier: float, margin_rad: float = 0.0) -> Tensor:
-    """``psi``: ``cos(a)`` with ``a = m1 theta + m2``, made monotone: ``(-1)^k cos(a) - 2k`` from ``a = k pi`` on.
+    """The monotone form ``psi`` of ``cos(a)`` with ``a = m1 theta + m2``: ``(-1)^k cos(a) - 2k`` on [k pi, (k + 1) pi].
 
-    Any real ``m1 >= 1``, not whole numbers only. The angle comes from ``atan2``, whose gradient is finite at
-    both poles because the sine is held above a floor.
+    ``m1 >= 1`` can be any real number. The angle is computed with ``atan2``, whose gradient is finite at both poles
+    because the sine has a lower bound.
     """
     angle = multiplier * torch.atan2(sine(cosine), cosine) + margin_rad
     turns = (angle / math.pi).floor().detach()

@@ -11,21 +11,22 @@ from afield.heads.registry import HEADS
 
 @HEADS.register("arcface", reference="Deng et al., ArcFace, CVPR 2019 (paper C).")
 class ArcFaceHead(CombinedMarginHead):
-    """A margin in radians added to the target's angle.
+    """Adds a margin in radians to the angle of the target class.
 
-    ``z_y = s cos(theta_y + m)``, the other logits ``s cos(theta_j)``.
+    The target's logit is ``s cos(theta_y + m)``; the other logits are ``s cos(theta_j)``.
 
     Args:
         in_features: D.
         num_classes: K, at least 2.
-        scale: see `CosineHead`. The paper on ordinary classes uses 1, which is too small to train with.
-        margin_rad: ``m`` in radians, in [0, pi]; 0 is the normalized softmax. 0.1 is the paper's best.
-        gradient: ``"straight_through"`` trains from scratch at margins where ``"exact"`` (what the papers
-            use) does not; see `afield.heads.angular.apply_gradient`.
-        margin_warmup: steps, see `MarginHead`.
+        scale: see `CosineHead`. The paper on ordinary classes (paper C) uses 1, which is too small for training.
+        margin_rad: ``m`` in radians, in [0, pi]; 0 is the normalized softmax. 0.1 is the best
+            value in that paper.
+        gradient: with ``"straight_through"``, training from scratch succeeds at margins where it fails with ``"exact"``
+            (used by the papers); see `afield.heads.angular.apply_gradient`.
+        margin_warmup: number of steps, see `MarginHead`.
 
     Raises:
-        ValueError: a bad scale, margin, warm-up, gradient or number of classes.
+        ValueError: if an argument is out of range.
 
     Example:
         >>> import torch
@@ -37,8 +38,8 @@ class ArcFaceHead(CombinedMarginHead):
         Deng et al., "ArcFace", CVPR 2019, equation 3; angular-margin heads for ordinary object classes (paper C).
 
     Warning:
-        Beyond ``theta + m = pi`` common code continues with ``cos(theta) - m sin(m)``, which jumps; here the
-        logit is continuous and falls with the angle over all of [0, pi].
+        Beyond ``theta + m = pi``, common implementations use ``cos(theta) - m sin(m)``, which is discontinuous. Here
+        the logit is continuous and decreases with the angle on all of [0, pi].
     """
 
     shown: ClassVar[tuple[str, ...]] = ("margin_rad", "gradient")

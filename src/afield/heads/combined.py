@@ -1,4 +1,4 @@
-"""The combined margin: SphereFace, ArcFace and CosFace at once."""
+"""The combined margin of SphereFace, ArcFace and CosFace."""
 
 from __future__ import annotations
 
@@ -13,22 +13,23 @@ from afield.heads.registry import HEADS
 
 @HEADS.register("combined", reference="Deng et al., ArcFace, CVPR 2019, equation 4.")
 class CombinedMarginHead(MarginHead):
-    """Margins by factor, by angle and by cosine together (m1, m2, m3).
+    """Combines the margins of SphereFace, ArcFace and CosFace (m1, m2, m3).
 
-    ``z_y = s (cos(m1 theta_y + m2) - m3)``, continued monotonically beyond pi; the others ``s cos(theta_j)``.
+    The target's logit is ``s (cos(m1 theta_y + m2) - m3)``, continued monotonically beyond pi; the other logits are
+    ``s cos(theta_j)``.
 
     Args:
         in_features: D.
         num_classes: K, at least 2.
         scale: see `CosineHead`.
-        margin_multiplier: ``m1 >= 1``.
-        margin_rad: ``m2`` in radians, in [0, pi].
-        margin_cos: ``m3`` as a difference of cosines, in [0, 2].
+        margin_multiplier: ``m1``, a factor of the angle, at least 1.
+        margin_rad: ``m2``, added to the angle, in radians, in [0, pi].
+        margin_cos: ``m3``, subtracted from the cosine, in [0, 2].
         gradient: see `ArcFaceHead`.
-        margin_warmup: steps, see `MarginHead`.
+        margin_warmup: number of steps, see `MarginHead`.
 
     Raises:
-        ValueError: a bad scale, margin, warm-up, gradient or number of classes.
+        ValueError: if an argument is out of range.
 
     References:
         Deng et al., "ArcFace", CVPR 2019, equation 4.

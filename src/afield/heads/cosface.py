@@ -1,4 +1,4 @@
-"""CosFace: a margin taken off the target's cosine."""
+"""CosFace: a margin subtracted from the cosine of the target."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ from afield.heads.registry import HEADS
 
 @HEADS.register("cosface", reference="Wang et al., CosFace, CVPR 2018.")
 class CosFaceHead(CombinedMarginHead):
-    """A margin taken off the target's cosine.
+    """Subtracts a margin from the cosine of the target class.
 
-    ``z_y = s (cos(theta_y) - m)``, the other logits ``s cos(theta_j)``.
+    The target's logit is ``s (cos(theta_y) - m)``; the other logits are ``s cos(theta_j)``.
 
     Args:
         in_features: D.
         num_classes: K, at least 2.
         scale: see `CosineHead`.
-        margin_cos: ``m`` as a difference of cosines, in [0, 2]; 0 is the normalized softmax. Faces use 0.35.
-        margin_warmup: steps, see `MarginHead`.
+        margin_cos: ``m``, in [0, 2]; 0 is the normalized softmax. Face recognition uses 0.35.
+        margin_warmup: number of steps, see `MarginHead`.
 
     Raises:
-        ValueError: a bad scale, margin or number of classes.
+        ValueError: if an argument is out of range.
 
     References:
         Wang et al., "CosFace", CVPR 2018, equation 4.

@@ -21,7 +21,7 @@ SOFT_TARGETS = "soft targets (mixup, CutMix) need a linear or a cosine head, and
 
 
 def class_vectors(count: int, features: int, generator: torch.Generator | None = None) -> nn.Parameter:
-    """``[count, D]``, of length 1 or so, in random directions."""
+    """Random vectors ``[count, D]`` of length close to 1."""
     return nn.Parameter(torch.empty(count, features).normal_(std=features**-0.5, generator=generator))
 
 
@@ -29,26 +29,25 @@ def class_vectors(count: int, features: int, generator: torch.Generator | None =
 class CosineHead(nn.Module):
     """Normalized softmax: scaled cosines to class vectors.
 
-    Normalized softmax: ``z_j = s cos(theta_j)``, with class vectors and features on the unit sphere.
-
-    Computed in float32 whatever the autocast dtype.
+    The logits are ``z_j = s cos(theta_j)``, where ``theta_j`` is the angle between the feature and class vector ``j``.
+    They are computed in float32, also under autocast.
 
     Args:
         in_features: D.
         num_classes: K, at least 2.
-        scale: ``s``, the inverse of what contrastive losses call temperature. A number (one below the floor
-            warns); ``"auto"``, twice `afield.heads.scale_floor`; ``"learned"``, which starts there; or
-            ``"adaptive"``, which follows the batch as in AdaCos, see `afield.heads.scale.adapted_scale`.
+        scale: ``s``, the inverse of the temperature of contrastive losses. A number (a warning is given if it is below
+            `afield.heads.scale_floor`); ``"auto"``, twice the floor; ``"learned"``, a parameter that starts at
+            ``"auto"``; or ``"adaptive"``, updated by each batch as in AdaCos (`afield.heads.scale.adapted_scale`).
 
     Raises:
-        ValueError: a bad scale, or fewer than two classes.
+        ValueError: if the scale is not allowed, or there are fewer than two classes.
 
     References:
         Wang et al., "NormFace", ACM MM 2017.
     """
 
     scales: ClassVar[tuple[str, ...]] = ("auto", "learned", "adaptive")
-    """The names that `scale` may have."""
+    """The allowed names of `scale`."""
 
     shown: ClassVar[tuple[str, ...]] = ()
     """The attributes that ``print(module)`` shows after the sizes and the scale."""
@@ -68,12 +67,12 @@ class CosineHead(nn.Module):
         self.weight = self.make_weight()
 
     def make_weight(self) -> nn.Parameter:
-        """The class vectors to start with, ``[K, D]``."""
+        """The initial class vectors, ``[K, D]``."""
         return class_vectors(self.num_classes, self.in_features)
 
     @property
     def scale(self) -> float | Tensor:
-        """``s``: a number, or a tensor ``[]`` where it is learned or adapts."""
+        """``s``: a number, or a scalar tensor if it is learned or adaptive."""
         match self.kind_of_scale:
             case "learned":
                 return self.log_scale.exp()
@@ -83,7 +82,7 @@ class CosineHead(nn.Module):
                 return self._scale
 
     def cosines(self, features: Tensor, targets: Tensor | None = None) -> Tensor:
-        """Features ``[B, D]`` -> cosines ``[B, K]``, float32. An adaptive scale adapts where targets are given."""
+        """Features ``[B, D]`` -> cosines ``[B, K]``, float32. Targets update an adaptive scale."""
         with torch.autocast(features.device.type, enabled=False):
             cosines = self.per_class(F.linear(unit(features), unit(self.weight)))
         if self.kind_of_scale == "adaptive" and self.training and targets is not None:
@@ -93,20 +92,20 @@ class CosineHead(nn.Module):
         return cosines
 
     def products(self, features: Tensor) -> Tensor:
-        """Features ``[B, D]`` -> ``W x`` ``[B, K]``: the same class vectors as a linear layer."""
+        """Features ``[B, D]`` -> products ``W x`` with the class vectors, ``[B, K]``, as in a linear layer."""
         return self.per_class(F.linear(features, self.weight))
 
     def per_class(self, similarities: Tensor) -> Tensor:
-        """One value a class vector, ``[B, rows of the weight]`` -> one a class, ``[B, K]``: here they are the same."""
+        """Reduce values per class vector, ``[B, rows]``, to values per class, ``[B, K]``. Here both are the same."""
         return similarities
 
     def forward(self, features: Tensor, targets: Tensor | None = None) -> Tensor:
-        """Features ``[B, D]`` -> scaled cosines ``[B, K]``, float32; the targets change none of them."""
+        """Features ``[B, D]`` -> scaled cosines ``[B, K]``, float32. The targets do not change them."""
         cosines = self.cosines(features, targets)
         return self.scale * cosines
 
     def target_split(self, features: Tensor, targets: Tensor) -> TargetSplit:
-        """The head's logits, split; computed by the kernel unless the scale adapts, which needs all cosines."""
+        """The logits as `TargetSplit`. Uses the kernel, except for an adaptive scale, which needs all cosines."""
         index = self.indices(features, targets)
         if self.kind_of_scale == "adaptive":
             return split_target(self(features, targets), index)
@@ -114,15 +113,15 @@ class CosineHead(nn.Module):
         return TargetSplit(self.scale * self.trained(cosine), log_sum, total / (self.num_classes - 1))
 
     def trained(self, cosine: Tensor) -> Tensor:
-        """The target's cosine ``[B]`` with the training margin, ``[B]``: here without one."""
+        """Apply the training margin to the target's cosine ``[B]``. This head has no margin."""
         return cosine
 
     def indices(self, features: Tensor, targets: Tensor) -> Tensor:
-        """Class indices ``[B]``, with class 0 in the rows that are ignored.
+        """Class indices ``[B]``, with class 0 in ignored rows.
 
         Raises:
-            ValueError: soft targets (mixup, CutMix), which have no single target column; or unequal numbers of
-                targets and features.
+            ValueError: if the targets are soft (mixup, CutMix), so that there is no single target class, or if the
+                numbers of targets and features differ.
         """
         if targets.ndim != 1 or targets.is_floating_point():
             found = f"{str(targets.dtype).removeprefix('torch.')} {list(targets.shape)}"
@@ -139,20 +138,20 @@ class CosineHead(nn.Module):
 
 
 class MarginHead(CosineHead):
-    """A cosine head that changes the target's cosine in training; abstract.
+    """Abstract base class of cosine heads that apply a margin to the target's cosine during training.
 
-    A subclass defines the changed cosine (`moved`). Only the target's column changes; without targets the logits are
-    the plain scaled cosines.
+    A subclass implements the margin in `moved`. Only the logit of the target changes. Without targets, the logits are
+    scaled cosines.
 
     Args:
         in_features: D.
         num_classes: K, at least 2.
         scale: see `CosineHead`.
-        margin_warmup: training steps over which the margin grows linearly from 0 to its full size. A step is a call
-            with targets in training mode; the count is part of the state.
+        margin_warmup: number of training steps in which the margin increases linearly from 0 to its full value. A step
+            is a call with targets in training mode. The state dict contains the number of steps.
 
     Raises:
-        ValueError: a bad scale or warm-up, or fewer than two classes.
+        ValueError: if the scale or the warm-up is not allowed, or there are fewer than two classes.
     """
 
     steps: Tensor
@@ -168,10 +167,10 @@ class MarginHead(CosineHead):
 
     @abstractmethod
     def moved(self, cosine: Tensor) -> Tensor:
-        """The target's cosine ``[B]`` with the full margin, ``[B]``."""
+        """Apply the full margin to the target's cosine ``[B]``."""
 
     def trained(self, cosine: Tensor) -> Tensor:
-        """The target's cosine ``[B]`` with the fraction of the margin that the warm-up has reached, ``[B]``."""
+        """Apply the current fraction of the margin to the target's cosine ``[B]``; see `margin_warmup`."""
         if not self.margin_warmup:
             return self.moved(cosine)
         fraction = (self.steps / self.margin_warmup).clamp(max=1)
@@ -183,7 +182,7 @@ class MarginHead(CosineHead):
         """Features ``[B, D]``, class indices ``[B]`` or None -> logits ``[B, K]``, float32.
 
         Raises:
-            ValueError: soft targets, see `indices`.
+            ValueError: if the targets are soft; see `indices`.
         """
         if targets is None:
             return self.scale * self.cosines(features)

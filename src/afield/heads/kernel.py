@@ -1,9 +1,9 @@
-"""Scaled cosines to class vectors, separated into target and others in one autograd function.
+"""Scaled cosines to class vectors, split into target and other classes, in one autograd function.
 
-What the composed path (`CosineHead.cosines`, a loss, autograd) does with a normalized copy of the weights and five
-``[B, K]`` tensors is done here without a copy of the weights and with one ``[B, K]`` buffer between forward and
-backward: the class vectors' norms divide the logits, and the margin, which moves the target's logit alone, is left
-to the caller as a function of ``[B]``.
+The composed path (`CosineHead.cosines`, a loss, autograd) needs a normalized copy of the weights and five ``[B, K]``
+tensors. This function needs no copy of the weights and keeps one ``[B, K]`` buffer between forward and backward: it
+divides the logits by the norms of the class vectors. The caller applies the margin, which changes only the target's
+logit, to a tensor ``[B]``.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from torch import Tensor
 from afield.target_split import check_rows
 
 NORM_EPS = 1e-6
-"""Added under the root of a squared norm, in float32: a zero vector has cosine 0 and finite gradients."""
+"""Added in quadrature to each norm, in float32, so that a zero vector has cosine 0 and finite gradients."""
 
 CHUNK_BYTES = 2**18
-"""How much of the buffer the backward pass works on at a time: it should stay in a core's cache."""
+"""Part of the buffer that the backward pass processes at a time. It should fit in the cache of a core."""
 
 
 def unit(x: Tensor) -> Tensor:
@@ -34,29 +34,31 @@ def split_cosines(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """The target's cosine, and logsumexp and sum of the other scaled cosines, each ``[B]`` in float32.
 
-    May be differentiated more than once (``retain_graph``): the first backward pass consumes the buffer, another
-    one computes it anew.
+    With ``retain_graph``, the result can be differentiated more than once: the first backward pass consumes the buffer,
+    and later passes recompute it.
 
     Args:
-        features: ``[B, D]``, of any length; half precision is computed in float32, under autocast too.
-        weight: class vectors ``[K, D]`` with K >= 2, of any length.
+        features: features ``[B, D]`` of any length. The computation uses float32, also for half precision and under
+            autocast.
+        weight: class vectors ``[K, D]`` of any length, K >= 2.
         targets: class indices ``[B]``.
-        scale: a number, or a tensor ``[]`` that gets a gradient.
-        partial: these are not all classes, and a target of -1 is none of them; its cosine is then given as 0.
+        scale: a number, or a scalar tensor that receives a gradient.
+        partial: whether `weight` contains only some of the classes. A target of -1 then means that the class is not
+            among them, and its cosine is returned as 0.
 
     Raises:
-        ValueError: another number of targets than of features.
+        ValueError: if the numbers of targets and features differ.
     """
     check_rows(targets, features)
     with torch.autocast(features.device.type, enabled=False):
         scale = torch.as_tensor(scale, dtype=torch.float32, device=weight.device)
         present = targets[:, None] >= 0 if partial else None
         index = targets[:, None].clamp(min=0) if partial else targets[:, None]
-        return _SeparateCosines.apply(features.float(), weight.float(), index, present, scale)
+        return _SplitCosines.apply(features.float(), weight.float(), index, present, scale)
 
 
 def _put(buffer: Tensor, index: Tensor, present: Tensor | None, value: Tensor | float) -> None:
-    """``buffer[b, index[b]] = value[b]`` in the rows whose target is present (None: in all)."""
+    """Set ``buffer[b, index[b]] = value[b]`` in the rows where `present` is true (None: in all rows)."""
     if present is not None:
         value = torch.where(present, value, buffer.gather(1, index))
     buffer.scatter_(1, index, value)
@@ -67,7 +69,7 @@ def _inverse_norm(x: Tensor) -> Tensor:
 
 
 def _log_softmax_of_others(logits: Tensor, index: Tensor, present: Tensor | None) -> tuple[Tensor, Tensor]:
-    """``log q`` ``[B, K]`` over the others, 0 at the target, in the logits' place; and their logsumexp ``[B]``."""
+    """Replace the logits by their log-softmax over the other classes, 0 at the target; also return the logsumexp."""
     _put(logits, index, present, -torch.inf)
     largest = logits.amax(dim=1)
     log_q = torch.log_softmax(logits, dim=1, out=logits)
@@ -79,7 +81,7 @@ def _log_softmax_of_others(logits: Tensor, index: Tensor, present: Tensor | None
 def _composed(
     features: Tensor, weight: Tensor, index: Tensor, present: Tensor | None, scale: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """The same in plain steps, with a normalized copy of the weights: what a second derivative is taken of."""
+    """The same computation in plain PyTorch, with a normalized copy of the weights, for second derivatives."""
     here = torch.ones_like(index, dtype=torch.bool) if present is None else present
     cosines = F.linear(unit(features), unit(weight))
     cosine = cosines.gather(1, index).where(here, 0)
@@ -88,7 +90,7 @@ def _composed(
     return cosine.squeeze(1), others.masked_fill(target, -torch.inf).logsumexp(1), others.masked_fill(target, 0).sum(1)
 
 
-class _SeparateCosines(torch.autograd.Function):
+class _SplitCosines(torch.autograd.Function):
     @staticmethod
     def forward(
         ctx: Any, features: Tensor, weight: Tensor, index: Tensor, present: Tensor | None, scale: Tensor
@@ -127,7 +129,7 @@ def _gradients(ctx: Any, to_cosine: Tensor, to_log_sum: Tensor, to_total: Tensor
     if buffer is None:
         buffer, _ = _log_softmax_of_others((unit @ weight.T).mul_(stretch), index, present)
 
-    # From log q to the gradient at the scaled cosines; and its product with them, summed over the batch.
+    # Convert log q to the gradient of the scaled cosines, and sum its product with them over the batch.
     along = torch.zeros_like(stretch)
     rows = max(1, CHUNK_BYTES // (4 * buffer.shape[1]))
     for start in range(0, len(buffer), rows):
@@ -141,7 +143,7 @@ def _gradients(ctx: Any, to_cosine: Tensor, to_log_sum: Tensor, to_total: Tensor
     _put(buffer, index, present, to_cosine[:, None] / scale)
     along.index_add_(0, index.squeeze(1), to_cosine * cosine)
 
-    # What points along a vector changes its length alone, which no cosine sees.
+    # Remove the component along each vector: it changes only the length, and cosines do not depend on the length.
     buffer.mul_(stretch)
     to_features = to_weight = None
     if ctx.needs_input_grad[0]:

@@ -1,4 +1,4 @@
-"""The linear head: a plain affine layer behind the head interface."""
+"""The linear head: an affine layer with the head interface."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from afield.heads.registry import HEADS
 
 @HEADS.register("linear", reference="Goodfellow, Bengio, Courville, Deep Learning, 2016, section 6.2.2.")
 class LinearHead(nn.Linear):
-    """Affine layer: the usual classifier.
+    """Affine layer, the usual classifier.
 
-    ``z = W x + b``; the targets are ignored.
+    The logits are ``z = W x + b``; the targets are ignored.
 
     Args:
         in_features: D.

@@ -1,4 +1,4 @@
-"""The neck: what makes features of one sign fit for angles."""
+"""The neck: a layer before the head that spreads non-negative features over the whole sphere."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from torch import Tensor, nn
 
 
 class Neck(nn.Module):
-    """A linear layer and batch normalization, with no ReLU behind them.
+    """A linear layer and batch normalization, without a ReLU after them.
 
-    Features behind a ReLU are never negative, so that all of them lie within 90 degrees of each other; the neck
-    spreads them over the whole sphere.
+    Features after a ReLU are never negative, so the angles between them are at most 90 degrees. The neck spreads them
+    over the whole sphere.
 
     Args:
-        features: D, in and out.
+        features: D, number of input and output features.
 
     References:
         Luo et al., "Bag of Tricks and a Strong Baseline for Deep Person Re-identification", CVPRW 2019,

@@ -1,4 +1,4 @@
-"""Partial FC: a margin head that trains on a sample of its classes."""
+"""Partial FC: a margin head that samples its classes during training."""
 
 from __future__ import annotations
 
@@ -16,30 +16,30 @@ from afield.validation import check_within
 
 @HEADS.register("partial_fc", reference="An et al., Partial FC, CVPR 2022.")
 class PartialFCHead(CombinedMarginHead):
-    """Margins on a sample of the classes, for very many of them.
+    """Margin head that samples the classes at each training step, for very many classes.
 
-    `CombinedMarginHead` whose training step uses the batch's own classes and a random sample of the others.
+    It is a `CombinedMarginHead`. Each training step uses the classes of the batch and a random sample of the other
+    classes. This saves memory and time if there are too many classes for ``[B, K]`` logits and for a gradient of all
+    class vectors. The gradient of the weight is sparse and contains the sampled rows only.
+    `afield.training.SparseSGD` and `torch.optim.SparseAdam` update only these rows.
 
-    For so many classes that ``[B, K]`` logits and a gradient of all class vectors take too much memory or time. The
-    gradient of the weight is sparse: it holds the sampled rows, and `afield.training.SparseSGD` and
-    `torch.optim.SparseAdam` change only these rows.
-
-    The sum over wrong classes is a sum over the sampled ones, as in the paper; the sample comes from PyTorch's
-    global generator. In evaluation mode, and without targets, all classes count.
+    As in the paper, the sum over wrong classes is a sum over the sampled classes. PyTorch's global generator draws the
+    sample. In evaluation mode, and without targets, all classes are used.
 
     Args:
         in_features: D.
         num_classes: K, at least 2.
-        share: fraction of the classes that a step uses, in (0, 1]; a batch with more classes uses all of its own.
-        scale: a number, ``"auto"`` or ``"learned"``; see `CosineHead`. ``"adaptive"`` would need all cosines.
+        share: fraction of the classes that each step uses, in (0, 1]. All classes of the batch are always used.
+        scale: a number, ``"auto"`` or ``"learned"``; see `CosineHead`. ``"adaptive"`` is not supported, because it
+            needs all cosines.
         margin_multiplier: see `CombinedMarginHead`.
         margin_rad: see `CombinedMarginHead`.
         margin_cos: see `CombinedMarginHead`.
         gradient: see `ArcFaceHead`.
-        margin_warmup: steps, see `MarginHead`.
+        margin_warmup: number of steps, see `MarginHead`.
 
     Raises:
-        ValueError: a bad share, scale, margin, warm-up, gradient or number of classes.
+        ValueError: if an argument is out of range.
 
     References:
         An et al., "Killing Two Birds with One Stone: Efficient and Robust Training of Face Recognition CNNs by
@@ -78,13 +78,13 @@ class PartialFCHead(CombinedMarginHead):
         self.share = share
 
     def sample(self, targets: Tensor) -> Tensor:
-        """Class indices ``[B]`` -> the classes that a step uses, ``[S]``, sorted: all targets, and random others."""
+        """Class indices ``[B]`` -> sorted classes of a step, ``[S]``: all targets and randomly drawn other classes."""
         order = torch.rand(self.num_classes, device=targets.device).scatter_(0, targets, 2.0)
         count = max(round(self.share * self.num_classes), int((order == 2).sum()), 2)
         return order.topk(count, sorted=False).indices.sort().values
 
     def target_split(self, features: Tensor, targets: Tensor) -> TargetSplit:
-        """See `CosineHead.target_split`; while training, the others are those of `sample`."""
+        """See `CosineHead.target_split`. During training, only the classes from `sample` are used."""
         if not self.training:
             return super().target_split(features, targets)
         index = self.indices(features, targets)

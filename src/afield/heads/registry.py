@@ -1,4 +1,4 @@
-"""The registry that every head joins beside its definition."""
+"""The registry of the heads."""
 
 from __future__ import annotations
 

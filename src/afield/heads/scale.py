@@ -1,4 +1,4 @@
-"""How large a scale a head on the unit sphere needs."""
+"""The scale of cosine heads: default, lower bound and AdaCos update."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ AUTO_FACTOR = 2.0
 
 
 def scale_floor(num_classes: int, probability: float = 0.9) -> float:
-    """The smallest scale at which logits in ``[-s, s]`` can give one class this probability.
+    """The smallest scale ``s`` with which logits in ``[-s, s]`` can give each class the probability P.
 
-    ``s = (K-1)/K * log((K-1) P / (1-P))``, for K >= 2: 4.0, 6.7 and 9.1 for 10, 100 and 1000 classes at 0.9.
-    It assumes class vectors spread as a regular simplex, where the wrong cosines are ``-1/(K-1)``.
+    ``s = (K-1)/K * log((K-1) P / (1-P))`` for K >= 2. At P = 0.9 it is 4.0, 6.7 and 9.1 for 10, 100 and 1000 classes.
+    The formula assumes class vectors that form a regular simplex, where the cosines of wrong classes are ``-1/(K-1)``.
 
     References:
         Wang et al., "CosFace", CVPR 2018, equation 6.
@@ -26,29 +26,30 @@ def scale_floor(num_classes: int, probability: float = 0.9) -> float:
 
 
 def reachable_probability(scale: float, num_classes: int) -> float:
-    """The largest probability of a class that logits in ``[-s, s]`` allow: ``e^s / (e^s + (K-1) e^-s)``.
+    """The largest probability of a class with logits in ``[-s, s]``: ``e^s / (e^s + (K-1) e^-s)``.
 
-    0.45, 0.07 and 0.007 for 10, 100 and 1000 classes at ``s = 1``. Not all classes reach it at once: that
-    would need every wrong cosine at -1 (see `scale_floor`).
+    At ``s = 1`` it is 0.45, 0.07 and 0.007 for 10, 100 and 1000 classes. Not all classes can reach it at the same time,
+    because the cosines of all wrong classes would have to be -1 (see `scale_floor`).
     """
     return 1 / (1 + (num_classes - 1) * math.exp(-2 * scale))
 
 
 def resolve_scale(scale: float | str, num_classes: int, names: Sequence[str]) -> float:
-    """The scale as a number; ``"auto"`` is twice the floor: 8, 13 and 18 for 10, 100 and 1000 classes.
+    """Convert a scale to a number.
 
-    The floor only makes the target reachable; a head that starts there has flat gradients on what it has
-    nearly learned. A number below the floor warns with the probability that it can reach. ``"learned"`` starts as
-    ``"auto"``, ``"adaptive"`` at ``sqrt(2) log(K-1)``.
+    ``"auto"`` is twice the floor (`scale_floor`): 8, 13 and 18 for 10, 100 and 1000 classes. At the floor itself the
+    target probability is just reachable, and examples that are almost learned have small gradients. ``"learned"``
+    starts at the same value, ``"adaptive"`` at ``sqrt(2) log(K-1)``. A number below the floor gives a warning with the
+    largest reachable probability.
 
     Args:
         scale: a number or a name.
         num_classes: K.
-        names: the names that the head allows.
+        names: names that the head supports.
 
     Raises:
-        ValueError: the scale is neither one of the names nor a positive number, there are fewer than 2 classes, or
-            fewer than 3 for an adaptive scale.
+        ValueError: if the scale is neither one of the names nor a positive number, or if there are fewer than 2
+            classes, or fewer than 3 for an adaptive scale.
     """
     if num_classes < 2:
         raise ValueError(f"a head needs at least 2 classes, got num_classes={num_classes}")
@@ -73,18 +74,18 @@ def resolve_scale(scale: float | str, num_classes: int, names: Sequence[str]) ->
 
 
 def adapted_scale(scale: Tensor, cosines: Tensor, targets: Tensor) -> Tensor:
-    """The scale that AdaCos takes after seeing a batch: ``log(B_avg) / cos(min(pi/4, theta_med))``.
+    """The AdaCos update of the scale from a batch: ``log(B_avg) / cos(min(pi/4, theta_med))``.
 
-    ``B_avg`` is the batch's mean of ``sum_{j != y} exp(s cos(theta_j))`` at the scale before, ``theta_med`` the
-    median of the target angles.
+    ``B_avg`` is the mean of ``sum_{j != y} exp(s cos(theta_j))`` over the batch, with the previous scale ``s``.
+    ``theta_med`` is the median of the target angles.
 
     Args:
-        scale: ``[]``, before.
-        cosines: ``[B, K]``.
+        scale: previous scale, a scalar tensor.
+        cosines: cosines ``[B, K]``.
         targets: class indices ``[B]``.
 
     Returns:
-        ``[]``.
+        The new scale, a scalar tensor.
 
     References:
         Zhang et al., "AdaCos", CVPR 2019, equations 15 and 16.

@@ -19,30 +19,31 @@ from afield.types import IGNORE_INDEX
 
 @HEADS.register("sharded", reference="Deng et al., ArcFace, CVPR 2019, section 3.2.")
 class ShardedHead(CombinedMarginHead):
-    """Margins, with the classes divided among processes.
+    """Margin head that divides the classes among processes.
 
-    `CombinedMarginHead` whose processes hold ``K / processes`` class vectors each; none computes all logits.
+    It is a `CombinedMarginHead`. Each process holds ``K / processes`` class vectors, and no process computes all
+    logits.
 
-    Every process has its own batch, all of the same size. Features and targets are gathered; each shard's logsumexp
-    and sum are reduced over the processes. The total loss is the mean of the processes' losses, as in
-    `DistributedDataParallel`: a shard's gradient is that of one process with the whole batch and all classes, and the
-    gradient of the features is yet to be averaged over processes. Do not wrap this head in
-    `DistributedDataParallel`, and save its state in each process: the parameters differ.
+    Each process has its own batch; all batches must have the same size. Features and targets are gathered, and the
+    logsumexp and the sum of each shard are reduced over the processes. The total loss is the mean of the losses of the
+    processes, as in `DistributedDataParallel`. The gradient of a shard equals the gradient in a single process with the
+    whole batch and all classes. The gradient of the features must still be averaged over processes. Do not wrap this
+    head in `DistributedDataParallel`, and save its state in each process, because the parameters differ.
 
-    Without `torch.distributed`, or built before the process group is initialized, it is a `CombinedMarginHead`.
+    If `torch.distributed` is not initialized when the head is created, it behaves like `CombinedMarginHead`.
 
     Args:
         in_features: D.
-        num_classes: K over all processes, at least 2 for each.
+        num_classes: K, over all processes, at least 2 per process.
         scale: a number or ``"auto"``; see `CosineHead`.
         margin_multiplier: see `CombinedMarginHead`.
         margin_rad: see `CombinedMarginHead`.
         margin_cos: see `CombinedMarginHead`.
         gradient: see `ArcFaceHead`.
-        margin_warmup: steps, see `MarginHead`.
+        margin_warmup: number of steps, see `MarginHead`.
 
     Raises:
-        ValueError: a bad scale, margin, warm-up, gradient or number of classes.
+        ValueError: if an argument is out of range.
 
     References:
         Deng et al., "ArcFace", CVPR 2019, section 3.2.
@@ -54,11 +55,11 @@ class ShardedHead(CombinedMarginHead):
     processes: int
 
     def held_by(self, rank: int) -> range:
-        """The classes whose vectors a process holds."""
+        """The classes whose vectors the process `rank` holds."""
         return range(rank * self.num_classes // self.processes, (rank + 1) * self.num_classes // self.processes)
 
     def make_weight(self) -> nn.Parameter:
-        """The class vectors held here, ``[K / processes, D]``, different in each process."""
+        """The initial class vectors of this process, ``[K / processes, D]``, different in each process."""
         self.rank, self.processes = (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
         if self.num_classes < 2 * self.processes:
             raise ValueError(f"{self.processes} processes need 2 classes each, got num_classes={self.num_classes}")
@@ -72,7 +73,7 @@ class ShardedHead(CombinedMarginHead):
         """Features ``[B, D]``, class indices ``[B]`` of this process -> `TargetSplit` over all classes, ``[B]``.
 
         Raises:
-            ValueError: a target that is not a class, in any process.
+            ValueError: if a target of any process is not a class.
         """
         if self.processes == 1:
             return super().target_split(features, targets)
@@ -90,22 +91,22 @@ class ShardedHead(CombinedMarginHead):
         """See `CosineHead.products`.
 
         Raises:
-            ValueError: with more than one process.
+            ValueError: if there is more than one process.
         """
         if self.processes > 1:
-            raise ValueError("no process of a sharded head holds all class vectors: it takes no linear_losses")
+            raise ValueError("a sharded head does not support linear_losses: no process holds all class vectors")
         return super().products(features)
 
     def forward(self, features: Tensor, targets: Tensor | None = None) -> Tensor:
-        """Features ``[B, D]`` of this process -> logits to predict with, ``[B, K]``, float32; no gradient.
+        """Features ``[B, D]`` of this process -> logits for prediction, ``[B, K]``, float32, without gradients.
 
         Raises:
-            ValueError: targets, with more than one process: train through `target_split`.
+            ValueError: if targets are given and there is more than one process; use `target_split` for training.
         """
         if self.processes == 1:
             return super().forward(features, targets)
         if targets is not None:
-            raise ValueError("no process of a sharded head holds all logits: train through its method target_split")
+            raise ValueError("no process of a sharded head holds all logits; train with its method target_split")
         with torch.no_grad():
             cosines = self.cosines(_gather(features))
             blocks = []
@@ -117,14 +118,14 @@ class ShardedHead(CombinedMarginHead):
 
 
 def _gather(x: Tensor) -> Tensor:
-    """``[B, ...]`` of each process -> those of all, ``[processes * B, ...]``."""
+    """Concatenate the tensors ``[B, ...]`` of all processes: ``[processes * B, ...]``."""
     parts = [torch.empty_like(x) for _ in range(dist.get_world_size())]
     dist.all_gather(parts, x.contiguous())
     return torch.cat(parts)
 
 
 def _own(x: Tensor) -> Tensor:
-    """This process's part of what `_gather` put together."""
+    """The part of a gathered tensor that belongs to this process."""
     return x.chunk(dist.get_world_size())[dist.get_rank()]
 
 
@@ -135,7 +136,7 @@ def _reduce(x: Tensor, by: Any) -> Tensor:
 
 
 class _GatherFeatures(torch.autograd.Function):
-    """Every shard adds to the gradient of every process's features."""
+    """Gathers features. In the backward pass, all shards contribute to the gradients of all features."""
 
     @staticmethod
     def forward(ctx: Any, features: Tensor) -> Tensor:
@@ -148,7 +149,7 @@ class _GatherFeatures(torch.autograd.Function):
 
 
 class _ReduceShards(torch.autograd.Function):
-    """Shards' values for all examples -> the whole's values for this process's; the loss is the processes' mean."""
+    """Reduces the values of the shards over all classes and returns those of this process's examples."""
 
     @staticmethod
     def forward(ctx: Any, cosine: Tensor, log_sum: Tensor, total: Tensor) -> tuple[Tensor, Tensor, Tensor]:

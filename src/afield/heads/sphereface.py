@@ -1,4 +1,4 @@
-"""SphereFace: the target's angle multiplied."""
+"""SphereFace: a margin that multiplies the angle of the target."""
 
 from __future__ import annotations
 
@@ -9,20 +9,21 @@ from afield.heads.registry import HEADS
 
 @HEADS.register("sphereface", reference="Liu et al., SphereFace, CVPR 2017.")
 class SphereFaceHead(CombinedMarginHead):
-    """The target's angle multiplied, in the monotone form.
+    """Multiplies the angle of the target class by a margin.
 
-    ``z_y = s psi(theta_y)``, with psi the monotone form of ``cos(m theta)``; the others ``s cos(theta_j)``.
+    The target's logit is ``s psi(theta_y)``, where psi is the monotone form of ``cos(m theta)``; the other logits are
+    ``s cos(theta_j)``.
 
     Args:
         in_features: D.
         num_classes: K, at least 2.
-        scale: see `CosineHead`. (The original leaves the features' length in place of a scale.)
-        margin_multiplier: ``m >= 1``; 1 is the normalized softmax. Faces use 4.
+        scale: see `CosineHead`. The original method uses the length of the features instead of a scale.
+        margin_multiplier: ``m >= 1``; 1 is the normalized softmax. Face recognition uses 4.
         gradient: see `ArcFaceHead`.
-        margin_warmup: steps, see `MarginHead`.
+        margin_warmup: number of steps, see `MarginHead`.
 
     Raises:
-        ValueError: a bad scale, margin, warm-up, gradient or number of classes.
+        ValueError: if an argument is out of range.
 
     References:
         Liu et al., "SphereFace", CVPR 2017, equation 7.

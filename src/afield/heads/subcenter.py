@@ -1,4 +1,4 @@
-"""Sub-center ArcFace: several vectors per class; the nearest one counts."""
+"""Sub-center ArcFace: several vectors per class; the nearest one is used."""
 
 from __future__ import annotations
 
@@ -14,21 +14,22 @@ from afield.validation import check_within
 
 @HEADS.register("subcenter_arcface", reference="Deng et al., Sub-center ArcFace, ECCV 2020.")
 class SubCenterArcFaceHead(ArcFaceHead):
-    """ArcFace to the nearest of several vectors a class.
+    """ArcFace with several vectors per class; the nearest one is used.
 
-    ArcFace on the largest cosine to the C vectors of each class, so that wrong labels get a vector of their own.
+    The cosine of a class is the largest cosine to its C vectors. Mislabeled images can thus gather at a vector of their
+    own.
 
     Args:
         in_features: D.
         num_classes: K, at least 2.
         scale: see `CosineHead`.
         margin_rad: see `ArcFaceHead`.
-        centers: C, vectors a class, at least 1; 1 is ArcFace. The paper's best is 3.
+        centers: C, number of vectors per class, at least 1; 1 is ArcFace. The paper's best value is 3.
         gradient: see `ArcFaceHead`.
-        margin_warmup: steps, see `MarginHead`.
+        margin_warmup: number of steps, see `MarginHead`.
 
     Raises:
-        ValueError: a bad scale, margin, warm-up, gradient, number of classes or of centers.
+        ValueError: if an argument is out of range.
 
     References:
         Deng et al., "Sub-center ArcFace", ECCV 2020, equation 2.
@@ -54,13 +55,13 @@ class SubCenterArcFaceHead(ArcFaceHead):
         )
 
     def make_weight(self) -> nn.Parameter:
-        """The class vectors to start with, ``[K * C, D]``, those of a class side by side."""
+        """The initial class vectors, ``[K * C, D]``; the vectors of a class are adjacent."""
         return class_vectors(self.num_classes * self.centers, self.in_features)
 
     def per_class(self, similarities: Tensor) -> Tensor:
-        """``[B, K * C]`` -> the largest of each class, ``[B, K]``."""
+        """Values ``[B, K * C]`` -> largest value of each class, ``[B, K]``."""
         return similarities.unflatten(1, (self.num_classes, self.centers)).amax(dim=2)
 
     def target_split(self, features: Tensor, targets: Tensor) -> TargetSplit:
-        """See `CosineHead.target_split`; without the kernel, which takes one vector per class."""
+        """See `CosineHead.target_split`. The kernel is not used: it supports one vector per class only."""
         return split_target(self(features, targets), self.indices(features, targets))

@@ -1,7 +1,8 @@
 """Losses: pure functions ``(logits [B, K], targets, *, hyper-parameters, weight, ignore_index) -> [B]``, and modules.
 
-Targets are class indices ``[B]`` or, where that has a meaning, probabilities ``[B, K]``; `afield.losses.targets` says
-what `weight` and `ignore_index` do. The modules are drop-ins for ``nn.CrossEntropyLoss``: `afield.losses.criterion`.
+Targets are class indices ``[B]`` or, if the loss supports it, probabilities ``[B, K]``. `afield.losses.targets`
+explains `weight` and `ignore_index`. The modules (`afield.losses.criterion`) are drop-in replacements of
+``nn.CrossEntropyLoss``.
 """
 
 from afield.losses.criterion import Criterion as Criterion

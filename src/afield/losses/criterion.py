@@ -1,4 +1,4 @@
-"""The base class of the losses as modules: drop-ins for ``nn.CrossEntropyLoss``."""
+"""The base class of the loss modules: drop-in replacements of ``nn.CrossEntropyLoss``."""
 
 from __future__ import annotations
 
@@ -20,21 +20,22 @@ SHARED = ("weight", "ignore_index")
 class Criterion(nn.Module):
     """A loss over a batch, alone or added to cross-entropy.
 
-    ``class Brier(Criterion, loss=brier)`` makes a module of any function with the interface of this package's losses;
-    with ``strength=0.5`` as well, it is cross-entropy plus half of that loss. The first three arguments are those of
-    ``nn.CrossEntropyLoss``; the keywords and their defaults are those of the function. Logits must be ``[B, K]``.
+    ``class Brier(Criterion, loss=brier)`` creates a module from any function with the interface of this package's
+    losses. With the additional argument ``strength=0.5`` the module is cross-entropy plus half of that loss. The first
+    three arguments are those of ``nn.CrossEntropyLoss``. The other keywords and their defaults are those of the
+    function. Logits must be ``[B, K]``.
 
     Args:
-        weight: class weights ``[K]``, a buffer; see `afield.losses.targets`.
-        ignore_index: rows with this index are ignored.
-        reduction: ``"mean"`` divides by the sum of the weights of the targets that are not ignored, or by B if
-            targets are probabilities; ``"sum"``; ``"none"`` returns one value per example.
-        options: `strength`, the factor of the loss that is added to cross-entropy, at least 0, or None for the loss
-            alone; and the loss's hyper-parameters. They are checked at once by a call of the loss.
+        weight: class weights ``[K]``, stored as a buffer; see `afield.losses.targets`.
+        ignore_index: rows with this target are ignored.
+        reduction: ``"mean"`` divides the sum by the total weight of the targets that are not ignored, or by B if the
+            targets are probabilities; ``"sum"`` returns the sum; ``"none"`` returns one value per example.
+        options: `strength` and the hyper-parameters of the loss. `strength` is the factor of the loss that is added to
+            cross-entropy, at least 0, or None for the loss alone. The options are checked by one call of the loss.
 
     Raises:
-        ValueError: an unknown reduction, a negative strength, or a hyper-parameter that the loss does not allow.
-        TypeError: a keyword that the loss does not take.
+        ValueError: if the reduction is unknown, the strength is negative, or a hyper-parameter is out of range.
+        TypeError: if the loss does not have the keyword.
 
     Example:
         >>> from afield.losses import ComplementFlattening
@@ -75,7 +76,7 @@ class Criterion(nn.Module):
         self.reduction = reduction
 
     def values(self, logits: Tensor, targets: Tensor) -> Tensor:
-        """Logits ``[B, K]``, class indices ``[B]`` or probabilities ``[B, K]`` -> one value an example, ``[B]``."""
+        """Logits ``[B, K]``, class indices ``[B]`` or probabilities ``[B, K]`` -> one value per example, ``[B]``."""
         rows: dict[str, Any] = {"weight": self.weight, "ignore_index": self.ignore_index}
         loss = self.loss(logits, targets, **self.options, **rows)
         return (
@@ -83,7 +84,7 @@ class Criterion(nn.Module):
         )
 
     def forward(self, logits: Tensor, targets: Tensor) -> Tensor:
-        """Logits ``[B, K]``, targets as in `values` -> a scalar, or ``[B]`` unreduced, of the logits' dtype."""
+        """Logits ``[B, K]``, targets as in `values` -> a scalar, or ``[B]`` without reduction, in the logits' dtype."""
         values = self.values(widen(logits), targets)
         if self.reduction == "none":
             return narrow(values, logits)

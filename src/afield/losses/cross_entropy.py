@@ -1,4 +1,4 @@
-"""Cross-entropy and label smoothing, one value an example."""
+"""Cross-entropy and label smoothing."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ def cross_entropy(
     weight: Tensor | None = None,
     ignore_index: int = -100,
 ) -> Tensor:
-    """Cross-entropy against the target class.
+    """Cross-entropy between the prediction and the target class.
 
-    Cross-entropy: ``-log softmax(z / T)_y``, or ``-sum_j t_j log softmax(z / T)_j`` for probabilities ``t``.
+    It is ``-log softmax(z / T)_y``, or ``-sum_j t_j log softmax(z / T)_j`` for probabilities ``t``.
 
     Args:
-        logits: ``[B, K]``.
+        logits: logits ``[B, K]``.
         targets: class indices ``[B]`` or probabilities ``[B, K]``.
-        temperature: ``T``, above 0; 1 is plain cross-entropy. NT-Xent is this loss on scaled similarities.
+        temperature: ``T``, above 0; 1 is plain cross-entropy. NT-Xent is this loss applied to similarities.
         weight: see `afield.losses.targets`.
         ignore_index: see `afield.losses.targets`.
 
@@ -45,7 +45,7 @@ def cross_entropy(
         ``[B]``, in nats, of the logits' dtype.
 
     Raises:
-        ValueError: a temperature that is not above 0, or shapes other than these.
+        ValueError: if the temperature is not positive, or a shape does not fit.
 
     Example:
         >>> import torch
@@ -71,16 +71,14 @@ def label_smoothing(
     weight: Tensor | None = None,
     ignore_index: int = -100,
 ) -> Tensor:
-    """Cross-entropy with part of the target spread over all classes.
+    """Cross-entropy with a part of the target probability spread over all classes.
 
-    Cross-entropy against the target mixed with the uniform distribution.
-
-    ``(1 - a) * CE(z, y) + a * mean_j(-log softmax(z)_j)``, with ``z`` divided by the temperature.
+    It is ``(1 - a) * CE(z, y) + a * mean_j(-log softmax(z)_j)``, where ``z`` is divided by the temperature.
 
     Args:
-        logits: ``[B, K]``.
+        logits: logits ``[B, K]``.
         targets: class indices ``[B]`` or probabilities ``[B, K]``.
-        smoothing: the fraction ``a`` of the uniform distribution, in [0, 1].
+        smoothing: ``a``, weight of the uniform distribution, in [0, 1].
         temperature: as in `cross_entropy`.
         weight: see `afield.losses.targets`.
         ignore_index: see `afield.losses.targets`.
@@ -89,7 +87,7 @@ def label_smoothing(
         ``[B]``, in nats, of the logits' dtype.
 
     Raises:
-        ValueError: a smoothing outside [0, 1], a temperature that is not above 0, or shapes other than these.
+        ValueError: if `smoothing` is outside [0, 1], the temperature is not positive, or a shape does not fit.
 
     References:
         Szegedy et al., "Rethinking the Inception Architecture", CVPR 2016, section 7.
@@ -120,4 +118,4 @@ class CrossEntropy(Criterion, loss=cross_entropy):
 
 
 class LabelSmoothing(Criterion, loss=label_smoothing):
-    """Label smoothing, with its `smoothing` and `temperature`; see `afield.losses.label_smoothing`."""
+    """Label smoothing with the options `smoothing` and `temperature`; see `afield.losses.label_smoothing`."""

@@ -1,4 +1,4 @@
-"""Losses that reward uncertainty: over all classes, or over the wrong ones."""
+"""Losses that increase the entropy of the prediction, over all classes or over the wrong classes."""
 
 from __future__ import annotations
 
@@ -18,15 +18,13 @@ def confidence_penalty(
     weight: Tensor | None = None,
     ignore_index: int = -100,
 ) -> Tensor:
-    """Rewards the entropy of the whole prediction.
+    """Negative entropy of the prediction; penalizes confident predictions.
 
-    The negative entropy of the prediction, ``sum_j p_j log p_j``.
-
-    A term beside cross-entropy, with a strength of 0.1 or so. Its minimum, at equal logits, is ``-log K``. The
-    targets only say which rows count, and how much.
+    It is ``sum_j p_j log p_j``. Add it to cross-entropy with a strength of about 0.1. The minimum is ``-log K``,
+    reached if all logits are equal. The targets determine only the ignored rows and the weights.
 
     Args:
-        logits: ``[B, K]``.
+        logits: logits ``[B, K]``.
         targets: class indices ``[B]`` or probabilities ``[B, K]``.
         weight: see `afield.losses.targets`.
         ignore_index: see `afield.losses.targets`.
@@ -35,7 +33,7 @@ def confidence_penalty(
         ``[B]``, in nats, of the logits' dtype.
 
     Raises:
-        ValueError: shapes other than these.
+        ValueError: if a shape does not fit.
 
     References:
         Pereyra et al., "Regularizing Neural Networks by Penalizing Confident Output Distributions", 2017,
@@ -54,15 +52,14 @@ def complement_entropy(
     weight: Tensor | None = None,
     ignore_index: int = -100,
 ) -> Tensor:
-    """Rewards the entropy of the wrong classes' probabilities (COT).
+    """Negative normalized entropy over the wrong classes (complement objective).
 
-    The negative entropy of the non-target distribution over K - 1: ``1/(K-1) sum_{j != y} q_j log q_j``.
-
-    ``q`` is the softmax over the non-target logits. The gradient at ``z_y`` is exactly 0. For probabilities the
-    wrong classes are those of probability 0, and their number stands for K - 1.
+    It is ``1/(K-1) sum_{j != y} q_j log q_j``, where ``q`` is the softmax over the non-target logits. The gradient with
+    respect to ``z_y`` is exactly 0. For probabilities, the wrong classes are the classes with probability 0, and their
+    number replaces K - 1.
 
     Args:
-        logits: ``[B, K]`` with K >= 2.
+        logits: logits ``[B, K]``, K >= 2.
         targets: class indices ``[B]`` or probabilities ``[B, K]``.
         weight: see `afield.losses.targets`.
         ignore_index: see `afield.losses.targets`.
@@ -71,14 +68,14 @@ def complement_entropy(
         ``[B]``, in nats, of the logits' dtype.
 
     Raises:
-        ValueError: fewer than two classes, a row of probabilities without a 0, or shapes other than these.
+        ValueError: if there are fewer than two classes, a row of probabilities contains no 0, or a shape does not fit.
 
     References:
         Chen et al., "Complement Objective Training", ICLR 2019, equations 2 and 3.
 
     Warning:
-        The paper alternates a step on cross-entropy with a step on this; here it is a term of one sum. The
-        authors' code divides by K instead of K - 1, and through ``1 - p_y + 1e-7``, which loses the value
+        The paper alternates steps on cross-entropy and on this loss; here both are terms of one sum. The authors' code
+        divides by K instead of K - 1, and it divides the probabilities by ``1 - p_y + 1e-7``, which loses the value
         once the target is learned.
     """
     name = "complement_entropy"

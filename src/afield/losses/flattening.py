@@ -1,4 +1,4 @@
-"""Complement flattening: even out the probabilities of the wrong classes."""
+"""Complement flattening: makes the probabilities of the wrong classes equal."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ def split_flattening(logits: TargetSplit) -> Tensor:
 
 
 def warn_of_two(classes: int) -> None:
-    """Warn if there are two classes: the loss is then 0."""
+    """Warn if there are two classes, because the loss is then always 0."""
     if classes == 2:
         warnings.warn(
-            "complement_flattening with two classes is 0: there is only one wrong class, and nothing to flatten",
+            "complement_flattening with two classes is 0: there is only one wrong class and nothing to flatten",
             UserWarning,
             stacklevel=3,
         )
@@ -42,20 +42,20 @@ def complement_flattening(
     weight: Tensor | None = None,
     ignore_index: int = -100,
 ) -> Tensor:
-    """Evens out the probabilities of the wrong classes.
+    """Cross-entropy between the uniform distribution and the prediction over the wrong classes.
 
-    Cross-entropy of the non-target distribution against the uniform one.
-
-    With ``q`` the softmax over the K-1 non-target logits,
+    Minimizing it makes the probabilities of the wrong classes equal. With ``q`` the softmax over the K-1 non-target
+    logits,
 
     ``L' = -1/(K-1) * sum_{j != y} log q_j = logsumexp_{j != y} z_j - mean_{j != y} z_j``.
 
-    It never involves ``z_y``: the gradient there is exactly 0. Its minimum, at equal non-target logits, is
-    ``log(K-1)``; adding a constant to ``z`` changes nothing. With two classes it is always 0, which
-    gives a warning. For probabilities the wrong classes are those of probability 0, however many they are.
+    The loss does not depend on ``z_y``, so the gradient with respect to it is exactly 0. The minimum is ``log(K-1)``,
+    reached if all non-target logits are equal. Adding a constant to ``z`` does not change the loss. With two classes
+    the loss is always 0, and a warning is given. For probabilities, the wrong classes are all classes with probability
+    0.
 
     Args:
-        logits: ``[B, K]`` with K >= 2.
+        logits: logits ``[B, K]``, K >= 2.
         targets: class indices ``[B]`` or probabilities ``[B, K]``.
         weight: see `afield.losses.targets`.
         ignore_index: see `afield.losses.targets`.
@@ -64,20 +64,20 @@ def complement_flattening(
         ``[B]``, in nats, of the logits' dtype.
 
     Raises:
-        ValueError: fewer than two classes, a row of probabilities without a 0, or shapes other than these.
+        ValueError: if there are fewer than two classes, a row of probabilities contains no 0, or a shape does not fit.
 
     Example:
         >>> import torch
         >>> z = torch.tensor([[5.0, 1.0, 1.0, 1.0]])
-        >>> complement_flattening(z, torch.tensor([0]))  # flat already: log 3
+        >>> complement_flattening(z, torch.tensor([0]))  # already flat: log 3
         tensor([1.0986])
 
     References:
         Complement flattening for domain generalization, 2020, section 3.
 
     Warning:
-        Code that divides by ``1 - p_y + 1e-7`` computes the same thing only while the target is not yet
-        learned: in float32 with K = 7 it gives 2.12 for 1.96 at a target logit of 16 and 22.6 at 40.
+        Implementations that divide by ``1 - p_y + 1e-7`` give the same result only if the target is not learned yet. In
+        float32 with K = 7, where the correct value is 1.96, they give 2.12 at a target logit of 16 and 22.6 at 40.
     """
     name = "complement_flattening"
     z, t, w = prepare(name, logits, targets, weight, ignore_index, classes=2)
@@ -93,8 +93,8 @@ def complement_flattening(
 class ComplementFlattening(Criterion, loss=complement_flattening, strength=0.5):
     """Cross-entropy plus `strength` times `afield.losses.complement_flattening`.
 
-    The strength is the paper's lambda: 0.5 is its best value, 1.0 also beats its baseline. For class indices both
-    losses are computed in one pass.
+    The strength is lambda in the paper: 0.5 is its best value, and 1.0 also improves on its baseline. For class
+    indices, both losses are computed in one pass.
     """
 
     def values(self, logits: Tensor, targets: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""Focal loss: cross-entropy with less weight on examples that are already classified well."""
+"""Focal loss: cross-entropy that downweights well-classified examples."""
 
 from __future__ import annotations
 
@@ -21,17 +21,16 @@ def focal(
     weight: Tensor | None = None,
     ignore_index: int = -100,
 ) -> Tensor:
-    """Cross-entropy with less weight on examples that are already classified well.
+    """Cross-entropy that downweights well-classified examples.
 
-    Cross-entropy times ``(1 - p_y)^gamma``; gamma 0 is cross-entropy.
-
-    For probabilities ``t`` it is ``sum_j t_j (1 - p_j)^gamma (-log p_j)``. ``1 - p`` is taken as
-    ``-expm1(log p)``, which keeps its digits where ``p`` is near 1.
+    It is cross-entropy multiplied by ``(1 - p_y)^gamma``; with gamma 0 it is cross-entropy. For probabilities ``t`` it
+    is ``sum_j t_j (1 - p_j)^gamma (-log p_j)``. ``1 - p`` is computed as ``-expm1(log p)``, which is accurate for ``p``
+    near 1.
 
     Args:
-        logits: ``[B, K]``.
+        logits: logits ``[B, K]``.
         targets: class indices ``[B]`` or probabilities ``[B, K]``.
-        gamma: how quickly the factor falls, at least 0; 2 is the paper's best.
+        gamma: exponent of the factor, at least 0; 2 is the paper's best value.
         weight: see `afield.losses.targets`.
         ignore_index: see `afield.losses.targets`.
 
@@ -39,7 +38,7 @@ def focal(
         ``[B]``, in nats, of the logits' dtype.
 
     Raises:
-        ValueError: a negative gamma, or shapes other than these.
+        ValueError: if gamma is negative, or a shape does not fit.
 
     References:
         Lin et al., "Focal Loss for Dense Object Detection", ICCV 2017, equation 4.
@@ -47,11 +46,11 @@ def focal(
     check_within("[0, inf)", gamma=gamma)
     z, t, w = prepare("focal", logits, targets, weight, ignore_index)
     log_p = z.log_softmax(dim=1) if is_soft(t) else -F.cross_entropy(z, t, ignore_index=ignore_index, reduction="none")
-    # The floor keeps the slope of the power finite at p = 1 for gamma below 1.
+    # The lower bound keeps the gradient of the power finite at p = 1 if gamma is below 1.
     wrong = (-torch.expm1(log_p)).clamp(min=torch.finfo(log_p.dtype).tiny)
     values = -(wrong**gamma) * log_p
     return settle((t * values).sum(dim=1) if is_soft(t) else values, logits, t, w, ignore_index)
 
 
 class Focal(Criterion, loss=focal):
-    """Focal loss, with its `gamma`; see `afield.losses.focal`."""
+    """Focal loss with the option `gamma`; see `afield.losses.focal`."""

@@ -1,4 +1,4 @@
-"""Guided complement entropy: flatten the wrong classes as far as the target is learned."""
+"""Guided complement entropy: negative entropy over the wrong classes, weighted by the target probability."""
 
 from __future__ import annotations
 
@@ -26,33 +26,34 @@ def guided_complement_entropy(
     weight: Tensor | None = None,
     ignore_index: int = -100,
 ) -> Tensor:
-    """Evens out the wrong classes as far as the target is learned; used alone.
+    """Negative entropy over the wrong classes, weighted by the target probability.
 
-    The wrong classes' negative entropy, normalized, times ``p_y^alpha``; used alone, without cross-entropy.
-
-    ``p_y^alpha / log(K-1) * sum_{j != y} q_j log q_j``, with ``q`` the softmax over the non-target logits. It lies in
-    [-1, 0] and is -1 where ``p_y = 1`` and ``q`` is uniform. ``p_y^alpha`` is taken as ``exp(alpha log p_y)``.
+    It is ``p_y^alpha / log(K-1) * sum_{j != y} q_j log q_j``, where ``q`` is the softmax over the non-target logits. It
+    replaces cross-entropy. The loss lies in [-1, 0] and is -1 if ``p_y = 1`` and ``q`` is uniform. ``p_y^alpha`` is
+    computed as ``exp(alpha log p_y)``.
 
     Args:
-        logits: ``[B, K]`` with K >= 3: with two classes ``log(K-1)`` is 0, and so is the entropy.
-        targets: class indices ``[B]``. Probabilities name no one class to guide by.
-        alpha: how late the wrong classes are flattened, at least 0; at 0 the target plays no part. 1/3 is the
-            default of the authors' code, which the paper varies down to 1/5.
+        logits: logits ``[B, K]``, K >= 3. With two classes, both ``log(K-1)`` and the entropy are 0.
+        targets: class indices ``[B]``. Probabilities are not supported, because they have no single target class.
+        alpha: exponent of the target probability, at least 0; a larger one delays the effect on the wrong classes, and
+            with 0 the target has no influence. 1/3 is the default of the authors' code; the paper also tests values
+            down to 1/5.
         weight: see `afield.losses.targets`.
         ignore_index: see `afield.losses.targets`.
 
     Returns:
-        ``[B]``, no unit, of the logits' dtype.
+        ``[B]``, dimensionless, in the dtype of the logits.
 
     Raises:
-        ValueError: a negative alpha, fewer than three classes, probabilities, or shapes other than these.
+        ValueError: if alpha is negative, there are fewer than three classes, the targets are probabilities, or a shape
+            does not fit.
 
     References:
         Chen et al., "Improving Adversarial Robustness via Guided Complement Entropy", ICCV 2019.
 
     Warning:
-        The gradient vanishes with ``p_y``: an example that starts with a ``p_y`` near 0 is learned slowly. The
-        authors' code divides by ``log K`` instead of ``log(K-1)``, and through ``1 - p_y + 1e-7``.
+        The gradient vanishes with ``p_y``: an example whose initial ``p_y`` is near 0 is learned slowly. The authors'
+        code divides by ``log K`` instead of ``log(K-1)``, and it divides the probabilities by ``1 - p_y + 1e-7``.
     """
     name = "guided_complement_entropy"
     check_within("[0, inf)", alpha=alpha)
@@ -66,4 +67,4 @@ def guided_complement_entropy(
 
 
 class GuidedComplementEntropy(Criterion, loss=guided_complement_entropy):
-    """Guided complement entropy alone, with its `alpha`; see `afield.losses.guided_complement_entropy`."""
+    """Guided complement entropy with the option `alpha`; see `afield.losses.guided_complement_entropy`."""

@@ -1,4 +1,4 @@
-"""The registry that every loss joins beside its definition."""
+"""The registry of the losses."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ SplitLoss = Callable[[TargetSplit], Tensor]
 
 @dataclass(frozen=True)
 class Traits:
-    """What an objective may use of a loss beside the function.
+    """Optional parts of a loss that an objective uses.
 
     Attributes:
-        split: the loss, with default options, of a `TargetSplit` batch: one value an example, ``[B]``. Several losses
-            that have it share one pass over the logits.
-        check_classes: warns or raises if the loss makes no sense for this number of classes.
+        split: the loss with default options as a function of a `TargetSplit` batch, one value per example, ``[B]``.
+            Several losses with this function share one pass over the logits.
+        check_classes: warns or raises an error if the loss is not meaningful for this number of classes.
     """
 
     split: SplitLoss | None
@@ -28,7 +28,7 @@ class Traits:
 
 
 class LossRegistry(Registry[Callable[..., Tensor]]):
-    """Losses by name, and their traits."""
+    """Losses and their traits by name."""
 
     def __init__(self) -> None:
         super().__init__("loss")
@@ -44,7 +44,7 @@ class LossRegistry(Registry[Callable[..., Tensor]]):
         split: SplitLoss | None = None,
         check_classes: Callable[[int], None] | None = None,
     ) -> Callable[..., Tensor]:
-        """See `Registry.add`, and `Traits` for the last two."""
+        """See `Registry.add`; `split` and `check_classes` are explained in `Traits`."""
         self.traits[name] = Traits(split, check_classes)
         return super().add(name, value, summary=summary, reference=reference)
 

@@ -1,12 +1,13 @@
-"""What every loss shares: checked arguments, class weights, ignored rows, and the dtype to compute in.
+"""Common parts of the losses: argument checks, class weights, ignored rows, and the dtype of the computation.
 
-Targets are class indices ``[B]``, or probabilities ``[B, K]`` as mixup and CutMix make them (soft targets).
+Targets are class indices ``[B]``, or probabilities ``[B, K]`` (soft targets) such as those of mixup and CutMix.
 
-* `weight`, ``[K]``: one weight a class. An example counts by the weight of its target, or by the expected weight
-  under its probabilities. Cross-entropy and label smoothing read it as `torch.nn.functional.cross_entropy` does.
-* `ignore_index`: rows with this index have the value 0 and the gradient 0. Probabilities have no such rows.
+* `weight`, ``[K]``: weight of each class. The loss of an example is multiplied by the weight of its target, or by the
+  expected weight under its probabilities. For cross-entropy and label smoothing the meaning is that of
+  `torch.nn.functional.cross_entropy`.
+* `ignore_index`: rows with this target have the value 0 and the gradient 0. It does not apply to probabilities.
 
-Values come back in the logits' dtype. Half precision is computed in float32.
+Losses are returned in the dtype of the logits. Half precision is computed in float32.
 """
 
 from __future__ import annotations
@@ -25,22 +26,23 @@ def prepare(
     classes: int = 1,
     soft: bool = True,
 ) -> tuple[Tensor, Tensor, Tensor | None]:
-    """Logits, targets and class weights, checked and in the dtypes to compute in.
+    """Check logits, targets and class weights, and convert them to the dtypes of the computation.
 
     Args:
-        loss: the name that errors begin with.
-        logits: ``[B, K]``.
-        targets: class indices ``[B]``, or probabilities ``[B, K]`` where `soft`.
-        weight: ``[K]`` or None.
-        ignore_index: an index, below 0 with probabilities.
-        classes: the fewest classes that the loss is defined for.
-        soft: whether the loss is defined for probabilities.
+        loss: name of the loss, for error messages.
+        logits: logits ``[B, K]``.
+        targets: class indices ``[B]``, or probabilities ``[B, K]`` if `soft`.
+        weight: class weights ``[K]`` or None.
+        ignore_index: target to ignore; must be negative if the targets are probabilities.
+        classes: minimum number of classes of the loss.
+        soft: whether the loss supports probabilities.
 
     Returns:
-        Logits in float32 or wider; indices in int64 or probabilities in the logits' new dtype; weights in that too.
+        Logits in float32 or float64; indices in int64 or probabilities in the dtype of these logits; weights in the
+        same dtype.
 
     Raises:
-        ValueError: a shape or a dtype other than these.
+        ValueError: if a shape or a dtype does not fit.
     """
     if logits.ndim != 2 or logits.shape[1] < classes or not logits.is_floating_point():
         raise ValueError(f"{loss} needs logits [B, K] with K >= {classes}, got {_described(logits)}")
@@ -59,10 +61,10 @@ def prepare(
 
 
 def right_classes(loss: str, logits: Tensor, targets: Tensor, ignore_index: int) -> Tensor:
-    """Where the target probability is not 0: ``[B, K]``, bool. An ignored row counts as class 0.
+    """Mask of classes whose target probability is not 0: ``[B, K]``, bool. Ignored rows have the target class 0.
 
     Raises:
-        ValueError: a row of probabilities without a 0, which leaves no wrong class.
+        ValueError: if a row of probabilities contains no 0, so that there is no wrong class.
     """
     if is_soft(targets):
         right = targets != 0
@@ -78,12 +80,12 @@ def right_classes(loss: str, logits: Tensor, targets: Tensor, ignore_index: int)
 
 
 def counted(targets: Tensor, ignore_index: int) -> Tensor:
-    """Class indices ``[B]`` with class 0 in the rows that are ignored, to gather and scatter with."""
+    """Class indices ``[B]`` with class 0 in ignored rows, as indices for gather and scatter."""
     return targets.long().masked_fill(targets == ignore_index, 0)
 
 
 def example_weight(targets: Tensor, weight: Tensor | None, ignore_index: int) -> Tensor:
-    """What each example counts, ``[B]``: the (expected) weight of its target, 0 where it is ignored."""
+    """The weight of each example, ``[B]``: the (expected) weight of its target, 0 in ignored rows."""
     if is_soft(targets):
         return targets.new_ones(targets.shape[0]) if weight is None else (targets * weight).sum(dim=1)
     kept = targets != ignore_index
@@ -91,7 +93,7 @@ def example_weight(targets: Tensor, weight: Tensor | None, ignore_index: int) ->
 
 
 def settle(values: Tensor, logits: Tensor, targets: Tensor, weight: Tensor | None, ignore_index: int) -> Tensor:
-    """Values ``[B]`` times what each example counts, in the dtype of the logits that the loss was given."""
+    """Values ``[B]`` multiplied by the weight of each example, in the dtype of the original logits."""
     return narrow(values * example_weight(targets, weight, ignore_index), logits)
 
 
@@ -101,12 +103,12 @@ def is_soft(targets: Tensor) -> bool:
 
 
 def widen(logits: Tensor) -> Tensor:
-    """Half precision as float32, the rest as it is."""
+    """Convert half precision to float32; leave other dtypes unchanged."""
     return logits.float() if logits.dtype in (torch.float16, torch.bfloat16) else logits
 
 
 def narrow(values: Tensor, logits: Tensor) -> Tensor:
-    """Values in the logits' dtype; under autocast as they were computed, like PyTorch's own losses."""
+    """Convert values to the dtype of the logits, except under autocast, like PyTorch's own losses."""
     device = logits.device.type
     autocast = torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device)
     return values if autocast else values.to(logits.dtype)

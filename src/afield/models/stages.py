@@ -1,4 +1,4 @@
-"""The stages of a backbone: the modules whose outputs are its feature maps, one resolution after another."""
+"""The stages of a backbone, whose outputs are feature maps of decreasing resolution."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from afield.errors import InputError
 
 
 def feature_stages(backbone: nn.Module) -> list[nn.Module]:
-    """The modules whose outputs are feature maps ``[B, C, H, W]``, from early to late, without the stem.
+    """The modules with feature maps ``[B, C, H, W]`` as outputs, in forward order, without the stem.
 
-    These are the modules in ``feature_info`` (of timm's models and of our own) that have a convolution.
+    These are the modules in ``feature_info`` (in timm models and in those of this package) that contain a convolution.
 
     Raises:
-        InputError: a backbone with fewer than two stages (for example a transformer).
+        InputError: if the backbone has fewer than two stages (for example a transformer).
     """
     info: Any = getattr(backbone, "feature_info", [])
     modules = dict(backbone.named_modules())

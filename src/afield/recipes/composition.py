@@ -1,4 +1,4 @@
-"""One recipe that has the changes of several."""
+"""Composition of several recipes into one."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from afield.errors import InputError
 from afield.recipes.recipe import Recipe
 
 LEFT_OUT: Final = "(left out)"
-"""Value of a key that the default has and a recipe has not."""
+"""Value of a key that exists in the default recipe, but not in this one."""
 
 Change = dict[tuple[str, ...], Any]
 
 
 def changes(fields: Mapping[str, Any], default: Mapping[str, Any]) -> Change:
-    """The fields that differ from their defaults, path -> value; mappings are compared key by key.
+    """The fields that differ from the defaults, as path -> value. Mappings are compared key by key.
 
     >>> changes({"head": "linear", "losses": {"focal": 1.0}}, {"head": "linear", "losses": {"cross_entropy": 1.0}})
     {('losses', 'cross_entropy'): '(left out)', ('losses', 'focal'): 1.0}
@@ -33,10 +33,10 @@ def changes(fields: Mapping[str, Any], default: Mapping[str, Any]) -> Change:
 
 
 def compose(name: str, recipes: Sequence[Recipe]) -> Recipe:
-    """The recipe of this name with the changes of all the given ones.
+    """A recipe called `name` that combines the changes of all given recipes.
 
     Raises:
-        InputError: two recipes change the same field in different ways.
+        InputError: if two recipes set a field to different values.
     """
     fields = [{**dataclasses.asdict(recipe), "name": name} for recipe in recipes]
     named = {recipe.name: own for recipe, own in zip(recipes, fields, strict=True)}
@@ -47,11 +47,11 @@ def merged(recipes: Mapping[str, Mapping[str, Any]], default: Mapping[str, Any])
     """The default fields with the changes of all recipes.
 
     Args:
-        recipes: fields by name of the recipe.
-        default: fields of a recipe that changes nothing.
+        recipes: fields of each recipe, by recipe name.
+        default: fields of the default recipe.
 
     Raises:
-        InputError: two recipes change the same field in different ways.
+        InputError: if two recipes set a field to different values.
     """
     together: Change = {}
     owner: dict[tuple[str, ...], str] = {}
@@ -59,7 +59,7 @@ def merged(recipes: Mapping[str, Mapping[str, Any]], default: Mapping[str, Any])
         for path, value in changes(fields, default).items():
             if path in together and together[path] != value:
                 what = f"{owner[path]!r} has {together[path]!r} and {name!r} has {value!r}"
-                raise InputError(f"{'+'.join(recipes)}: the recipes clash in {'.'.join(path)}: {what}")
+                raise InputError(f"{'+'.join(recipes)}: the recipes conflict in {'.'.join(path)}: {what}")
             together[path], owner[path] = value, name
     result = dict(default)
     for path, value in together.items():

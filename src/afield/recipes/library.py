@@ -1,4 +1,4 @@
-"""The recipes that afield brings, with a summary and a reference each."""
+"""The built-in recipes, each with a summary and a reference."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ _SMOOTHING = {"label_smoothing": 1.0}
 _LIBRARY = (
     (
         Recipe("erm"),
-        "Cross-entropy with a linear head on the images of all domains (DeepAll).",
+        "Minimizes cross-entropy with a linear head on all domains together (DeepAll).",
         "Vapnik, Statistical Learning Theory, 1998.",
     ),
     (
         Recipe("label_smoothing", losses=_SMOOTHING),
-        "Cross-entropy with a tenth of the target probability spread over all classes.",
+        "Cross-entropy with 10 % of the target probability spread over all classes.",
         "Szegedy et al., Rethinking the Inception Architecture, CVPR 2016.",
     ),
     (
@@ -29,7 +29,7 @@ _LIBRARY = (
     ),
     (
         Recipe("focal", losses={"focal": 1.0}),
-        "Cross-entropy that downweights examples already classified well (gamma 2).",
+        "Cross-entropy that downweights well-classified examples (gamma 2).",
         "Lin et al., Focal Loss, ICCV 2017.",
     ),
     (
@@ -39,12 +39,12 @@ _LIBRARY = (
     ),
     (
         Recipe("complement_entropy", losses={"cross_entropy": 1.0, "complement_entropy": 1.0}),
-        "Cross-entropy - the normalized entropy of the wrong classes.",
+        "Cross-entropy - the normalized entropy over the wrong classes.",
         "Chen et al., Complement Objective Training, ICLR 2019.",
     ),
     (
         Recipe("guided_complement_entropy", losses={"guided_complement_entropy": 1.0}),
-        "Replaces cross-entropy by the entropy of the wrong classes, weighted by the target's probability.",
+        "Replaces cross-entropy by the entropy over the wrong classes, weighted by the target probability.",
         "Chen et al., Guided Complement Entropy, ICCV 2019.",
     ),
     (
@@ -69,7 +69,7 @@ _LIBRARY = (
     ),
     (
         Recipe("subcenter_arcface", head="subcenter_arcface"),
-        "ArcFace with three class vectors per class; the nearest one counts.",
+        "ArcFace with three vectors per class; the nearest one is used.",
         "Deng et al., Sub-center ArcFace, ECCV 2020.",
     ),
     (
@@ -96,7 +96,7 @@ _LIBRARY = (
             loss_options={"label_smoothing": {"smoothing": 0.2}},
             averaging="lookahead",
         ),
-        "Label smoothing of 0.2 with Lookahead averaging; for few epochs, with the preset of the same name.",
+        "Label smoothing of 0.2 and Lookahead averaging, for few epochs; use the preset of the same name.",
         "Jordan, 94% on CIFAR-10 in 3.29 Seconds on a Single GPU, 2024.",
     ),
 )

@@ -1,4 +1,4 @@
-"""What is compared: a recipe changes objective, augmentation, algorithm and training, never the architecture."""
+"""The recipe: changes of objective, augmentation, algorithm and training, but not of the architecture."""
 
 from __future__ import annotations
 
@@ -14,32 +14,33 @@ from afield.settings import TrainConfig
 from afield.validation import check_number, settings_of
 
 OWN_SETTINGS = settings_of(TrainConfig).keys() - {"augment", "precision"}
-"""Training settings that a recipe's `training` may have: `augment` is a field, and all runs share `precision`."""
+"""Settings allowed in `Recipe.training`: all except `augment`, a field, and `precision`, shared by all runs."""
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """A head, weighted losses, an augmentation, an algorithm, and training settings that differ from the shared ones.
+    """A training method: head, weighted losses, augmentation, algorithm, and its own training settings.
 
     Attributes:
-        name: name in tables.
+        name: name of the recipe in tables.
         head: name in ``afield.heads.HEADS``.
-        head_options: keyword arguments of the head, as ``{"margin_rad": 0.2}``.
-        losses: weight by name in ``afield.losses.LOSSES``.
-        loss_options: keyword arguments by loss name, as ``{"label_smoothing": {"smoothing": 0.2}}``.
-        linear_losses: weight by name, for losses on the head's class vectors as a linear layer; see `Objective`.
+        head_options: keyword arguments of the head, for example ``{"margin_rad": 0.2}``.
+        losses: weights of losses by name in ``afield.losses.LOSSES``.
+        loss_options: keyword arguments by loss name, for example ``{"label_smoothing": {"smoothing": 0.2}}``.
+        linear_losses: weights of losses on the class vectors of the head as a linear layer; see `Objective`.
         neck: whether a linear layer with batch normalization precedes the head.
         augment: name in ``afield.augment.AUGMENTATIONS``; a file; a name in ``afield.augment.learned.AUGMENTORS``,
-            which each run learns on its own training images; or several joined by ``+``. None takes the preset's.
-        augment_options: settings of the learned augmentation, as ``{"recognized": 0.8}``.
+            which each run learns on its own training images; or several of these joined by ``+``. None means the
+            augmentation of the preset.
+        augment_options: settings of the learned augmentation, for example ``{"recognized": 0.8}``.
         algorithm: name in ``afield.algorithms.ALGORITHMS``.
-        algorithm_options: keyword arguments of the algorithm, as ``{"penalty": 10.0}``.
-        averaging: name in ``afield.algorithms.AVERAGINGS``: predict with weights averaged over training.
-        averaging_options: keyword arguments of the averaging, as ``{"tolerance": 1.2}``.
-        training: settings of `TrainConfig` that replace the shared ones, as ``{"learning_rate": 0.001}``.
+        algorithm_options: keyword arguments of the algorithm, for example ``{"penalty": 10.0}``.
+        averaging: name in ``afield.algorithms.AVERAGINGS``; predictions use weights averaged over training.
+        averaging_options: keyword arguments of the averaging, for example ``{"tolerance": 1.2}``.
+        training: settings of `TrainConfig` that replace the shared settings, for example ``{"learning_rate": 0.001}``.
 
     Raises:
-        InputError: a value of the wrong type or out of range, or a setting that a recipe cannot have.
+        InputError: if a value has the wrong type or is out of range, or a setting is not allowed in a recipe.
     """
 
     name: str
@@ -78,13 +79,13 @@ class Recipe:
             settings_of(TrainConfig)[name].check(f"{where}: {name}", value)
 
     def train_config(self, shared: TrainConfig) -> TrainConfig:
-        """The shared settings with this recipe's own in their place.
+        """The shared settings, with those of this recipe replaced.
 
         Raises:
-            InputError: settings that contradict each other, as more micro-batches than images in a batch.
+            InputError: if settings contradict each other, for example more micro-batches than images in a batch.
         """
         return dataclasses.replace(shared, **self.training)
 
     def config(self) -> dict[str, Any]:
-        """What a record and a run's hash say, as JSON can hold it: files are named by their content."""
+        """The fields for records and hashes of runs, JSON-serializable. Files are identified by their content."""
         return {**dataclasses.asdict(self), "augment": self.augment and chain_key(self.augment)}

@@ -1,4 +1,4 @@
-"""Recipes by name, from files and from installed packages, with fields set."""
+"""Resolution of recipes by name, from files and from installed packages, with overrides."""
 
 from __future__ import annotations
 
@@ -21,30 +21,31 @@ from afield.settings import TrainConfig
 from afield.validation import settings_of
 
 ENTRY_POINTS = "afield.recipes"
-"""The entry-point group under which a package offers a `Recipe`, or a function that returns one."""
+"""Entry-point group for packages that provide a `Recipe`, or a function that returns one."""
 
 FIELDS = {field.name for field in dataclasses.fields(Recipe)}
 SETTINGS = settings_of(TrainConfig).keys()
 
 
 def resolve(names: Sequence[str], overrides: Sequence[str] = ()) -> tuple[Recipe, ...]:
-    """Recipes by name, by file (``.toml``, ``.yaml``, ``.json``) or from an installed package, with fields set.
+    """Get recipes by name, from a file (``.toml``, ``.yaml``, ``.json``) or from an installed package.
 
     Args:
-        names: registry names, files, or entry-point names; names joined by ``+``, as ``coral+flattening``, make one
-            recipe that has the changes of all of them.
-        overrides: ``FIELD=VALUE`` for every recipe or ``RECIPE.FIELD=VALUE`` for one, where FIELD is a field of
+        names: registry names, files, or entry-point names. Names joined by ``+``, for example ``coral+flattening``, are
+            composed into one recipe with the changes of all of them.
+        overrides: ``FIELD=VALUE`` for all recipes or ``RECIPE.FIELD=VALUE`` for one recipe. FIELD is a field of
             `Recipe`, a key of a mapping (``flattening.losses.complement_flattening=1.0``) or a training setting
-            (``irm.learning_rate=0.001``). Values are JSON or plain text; null takes the shared setting.
+            (``irm.learning_rate=0.001``). Values are JSON or plain text; null means the shared setting.
 
     Raises:
-        InputError: unknown or repeated names, recipes that clash, fields that do not exist, values that do not fit.
+        InputError: if a name is unknown or repeated, recipes conflict, a field does not exist, or a value is not
+            allowed.
     """
     recipes = {}
     for name in names:
         recipe = _find(name)
         if recipe.name in recipes:
-            raise InputError(f"recipe {recipe.name!r} is named twice")
+            raise InputError(f"recipe {recipe.name!r} is given twice")
         recipes[recipe.name] = recipe
     if not recipes:
         raise InputError("no recipe to run; allowed: " + ", ".join(RECIPES.names))
@@ -77,10 +78,12 @@ def _find(name: str) -> Recipe:
 
 
 def read_recipe(path: Path) -> Recipe:
-    """A recipe from a TOML, YAML or JSON file with fields of `Recipe` and training settings; `name` is optional.
+    """Read a recipe from a TOML, YAML or JSON file with fields of `Recipe` and training settings.
+
+    The default of `name` is the name of the file.
 
     Raises:
-        InputError: unreadable file, unknown fields, or values that do not fit.
+        InputError: if the file cannot be read, a field is unknown, or a value is not allowed.
     """
     try:
         text = path.read_text()
@@ -90,15 +93,17 @@ def read_recipe(path: Path) -> Recipe:
     except (tomllib.TOMLDecodeError, yaml.YAMLError, UnicodeDecodeError) as error:
         raise InputError(f"{path} cannot be read as a recipe: {first_line(error)}") from None
     if not isinstance(content, dict):
-        raise InputError(f"{path}: a recipe is a table of fields, got {type(content).__name__}")
+        raise InputError(f"{path}: a recipe must be a table of fields, got {type(content).__name__}")
     return recipe_from({"name": path.stem, **content}, str(path))
 
 
 def recipe_from(fields: Mapping[str, Any], where: str) -> Recipe:
-    """A recipe from its fields. Training settings are under ``training`` or beside it; None means the shared value.
+    """Create a recipe from its fields.
+
+    Training settings can be in ``training`` or on the same level as it; None means the shared value.
 
     Raises:
-        InputError: unknown fields, which are said to be in `where`, or values that do not fit.
+        InputError: if a field is unknown, or a value is not allowed. The message contains `where`.
     """
     for name in fields:
         if name not in FIELDS | SETTINGS:

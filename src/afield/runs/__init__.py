@@ -1,1 +1,1 @@
-"""Runs: one recipe trained once, in a folder of its own."""
+"""Runs: one training of one recipe, in its own folder."""

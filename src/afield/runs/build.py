@@ -1,4 +1,4 @@
-"""From names to modules: a recipe's objective, the classifier around it, and the algorithm that trains it."""
+"""Creation of the objective, the classifier and the algorithm of a recipe."""
 
 from __future__ import annotations
 
@@ -23,10 +23,15 @@ from afield.runs.config import ExperimentConfig, choose_memory
 
 
 def build_objective(recipe: Recipe, features: int, classes: int) -> Objective:
-    """The recipe's head and losses for D features and K classes, tested on two examples.
+    """Create the head and the losses of a recipe, and test them on two examples.
+
+    Args:
+        recipe: recipe with head and losses.
+        features: D, number of features.
+        classes: K, number of classes.
 
     Raises:
-        InputError: unknown names or options.
+        InputError: if a name or an option is unknown or not valid.
     """
     head = HEADS[recipe.head]
     _check_options(recipe, f"option of head {recipe.head}", head, recipe.head_options)
@@ -58,7 +63,7 @@ def _check_options(recipe: Recipe, kind: str, takes: Callable[..., object], opti
 
 
 def build_classifier(setup: ExperimentConfig, recipe: Recipe, seed: int) -> Classifier:
-    """Backbone and objective, initialized from the seed. The backbone comes first: it is equal for all recipes."""
+    """Create backbone and objective, initialized from the seed. The backbone is equal for all recipes."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed_for("init", seed))
         backbone, features = build_backbone(setup.backbone)
@@ -69,7 +74,7 @@ def build_classifier(setup: ExperimentConfig, recipe: Recipe, seed: int) -> Clas
 
 
 def build_head_classifier(setup: ExperimentConfig, recipe: Recipe, seed: int, features: int) -> Classifier:
-    """The same objective on extracted features: the classifier that trains on a frozen backbone."""
+    """Create a classifier of extracted features, to train on a frozen backbone. The objective is the same."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed_for("init head", seed))
         objective = build_objective(recipe, features, len(setup.data.class_names))
@@ -78,10 +83,10 @@ def build_head_classifier(setup: ExperimentConfig, recipe: Recipe, seed: int, fe
 
 
 def build_algorithm(recipe: Recipe, classifier: Classifier, domain_sizes: Sequence[int], seed: int) -> Algorithm:
-    """The recipe's algorithm around a classifier, and its averaging around that; initialized from the seed.
+    """Create the algorithm of a recipe, wrapped in its averaging if there is one, initialized from the seed.
 
     Raises:
-        InputError: unknown names or options, or a backbone that the algorithm cannot train.
+        InputError: if a name or an option is unknown or not valid, or the algorithm does not support the backbone.
     """
     kind = ALGORITHMS[recipe.algorithm]
     _check_options(recipe, f"option of algorithm {recipe.algorithm}", kind, recipe.algorithm_options)
@@ -106,13 +111,13 @@ def check_algorithm(setup: ExperimentConfig, recipe: Recipe, domains: int) -> No
     """Check that the recipe's algorithm and training settings fit the experiment.
 
     Args:
-        setup: of the run.
-        recipe: of the run.
-        domains: number of domains that the run trains on.
+        setup: configuration of the experiment.
+        recipe: recipe to check.
+        domains: number of training domains.
 
     Raises:
-        InputError: too few domains, batches that are too small or too large, contradictory settings, or features
-            where the algorithm needs images.
+        InputError: if there are too few domains, batches are too small or too large, settings contradict each other, or
+            the backbone is frozen and the algorithm needs images.
     """
     kind = ALGORITHMS[recipe.algorithm]
     if domains < kind.domains_at_least:
@@ -133,10 +138,11 @@ def check_algorithm(setup: ExperimentConfig, recipe: Recipe, domains: int) -> No
 
 
 def check_targets(recipe: Recipe, objective: Objective, augmentation: Augmentation) -> None:
-    """Try the objective on targets of the kind that the augmentation makes.
+    """Test the objective with the targets that the augmentation creates.
 
     Raises:
-        InputError: the augmentation mixes images, and the recipe's algorithm, head or losses take no soft targets.
+        InputError: if the augmentation mixes images and the algorithm, the head or a loss does not support soft
+            targets.
     """
     if not isinstance(augmentation, MixingAugmentation):
         return

@@ -1,4 +1,4 @@
-"""The interface through which work reports its progress. The base class ignores every report."""
+"""The interface for progress reports."""
 
 from __future__ import annotations
 
@@ -11,40 +11,40 @@ if TYPE_CHECKING:
 
 
 class Labeled(Protocol):
-    """A run, or another piece of work."""
+    """An object with a label, such as a run."""
 
     @property
     def label(self) -> str:
-        """A name for people to read."""
+        """A readable name."""
         ...
 
 
 class Callback:
-    """Methods that are called as work proceeds. Each does nothing here; subclasses override what they show."""
+    """Base class of progress reports. All methods do nothing; subclasses override those that they need."""
 
     def start(self, setup: ExperimentConfig) -> None:
-        """The data are loaded and the settings are checked."""
+        """Called when the data are loaded and the settings are checked."""
 
     def forecast(self, runs: int, seconds: float) -> None:
-        """This many runs are left, and one after the other they will take about this many seconds."""
+        """Called with the number of remaining runs and an estimate of their total duration in seconds."""
 
     def decode(self, done: int, total: int) -> None:
-        """`done` of `total` images are decoded."""
+        """Called when `done` of `total` images are decoded."""
 
     def features(self, done: int, total: int) -> None:
-        """The features of `done` of `total` images are extracted."""
+        """Called when the features of `done` of `total` images are extracted."""
 
     def run(self, index: int, total: int, run: Labeled) -> None:
-        """Run number `index` of `total`, counted from 0, begins."""
+        """Called at the start of run `index` of `total`, counted from 0."""
 
     def epoch(self, report: EpochReport) -> None:
-        """An epoch of training has ended."""
+        """Called at the end of an epoch of training."""
 
     def learning(self, epoch: int, epochs: int, detail: str) -> None:
-        """An epoch of learning an augmentation has ended."""
+        """Called at the end of an epoch of learning an augmentation."""
 
     def trial(self, done: int, total: int, loss: float) -> None:
-        """`done` of `total` trials of a search are finished; the last one had this loss."""
+        """Called when `done` of `total` search trials are finished, with the loss of the last one."""
 
 
 SILENT = Callback()

@@ -1,4 +1,4 @@
-"""What every run of a comparison shares: data, backbone, split, training."""
+"""The configuration that all runs of an experiment share: data, backbone, split and training."""
 
 from __future__ import annotations
 
@@ -18,24 +18,25 @@ from afield.models import BACKBONES, BackboneConfig
 from afield.training import PRESETS, TrainConfig
 
 LEAST_BATCHES = 32
-"""What training has in memory beside its model: batches of bytes; one of floats is as large as four."""
+"""Memory of training without the model, in uint8 batches. A float32 batch counts as four of them."""
 
 MIRRORED = {"crop_flip": "crop", "crop_flip_jitter": "crop", "alternating_flip": "none"}
-"""Augmentations of the presets that mirror images, and what is left of each where they must not."""
+"""Augmentations of the presets that mirror images, and the replacement of each without mirroring."""
 
 
 @dataclass(frozen=True)
 class ExperimentConfig:
-    """Everything that decides a run's result, but for recipe, seed and what is held out.
+    """All settings that determine the result of a run, except the recipe, the seed and the held-out parts.
 
     Attributes:
-        data: the images.
-        backbone: what extracts features.
-        freeze: whether only the head is trained.
-        validation: how validation images are drawn.
-        training: settings that recipes share; with `tuning`, those of the first stage.
-        memory: how many bytes the images may take where they need more, else None; it decides how they are shuffled.
-        tuning: settings of a last stage, in which recipes apply their own augmentation; see `afield.runs.stages`.
+        data: data set.
+        backbone: backbone and its weights.
+        freeze: whether the backbone is frozen and only the head is trained.
+        validation: options for drawing validation images.
+        training: training settings shared by all recipes. With `tuning`, these are the settings of the first stage.
+        memory: memory limit for the images, in bytes, if they exceed it; otherwise None. It affects the order of the
+            images.
+        tuning: settings of a last stage, in which recipes use their own augmentation; see `afield.runs.stages`.
     """
 
     data: ImageSet
@@ -48,10 +49,10 @@ class ExperimentConfig:
 
     def __post_init__(self) -> None:
         if self.freeze and self.training.augment != "none":
-            raise InputError("--freeze extracts features once, so that --augment has nothing to act on")
+            raise InputError("--freeze extracts features once and cannot be combined with --augment")
 
     def config(self) -> dict[str, Any]:
-        """What a record and a run's hash say: files are named by their content, not by where they lie."""
+        """The settings for records and hashes of runs. Files are identified by content, not by path."""
         return {
             "data": {
                 "name": Path(self.data.name).name,
@@ -76,7 +77,7 @@ class ExperimentConfig:
 
 
 def choose_preset(data: str, backbone: BackboneConfig, freeze: bool) -> str:
-    """The preset where none is named: by whether the backbone is frozen, and whether it is pretrained."""
+    """The default preset. It depends on whether the backbone is frozen or pretrained."""
     if freeze:
         return "frozen"
     if backbone.weights != "none":
@@ -85,23 +86,23 @@ def choose_preset(data: str, backbone: BackboneConfig, freeze: bool) -> str:
 
 
 def choose_training(preset: str, **settings: Any) -> TrainConfig:
-    """A preset with the settings that are not None put in."""
+    """A preset with the given settings replaced, except those that are None."""
     given = {name: value for name, value in settings.items() if value is not None}
     return dataclasses.replace(PRESETS[preset], **given)
 
 
 def choose_threads(setup: ExperimentConfig, threads: int | None) -> int:
-    """CPU threads for each run, unless given: one for small networks, so that several runs fit side by side."""
+    """CPU threads per run. The default is one for small networks, so that several runs can be parallel."""
     if threads is not None:
         return threads
     return 1 if setup.freeze or setup.backbone.name in BACKBONES else torch.get_num_threads()
 
 
 def choose_memory(data: ImageSet, batch_size: int, allowed: int | None) -> int | None:
-    """How many bytes the images may take, if they take more than are allowed.
+    """The memory limit in bytes if the images exceed it, otherwise None.
 
     Raises:
-        InputError: too few for the batches that are under way at a time.
+        InputError: if the limit is too small for the batches that are in memory at the same time.
     """
     if allowed is None or data.images.nbytes <= allowed:
         return None
@@ -114,7 +115,7 @@ def choose_memory(data: ImageSet, batch_size: int, allowed: int | None) -> int |
 
 
 def keep_class(training: TrainConfig, data: ImageSet) -> TrainConfig:
-    """The same training without mirror images, where a mirrored image is of another class."""
+    """The training settings without mirroring, if mirrored images would change their class."""
     if data.flippable:
         return training
     parts = [MIRRORED.get(part, part) for part in training.augment.split("+")]

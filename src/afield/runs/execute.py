@@ -1,4 +1,4 @@
-"""The execution of a run in a folder of its own: what it writes, how it resumes, and when it is done."""
+"""Execution of a run in its own folder, with checkpoints to resume it."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from afield.training import DivergedError, Splits, TrainState, checkpoint, fit
 RECORD, DONE, PREDICTIONS, CHECKPOINT = "record.json", "done", "predictions.safetensors", "checkpoint.safetensors"
 AUGMENTOR = "augmentor.safetensors"
 CHECKPOINTS = (CHECKPOINT, FIRST, SECOND)
-"""What an interrupted run leaves; gone once it is done."""
+"""Checkpoints of an interrupted run. They are deleted when the run is done."""
 
 
 def execute(
@@ -36,19 +36,19 @@ def execute(
     callback: Callback = SILENT,
     on_trained: Callable[[Classifier, TrainState], None] = lambda classifier, progress: None,
 ) -> Record:
-    """The run's record; trained only if `folder` holds no finished one, resumed where a checkpoint lies.
+    """Train a run and return its record. A finished run is not repeated; an interrupted run is resumed.
 
     Args:
-        run: what to train.
-        folder: of this run alone; the first stage that several runs share lies beside it.
+        run: run to train.
+        folder: folder of this run. A first stage that several runs share is stored next to it.
         fabric: device and precision.
-        features: ``[N, D]`` of the whole data set, if the backbone is frozen.
-        callback: told of epochs.
-        on_trained: called, on one process, with the trained classifier before the run counts as done.
+        features: features ``[N, D]`` of the whole data set, if the backbone is frozen.
+        callback: receives the progress.
+        on_trained: called in one process with the trained classifier, before the run is marked as done.
 
     Raises:
-        DivergedError: the loss is not finite, unless the run may diverge.
-        HeldError: another process is training the stage that this run shares with others.
+        DivergedError: if the loss is not finite and the run is not allowed to diverge.
+        HeldError: if another process is training the shared first stage.
     """
     if (folder / DONE).exists():
         _unlink_checkpoints(folder)
@@ -97,7 +97,7 @@ def execute(
 def _train(
     run: Run, classifier: Classifier, parts: Splits, folder: Path, fabric: Fabric, callback: Callback
 ) -> tuple[Stages, TrainState]:
-    """Train the classifier in place, through all of the run's stages."""
+    """Train the classifier in place, in all stages of the run."""
     with torch.random.fork_rng(devices=[]):
         stages = run_stages(run, classifier, parts, folder, fabric, callback)
         return stages, fit(

@@ -1,4 +1,4 @@
-"""Features of a frozen backbone, extracted once and kept on disk."""
+"""Features of a frozen backbone, extracted once and cached on disk."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ SAVE_EVERY = 16  # batches
 
 
 def frozen_backbone(config: BackboneConfig) -> tuple[nn.Module, int]:
-    """The backbone whose features are kept; without weights it is the same random one each time."""
+    """The backbone for cached features. Without weights, its random initialization is always the same."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed_for("init frozen"))
         return build_backbone(config)
@@ -33,9 +33,9 @@ def frozen_backbone(config: BackboneConfig) -> tuple[nn.Module, int]:
 def frozen_features(
     setup: ExperimentConfig, fabric: Fabric, progress: Callable[[int, int], None] = lambda done, total: None
 ) -> NDArray[np.float32] | None:
-    """Features ``[N, D]`` of all images, memory-mapped, where the setup freezes the backbone, else None.
+    """Features ``[N, D]`` of all images, memory-mapped, if the backbone is frozen; otherwise None.
 
-    They are keyed by images, weights and transform. An extraction that was interrupted goes on where it stopped.
+    The cache key depends on images, weights and normalization. An interrupted extraction is resumed.
     """
     if not setup.freeze:
         return None
@@ -48,12 +48,12 @@ def frozen_features(
 
 
 def missing_features(setup: ExperimentConfig) -> int:
-    """Of how many images the features are not on disk yet."""
+    """The number of images whose features are not cached yet."""
     return len(setup.data) - _done(_folder(setup))
 
 
 def extractor(backbone: BackboneConfig, fabric: Fabric) -> Callable[[Tensor], NDArray[np.float32]]:
-    """From uint8 images ``[B, 3, H, W]`` to their features ``[B, D]``."""
+    """A function from uint8 images ``[B, 3, H, W]`` to features ``[B, D]``."""
     model, _ = frozen_backbone(backbone)
     model = model.eval().to(memory_format=torch.channels_last).to(fabric.device)
     mean, std = (fabric.to_device(torch.tensor(values).view(1, 3, 1, 1)) for values in backbone.normalization)
@@ -91,5 +91,5 @@ def _extract(
         progress(stop, len(data))
         if batch % SAVE_EVERY == 0 or stop == len(data):
             features.flush()
-            features = np.lib.format.open_memmap(path, mode="r+")  # what was written leaves memory
+            features = np.lib.format.open_memmap(path, mode="r+")  # releases the memory of the written pages
             write_json(folder / "state.json", {"done": int(stop)})

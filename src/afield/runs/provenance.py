@@ -1,4 +1,4 @@
-"""What a record says of where it was made: versions, hardware, commit."""
+"""Provenance of a record: versions, hardware and commit."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ PACKAGES = ("afield", "torch", "torchvision", "timm", "lightning-fabric", "optun
 
 @functools.cache
 def provenance() -> dict[str, Any]:
-    """Versions of what computed the result, the hardware, and the commit of a source checkout (else None)."""
+    """Package versions, hardware, and the commit if afield is a source checkout (otherwise None)."""
     return {
         "versions": {"python": platform.python_version(), **{name: _version(name) for name in PACKAGES}},
         "hardware": {
@@ -48,7 +48,7 @@ def _cpu() -> str:
 
 
 def _commit() -> str | None:
-    """The commit of the checkout this file lies in, with ``+`` where tracked files differ from it."""
+    """The commit of the checkout that contains this file, with ``+`` if tracked files are modified."""
     here = Path(__file__).parent
 
     def git(*arguments: str) -> str:

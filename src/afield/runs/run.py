@@ -1,4 +1,4 @@
-"""One training run: a recipe, a seed and what is held out; its data and its classifier before training."""
+"""A training run, defined by recipe, seed and held-out parts; its data and its initial classifier."""
 
 from __future__ import annotations
 
@@ -23,23 +23,23 @@ from afield.training import Splits, Subset, TrainConfig, resident
 from afield.types import SeesImages
 
 SEEN = 5000
-"""Training images that are shown to a backbone which wants to see some before training, at most."""
+"""Largest number of training images for a backbone that computes weights from images (`SeesImages`)."""
 
 Measure = Callable[["Run", Classifier, Augmentation], dict[str, Any]]
-"""From a run, its classifier at the epoch of best validation, and its augmentation: further details for the record."""
+"""Maps a run, its classifier at the best validation epoch and its augmentation to details of the record."""
 
 
 @dataclass(frozen=True)
 class Run:
-    """A recipe trained once: with one seed, without the parts that are held out.
+    """A training of one recipe with one seed, without the held-out parts.
 
     Attributes:
-        setup: what the run shares with others.
-        recipe: what is trained.
-        held_out: parts that are tested on.
-        seed: of split, initialization, order, augmentation and dropout.
-        measure: adds details to the record; does not change the result.
-        may_diverge: whether a diverged run leaves a record without epochs; otherwise it raises `DivergedError`.
+        setup: configuration shared with other runs.
+        recipe: recipe to train.
+        held_out: held-out parts, used for testing.
+        seed: seed of split, initialization, order, augmentation and dropout.
+        measure: adds details to the record without changing the result.
+        may_diverge: whether a diverged run has a record without epochs. Otherwise it raises `DivergedError`.
     """
 
     setup: ExperimentConfig
@@ -51,7 +51,7 @@ class Run:
 
     @property
     def config(self) -> dict[str, Any]:
-        """All that decides the result, as JSON can hold it."""
+        """All settings that determine the result, JSON-serializable."""
         return {
             **self.setup.config(),
             "recipe": self.recipe.config(),
@@ -61,29 +61,29 @@ class Run:
 
     @property
     def training(self) -> TrainConfig:
-        """The settings of training, with the recipe's own."""
+        """The training settings, including those of the recipe."""
         return self.recipe.train_config(self.setup.training)
 
     @property
     def num_domains(self) -> int:
-        """How many domains train."""
+        """The number of training domains."""
         data = self.setup.data
         return len(set(data.domain_names) - set(self.held_out)) if data.has_domains else 1
 
     @property
     def hash(self) -> str:
-        """Names the run's folder."""
+        """The hash of the configuration, which is the name of the folder."""
         return run_hash(self.config)
 
     @property
     def label(self) -> str:
-        """Names the run for people."""
+        """A readable name of the run."""
         without = f", without {' and '.join(self.held_out)}" if self.held_out else ""
         return f"{self.recipe.name}{without}, seed {self.seed}"
 
 
 def prepare(run: Run, features: NDArray[np.float32] | None, fabric: Fabric) -> tuple[Fold, Splits, Classifier]:
-    """The run's split, its images or features ``[N, D]``, and its classifier before training."""
+    """Create the split, the subsets of images or features ``[N, D]``, and the initial classifier of a run."""
     setup, data = run.setup, run.setup.data
     fold = make_fold(data, run.held_out, setup.validation, run.seed)
     inputs = _near(data.images if features is None else features, setup, fabric)
@@ -103,7 +103,7 @@ def prepare(run: Run, features: NDArray[np.float32] | None, fabric: Fabric) -> t
 
 
 def _near(inputs: NDArray, setup: ExperimentConfig, fabric: Fabric) -> NDArray | Tensor:
-    """The inputs; on a GPU with room to spare, a copy that lies there."""
+    """A copy of the inputs on the GPU if it has enough free memory; otherwise the inputs themselves."""
     device = fabric.device
     if device.type != "cuda" or setup.memory is not None or 2 * inputs.nbytes > torch.cuda.mem_get_info(device)[0]:
         return inputs

@@ -1,8 +1,8 @@
-"""Training in stages: a classifier, an augmentor learned against it, and the classifier fine-tuned on its images.
+"""Training in stages: train a classifier, learn an augmentation for it, and fine-tune the classifier with it.
 
-A run whose augmentation is learned has three stages and divides its epochs between the first and the third. Where
-the setup has settings of its own for the third stage (`ExperimentConfig.tuning`), every run has a first and a third
-stage, whatever its augmentation, and runs that differ in their augmentation alone share the classifier of the first.
+A run with a learned augmentation has three stages, and divides its epochs between the first and the third. If the
+configuration has settings for the third stage (`ExperimentConfig.tuning`), every run has a first and a third stage,
+independent of its augmentation, and runs that differ only in the augmentation share the first stage.
 """
 
 from __future__ import annotations
@@ -26,18 +26,18 @@ from afield.runs.run import Run
 from afield.training import Splits, TrainConfig, fit
 
 FIRST, SECOND = "stage1.safetensors", "stage2.safetensors"
-"""Checkpoints of the stages; they stay until the run is done, so that a resumed run passes over what is finished."""
+"""Checkpoints of the stages. They are kept until the run is done, so that a resumed run skips finished stages."""
 
 
 @dataclass(frozen=True)
 class Stages:
-    """What the first two stages leave for the last.
+    """The result of the first two stages, for the last stage.
 
     Attributes:
-        augmentation: of the last stage.
-        training: of the last stage.
-        augmentor: the part of the augmentation that was learned, if one was.
-        record: what the run's record says of learning it.
+        augmentation: augmentation of the last stage.
+        training: training settings of the last stage.
+        augmentor: learned part of the augmentation, if there is one.
+        record: record of learning it.
     """
 
     augmentation: Augmentation
@@ -49,19 +49,19 @@ class Stages:
 def run_stages(
     run: Run, classifier: Classifier, parts: Splits, folder: Path, fabric: Fabric, callback: Callback
 ) -> Stages:
-    """Go through the stages before the last, if the run has any.
+    """Run the stages before the last one, if the run has several stages.
 
     Args:
-        run: whose stages these are.
-        classifier: as it is initialized; left as stage one ends, for the last stage to fine-tune.
-        parts: the augmentor learns on the training images; the others are measured.
-        folder: of this run alone; a first stage that several runs share lies beside it.
+        run: run with its recipe and configuration.
+        classifier: initialized classifier, trained in place by the first stage.
+        parts: data of the run. The augmentation is learned on the training images and measured on the other parts.
+        folder: folder of this run. A first stage that several runs share is stored next to it.
         fabric: device and precision.
-        callback: told of epochs.
+        callback: receives the progress.
 
     Raises:
-        InputError: more than one process.
-        HeldError: another process is training the first stage that this run shares with others.
+        InputError: if there is more than one process.
+        HeldError: if another process is training the shared first stage.
     """
     names = augmentation_names(run.setup, run.recipe)
     kind, tuning = learned_part(names), run.setup.tuning
@@ -72,11 +72,11 @@ def run_stages(
     training = run.training
     if tuning is None:
         first, first_names = dataclasses.replace(training, epochs=training.epochs // 2), fixed_part(names)
-        last, place = dataclasses.replace(training, epochs=training.epochs - first.epochs), folder
+        last, first_folder = dataclasses.replace(training, epochs=training.epochs - first.epochs), folder
     else:
         first, first_names, last = training, training.augment, run.recipe.train_config(tuning)
-        place = folder.parent / f"stage1-{_shared_key(run)}"
-    with nullcontext() if place == folder else exclusive(place):
+        first_folder = folder.parent / f"stage1-{_shared_key(run)}"
+    with nullcontext() if first_folder == folder else exclusive(first_folder):
         fit(
             build_algorithm(run.recipe, classifier, parts.train.domain_sizes, run.seed),
             Splits(parts.train, parts.val, {}),
@@ -84,7 +84,7 @@ def run_stages(
             build_chain(first_names),
             seed=run.seed,
             label=f"{run.label}, stage 1",
-            checkpoint_file=place / FIRST,
+            checkpoint_file=first_folder / FIRST,
             fabric=fabric,
             on_epoch=callback.epoch,
         )
@@ -113,7 +113,7 @@ def run_stages(
 
 
 def _shared_key(run: Run) -> str:
-    """The hash of all that decides the first stage: the run's configuration without what comes after that stage."""
+    """The hash of all settings that determine the first stage: the configuration without those of later stages."""
     config = run.config
     later = ("name", "augment", "augment_options")
     recipe = {name: value for name, value in config["recipe"].items() if name not in later}

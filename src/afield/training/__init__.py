@@ -1,4 +1,4 @@
-"""Training: batches, the loop, optimizers, checkpoints."""
+"""Training: batches, the training loop, optimizers and checkpoints."""
 
 from typing import TYPE_CHECKING
 

@@ -1,4 +1,4 @@
-"""The batches of an epoch: which examples they hold, and what an algorithm needs to know of these."""
+"""Sampling of the batches of an epoch, and their inputs, targets, domains and indices."""
 
 from __future__ import annotations
 
@@ -19,25 +19,24 @@ Positions = NDArray[np.int64]
 
 
 def shuffled(source: Subset, batch: int, rng: np.random.Generator) -> list[Positions]:
-    """Positions of all N examples in random order, divided into whole batches; the rest is left out."""
+    """Positions of all N examples in random order, divided into full batches. The remainder is dropped."""
     order, steps = source.order(batch, rng), len(source) // batch
     return np.split(order[: steps * batch], steps)
 
 
 def balanced(source: Subset, batch: int, rng: np.random.Generator) -> list[Positions]:
-    """As many batches as `shuffled` makes, each with equally many examples of every domain.
+    """Batches with the same number of examples from each domain. The number of batches is that of `shuffled`.
 
-    Each domain is passed in random order; a domain that is used up before the end of the epoch is passed again, in
-    another order. If the batch size is no multiple of the number of domains, batches are smaller. The domains alternate
-    within a batch.
+    The examples of a domain are used in random order, and again in a new random order when all have been used. If the
+    batch size is not a multiple of the number of domains, it is rounded down. The domains alternate within a batch.
 
     Args:
         source: N examples of E domains.
-        batch: examples a batch, at most.
-        rng: draws the orders.
+        batch: largest number of examples in a batch.
+        rng: generator of the random orders.
 
     Raises:
-        InputError: batches smaller than the number of domains.
+        InputError: if the batch size is smaller than the number of domains.
     """
     members = [np.flatnonzero(source.domain_of == domain) for domain in range(len(source.domain_sizes))]
     steps, per_domain = len(source) // batch, batch // len(members)
@@ -51,20 +50,20 @@ def balanced(source: Subset, batch: int, rng: np.random.Generator) -> list[Posit
 def labeled(
     inputs: Tensor, targets: Tensor, source: Subset, positions: Positions, progress: float, fabric: Fabric
 ) -> Batch:
-    """Inputs and targets with the examples' domains and indices; `progress` is the fraction of steps done."""
+    """Add domains and indices to inputs and targets. `progress` is the fraction of the steps that are done."""
     domains, indices = fabric.to_device((torch.from_numpy(source.domain_of[positions]), torch.from_numpy(positions)))
     return Batch(inputs, targets, domains, indices, progress)
 
 
 def micro_batch(batch: Batch, index: int, count: int) -> Batch:
-    """One of `count` equal parts of a batch, each of consecutive rows."""
+    """Part `index` of `count` equal parts of a batch, with consecutive rows."""
     rows = slice(len(batch.indices) * index // count, len(batch.indices) * (index + 1) // count)
     inputs, targets, domains, indices = (values[rows] for values in batch[:4])
     return Batch(inputs, targets, domains, indices, batch.progress)
 
 
 def in_order(source: Subset, batch: int, progress: float, fabric: Fabric) -> Iterator[Batch]:
-    """A pass over all examples in order, without augmentation."""
+    """Iterate over all examples in order, without augmentation."""
     for rows, *examples in source.in_order(batch):
         inputs, targets = fabric.to_device(examples)
         yield labeled(as_floats(inputs), targets, source, rows, progress, fabric)

@@ -1,4 +1,4 @@
-"""Named tensors and a JSON state in one safetensors file, written whole or not at all. No pickle."""
+"""Checkpoints: named tensors and a JSON state in one safetensors file, written atomically, without pickle."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from afield.records import write_atomic
 
 
 def save(path: Path, tensors: Mapping[str, Tensor], state: Mapping[str, Any]) -> None:
-    """Write tensors, and a state that JSON can hold, atomically."""
+    """Write tensors and a JSON-serializable state atomically."""
     ready = {
         name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format) for name, tensor in tensors.items()
     }
@@ -26,10 +26,10 @@ def save(path: Path, tensors: Mapping[str, Tensor], state: Mapping[str, Any]) ->
 
 
 def load(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Read what `save` wrote.
+    """Read a file written by `save`.
 
     Raises:
-        InputError: missing or damaged.
+        InputError: if the file is missing or damaged.
     """
     try:
         with safe_open(path, framework="pt") as file:
@@ -39,20 +39,20 @@ def load(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         raise InputError(f"cannot read {path}: {error}") from None
 
 
-def flat(folders: Mapping[str, Mapping[str, Tensor]]) -> dict[str, Tensor]:
-    """Tensors in folders as one level, with the name of its folder before each tensor's name."""
-    return {f"{folder}/{name}": tensor for folder, tensors in folders.items() for name, tensor in tensors.items()}
+def flat(groups: Mapping[str, Mapping[str, Tensor]]) -> dict[str, Tensor]:
+    """Flatten named groups of tensors; each name is preceded by the name of its group and a slash."""
+    return {f"{group}/{name}": tensor for group, tensors in groups.items() for name, tensor in tensors.items()}
 
 
 def below(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The tensors under a folder name, with it taken off."""
+    """The tensors whose names start with the prefix and a slash, without this part of the name."""
     return {name.removeprefix(f"{prefix}/"): t for name, t in tensors.items() if name.startswith(f"{prefix}/")}
 
 
 def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
-    """An optimizer's state as named tensors: ``INDEX/KEY``; ``INDEX/KEY/number`` for numbers, exact in 0 dimensions.
+    """The state of an optimizer as named tensors: ``INDEX/KEY``, or ``INDEX/KEY/number`` for Python numbers.
 
-    INDEX counts parameters, or is ``group INDEX`` for the steps that some optimizers count in their groups.
+    INDEX is the index of a parameter, or ``group INDEX`` for step counters that some optimizers store in their groups.
     """
     found = optimizer.state_dict()
     entries = {str(index): entry for index, entry in found["state"].items()}
@@ -69,7 +69,7 @@ def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
 
 
 def load_optimizer(optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor]) -> None:
-    """Put back what `optimizer_tensors` gave, each tensor in the memory layout of its parameter."""
+    """Restore the state from `optimizer_tensors`. Each tensor gets the memory layout of its parameter."""
     parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     groups, state = optimizer.state_dict()["param_groups"], dict[int, dict[str, Any]]()
     for name, value in tensors.items():

@@ -1,4 +1,4 @@
-"""What is evaluated after an epoch: logits of each part, and their figures."""
+"""Evaluation after an epoch: logits and metrics of each part of the data."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from afield.training.subset import Splits, Subset
 
 
 def predict(classifier: Classifier, source: Subset, *, batch_size: int, fabric: Fabric) -> Tensor:
-    """Logits ``[N, K]`` of a source's examples in order: float32, on the CPU, without dropout or augmentation."""
+    """Logits ``[N, K]`` of all examples in order, float32, on the CPU, without dropout and augmentation."""
     classifier.eval()
     found = torch.empty(len(source), classifier.num_classes)
     with torch.inference_mode(), fabric.autocast():
@@ -30,14 +30,14 @@ def predict(classifier: Classifier, source: Subset, *, batch_size: int, fabric: 
 
 
 def validation_loss(algorithm: Algorithm, val: Subset, batch_size: int, fabric: Fabric) -> float:
-    """The classifier's mean cross-entropy in the middle of training; the algorithm is left in training mode."""
+    """Mean cross-entropy of the classifier during training. Sets the algorithm back to training mode."""
     logits = predict(algorithm.classifier, val, batch_size=val.evaluation_batch(batch_size), fabric=fabric)
     algorithm.train()
     return mean_loss(logits.numpy(), val.labels[val.indices])
 
 
 def add_epoch(classifier: Classifier, parts: Splits, state: TrainState, train_terms: Mapping[str, float]) -> None:
-    """Add the figures of an epoch's logits to the state, and keep the weights if validation is the best yet."""
+    """Add the metrics of an epoch to the state, and copy the weights if the validation accuracy is the best so far."""
 
     def figures(part: str, **metrics: Callable[[NDArray, NDArray], float]) -> dict[str, float]:
         logits, source = state.logits[part].numpy(), parts.watched[part]

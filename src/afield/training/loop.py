@@ -32,12 +32,12 @@ CHECKPOINT_SECONDS = 20.0
 
 
 class DivergedError(InputError):
-    """The loss is no longer a finite number. The last good checkpoint is kept."""
+    """The loss is NaN or infinite. The last good checkpoint is kept."""
 
 
 @dataclass(frozen=True)
 class EpochReport:
-    """What a progress display shows after an epoch."""
+    """Data for a progress display after an epoch."""
 
     label: str
     epoch: int
@@ -60,27 +60,27 @@ def fit(
     fabric: Fabric,
     on_epoch: Callable[[EpochReport], None] = lambda report: None,
 ) -> TrainState:
-    """Train, resuming from `checkpoint_file` if it exists.
+    """Train, or resume training from `checkpoint_file` if it exists.
 
-    Every random choice comes from generators named by `seed` and the epoch, and a checkpoint holds the generators of
-    dropout, algorithm and augmentation: an interrupted run ends, on a CPU, bit for bit like an uninterrupted one.
-    Batches are prepared in the background. Each of several processes draws the whole batch and learns from its part,
-    so that the number of processes changes no draw except dropout's.
+    All random numbers come from generators seeded by `seed` and the epoch. A checkpoint contains the generators of
+    dropout, algorithm and augmentation, so that an interrupted run on a CPU gives the same result, bit for bit, as an
+    uninterrupted one. Batches are prepared in the background. With several processes, each process draws the whole
+    batch and trains on its part, so that only dropout depends on the number of processes.
 
     Args:
-        algorithm: around a classifier with its weights; both are trained in place.
-        parts: the images.
-        training: settings.
-        augmentation: applied to training batches of images.
-        seed: names the generators.
-        label: names the run in messages.
+        algorithm: algorithm with its classifier; both are trained in place.
+        parts: training, validation and test examples.
+        training: training settings.
+        augmentation: augmentation of training batches of images.
+        seed: seed of all generators.
+        label: name of the run in messages.
         checkpoint_file: written every `CHECKPOINT_SECONDS`; the caller removes it.
         fabric: device, precision and processes.
         on_epoch: called after each epoch.
 
     Raises:
-        DivergedError: the loss is not finite.
-        InputError: balanced batches that are smaller than the number of domains.
+        DivergedError: if the loss is not finite.
+        InputError: if balanced batches are smaller than the number of domains.
     """
     algorithm.to(memory_format=torch.channels_last)
     optimizer = build_optimizer(algorithm, training)
@@ -98,7 +98,7 @@ def fit(
     augment_generator = torch.Generator()
 
     while state.epoch < training.epochs:
-        # The epoch's batches, and its generators: as named by the seed, or as the checkpoint has them.
+        # Batches and generators of the epoch. The generators are seeded, or restored from the checkpoint.
         began, first = time.monotonic(), state.position
         batches = draw(parts.train, batch_size, np.random.default_rng(seed_for("order", seed, state.epoch)))
         _check_micro_batches(algorithm, len(batches[0]), training.accumulate, fabric)
@@ -115,7 +115,7 @@ def fit(
             )
         model.train()
 
-        # The steps.
+        # Training steps.
         examples = prepared(
             parts.train,
             batches[first:],
@@ -142,7 +142,7 @@ def fit(
                     state.sums = _finite(sums, label, state, checkpoint_file)
                     checkpoint.write(state, ready.drawn)
 
-        # Evaluation, the report and the checkpoint.
+        # Evaluation, report and checkpoint.
         means = {name: cast(Tensor, fabric.all_reduce(value / steps_per_epoch)) for name, value in sums.items()}
         train_terms = _finite(means, label, state, checkpoint_file)
         trained, predictor = time.monotonic(), algorithm.predictor()
@@ -171,7 +171,7 @@ def fit(
 
 @dataclass
 class _Checkpoint:
-    """A file that is written when `CHECKPOINT_SECONDS` have passed since the last time."""
+    """A checkpoint file, due when `CHECKPOINT_SECONDS` have passed since it was last written."""
 
     path: Path
     algorithm: Algorithm
@@ -190,7 +190,7 @@ class _Checkpoint:
 
 
 def _update(algorithm: Algorithm, model: Any, batch: Batch, accumulate: int, fabric: Fabric) -> Terms:
-    """Leave a step's gradients, from this process's micro-batches, in the parameters; returns the terms' means."""
+    """Accumulate the gradients of this process's micro-batches; return the mean of each term."""
     means: Terms = {}
     for index in range(accumulate):
         own = micro_batch(batch, fabric.global_rank * accumulate + index, fabric.world_size * accumulate)
@@ -201,17 +201,17 @@ def _update(algorithm: Algorithm, model: Any, batch: Batch, accumulate: int, fab
 
 
 def _check_micro_batches(algorithm: Algorithm, batch: int, accumulate: int, fabric: Fabric) -> None:
-    """Raise `InputError` for unequal micro-batches, and for modules that cannot train data-parallel."""
+    """Raise `InputError` if micro-batches are unequal, or a module does not support data parallelism."""
     if batch % (fabric.world_size * accumulate):
         parts = f"{fabric.world_size} devices, --accumulate {accumulate}"
         raise InputError(f"a batch of {batch} cannot be divided equally: {parts}")
     for module in algorithm.modules():
         if fabric.world_size > 1 and not getattr(module, "data_parallel", True):
-            raise InputError(f"{type(module).__name__} does not train data-parallel: --devices must be 1")
+            raise InputError(f"{type(module).__name__} does not support data parallelism: --devices must be 1")
 
 
 def _finite(sums: Mapping[str, Tensor], label: str, state: TrainState, checkpoint_file: Path) -> dict[str, float]:
-    """Sums as numbers; NaN or infinity raises `DivergedError`."""
+    """Convert sums to numbers. Raise `DivergedError` if one is NaN or infinite."""
     values = {name: float(value) for name, value in sums.items()}
     for value in values.values():
         if not math.isfinite(value):

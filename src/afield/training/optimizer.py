@@ -1,4 +1,4 @@
-"""The optimizer of an algorithm's parameters, built from the training settings."""
+"""Creation of the optimizer from the training settings."""
 
 from __future__ import annotations
 
@@ -17,25 +17,25 @@ NORMS = (nn.modules.batchnorm._NormBase, nn.GroupNorm, nn.LayerNorm)
 
 
 def build_optimizer(algorithm: Algorithm, training: TrainConfig) -> torch.optim.Optimizer:
-    """An optimizer whose groups have a ``rate``: the factor on the learning rate of the schedule.
+    """Create an optimizer whose parameter groups have a ``rate``, a factor on the scheduled learning rate.
 
     Raises:
-        InputError: an optimizer for dense gradients and a sampled head, whose gradients are sparse.
+        InputError: if the head samples its classes and the optimizer does not support sparse gradients.
     """
     groups, name, rate = parameter_groups(algorithm, training), training.optimizer, training.learning_rate
     if name in ("sgd", "nesterov"):
         return SparseSGD(groups, rate, momentum=training.momentum, nesterov=name == "nesterov")
     if any(getattr(module, "sparse_gradients", False) for module in algorithm.modules()):
-        raise InputError(f"--optimizer {name} does not take the sparse gradients of a sampled head; sgd does")
+        raise InputError(f"--optimizer {name} does not support the sparse gradients of a sampled head; use sgd")
     if name == "adamw":
         return torch.optim.AdamW(groups, rate, betas=(training.momentum, 0.999))
     return create_optimizer_v2(groups, opt=name, lr=rate, momentum=training.momentum)
 
 
 def parameter_groups(model: nn.Module, training: TrainConfig) -> list[dict[str, Any]]:
-    """The trained parameters; biases of normalization layers form a group if their rate differs.
+    """The trainable parameters. Biases of normalization layers form a separate group if their rate differs.
 
-    Their weight decay is divided by the factor on their rate, so that a step shrinks all parameters equally.
+    The weight decay of this group is divided by its rate factor, so that a step shrinks all parameters equally.
 
     References:
         Page, "How to Train Your ResNet 8: Bag of Tricks", 2019.

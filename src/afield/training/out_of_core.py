@@ -1,4 +1,4 @@
-"""Sets larger than memory: shuffled in blocks, read window by window into two reused buffers."""
+"""Data sets larger than memory: shuffled in blocks, and read in windows into two reused buffers."""
 
 from __future__ import annotations
 
@@ -11,22 +11,24 @@ from numpy.typing import NDArray
 from afield.prefetch import prefetch
 
 BLOCK_BYTES = 1 << 20
-"""How much is read in one piece where memory allows."""
+"""Size of a block, which is read at once, if memory allows."""
 
 BLOCKS = 64
-"""The smallest number of blocks that a window is mixed from."""
+"""Minimum number of blocks in a window."""
 
 
 def window_rows(memory: int, row_bytes: int, batch: int) -> int:
-    """Rows of a window, in whole batches: a sixth of `memory` (bytes), to leave room for a second window and for the
-    batches that are made of both."""
+    """Number of rows in a window, a multiple of `batch`.
+
+    A window uses a sixth of `memory` (in bytes), which leaves room for a second window and for the batches.
+    """
     return max(1, memory // 6 // (row_bytes * batch)) * batch
 
 
 def block_order(count: int, window: int, row_bytes: int, rng: np.random.Generator) -> NDArray[np.int64]:
-    """Every number below `count` once: blocks in a random order, and the rows of each window of them shuffled.
+    """A permutation of ``range(count)``: blocks in random order, with shuffled rows in each window of blocks.
 
-    A block is a run of neighbors, which a file gives in one piece.
+    A block is a range of consecutive rows, which can be read at once.
     """
     block = max(1, min(BLOCK_BYTES // row_bytes, window // BLOCKS))
     starts = rng.permutation(np.arange(0, count, block))
@@ -38,10 +40,10 @@ def block_order(count: int, window: int, row_bytes: int, rng: np.random.Generato
 
 
 def read_batches(array: np.memmap, batches: Sequence[NDArray[np.int64]], window: int) -> Iterator[NDArray]:
-    """The rows of a mapped file, ``[B, ...]`` for each batch of them, by plain reads of up to `window` rows at a time.
+    """Yield batches of rows, ``[B, ...]``, of a memory-mapped file. Up to `window` rows are read at a time.
 
-    The next window is read while the batches of this one are handed out. The map itself is not touched: its pages
-    would count as this process's memory.
+    The next window is read while the batches of the current one are used. The file is read with plain reads instead of
+    the memory map, whose pages would count as memory of this process.
     """
     groups = list(_grouped(batches, window))
     longest = max((sum(map(len, group)) for group in groups), default=0)
@@ -61,7 +63,7 @@ def read_batches(array: np.memmap, batches: Sequence[NDArray[np.int64]], window:
 
 
 def _grouped(batches: Sequence[NDArray[np.int64]], window: int) -> Iterator[list[NDArray[np.int64]]]:
-    """Batches, as many together as fit into a window, at least one."""
+    """Group batches into windows. A window contains at least one batch."""
     group: list[NDArray[np.int64]] = []
     for rows in batches:
         if group and sum(map(len, group)) + len(rows) > window:
@@ -73,7 +75,7 @@ def _grouped(batches: Sequence[NDArray[np.int64]], window: int) -> Iterator[list
 
 
 def _read_rows(file: BinaryIO, array: np.memmap, rows: NDArray[np.int64], buffer: NDArray) -> None:
-    """Sorted rows into the beginning of a buffer, neighbors in one piece."""
+    """Read sorted rows into the beginning of a buffer, consecutive rows at once."""
     row_bytes, done = array[:1].nbytes, 0
     for run in np.split(rows, np.flatnonzero(np.diff(rows) != 1) + 1):
         file.seek(array.offset + int(run[0]) * row_bytes)

@@ -1,4 +1,4 @@
-"""Training batches that are prepared in the background, during the steps on earlier ones."""
+"""Preparation of training batches in the background, during the steps on earlier batches."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from afield.training.subset import Subset
 
 @dataclass(frozen=True)
 class Prepared:
-    """Examples that are ready for a step.
+    """A prepared batch.
 
     Attributes:
         inputs: float images ``[B, 3, H, W]`` or features ``[B, D]``.
-        targets: classes ``[B]``, or probabilities ``[B, K]`` where images are mixed.
-        drawn: state of the augmentation's generator after this batch was drawn, and before the next.
+        targets: class indices ``[B]``, or probabilities ``[B, K]`` if images are mixed.
+        drawn: state of the augmentation's generator after the parameters of this batch are drawn.
     """
 
     inputs: Tensor
@@ -45,21 +45,21 @@ def prepared(
     seed: int = 0,
     threads: int = 1,
 ) -> Generator[Prepared, None, None]:
-    """The batches at these positions, augmented if they are images, each prepared before it is needed.
+    """Prepare batches in the background; images are augmented.
 
-    One thread reads the examples and draws parameters for them, batch after batch, so that the generator gives the
-    same numbers as without threads; others apply the parameters.
+    One thread reads the examples and draws the augmentation parameters in order, so that the random numbers do not
+    depend on the number of threads. Other threads apply the augmentation.
 
     Args:
-        source: of examples.
-        positions: of each batch, in the source.
-        augmentation: of images.
-        generator: that it draws from.
+        source: examples.
+        positions: positions of the examples of each batch in `source`.
+        augmentation: augmentation of images.
+        generator: generator of the augmentation parameters.
         num_classes: K, for mixed targets.
-        fabric: knows the device.
-        epoch: from 0, for augmentations that depend on the epoch.
-        seed: of the run, for these as well.
-        threads: how many apply augmentations.
+        fabric: device.
+        epoch: index of the epoch, from 0, for augmentations that depend on it.
+        seed: seed of the run, for the same augmentations.
+        threads: number of threads that apply augmentations.
     """
     examples = source.batches(positions)
     as_bytes = takes_bytes(augmentation)

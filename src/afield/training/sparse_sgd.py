@@ -1,4 +1,4 @@
-"""SGD that changes only the rows with a gradient, if the gradient is sparse."""
+"""SGD that supports sparse gradients and updates only the rows in the gradient."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from torch import Tensor
 
 
 class SparseSGD(torch.optim.SGD):
-    """`torch.optim.SGD` that takes sparse gradients too, as a head with sampled classes makes them.
+    """`torch.optim.SGD` with support for sparse gradients, such as those of a head with sampled classes.
 
-    A parameter with a sparse gradient changes in the rows that the gradient holds, and so does its momentum; weight
-    decay applies to the same rows. The cost of a step is proportional to these rows. If the gradient holds all rows, it
-    is plain SGD.
+    For a sparse gradient, the step updates only the rows in the gradient, their momentum and their weight decay. The
+    cost of a step is proportional to the number of these rows. If the gradient contains all rows, the step equals plain
+    SGD.
 
     Args:
         params: as in `torch.optim.SGD`.
         lr: learning rate.
-        momentum: in [0, 1).
-        weight_decay: L2.
-        nesterov: whether a step looks ahead along the momentum.
+        momentum: momentum factor, in [0, 1).
+        weight_decay: L2 penalty.
+        nesterov: whether to use Nesterov momentum.
     """
 
     def __init__(
@@ -31,7 +31,7 @@ class SparseSGD(torch.optim.SGD):
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
-        """One step. A closure is called first; its value is returned."""
+        """Take one step. If there is a closure, it is called first and its value is returned."""
         loss = None
         if closure is not None:
             with torch.enable_grad():

@@ -1,4 +1,4 @@
-"""The progress of training, and how it is saved and restored."""
+"""The state of training, and functions that save and restore it."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ TENSORS = ("best", "best_logits", "logits")
 
 @dataclass
 class TrainState:
-    """The progress of training: everything that a checkpoint holds beside model and optimizer.
+    """The state of training, without model and optimizer.
 
-    `sums` adds up, over the steps of the epoch so far, each term that is minimized. `best` is the state dict and
-    `best_logits` the logits of each watched part at the first epoch of best validation accuracy; `logits` those of
-    the last epoch.
+    `sums` contains the sum of each loss term over the steps of the current epoch. `best` is the state dict of the first
+    epoch with the best validation accuracy, and `best_logits` contains its logits of each evaluated part. `logits`
+    contains those of the last epoch.
     """
 
     epoch: int = 0
@@ -35,7 +35,7 @@ class TrainState:
 
     @property
     def best_epoch(self) -> int:
-        """Index of the first epoch of best validation accuracy."""
+        """Index of the first epoch with the best validation accuracy."""
         values = [epoch.validation["accuracy"] for epoch in self.epochs]
         return values.index(max(values))
 
@@ -47,7 +47,7 @@ def save(
     optimizer: torch.optim.Optimizer,
     drawn: Tensor,
 ) -> None:
-    """Write a checkpoint: progress, algorithm, optimizer, and the generators of augmentation (`drawn`) and dropout."""
+    """Write a checkpoint: state, algorithm, optimizer, and the generators of augmentation (`drawn`) and dropout."""
     groups = {
         "model": algorithm.state_dict(),
         "optimizer": checkpoint.optimizer_tensors(optimizer),
@@ -59,7 +59,7 @@ def save(
 
 
 def restore(path: Path, algorithm: Algorithm, optimizer: torch.optim.Optimizer) -> tuple[TrainState, dict[str, Tensor]]:
-    """Put algorithm and optimizer back; returns the progress, and the generators' states if an epoch was under way."""
+    """Restore algorithm and optimizer; return the state, and the generators if the checkpoint is within an epoch."""
     tensors, state = checkpoint.load(path)
     algorithm.load_state_dict(checkpoint.below("model", tensors))
     checkpoint.load_optimizer(optimizer, checkpoint.below("optimizer", tensors))

@@ -1,4 +1,4 @@
-"""Subsets of a data set, which batches come from: images or extracted features, with labels and domains."""
+"""Subsets of a data set: images or extracted features, with labels and domains."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ EVALUATION_BATCH = 256
 
 @dataclass(frozen=True)
 class Subset:
-    """Some examples of a set.
+    """A subset of a data set.
 
     Attributes:
-        inputs: uint8 images ``[N, H, W, 3]`` or float32 features ``[N, D]`` of the whole set; a tensor may lie on any
+        inputs: uint8 images ``[N, H, W, 3]`` or float32 features ``[N, D]`` of the whole set. A tensor can be on any
             device.
-        labels: int64 ``[N]`` of the whole set.
-        indices: the examples of this subset.
-        domains: int64 ``[N]`` of the whole set; a single domain unless given.
-        memory: how many bytes the inputs may take where they are mapped from a file; a larger set is shuffled in
-            blocks and read window by window.
+        labels: labels of the whole set, int64 ``[N]``.
+        indices: indices of the examples in this subset.
+        domains: domains of the whole set, int64 ``[N]``; None means a single domain.
+        memory: memory limit for memory-mapped inputs, in bytes. Larger inputs are shuffled in blocks and read in
+            windows.
     """
 
     inputs: NDArray | Tensor
@@ -42,20 +42,20 @@ class Subset:
         return len(self.indices)
 
     def order(self, batch: int, rng: np.random.Generator) -> NDArray[np.int64]:
-        """The positions of all examples, shuffled for batches of this size."""
+        """Positions of all examples in random order, for batches of this size."""
         if (array := self._too_large()) is None:
             return rng.permutation(len(self))
         return block_order(len(self), self._window(array, batch), array[:1].nbytes, rng)
 
     def evaluation_batch(self, batch: int) -> int:
-        """How many examples are evaluated at a time, where a step takes `batch`: more, unless memory is short."""
+        """Batch size for evaluation: at least `EVALUATION_BATCH`, or `batch` if the inputs exceed the memory limit."""
         return max(batch, EVALUATION_BATCH) if self._too_large() is None else batch
 
     def batches(self, positions: Sequence[NDArray[np.int64]]) -> Iterator[tuple[Tensor, Tensor]]:
-        """Examples by position, batch by batch: inputs and labels ``[B]``.
+        """Yield inputs and labels ``[B]`` of the examples at these positions, batch by batch.
 
-        Inputs are uint8 images ``[B, 3, H, W]``, channels last, or features ``[B, D]``; those of a tensor are on its
-        device. Labels are on the CPU.
+        Inputs are uint8 images ``[B, 3, H, W]`` in channels-last memory, or features ``[B, D]``. If the inputs of the
+        data set are a tensor, they are on its device. Labels are on the CPU.
         """
         chosen = [self.indices[batch] for batch in positions]
         if (array := self._too_large()) is None:
@@ -67,30 +67,30 @@ class Subset:
             yield inputs.permute(0, 3, 1, 2) if inputs.ndim == 4 else inputs, torch.from_numpy(self.labels[rows])
 
     def in_order(self, batch: int) -> Iterator[tuple[NDArray[np.int64], Tensor, Tensor]]:
-        """All examples, up to `batch` at a time: their positions, and inputs and labels as `batches` gives them."""
+        """Yield positions, inputs and labels of all examples in order, up to `batch` at a time; see `batches`."""
         positions = np.array_split(np.arange(len(self)), max(1, math.ceil(len(self) / batch)))
         for rows, (inputs, labels) in zip(positions, self.batches(positions), strict=True):
             yield rows, inputs, labels
 
     def take(self, positions: NDArray[np.int64]) -> tuple[Tensor, Tensor]:
-        """One batch by position, images as floats in [0, 1]: inputs ``[B, 3, H, W]`` or ``[B, D]``, labels ``[B]``."""
+        """One batch: inputs ``[B, 3, H, W]`` (floats in [0, 1]) or ``[B, D]``, and labels ``[B]``."""
         ((inputs, labels),) = self.batches([positions])
         return as_floats(inputs), labels
 
     @cached_property
     def domain_of(self) -> NDArray[np.int64]:
-        """The domain of each example of this source, numbered from 0 in the order of the set's own numbers."""
+        """The domain of each example, renumbered from 0 without gaps, in ascending order of the original indices."""
         if self.domains is None:
             return np.zeros(len(self), dtype=np.int64)
         return np.unique(self.domains[self.indices], return_inverse=True)[1].astype(np.int64)
 
     @property
     def domain_sizes(self) -> list[int]:
-        """How many examples of this source each domain has."""
+        """The number of examples in each domain."""
         return np.bincount(self.domain_of).tolist()
 
     def _too_large(self) -> np.memmap | None:
-        """The inputs, if they take more memory than allowed."""
+        """The inputs, if they exceed the memory limit; otherwise None."""
         mapped = isinstance(self.inputs, np.memmap) and self.memory is not None and self.inputs.nbytes > self.memory
         return self.inputs if mapped else None  # type: ignore[return-value]
 
@@ -106,7 +106,7 @@ class Subset:
 
 @dataclass(frozen=True)
 class Splits:
-    """The training, validation and test examples of a run; nothing is selected on the test examples."""
+    """The training, validation and test examples of a run. Test examples are never used for selection."""
 
     train: Subset
     val: Subset
@@ -114,12 +114,12 @@ class Splits:
 
     @property
     def watched(self) -> dict[str, Subset]:
-        """The parts that are evaluated after each epoch: ``validation`` and ``test/NAME``."""
+        """The parts to evaluate after each epoch: ``validation`` and ``test/NAME``."""
         return {"validation": self.val, **{f"test/{name}": source for name, source in self.tests.items()}}
 
 
 def resident(array: NDArray, device: torch.device, chunk: int = 1024) -> Tensor:
-    """A copy of an array on a device, taken there `chunk` rows at a time."""
+    """Copy an array to a device, `chunk` rows at a time."""
     found = torch.empty(array.shape, dtype=torch.from_numpy(array[:0].copy()).dtype, device=device)
     for start in range(0, len(array), chunk):
         found[start : start + chunk] = torch.from_numpy(array[start : start + chunk].copy())

@@ -371,11 +371,11 @@ def test_the_record_says_what_was_learned(whole):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (("--augment", "learned", "--epochs", "1"), "augment='learned' trains in stages, and needs --epochs 2 or more"),
+        (("--augment", "learned", "--epochs", "1"), "augment='learned' trains in stages and needs --epochs 2 or more"),
         (("--augment", "lerned"), "unknown augmentation 'lerned'; did you mean 'learned'"),
         (("--augment", "learned+learned"), "has 2 learned parts; one at most"),
         (("--augment", "learned", "--set", "augment_options.sgin=printed"), "did you mean 'sign'"),
-        (("--set", "augment_options.sign=printed"), "but augment='crop' learns nothing"),
+        (("--set", "augment_options.sign=printed"), "but augment='crop' has no learned part"),
     ],
 )
 def test_what_does_not_go_together_is_refused_before_training(tmp_path, capsys, options, message):
