@@ -114,7 +114,7 @@ class Reproduce(LaunchOptions):
         from afield.models import BackboneConfig
         from afield.models.weights import PACKAGE, PACKAGE_BACKBONE
         from afield.reproduction import PAPERS
-        from afield.reproduction.paper import Place
+        from afield.reproduction.place import Place
 
         network = PACKAGE_BACKBONE if self.pretrained == PACKAGE else "resnet18"
         pretrained = BackboneConfig(network, weights=self.pretrained) if self.pretrained else None

@@ -5,34 +5,16 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from string import ascii_lowercase
-from typing import Any, Literal
+from typing import Any
 
 from afield.evaluation import Estimate
-from afield.models import BackboneConfig
 from afield.records import Record
 from afield.reporting.document import Document, Section, Table, said
 from afield.reporting.provenance import origin
+from afield.reproduction.place import Place
 from afield.reproduction.study import Study
 from afield.reproduction.verdict import Verdict
-
-Size = Literal["smoke", "small", "full"]
-
-
-@dataclass(frozen=True)
-class Place:
-    """Where the data are, and how large the studies are.
-
-    Attributes:
-        size: smoke, small or full.
-        data: the folder with ``cifar10.npz``, ``cifar100.npz`` and ``pacs/``.
-        pretrained: what is fine-tuned at full size where the paper has a pretrained backbone; None: as in the paper.
-    """
-
-    size: Size
-    data: Path
-    pretrained: BackboneConfig | None = None
 
 
 @dataclass(frozen=True)
