@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import base64
 import dataclasses
-import io
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -15,28 +13,20 @@ from PIL import Image
 
 from afield.augment import Augmentation
 from afield.classifier import Classifier
-from afield.data import make_fold
+from afield.comparison.analysis import data_url
 from afield.models import BackboneConfig
 from afield.pixels import to_array
 from afield.records import seed_for
-from afield.reproduction.augmentation.arms import BASELINE, DEFAULT, METHOD, METHOD_ALONE, arm
+from afield.reproduction.augmentation.arms import BASELINE, CORRECTED_SIGN, DEFAULT, METHOD, METHOD_ALONE, arm
 from afield.reproduction.place import RESNET8, Place, from_scratch
-from afield.reproduction.study import Study
+from afield.reproduction.study import Study, test_images
 from afield.runs.run import Run
-from afield.training import Subset, TrainConfig
+from afield.training import TrainConfig
 
 STUDY = "CIFAR-10"
-ARMS = (
-    BASELINE,
-    METHOD,
-    METHOD_ALONE,
-    "corrected sign + D",
-    "corrected, non-saturating D",
-    "bounded, no D",
-    DEFAULT,
-    "random_affine",
-)
-PICTURED = (METHOD, "corrected sign + D", DEFAULT)
+SIGNS = (METHOD, METHOD_ALONE, CORRECTED_SIGN)
+ARMS = (BASELINE, *SIGNS, "corrected, non-saturating D", "bounded, no D", DEFAULT, "random_affine")
+PICTURED = (METHOD, CORRECTED_SIGN, DEFAULT)
 """Arms of figure 3, at the first seed."""
 PAIRS = 8
 
@@ -90,14 +80,11 @@ def pairs(run: Run, classifier: Classifier, augmentation: Augmentation) -> dict[
     """Test images above their augmented versions, one PNG as a data URL, for the arms that are pictured."""
     if run.recipe.name not in PICTURED or run.seed:
         return {}
-    data = run.setup.data
-    indices = make_fold(data, run.held_out, run.setup.validation, run.seed).tests["test"]
-    chosen = np.random.default_rng(seed_for("pairs")).permutation(len(indices))[:PAIRS]
-    images = Subset(data.images, data.labels, indices).take(chosen)[0].to(next(classifier.parameters()).device)
+    tested = test_images(run)
+    chosen = np.random.default_rng(seed_for("pairs")).permutation(len(tested))[:PAIRS]
+    images = tested.take(chosen)[0].to(next(classifier.parameters()).device)
     with torch.no_grad():
         params = augmentation.sample(images, torch.Generator().manual_seed(seed_for("pairs drawn")))
         rows = [to_array(batch.cpu()) for batch in (images, augmentation.apply(images, params))]
     sheet = np.concatenate([np.concatenate(list(row), axis=1) for row in rows], axis=0)
-    buffer = io.BytesIO()
-    Image.fromarray(sheet).save(buffer, "PNG")
-    return {"pairs": f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}"}
+    return {"pairs": data_url(Image.fromarray(sheet), "png")}

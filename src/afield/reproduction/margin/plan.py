@@ -11,21 +11,19 @@ import torch
 
 from afield.augment import Augmentation
 from afield.classifier import Classifier
-from afield.data import make_fold
 from afield.models import BackboneConfig
 from afield.models.backbone import Stem
 from afield.recipes import Recipe
 from afield.reproduction.pictures import Pictures
 from afield.reproduction.place import Place, from_scratch
-from afield.reproduction.study import Study
+from afield.reproduction.study import Study, test_images
 from afield.runs.config import ExperimentConfig
 from afield.runs.run import Run
-from afield.training import Subset
 
 NETWORKS = {"resnet18": "ResNet-18", "efficientnet_b0": "EfficientNet", "mobilenetv2_100": "MobileNetV2"}
 SETS = {"cifar10": "CIFAR-10", "cifar100": "CIFAR-100"}
 
-CROSS_ENTROPY = Recipe("cross-entropy")
+CE = Recipe("cross-entropy")
 BOTH = Recipe("cross-entropy + arcface", head="arcface", linear_losses={"cross_entropy": 1.0})
 
 FORMS = {"exact": "exact", "straight_through": "straight-through"}
@@ -45,7 +43,7 @@ PAPER = arcface(0.1)
 DEFAULT = arcface(0.1, "auto", "straight_through")
 
 PLANE = (
-    CROSS_ENTROPY,
+    CE,
     Recipe("sphereface x 2", "sphereface", {"margin_multiplier": 2.0}),
     Recipe("arcface 0.5 rad", "arcface", {"margin_rad": 0.5}),
 )
@@ -101,17 +99,12 @@ FEW = tuple(
     Network(name, images=1500, epochs=4, sets=("cifar10",), precision="bf16" if name == "resnet18" else "32")
     for name in NETWORKS
 )
+BOTH_STEMS = (*map(Network, NETWORKS), *(Network(name, "small") for name in NETWORKS))
+SWEPT = ("efficientnet_b0", "mobilenetv2_100")
 SIZES = {
     "smoke": Scale((120, 60), 1, (20, 6, 3, 1), (90, 2), seeds=2, margins=(0.0, 0.1, 2.0), gradient_margins=(0.1, 0.5)),
     "small": Scale((2500, 1000), 8, (1000, 24, 5, 5), (1500, 15), FEW),
-    "full": Scale(
-        (50_000, 10_000),
-        30,
-        (1000, 24, 5, 8),
-        (15_000, 30),
-        networks=(*map(Network, NETWORKS), *(Network(name, "small") for name in NETWORKS)),
-        swept=("efficientnet_b0", "mobilenetv2_100"),
-    ),
+    "full": Scale((50_000, 10_000), 30, (1000, 24, 5, 8), (15_000, 30), BOTH_STEMS, swept=SWEPT),
 }
 
 
@@ -124,18 +117,18 @@ def studies(place: Place) -> Iterator[Study]:
             if name in network.sets:
                 more = sweep if network.key in scale.swept and name == "cifar10" else ()
                 setup = _setup(place.cifar(name).subset(network.images, scale.images[1]), network)
-                recipes = _distinct(CROSS_ENTROPY, PAPER, *more)
+                recipes = _distinct(CE, PAPER, *more)
                 yield Study(setup, recipes, scale.seeds, name=f"{name}/{network.key}")
     eight = Network("resnet8", epochs=scale.epochs)
     forms = [arcface(margin, "auto", form) for margin in scale.gradient_margins for form in FORMS]
     for name, more in (("cifar10", (*sweep, *forms)), ("cifar100", ())):
         setup = _setup(place.cifar(name).subset(*scale.images), eight)
-        recipes = _distinct(CROSS_ENTROPY, PAPER, DEFAULT, BOTH, *more)
+        recipes = _distinct(CE, PAPER, DEFAULT, BOTH, *more)
         yield Study(setup, recipes, scale.seeds, name=f"{name}/resnet8")
     classes, train, test, epochs = scale.exemplars
     exemplars = place.cifar("cifar100").exemplars(classes, train, test)
     setup = _setup(exemplars, Network("resnet8", epochs=epochs))
-    yield Study(setup, (CROSS_ENTROPY, PAPER, DEFAULT), scale.seeds, name="exemplars/resnet8")
+    yield Study(setup, (CE, PAPER, DEFAULT), scale.seeds, name="exemplars/resnet8")
     images, epochs = scale.plane
     setup = _setup(
         place.cifar("cifar10").subset(images, 3 * DRAWN, SHOWN_CLASSES), Network("resnet8_plane", epochs=epochs)
@@ -155,9 +148,8 @@ def _setup(pictures: Pictures, network: Network) -> ExperimentConfig:
 
 def features_of_the_plane(run: Run, classifier: Classifier, augmentation: Augmentation) -> dict[str, Any]:
     """Features of the test images ``[N, 2]``, their labels, and the head's class vectors and bias."""
-    data = run.setup.data
-    indices = make_fold(data, run.held_out, run.setup.validation, run.seed).tests["test"]
-    images, labels = Subset(data.images, data.labels, indices).take(np.arange(len(indices)))
+    tested = test_images(run)
+    images, labels = tested.take(np.arange(len(tested)))
     classifier.eval()
     with torch.inference_mode():
         features = classifier.features(images.to(next(classifier.parameters()).device)).float().cpu()
