@@ -153,13 +153,6 @@ def features_of_the_plane(run: Run, classifier: Classifier, augmentation: Augmen
     classifier.eval()
     with torch.inference_mode():
         features = classifier.features(images.to(next(classifier.parameters()).device)).float().cpu()
-    head = classifier.objective.head
-    bias = getattr(head, "bias", None)
-    return {
-        "plane": {
-            "points": [[round(value, 3) for value in row] for row in features.tolist()],
-            "labels": labels.tolist(),
-            "weights": head.weight.detach().float().cpu().tolist(),
-            "bias": None if bias is None else bias.detach().float().cpu().tolist(),
-        }
-    }
+    points = [[round(value, 3) for value in row] for row in features.tolist()]
+    head = {name: value.float().tolist() for name, value in classifier.objective.head.state_dict().items()}
+    return {"plane": {"points": points, "labels": labels.tolist(), "weights": head["weight"], "bias": head.get("bias")}}
