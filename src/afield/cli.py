@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import errno
+import functools
 import json
 import os
 import sys
@@ -17,24 +18,22 @@ from afield.amounts import duration
 from afield.deprecated import current
 from afield.errors import InputError
 
-_AUGMENT = "Learn, search or show an augmentation."
-
 Augment = (
-    Annotated[commands.AugmentLearn, tyro.conf.subcommand("learn", prefix_name=False)]
-    | Annotated[commands.AugmentSearch, tyro.conf.subcommand("search", prefix_name=False)]
-    | Annotated[commands.AugmentShow, tyro.conf.subcommand("show", prefix_name=False)]
+    Annotated[commands.AugmentLearn, tyro.conf.subcommand("learn")]
+    | Annotated[commands.AugmentSearch, tyro.conf.subcommand("search")]
+    | Annotated[commands.AugmentShow, tyro.conf.subcommand("show")]
 )
 
 Verb = (
-    Annotated[commands.Compare, tyro.conf.subcommand("compare", prefix_name=False)]
-    | Annotated[commands.Train, tyro.conf.subcommand("train", prefix_name=False)]
-    | Annotated[commands.Evaluate, tyro.conf.subcommand("evaluate", prefix_name=False)]
-    | Annotated[commands.Predict, tyro.conf.subcommand("predict", prefix_name=False)]
-    | Annotated[commands.Export, tyro.conf.subcommand("export", prefix_name=False)]
-    | Annotated[Augment, tyro.conf.subcommand("augment", prefix_name=False, description=_AUGMENT)]
-    | Annotated[commands.Reproduce, tyro.conf.subcommand("reproduce", prefix_name=False)]
-    | Annotated[commands.Report, tyro.conf.subcommand("report", prefix_name=False)]
-    | Annotated[commands.List, tyro.conf.subcommand("list", prefix_name=False)]
+    commands.Compare
+    | commands.Train
+    | commands.Evaluate
+    | commands.Predict
+    | commands.Export
+    | Annotated[Augment, tyro.conf.subcommand("augment", description="Learn, search or show an augmentation.")]
+    | commands.Reproduce
+    | commands.Report
+    | commands.List
 )
 
 
@@ -88,40 +87,34 @@ def _show(verb: Any, result: Any) -> None:
     from afield import console
 
     out = console.output()
+    say = functools.partial(out.print, soft_wrap=True)
     match verb:
         case commands.launching.LaunchOptions(dry_run=True):
-            out.print(console.plan_text(result), soft_wrap=True)
+            say(console.plan_text(result))
         case commands.launching.LaunchOptions(share=str()):
             out.print(f"{result['runs']} runs of this share are done; without --share, the command writes the summary")
         case commands.launching.LaunchOptions(launcher="slurm"):
-            out.print(f"nothing is submitted yet; {result['script']} says how to submit it", soft_wrap=True)
+            say(f"nothing is submitted yet; {result['script']} says how to submit it")
         case commands.Compare():
-            folder = verb.folder("compare")
             out.print(console.comparison_table(result))
-            out.print(f"recommended: {result.recommended or 'none'}; {result.reason}", soft_wrap=True)
-            out.print(f"report: {folder / 'report.html'}", soft_wrap=True)
+            say(f"recommended: {result.recommended or 'none'}; {result.reason}")
+            say(f"report: {verb.run_folder / 'report.html'}")
         case commands.AugmentLearn():
-            for line in console.learned_lines(result):
-                out.print(line, soft_wrap=True)
-            out.print(f"model in {verb.page.parent}; page: {verb.page}", soft_wrap=True)
+            say("\n".join(console.learned_lines(result)))
+            say(f"model in {verb.page.parent}; page: {verb.page}")
         case commands.Train():
-            folder = verb.folder("train")
             best = max(epoch.validation["accuracy"] for epoch in result.epochs)
-            out.print(f"{verb.recipe}: validation accuracy {100 * best:.1f} %; model in {folder}", soft_wrap=True)
+            say(f"{verb.recipe}: validation accuracy {100 * best:.1f} %; model in {verb.folder('train')}")
         case commands.AugmentSearch():
             origin = result.origin
             tried = origin["search"]["trials"] * origin["search"]["searches"] * len(origin["folds"])
-            out.print(
-                f"{len(result.sub_policies)} sub-policies from {origin['trials']} of {tried} trials, "
-                f"{origin['seconds']['all']:.0f} s; use it as --augment {verb.file}",
-                soft_wrap=True,
-            )
+            cost = f"{origin['trials']} of {tried} trials, {origin['seconds']['all']:.0f} s"
+            say(f"{len(result.sub_policies)} sub-policies from {cost}; use it as --augment {verb.file}")
         case commands.Reproduce():
-            out.print(f"report: {result.page}", soft_wrap=True)
+            say(f"report: {result.page}")
             if result.done < result.runs:
                 left, time = result.runs - result.done, duration(result.seconds_left)
-                said = f"{left} of {result.runs} runs are left, about {time} of training; the same command continues"
-                out.print(said, soft_wrap=True)
+                say(f"{left} of {result.runs} runs are left, about {time} of training; the same command continues")
                 sys.exit(commands.reproduce.UNFINISHED)
         case commands.Evaluate():
             print(json.dumps(result)) if verb.json else out.print(console.evaluation_table(result))

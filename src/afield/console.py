@@ -33,12 +33,10 @@ class ConsoleCallback(Callback):
 
     def start(self, setup: ExperimentConfig) -> None:
         """Print the data, how they are split, and warnings of leakage."""
-        data, parts = setup.data, parts_of(setup.data)
+        data, backbone, parts = setup.data, setup.backbone, parts_of(setup.data)
         self.console.print(data.describe(), highlight=False, markup=False)
         how = "each domain" if data.has_domains else "the given test set" if parts == ("test",) else "each of 5 folds"
-        self.console.print(
-            f"  left out in turn: {how}; backbone {setup.backbone.name}, weights {setup.backbone.weights}"
-        )
+        self.console.print(f"  left out in turn: {how}; backbone {backbone.name}, weights {backbone.weights}")
         for line in data.leaks():
             self.console.print(f"[yellow]warning:[/] {escape(line)}")
 
@@ -60,10 +58,8 @@ class ConsoleCallback(Callback):
 
     def epoch(self, report: EpochReport) -> None:
         """Show that an epoch ended."""
-        detail = (
-            f"loss {report.train_loss:.3f}, validation {100 * report.validation_accuracy:.1f} %, "
-            f"{report.images_per_second:,.0f} images/s"
-        )
+        accuracy, rate = 100 * report.validation_accuracy, report.images_per_second
+        detail = f"loss {report.train_loss:.3f}, validation {accuracy:.1f} %, {rate:,.0f} images/s"
         self._show("epochs", report.epoch, report.epochs, detail)
 
     def learning(self, epoch: int, epochs: int, detail: str) -> None:
@@ -110,13 +106,10 @@ def comparison_table(summary: Summary) -> Table:
     rule = "ORACLE, an upper bound" if summary.selection == "oracle" else f"selection: {summary.selection}"
     count = len(summary.seeds)
     title = f"{summary.data}: accuracy on unseen domains, %, mean [95 % interval], n = {count} ({rule})"
-    table = Table(title=escape(title))
-    table.add_column("recipe")
-    for name in (*first.domains, "average", "vs erm, paired"):
-        table.add_column(escape(name), justify="right")
     searched = any(row.search_s is not None for row in recipes.values())
-    if searched:
-        table.add_column("search, s", justify="right")
+    table = Table("recipe", title=escape(title))
+    for name in (*first.domains, "average", "vs erm, paired", *(["search, s"] if searched else [])):
+        table.add_column(escape(name), justify="right")
     for name, row in recipes.items():
         mark = "[bold]" if name == summary.recommended else ""
         cells = [interval(value) for value in (*row.domains.values(), row.average)]
@@ -148,22 +141,17 @@ def plan_text(plan: dict[str, Any]) -> str:
     if plan["features_s"]:
         lines.append(f"features of the frozen backbone: about {duration(plan['features_s'])}, once")
     if left:
-        at_once = f", {plan['at_once']} at a time" if plan["at_once"] > 1 else ""
-        lines.append(
-            f"in all about {duration(plan['total_s'])} on this machine{at_once}; estimated from {plan['source']}"
-        )
+        where = "on this machine" + (f", {plan['at_once']} at a time" if plan["at_once"] > 1 else "")
+        lines.append(f"in all about {duration(plan['total_s'])} {where}; estimated from {plan['source']}")
     return "\n".join(lines)
 
 
 def evaluation_table(result: dict[str, Any]) -> Table:
     """Accuracy and mAP of a model by domain; figures with test-time augmentation in separate columns."""
-    table = Table(title=escape(result["data"]))
-    table.add_column("domain")
-    table.add_column("images", justify="right")
     kinds = {"": result, **({f", tta {result['tta']['kind']}": result["tta"]} if "tta" in result else {})}
-    for kind in kinds:
-        table.add_column(f"accuracy{kind}, %", justify="right")
-        table.add_column(f"mAP{kind}, %", justify="right")
+    table = Table("domain", title=escape(result["data"]))
+    for name in ("images", *(f"{metric}{kind}, %" for kind in kinds for metric in ("accuracy", "mAP"))):
+        table.add_column(name, justify="right")
     lines = [(*found["domains"].items(), ("all", found["all"])) for found in kinds.values()]
     for line in zip(*lines, strict=True):
         name, counted = line[0]

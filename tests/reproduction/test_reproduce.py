@@ -20,8 +20,9 @@ from afield.records import Record, read_json, read_records
 from afield.reproduction import PAPERS, seeds
 from afield.reproduction.corruptions import CORRUPTIONS, with_corruptions
 from afield.reproduction.deadline import Deadline, OutOfTimeError
-from afield.reproduction.paper import Place, document
+from afield.reproduction.paper import document
 from afield.reproduction.pictures import Pictures, digits, fewer
+from afield.reproduction.place import Place
 from afield.runs.callback import SILENT
 from tests.made_records import made_record
 
@@ -246,7 +247,7 @@ def test_sizes_name_every_published_table_in_full(monkeypatch, tmp_path):
     from afield.reproduction.margin import plan as module
     from afield.reproduction.margin.page import PUBLISHED
 
-    monkeypatch.setattr(module, "cifar", lambda folder, name: digits())
+    monkeypatch.setattr(Place, "cifar", lambda place, name: digits())
     found = {study.name: study for study in module.studies(Place("full", tmp_path))}
     for data, network in PUBLISHED:
         assert {f"{data}/{network}", f"{data}/{network}, small stem"} <= found.keys()

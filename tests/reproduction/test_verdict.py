@@ -130,7 +130,7 @@ def test_verdicts_of_paper_a_come_from_the_study_in_which_a_system_runs():
     lines = [line(TUNED, name, seed, value) for name, of in accuracies.items() for seed, value in enumerate(of)]
     lines += [line(SCRATCH, name, seed, 0.3) for name in ("erm", "flattening 0.5") for seed in range(3)]
     lines += [line(SCRATCH, "jigen", seed, value) for seed, value in enumerate((0.28, 0.29, 0.27))]
-    found = {row[0]: row for row in verdicts(lines).tables[0].rows}
+    found = {row[0]: row for row in next(verdicts(lines)).tables[0].rows}
     # + 0.02, 0.015, 0.017: mean 0.01733, sd 0.00252, interval 0.01733 -+ 4.303 * 0.00252 / sqrt(3)
     assert found["table 2: flattening 0.5 − CE, average"][1:] == ("+1.60", "+1.7 ± 0.3 [+1.1, +2.4]", "3", "reproduced")
     jigen = found["table 1: flattening 0.5 − JiGen, average (PACS, from scratch)"]
@@ -141,7 +141,7 @@ def test_verdicts_of_paper_a_come_from_the_study_in_which_a_system_runs():
     assert found["table 1: flattening 0.5, art_painting"][4] == "not reproduced"
     assert found["table 1: flattening 0.5, photo"][4] == "not run"
     lines[0].config["training"]["epochs"] = 3
-    found = {row[0]: row for row in verdicts(lines).tables[0].rows}
+    found = {row[0]: row for row in next(verdicts(lines)).tables[0].rows}
     assert found["table 1: flattening 0.5, average"][4] == "not comparable (epochs 3, not 30)"
 
 

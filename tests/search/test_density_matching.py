@@ -24,9 +24,10 @@ from afield.records import read_json, read_jsonl
 from afield.runs.callback import Callback
 from afield.search import policy_search
 from afield.search.candidates import propose
-from afield.search.density_matching import Search, Study, density_loss
+from afield.search.density_matching import Study, density_loss
 from afield.search.folds import SearchFold, fold_runs, searched_images
 from afield.search.policy_search import merged
+from afield.search.settings import Search
 from afield.training import Subset
 from tests.made_records import made_record
 

@@ -11,6 +11,7 @@ import tyro
 
 from afield.commands.model import Train
 from afield.commands.options import DataOptions
+from afield.errors import InputError
 from afield.validation import check_number
 
 if TYPE_CHECKING:
@@ -42,7 +43,6 @@ class AugmentLearn(Train):
 
     def run(self) -> Record:
         """Learn and train, unless it is finished; returns the record that is written to ``record.json``."""
-        from afield.errors import InputError
         from afield.recipes import resolve
         from afield.runs.augmentation import learned_part
 
@@ -81,7 +81,6 @@ class AugmentShow(DataOptions):
         from afield.data.catalog import DEFAULT_IMAGE_SIZE
         from afield.deploy import load
         from afield.deploy.model import MODEL
-        from afield.errors import InputError
         from afield.preview.draws import ranges, subjects
         from afield.preview.failures import hardest
         from afield.preview.lookup import find_augmentation
@@ -97,14 +96,9 @@ class AugmentShow(DataOptions):
         hard = []
         if shown.record and (Path(self.what) / MODEL).exists():
             model = load(self.what)
-            classifier = LogitsOnly(model.classifier)
-            hard = hardest(data, shown.augmentation, classifier, model.class_names, seed=self.seed)
-        found = Transformations(
-            subjects(data, shown.augmentation, count=self.count, seed=self.seed),
-            ranges(data, shown.augmentation, seed=self.seed),
-            hard,
-        )
+            hard = hardest(data, shown.augmentation, LogitsOnly(model.classifier), model.class_names, seed=self.seed)
+        images = subjects(data, shown.augmentation, count=self.count, seed=self.seed)
+        found = Transformations(images, ranges(data, shown.augmentation, seed=self.seed), hard)
         folder, name = (Path(self.what), PAGE) if shown.record else (Path("runs"), f"augmentation-{shown.name}.html")
-        return render_augmentation(
-            Path(self.out or folder / name), shown.name, Path(data.name).name, found, shown.record
-        )
+        out = Path(self.out or folder / name)
+        return render_augmentation(out, shown.name, Path(data.name).name, found, shown.record)

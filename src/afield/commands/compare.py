@@ -40,11 +40,6 @@ class Compare(TrainingOptions, LaunchOptions):
         """Where to write."""
         return self.folder(self.verb)
 
-    @property
-    def device_name(self) -> str:
-        """See the option."""
-        return self.device
-
     def check(self) -> None:
         """Refuse an unknown selection rule too."""
         from afield.evaluation import SELECTIONS

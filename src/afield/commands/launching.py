@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from afield.commands.options import check_counts
+from afield.errors import InputError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -52,6 +53,12 @@ class LaunchOptions(ABC):
     """
 
     verb: ClassVar[str]
+    if TYPE_CHECKING:
+
+        @property
+        @abstractmethod
+        def device(self) -> str:
+            """An option of each command: auto, cpu, cuda or mps."""
 
     jobs: int = 1
     threads: int | None = None
@@ -64,11 +71,6 @@ class LaunchOptions(ABC):
     @abstractmethod
     def run_folder(self) -> Path:
         """Where to write."""
-
-    @property
-    @abstractmethod
-    def device_name(self) -> str:
-        """auto, cpu, cuda or mps."""
 
     @abstractmethod
     def make_fabric(self, precision: str) -> Fabric:
@@ -94,9 +96,8 @@ class LaunchOptions(ABC):
         from afield.launch.ray import cluster
 
         self.check()
-        share = None if self.share is None else Share.parse(self.share)
-        if share is not None:
-            return {"runs": self._execute(share)}
+        if self.share is not None:
+            return {"runs": self._execute(Share.parse(self.share))}
         if self.dry_run:
             with watching() as shown:
                 return plan(self.load(shown)[1], self._executor(shown), at_once=self.jobs)
@@ -121,8 +122,6 @@ class LaunchOptions(ABC):
 
     def check(self) -> None:
         """Refuse numbers out of range, and options that exclude each other."""
-        from afield.errors import InputError
-
         check_counts(self, "jobs", "threads")
         launcher = {f"--launcher {self.launcher}": self.launcher != "local", "--jobs": self.jobs > 1}
         sharing = {"--share": self.share is not None, "--devices": getattr(self, "devices", 1) > 1}
@@ -149,7 +148,7 @@ class LaunchOptions(ABC):
         from afield.launch.workers import workers
 
         if self.launcher == "ray":
-            gpus = gpus_for_a_run(self.device_name, max(map(executor.threads_of, runs)))
+            gpus = gpus_for_a_run(self.device, max(map(executor.threads_of, runs)))
             return partial(run_on_ray, executor=executor, gpus=gpus)
         return partial(run_here, executor=executor, workers=workers(self, self.jobs - 1))
 
@@ -159,5 +158,5 @@ class LaunchOptions(ABC):
         threads = max(map(executor.threads_of, runs))
         words = as_words(dataclasses.replace(self, launcher="local", threads=threads))
         command = [sys.executable, "-m", "afield", self.verb, *words]
-        gpu = self.device_name == "cuda"
+        gpu = self.device == "cuda"
         return write_script(command, self.run_folder, runs=len(runs), threads=threads, gpu=gpu)

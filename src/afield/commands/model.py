@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import tyro
 
 from afield.commands.options import DataOptions, TrainingOptions
+from afield.errors import InputError
 
 if TYPE_CHECKING:
     from afield.deploy import Prediction
@@ -60,7 +61,6 @@ class Evaluate(DataOptions):
     def run(self) -> dict[str, Any]:
         """Accuracy and mAP for each domain and for all images, and the confusion matrix."""
         from afield.deploy import evaluate, load
-        from afield.errors import InputError
 
         model = load(self.model)
         if self.image_size not in (None, model.image_size):

@@ -11,6 +11,7 @@ import tyro
 
 from afield.amounts import parse_seconds
 from afield.commands.launching import LaunchOptions
+from afield.errors import InputError, unknown_name
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -25,10 +26,6 @@ if TYPE_CHECKING:
 
 UNFINISHED = 3
 """The exit code when the time budget is over before the work."""
-
-
-def _data() -> Path:
-    return Path(os.environ.get("AFIELD_DATA", "data"))
 
 
 @dataclass(frozen=True)
@@ -55,7 +52,7 @@ class Reproduce(LaunchOptions):
 
     paper: Annotated[Literal["flattening", "augmentation", "margin", "combined"], tyro.conf.Positional]
     size: Literal["smoke", "small", "full"] = "small"
-    data: Path = field(default_factory=_data)
+    data: Path = field(default_factory=lambda: Path(os.environ.get("AFIELD_DATA", "data")))
     only: tuple[str, ...] = ()
     pretrained: str | None = None
     time_budget: str | None = None
@@ -74,11 +71,6 @@ class Reproduce(LaunchOptions):
         backbone = f" --pretrained {Path(self.pretrained).name}" if self.pretrained else ""
         return f"afield reproduce {self.paper} --size {self.size}{backbone}"
 
-    @property
-    def device_name(self) -> str:
-        """See the option."""
-        return self.device
-
     def make_fabric(self, precision: str) -> Fabric:
         """Device and precision."""
         from afield.launch.fabric import make_fabric
@@ -94,8 +86,6 @@ class Reproduce(LaunchOptions):
 
     def check(self) -> None:
         """A share ends when its scheduler says so."""
-        from afield.errors import InputError
-
         super().check()
         if self.time_budget is not None and (self.share is not None or self.launcher == "slurm"):
             raise InputError(
@@ -114,7 +104,7 @@ class Reproduce(LaunchOptions):
         from afield.models import BackboneConfig
         from afield.models.weights import PACKAGE, PACKAGE_BACKBONE
         from afield.reproduction import PAPERS
-        from afield.reproduction.paper import Place
+        from afield.reproduction.place import Place
 
         network = PACKAGE_BACKBONE if self.pretrained == PACKAGE else "resnet18"
         pretrained = BackboneConfig(network, weights=self.pretrained) if self.pretrained else None
@@ -135,8 +125,6 @@ class Reproduce(LaunchOptions):
         return reproduce(PAPERS[self.paper], purpose, runs, executor, launch, about=about)
 
     def _chosen(self, studies: Sequence[Study]) -> list[Study]:
-        from afield.errors import unknown_name
-
         names = {study.name for study in studies}
         wanted = set[str]()
         for name in self.only:

@@ -51,32 +51,19 @@ def read_predictions(runs: Sequence[Run], folder: Callable[[Run], Path], rule: s
 
 def analyze(data: ImageSet, found: Found, rule: str) -> dict[str, Any]:
     """Confusion by recipe and part, and wrong-class probabilities by recipe and class, as JSON can hold them."""
-    recipes = list(dict.fromkeys(run.recipe.name for run, _, _ in found))
-
-    def of(recipe: str) -> Found:
-        return [each for each in found if each[0].recipe.name == recipe]
-
-    return {
-        "classes": list(data.class_names),
-        "epoch": _epoch(rule),
-        "recipes": {
-            recipe: {
-                "confusion": {
-                    part: np.sum(
-                        [
-                            confusion(logits, data.labels[indices])
-                            for _, each, (logits, indices) in of(recipe)
-                            if each == part
-                        ],
-                        axis=0,
-                    ).tolist()
-                    for part in parts_of(data)
-                },
-                "non_target": wrong_class_probabilities(data, [prediction for _, _, prediction in of(recipe)]),
-            }
-            for recipe in recipes
-        },
-    }
+    by_recipe: dict[str, list[tuple[str, Prediction]]] = {}
+    for run, part, prediction in found:
+        by_recipe.setdefault(run.recipe.name, []).append((part, prediction))
+    recipes = {}
+    for recipe, predicted in by_recipe.items():
+        counts = {part: np.zeros((len(data.class_names),) * 2, np.int64) for part in parts_of(data)}
+        for part, (logits, indices) in predicted:
+            counts[part] += confusion(logits, data.labels[indices])
+        recipes[recipe] = {
+            "confusion": {part: count.tolist() for part, count in counts.items()},
+            "non_target": wrong_class_probabilities(data, [prediction for _, prediction in predicted]),
+        }
+    return {"classes": list(data.class_names), "epoch": _epoch(rule), "recipes": recipes}
 
 
 def gallery(data: ImageSet, found: Found) -> dict[str, Any]:
@@ -107,17 +94,14 @@ def wrong_class_probabilities(data: ImageSet, found: Sequence[Prediction]) -> di
 def _samples(data: ImageSet, part: str, found: Found) -> list[dict[str, Any]]:
     indices = next(indices for _, each, (_, indices) in found if each == part)
     rng = np.random.default_rng(seed_for("samples", part))
-    return [
-        {"image": thumbnail(data.images[i]), "class": data.class_names[data.labels[i]]}
-        for i in rng.choice(indices, min(SAMPLES, len(indices)), replace=False)
-    ]
+    chosen = rng.choice(indices, min(SAMPLES, len(indices)), replace=False)
+    return [{"image": thumbnail(data.images[i]), "class": data.class_names[data.labels[i]]} for i in chosen]
 
 
 def _worst(data: ImageSet, part: str, found: Found) -> list[dict[str, Any]]:
     """The images to which all runs together give the least probability of the right class."""
-    inside = [prediction for _, each, prediction in found if each == part]
     total, count = np.zeros((len(data), len(data.class_names))), np.zeros(len(data))
-    for logits, indices in inside:
+    for logits, indices in (prediction for _, each, prediction in found if each == part):
         total[indices] += softmax(logits.astype(np.float64), axis=1)
         count[indices] += 1
     seen = np.flatnonzero(count)
@@ -139,9 +123,15 @@ def _worst(data: ImageSet, part: str, found: Found) -> list[dict[str, Any]]:
 
 def thumbnail(image: NDArray[np.uint8]) -> str:
     """An image ``[H, W, 3]`` as a data URL of at most 96 pixels: PNG if it is tiny, else JPEG."""
-    picture, buffer = Image.fromarray(np.asarray(image)), io.BytesIO()
-    tiny = max(picture.size) <= 32
+    picture = Image.fromarray(np.asarray(image))
+    if max(picture.size) <= 32:
+        return data_url(picture, "png")
     picture.thumbnail((THUMBNAIL, THUMBNAIL))
-    picture.save(buffer, "PNG" if tiny else "JPEG", **({} if tiny else {"quality": 80}))
-    kind = "png" if tiny else "jpeg"
+    return data_url(picture, "jpeg", quality=80)
+
+
+def data_url(picture: Image.Image, kind: str, **options: int) -> str:
+    """A picture as ``png`` or ``jpeg`` in a data URL."""
+    buffer = io.BytesIO()
+    picture.save(buffer, kind, **options)
     return f"data:image/{kind};base64,{base64.b64encode(buffer.getvalue()).decode()}"

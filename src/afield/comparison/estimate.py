@@ -24,7 +24,7 @@ from afield.runs.config import ExperimentConfig
 from afield.runs.execute import CHECKPOINT, CHECKPOINTS, DONE, RECORD
 from afield.runs.features import BATCH, extractor, frozen_backbone, missing_features
 from afield.runs.run import Run, prepare
-from afield.training import EpochReport, Splits, Subset, fit
+from afield.training import Splits, Subset, fit
 
 PROBE_SECONDS, PROBE_STEPS, PROBE_IMAGES = 2.0, 3, 1024
 """How long training is timed for; with how many steps at least; on how many images of a part evaluation is."""
@@ -136,16 +136,9 @@ def _epoch(run: Run, parts: Splits, algorithm: Algorithm, fabric: Fabric, steps:
     """Train for some steps and evaluate on some images: seconds a step, and of evaluation on all images."""
     setup, times = run.setup, list[tuple[float, float]]()
     batch = min(run.training.batch_size, len(parts.train))
-    few = Splits(
-        _some(parts.train, steps * batch),
-        _some(parts.val, PROBE_IMAGES),
-        {name: _some(source, PROBE_IMAGES) for name, source in parts.tests.items()},
-    )
+    tests = {name: _some(source, PROBE_IMAGES) for name, source in parts.tests.items()}
+    few = Splits(_some(parts.train, steps * batch), _some(parts.val, PROBE_IMAGES), tests)
     fraction = sum(map(len, few.watched.values())) / sum(map(len, parts.watched.values()))
-
-    def on_epoch(report: EpochReport) -> None:
-        times.append((batch / report.images_per_second, time.perf_counter()))
-
     with TemporaryDirectory(prefix="afield-") as folder, torch.random.fork_rng(devices=[]):
         began = time.perf_counter()
         fit(
@@ -157,7 +150,7 @@ def _epoch(run: Run, parts: Splits, algorithm: Algorithm, fabric: Fabric, steps:
             label=run.label,
             checkpoint_file=Path(folder) / CHECKPOINT,
             fabric=fabric,
-            on_epoch=on_epoch,
+            on_epoch=lambda report: times.append((batch / report.images_per_second, time.perf_counter())),
         )
     ((step_s, ended),) = times
     return step_s, (ended - began - steps * step_s) / fraction

@@ -13,17 +13,11 @@ BASELINE = "erm"
 
 def select(records: Sequence[Record], rule: str) -> list[Record]:
     """The runs that leave out one part, each with its ``selection`` and with ``test`` of that epoch."""
-    choose = SELECTIONS[rule]
+    pairs = [record for record in records if len(record.held_out) == 2]
     selected = []
-    for record in records:
-        if len(record.held_out) != 1:
-            continue
-        siblings = [
-            other
-            for other in records
-            if len(other.held_out) == 2 and (other.recipe, other.seed) == (record.recipe, record.seed)
-        ]
-        index = choose(record, siblings)
+    for record in (record for record in records if len(record.held_out) == 1):
+        siblings = [other for other in pairs if (other.recipe, other.seed) == (record.recipe, record.seed)]
+        index = SELECTIONS[rule](record, siblings)
         selected.append(replace(record, selection=Selection(rule, index + 1), test=record.epochs[index].test))
     return selected
 

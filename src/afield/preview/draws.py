@@ -27,16 +27,13 @@ def subjects(data: ImageSet, augmentation: Augmentation, *, count: int, seed: in
     chosen = _in_turn(data.domains, rng)[:count]
     images, generator = to_batch(data.images[chosen]), Generator().manual_seed(seed_for("augmentation draws", seed))
     size = data.images.shape[1:3]
-    drawn: list[list[Draw]] = [[] for _ in chosen]
-    for _ in range(DRAWS):
-        params = augmentation.sample(images, generator)
-        found = to_array(augmentation.apply(images, params))
-        for index, draws in enumerate(drawn):
-            draws.append(Draw(thumbnail(found[index]), in_words(params, index, size)))
-    return [
-        Subject(thumbnail(data.images[index]), _caption(data, index), tuple(draws))
-        for index, draws in zip(chosen, drawn, strict=True)
-    ]
+    params = [augmentation.sample(images, generator) for _ in range(DRAWS)]
+    augmented = [to_array(augmentation.apply(images, drawn)) for drawn in params]
+    found = []
+    for row, index in enumerate(chosen):
+        draws = [Draw(thumbnail(a[row]), in_words(p, row, size)) for p, a in zip(params, augmented, strict=True)]
+        found.append(Subject(thumbnail(data.images[index]), _caption(data, index), tuple(draws)))
+    return found
 
 
 def ranges(data: ImageSet, augmentation: Augmentation, *, seed: int) -> list[Range]:

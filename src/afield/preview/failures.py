@@ -17,6 +17,8 @@ from afield.pixels import to_array, to_batch
 from afield.records import seed_for
 from afield.reporting.augmentation import Hard, HardClass
 
+Images = NDArray[np.uint8]
+
 IMAGES, DRAWS = 8, 8
 """Of each class, and of each image, that are tried."""
 SHOWN, CLASSES = 4, 20
@@ -46,19 +48,13 @@ def hardest(
         members = np.flatnonzero(data.labels == label)
         chosen = np.random.default_rng(seed_for("hardest", seed, name)).permutation(members)[:IMAGES]
         if len(chosen):
-            generator = Generator().manual_seed(seed_for("hardest draws", seed, name))
-            found.append(_of_class(name, data.images[chosen], augmentation, classifier, classes, generator))
+            found.append(_of_class(name, data.images[chosen], augmentation, classifier, classes, seed))
     return sorted(found, key=lambda each: min((hard.right_after for hard in each.draws), default=1.0))[:CLASSES]
 
 
 @torch.no_grad()
 def _of_class(
-    name: str,
-    pictures: NDArray[np.uint8],
-    augmentation: Augmentation,
-    classifier: nn.Module,
-    classes: Sequence[str],
-    generator: Generator,
+    name: str, pictures: Images, augmentation: Augmentation, classifier: nn.Module, classes: Sequence[str], seed: int
 ) -> HardClass:
     """See `hardest`, for pictures ``[B, H, W, 3]`` of one class."""
     target, images = classes.index(name), to_batch(pictures)
@@ -67,6 +63,7 @@ def _of_class(
     if not known.any():
         return HardClass(name, 0, ())
     pictures, images, before = pictures[known.numpy()], images[known], before[known, target]
+    generator = Generator().manual_seed(seed_for("hardest draws", seed, name))
     params = [augmentation.sample(images, generator) for _ in range(DRAWS)]
     augmented = torch.stack([augmentation.apply(images, drawn) for drawn in params])
     log_p = torch.stack([classifier(batch).float().log_softmax(dim=1) for batch in augmented])

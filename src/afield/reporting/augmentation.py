@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from afield.records import Learned, Record, write_atomic
+from afield.records import Learned, Record
 from afield.reporting.charts import colors
 from afield.reporting.learned import WATCHED, in_figures, measure_curves
 from afield.reporting.provenance import origin
-from afield.reporting.templates import templates
+from afield.reporting.templates import write_page
 
 SEVERAL = 4
 """The number of images that are shown with several draws."""
@@ -94,8 +94,9 @@ def render_augmentation(path: Path, name: str, data: str, found: Transformations
         found: see `Transformations`.
         record: of the run in which the augmentation was learned, if it was.
     """
-    page = templates().get_template("augmentation.html.j2")
-    html = page.render(
+    return write_page(
+        path,
+        "augmentation.html.j2",
         name=name,
         data=data,
         found=found,
@@ -104,8 +105,6 @@ def render_augmentation(path: Path, name: str, data: str, found: Transformations
         learning=_learning(record.learned) if record and record.learned else None,
         provenance=origin([record]) if record else {},
     )
-    write_atomic(path, html + "\n")
-    return path
 
 
 def _facts(record: Record, learned: Learned) -> dict[str, str]:

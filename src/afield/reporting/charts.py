@@ -25,45 +25,24 @@ P = ParamSpec("P")
 WIDTH = 3.5
 """Inches; a panel is about as wide as a phone's screen, where 8 points are about 11 pixels."""
 
-PALETTE = (
-    "#2f7fd1",
-    "#e0701a",
-    "#3ca989",
-    "#93496e",
-    "#9891c8",
-    "#58690e",
-    "#a56c57",
-    "#6653af",
-    "#678092",
-    "#8183f8",
-)
+PALETTE = ("#2f7fd1", "#e0701a", "#3ca989", "#93496e", "#9891c8", "#58690e", "#a56c57", "#6653af", "#678092", "#8183f8")
 """Contrast of about 3 or more to white and to near-black; distinct for color-blind readers too."""
 
 INK = "#010203"
 """A placeholder for the page's text color, which `to_svg` replaces."""
 
 STYLE: Any = {
-    "axes.edgecolor": INK,
-    "axes.labelcolor": INK,
-    "axes.labelsize": 8,
-    "axes.linewidth": 0.6,
-    "axes.spines.right": False,
-    "axes.spines.top": False,
+    **dict.fromkeys(
+        ["axes.edgecolor", "axes.labelcolor", "grid.color", "text.color", "xtick.color", "ytick.color"], INK
+    ),
+    **dict.fromkeys(["axes.labelsize", "font.size", "xtick.labelsize", "ytick.labelsize"], 8),
+    **dict.fromkeys(["axes.linewidth", "grid.linewidth"], 0.6),
+    **dict.fromkeys(["axes.spines.right", "axes.spines.top", "text.parse_math"], False),
+    **dict.fromkeys(["xtick.major.size", "ytick.major.size"], 0),
     "font.family": "DejaVu Sans",
-    "font.size": 8,
     "grid.alpha": 0.18,
-    "grid.color": INK,
-    "grid.linewidth": 0.6,
     "svg.fonttype": "none",
     "svg.hashsalt": "afield",
-    "text.color": INK,
-    "text.parse_math": False,
-    "xtick.color": INK,
-    "xtick.labelsize": 8,
-    "xtick.major.size": 0,
-    "ytick.color": INK,
-    "ytick.labelsize": 8,
-    "ytick.major.size": 0,
 }
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from afield.evaluation import Estimate
 from afield.records import write_atomic
 from afield.reporting.plots import standalone
-from afield.reporting.templates import templates
+from afield.reporting.templates import write_page
 
 
 @dataclass(frozen=True)
@@ -19,6 +19,12 @@ class Table:
     caption: str
     header: tuple[str, ...]
     rows: Sequence[tuple[str, ...]]
+
+    @classmethod
+    def of(cls, caption: str, rows: Sequence[Mapping[str, str]]) -> Table:
+        """From rows of cells by column, with the columns of the first row; a cell that is missing is empty."""
+        header = tuple(rows[0])
+        return cls(caption, header, [tuple(row.get(column, "") for column in header) for row in rows])
 
 
 @dataclass(frozen=True)
@@ -53,9 +59,7 @@ class Document:
         """Figures as SVG files and the page as ``report.html``; returns its path."""
         for figure in (figure for section in self.sections for figure in section.figures):
             write_atomic(folder / f"{figure.name}.svg", standalone(figure.svg))
-        html = templates().get_template("document.html.j2").render(document=self)
-        write_atomic(folder / "report.html", html + "\n")
-        return folder / "report.html"
+        return write_page(folder / "report.html", "document.html.j2", document=self)
 
     def markdown(self, folder: str) -> str:
         """As Markdown, under a heading of the second level; `folder` is where figures are found from the page."""

@@ -23,19 +23,13 @@ def intervals(summary: Summary, color: Mapping[str, str], baseline: str | None) 
     panels["average of the domains"] = {name: row.average for name, row in recipes.items()}
     estimates = [estimate for panel in panels.values() for estimate in panel.values()]
     limits = percent_limits([end for found in estimates for end in (found.mean, *(found.ci95 or ()))])
-    return {
-        title: plots.dots_with_intervals(
-            f"interval{i}",
-            f"{title}: means",
-            panel,
-            x="%",
-            line=panel[baseline].mean if baseline else None,
-            color=color,
-            limits=limits,
-            print_means=True,
+    figures = {}
+    for i, (title, panel) in enumerate(panels.items()):
+        line = panel[baseline].mean if baseline else None
+        figures[title] = plots.dots_with_intervals(
+            f"interval{i}", f"{title}: means", panel, x="%", line=line, color=color, limits=limits, print_means=True
         )
-        for i, (title, panel) in enumerate(panels.items())
-    }
+    return figures
 
 
 def curves(records: Sequence[Record], color: Mapping[str, str]) -> dict[str, str]:
@@ -56,18 +50,13 @@ def curves(records: Sequence[Record], color: Mapping[str, str]) -> dict[str, str
         band = validation.min(axis=0), validation.max(axis=0)
         curve = plots.Curve(validation.mean(axis=0), unseen.mean(axis=0), band, start)
         panels.setdefault(part, {})[recipe] = curve
-    return {
-        part: plots.curves_by_epoch(
-            f"curves{i}",
-            f"{part} unseen: accuracy by epoch",
-            panel,
-            y="accuracy, %",
-            color=color,
-            height=2.5,
-            limits=limits,
+    figures = {}
+    for i, (part, panel) in enumerate(panels.items()):
+        label = f"{part} unseen: accuracy by epoch"
+        figures[part] = plots.curves_by_epoch(
+            f"curves{i}", label, panel, y="accuracy, %", color=color, height=2.5, limits=limits
         )
-        for i, (part, panel) in enumerate(panels.items())
-    }
+    return figures
 
 
 def _accuracies(records: Sequence[Record], recipe: str, part: str) -> tuple[plots.Values, int]:
@@ -88,18 +77,16 @@ def wrong_classes(analysis: dict[str, Any], color: Mapping[str, str]) -> dict[st
     }
     largest = {true: table.max(axis=0) for true, table in tables.items()}
     shown = sorted(largest, key=lambda true: -np.nanmax(largest[true]))[:WRONG_CLASSES]
+    longest = 1.05 * float(np.nanmax(largest[shown[0]]))
     figures = {}
     for i, true in enumerate(shown):
         wrong = np.argsort(-largest[true], kind="stable")[: min(WRONG_CLASSES, len(classes) - 1)]
+        bars = {
+            recipe: {classes[j]: Estimate(row[j], None, 1, None) for j in wrong}
+            for recipe, row in zip(color, tables[true], strict=True)
+        }
+        label = f"images of {true}: mean probability of wrong classes"
         figures[true] = plots.bars_with_intervals(
-            f"wrong{i}",
-            f"images of {true}: mean probability of wrong classes",
-            {
-                recipe: {classes[j]: Estimate(row[j], None, 1, None) for j in wrong}
-                for recipe, row in zip(color, tables[true], strict=True)
-            },
-            x="mean probability",
-            color=color,
-            longest=1.05 * float(np.nanmax(largest[shown[0]])),
+            f"wrong{i}", label, bars, x="mean probability", color=color, longest=longest
         )
     return figures

@@ -51,14 +51,10 @@ def measure_curves(epochs: Sequence[Mapping[str, Measures]]) -> dict[str, str]:
             {part: scale * np.array([epoch[part][name] for epoch in epochs]) for part in parts} if name else {}
             for name in (panel.measure, panel.before)
         )
+        curves = {part: plots.Curve(solid[part], dashed.get(part)) for part in parts}
+        key, label = f"measure{index}", f"{panel.title}: by epoch"
         figures[panel.title] = plots.curves_by_epoch(
-            f"measure{index}",
-            f"{panel.title}: by epoch",
-            {part: plots.Curve(solid[part], dashed.get(part)) for part in parts},
-            y=panel.unit,
-            color=colors(parts),
-            height=2.1,
-            least=least,
+            key, label, curves, y=panel.unit, color=colors(parts), height=2.1, least=least
         )
     return figures
 

@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from afield.evaluation import SELECTIONS
-from afield.records import Record, Summary, SummaryRow, read_json, read_records, read_summary, write_atomic
+from afield.records import Summary, SummaryRow, read_json, read_records, read_summary
 from afield.reporting import figures
 from afield.reporting.charts import INK, PALETTE, colors
 from afield.reporting.confusion import LARGEST_TABLE, confused_pairs, heat_rows, pooled
 from afield.reporting.learned import by_recipe
 from afield.reporting.provenance import provenance
-from afield.reporting.templates import templates
+from afield.reporting.templates import write_page
 
 BASELINE = "erm"
 
@@ -36,33 +36,28 @@ def render(folder: Path) -> Path:
     baseline = BASELINE if BASELINE in recipes else None
     color = colors(_drawn(recipes))
     leader = summary.recommended or max(recipes, key=lambda recipe: recipes[recipe].average.mean)
-    html = (
-        templates()
-        .get_template("page.html.j2")
-        .render(
-            summary=summary,
-            analysis=analysis,
-            gallery=gallery,
-            domains=list(recipes[leader].domains),
-            color=color,
-            baseline=baseline,
-            leader=leader,
-            metric=METRICS.get(summary.metric, summary.metric),
-            rule=SELECTIONS.entry(summary.selection).summary,
-            facts=_facts(records[0].config, summary, analysis),
-            unseen_images={part: n for record in records for part, n in _unseen_images(record)},
-            intervals=figures.intervals(summary, {recipe: color.get(recipe, INK) for recipe in recipes}, baseline),
-            curves=figures.curves(records, color),
-            wrong_classes=figures.wrong_classes(analysis, color),
-            most_wrong=figures.WRONG_CLASSES,
-            confusions=_confusions(analysis),
-            learned=by_recipe(records),
-            provenance=provenance(records),
-        )
+    return write_page(
+        folder / "report.html",
+        "page.html.j2",
+        summary=summary,
+        analysis=analysis,
+        gallery=gallery,
+        domains=list(recipes[leader].domains),
+        color=color,
+        baseline=baseline,
+        leader=leader,
+        metric=METRICS.get(summary.metric, summary.metric),
+        rule=SELECTIONS.entry(summary.selection).summary,
+        facts=_facts(records[0].config, summary, analysis),
+        unseen_images={part: record.images[f"test/{part}"] for record in records for part in record.held_out},
+        intervals=figures.intervals(summary, {recipe: color.get(recipe, INK) for recipe in recipes}, baseline),
+        curves=figures.curves(records, color),
+        wrong_classes=figures.wrong_classes(analysis, color),
+        most_wrong=figures.WRONG_CLASSES,
+        confusions=_confusions(analysis),
+        learned=by_recipe(records),
+        provenance=provenance(records),
     )
-    path = folder / "report.html"
-    write_atomic(path, html + "\n")
-    return path
 
 
 def _drawn(recipes: Mapping[str, SummaryRow]) -> list[str]:
@@ -88,10 +83,6 @@ def _facts(config: Mapping[str, Any], summary: Summary, analysis: dict[str, Any]
         "Training": f"{training['epochs']} epochs, batches of {training['batch_size']}, {augmentation}",
         "Seeds": ", ".join(map(str, summary.seeds)),
     }
-
-
-def _unseen_images(record: Record) -> list[tuple[str, int]]:
-    return [(part, record.images[f"test/{part}"]) for part in record.held_out]
 
 
 def _confusions(analysis: dict[str, Any]) -> dict[str, dict[str, Any]]:

@@ -13,7 +13,7 @@ import numpy as np
 from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from afield.records import Estimate
 from afield.reporting.charts import INK, PALETTE, colors, label_curves, label_rows, legend, panel, svg
@@ -22,6 +22,8 @@ MARKERS = "osD^vP"
 DASHED = (0, (3, 2))
 
 Values = NDArray[np.float64]
+Colors = Mapping[str, str]
+Limits = tuple[float, float]
 Series = Mapping[str, Mapping[float, Estimate]]
 """An estimate by name and position."""
 
@@ -31,31 +33,28 @@ def dots_with_intervals(
     estimates: Mapping[str, Estimate],
     *,
     x: str,
-    factor: float = 100,
     line: float | None = None,
-    color: Mapping[str, str] | None = None,
-    limits: tuple[float, float] | None = None,
+    color: Colors | None = None,
+    limits: Limits | None = None,
     print_means: bool = False,
 ) -> Figure:
-    """A row for each name: a dot at its mean and a line along its interval.
+    """A row for each name: a dot at its mean and a line along its interval, in percent.
 
     Args:
-        estimates: by name.
+        estimates: fractions by name.
         x: name of the values.
-        factor: applied to the values; 100 turns fractions into percent.
-        line: value of a dotted vertical line.
+        line: value of a dotted vertical line, a fraction.
         color: by name; None draws all in one color.
-        limits: of the axis, after the factor.
+        limits: of the axis, in percent.
         print_means: whether to write each mean at the right.
     """
     figure, axes = panel(0.5 + 0.24 * len(estimates))
     if line is not None:
-        axes.axvline(factor * line, color=INK, alpha=0.5, linewidth=1, linestyle=":")
+        axes.axvline(100 * line, color=INK, alpha=0.5, linewidth=1, linestyle=":")
     for row, (name, estimate) in enumerate(estimates.items()):
-        mean, hue = factor * estimate.mean, color[name] if color else PALETTE[0]
+        mean, hue = 100 * estimate.mean, color[name] if color else PALETTE[0]
         if estimate.ci95 is not None:
-            ends = [factor * end for end in estimate.ci95]
-            axes.plot(ends, [row, row], color=hue, linewidth=2, solid_capstyle="round")
+            axes.plot(100 * np.array(estimate.ci95), [row, row], color=hue, linewidth=2, solid_capstyle="round")
         axes.plot(mean, row, "o", color=hue, markersize=5.5, clip_on=False)
         if print_means:
             axes.text(1.03, row, f"{mean:.1f}", transform=axes.get_yaxis_transform(), va="center_baseline")
@@ -68,11 +67,7 @@ def dots_with_intervals(
 
 @svg
 def bars_with_intervals(
-    bars: Mapping[str, Mapping[str, Estimate]],
-    *,
-    x: str,
-    color: Mapping[str, str] | None = None,
-    longest: float | None = None,
+    bars: Mapping[str, Mapping[str, Estimate]], *, x: str, color: Colors | None = None, longest: float | None = None
 ) -> Figure:
     """A group of bars for each category, with a bar for each name.
 
@@ -104,13 +99,7 @@ def bars_with_intervals(
 
 @svg
 def curves_with_intervals(
-    series: Series,
-    *,
-    x: str,
-    y: str,
-    factor: float = 100,
-    logarithmic: bool = False,
-    level: tuple[str, float] | None = None,
+    series: Series, *, x: str, y: str, factor: float = 100, log: bool = False, level: tuple[str, float] | None = None
 ) -> Figure:
     """Means joined by lines, each with its interval, and a legend.
 
@@ -119,17 +108,17 @@ def curves_with_intervals(
         x: name of the positions.
         y: name of the values.
         factor: applied to the values; 100 turns fractions into percent.
-        logarithmic: whether the axis of positions is logarithmic.
+        log: whether the axis of positions is logarithmic.
         level: name and value of a dotted horizontal line.
     """
     figure, axes = panel(2.9)
     positions = sorted({position for points in series.values() for position in points})
     # Equal positions of different series are moved apart, so that their intervals do not hide each other.
-    step = 0.04 if logarithmic else 0.012 * (positions[-1] - positions[0]) or 0.02
+    step = 0.04 if log else 0.012 * (positions[-1] - positions[0]) or 0.02
     for index, ((name, points), color) in enumerate(zip(series.items(), colors(list(series)).values(), strict=True)):
         shift = (index - (len(series) - 1) / 2) * step
         at = np.array(list(points))
-        at = at * np.exp(shift) if logarithmic else at + shift
+        at = at * np.exp(shift) if log else at + shift
         mean = factor * np.array([point.mean for point in points.values()])
         axes.plot(at, mean, MARKERS[index % len(MARKERS)] + "-", color=color, markersize=4, label=name)
         for position, point in zip(at, points.values(), strict=True):
@@ -137,7 +126,7 @@ def curves_with_intervals(
                 axes.plot([position] * 2, factor * np.array(point.ci95), color=color, linewidth=1.2)
     if level is not None:
         axes.axhline(factor * level[1], color=INK, alpha=0.6, linewidth=1, linestyle=":", label=level[0])
-    if logarithmic:
+    if log:
         axes.set_xscale("log")
         axes.set_xticks(positions, [f"{position:g}" for position in positions])
         axes.minorticks_off()
@@ -165,13 +154,7 @@ class Curve(NamedTuple):
 
 @svg
 def curves_by_epoch(
-    curves: Mapping[str, Curve],
-    *,
-    y: str,
-    color: Mapping[str, str],
-    height: float,
-    limits: tuple[float, float] | None = None,
-    least: float = 0,
+    curves: Mapping[str, Curve], *, y: str, color: Colors, height: float, limits: Limits | None = None, least: float = 0
 ) -> Figure:
     """Curves by epoch.
 
@@ -203,12 +186,7 @@ def curves_by_epoch(
 
 @svg
 def plane(
-    points: Values,
-    labels: NDArray[np.int64],
-    classes: Sequence[str],
-    *,
-    weights: Values,
-    bias: Values | None,
+    points: ArrayLike, labels: ArrayLike, classes: Sequence[str], weights: ArrayLike, bias: ArrayLike | None
 ) -> Figure:
     """Features of a plane by class, the regions in which each class is predicted, and the class vectors.
 
@@ -219,18 +197,20 @@ def plane(
         weights: class vectors ``[K, 2]``.
         bias: ``[K]`` of a linear head; None for a head that uses the angle alone.
     """
+    points, labels, vectors = np.asarray(points), np.asarray(labels), np.asarray(weights)
     reach = 1.15 * float(np.quantile(np.abs(points), 0.995))
     figure, axes = panel(3.6)
     x, y = np.meshgrid(*[np.linspace(-reach, reach, 300)] * 2)
-    vectors = weights if bias is not None else weights / np.linalg.norm(weights, axis=1, keepdims=True)
-    scores = np.stack([x, y], axis=-1) @ vectors.T + (0 if bias is None else bias)
+    directions = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    at = np.stack([x, y], axis=-1)
+    scores = at @ directions.T if bias is None else at @ vectors.T + np.asarray(bias)
     levels = np.arange(len(classes) + 1) - 0.5
     colormap = ListedColormap(PALETTE[: len(classes)])
     axes.contourf(x, y, scores.argmax(axis=-1), levels=levels, cmap=colormap, alpha=0.13)
     for index, (name, color) in enumerate(colors(classes).items()):
         inside = points[labels == index]
         axes.plot(*inside.T, ".", color=color, markersize=4, alpha=0.7, markeredgewidth=0, label=name)
-        tip = 0.9 * reach * weights[index] / np.linalg.norm(weights[index])
+        tip = 0.9 * reach * vectors[index] / np.linalg.norm(vectors[index])
         axes.annotate("", tip, (0, 0), arrowprops={"arrowstyle": "-|>", "color": color, "linewidth": 1.6})
     axes.set(xlim=(-reach, reach), ylim=(-reach, reach), aspect="equal", xlabel="feature 1", ylabel="feature 2")
     for axis in (axes.xaxis, axes.yaxis):

@@ -3,8 +3,18 @@
 from __future__ import annotations
 
 from functools import cache
+from pathlib import Path
+from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from afield.records import write_atomic
+
+
+def write_page(path: Path, template: str, **values: Any) -> Path:
+    """Fill a template and write it as a page; returns its path."""
+    write_atomic(path, templates().get_template(template).render(values) + "\n")
+    return path
 
 
 @cache

@@ -15,6 +15,7 @@ from afield.records import seed_for
 from afield.reproduction.pictures import Pictures
 
 Picture = NDArray[np.uint8]
+Corruption = Callable[[Picture, np.random.Generator], Picture]
 
 
 def _noise(picture: Picture, rng: np.random.Generator) -> Picture:
@@ -39,12 +40,7 @@ def _jpeg(picture: Picture, rng: np.random.Generator) -> Picture:
     return np.asarray(Image.open(buffer).convert("RGB"))
 
 
-CORRUPTIONS: dict[str, Callable[[Picture, np.random.Generator], Picture]] = {
-    "noise": _noise,
-    "blur": _blur,
-    "contrast": _contrast,
-    "jpeg": _jpeg,
-}
+CORRUPTIONS: dict[str, Corruption] = {"noise": _noise, "blur": _blur, "contrast": _contrast, "jpeg": _jpeg}
 """Kin of the corruptions of Hendrycks and Dietterich, ICLR 2019, each at one strength."""
 
 CLEAN, TEST = "clean", "test"

@@ -3,13 +3,24 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
+from typing import Any
 
-from afield.runs.callback import Callback, Labeled
-from afield.training import EpochReport
+from afield.runs.callback import Callback
 
 
 class OutOfTimeError(Exception):
     """The time budget is over."""
+
+
+def _then_check(report: str) -> Callable[..., None]:
+    """The report of a callback of this name: forwarded, and then the time is checked."""
+
+    def forward(deadline: Deadline, *details: Any) -> None:
+        getattr(deadline.inner, report)(*details)
+        deadline.check()
+
+    return forward
 
 
 class Deadline(Callback):
@@ -31,27 +42,4 @@ class Deadline(Callback):
         """An estimate of the work that is left."""
         self.inner.forecast(runs, seconds)
 
-    def decode(self, done: int, total: int) -> None:
-        """Images decoded so far."""
-        self.inner.decode(done, total)
-        self.check()
-
-    def features(self, done: int, total: int) -> None:
-        """Images whose features are extracted so far."""
-        self.inner.features(done, total)
-        self.check()
-
-    def run(self, index: int, total: int, run: Labeled) -> None:
-        """A run begins."""
-        self.inner.run(index, total, run)
-        self.check()
-
-    def epoch(self, report: EpochReport) -> None:
-        """An epoch ended."""
-        self.inner.epoch(report)
-        self.check()
-
-    def learning(self, epoch: int, epochs: int, detail: str) -> None:
-        """An epoch of learning an augmentation ended."""
-        self.inner.learning(epoch, epochs, detail)
-        self.check()
+    decode, features, run, epoch, learning = map(_then_check, ("decode", "features", "run", "epoch", "learning"))

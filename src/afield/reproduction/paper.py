@@ -3,36 +3,19 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
-from pathlib import Path
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from string import ascii_lowercase
-from typing import Any, Literal
+from typing import Any
 
 from afield.evaluation import Estimate
-from afield.models import BackboneConfig
 from afield.records import Record
 from afield.reporting.document import Document, Section, Table, said
 from afield.reporting.provenance import origin
+from afield.reproduction import seeds
+from afield.reproduction.place import Place
 from afield.reproduction.study import Study
-from afield.reproduction.verdict import Verdict
-
-Size = Literal["smoke", "small", "full"]
-
-
-@dataclass(frozen=True)
-class Place:
-    """Where the data are, and how large the studies are.
-
-    Attributes:
-        size: smoke, small or full.
-        data: the folder with ``cifar10.npz``, ``cifar100.npz`` and ``pacs/``.
-        pretrained: what is fine-tuned at full size where the paper has a pretrained backbone; None: as in the paper.
-    """
-
-    size: Size
-    data: Path
-    pretrained: BackboneConfig | None = None
+from afield.reproduction.verdict import Verdict, judge_difference, judge_value
 
 
 @dataclass(frozen=True)
@@ -43,13 +26,13 @@ class Paper:
         name: of the command.
         title: of the page.
         studies: what is run.
-        sections: of the page, from the records of finished runs.
+        sections: of the page, in order, from the records of finished runs; each yields what these suffice for.
     """
 
     name: str
     title: str
     studies: Callable[[Place], Iterable[Study]]
-    sections: Callable[[Sequence[Record]], Sequence[Section]]
+    sections: Sequence[Callable[[Sequence[Record]], Iterator[Section]]]
 
 
 @dataclass(frozen=True)
@@ -64,16 +47,29 @@ class Judged:
     factor: float = 100
     digits: int = 1
 
-    def row(self) -> tuple[str, ...]:
-        """Cells of the table."""
-        n = str(self.ours.n) if self.ours else "0"
-        return (
-            self.place,
-            self.published,
-            said(self.ours, self.sign, digits=self.digits, factor=self.factor),
-            n,
-            str(self.verdict),
-        )
+    @classmethod
+    def value(cls, place: str, published: float, ours: seeds.BySeed, differences: Sequence[str]) -> Judged:
+        """A published number beside our mean, with the differences of the setups; see `judge_value`."""
+        mean = seeds.over(ours)
+        return cls(place, f"{100 * published:.2f}", mean, judge_value(published, mean, differences))
+
+    @classmethod
+    def difference(
+        cls, place: str, claimed: float, ours: Estimate | None, printed: str = "", *, tolerance: float = 0.0
+    ) -> Judged:
+        """A claimed difference beside ours, see `judge_difference`; `printed` where the paper has no number for it."""
+        verdict = judge_difference(claimed, ours, tolerance=tolerance)
+        return cls(place, printed or f"{100 * claimed:+.2f}", ours, verdict, "+")
+
+    def row(self, why: str) -> dict[str, str]:
+        """Cells of the table, with the reason in other words."""
+        return {
+            "published": self.place,
+            "there": self.published,
+            "ours": said(self.ours, self.sign, digits=self.digits, factor=self.factor),
+            "n": str(self.ours.n) if self.ours else "0",
+            "verdict": str(self.verdict._replace(why=why)),
+        }
 
 
 LONG = 40
@@ -85,12 +81,8 @@ def verdict_table(caption: str, judged: Sequence[Judged]) -> Table:
     count = Counter(each.verdict.why for each in judged)
     shared = [why for why, times in count.items() if times > 1 and len(why) > LONG]
     letters = dict(zip(shared, ascii_lowercase, strict=False))
-    rows = [
-        replace(each, verdict=each.verdict._replace(why=letters.get(each.verdict.why, each.verdict.why))).row()
-        for each in judged
-    ]
     notes = "".join(f" ({letter}) {why}." for why, letter in letters.items())
-    return Table(f"{caption}{notes}", ("published", "there", "ours", "n", "verdict"), rows)
+    return Table.of(f"{caption}{notes}", [each.row(letters.get(each.verdict.why, each.verdict.why)) for each in judged])
 
 
 def document(paper: Paper, lines: Sequence[Record], about: dict[str, Any]) -> Document:
@@ -105,7 +97,8 @@ def document(paper: Paper, lines: Sequence[Record], about: dict[str, Any]) -> Do
     done = f"{len(lines)} of {about['tasks']} runs" if len(lines) < about["tasks"] else f"{len(lines)} runs"
     provenance = {"Runs": done, "Training": f"{seconds / 60:.0f} min in all", **(origin(lines) if lines else {})}
     lead = (f"Made by {about['command']}.", STAND_IN if about["size"] == "smoke" else "", UNITS)
-    return Document(f"{paper.title}, {about['size']}", lead, tuple(paper.sections(lines)) if lines else (), provenance)
+    sections = tuple(section for part in paper.sections for section in part(lines)) if lines else ()
+    return Document(f"{paper.title}, {about['size']}", lead, sections, provenance)
 
 
 STAND_IN = (
@@ -117,6 +110,11 @@ UNITS = (
     "are paired over seeds. A claim is reproduced if the interval of the difference lies on the same side of zero. A "
     "number is reproduced if it lies in our interval and the setups agree."
 )
+
+
+def study_caption(lines: Sequence[Record]) -> str:
+    """The name of a study, its setup and its number of seeds, in a sentence."""
+    return f"{lines[0].study}: {set_up(lines[0])} n = {len({line.seed for line in lines})} seeds."
 
 
 def set_up(line: Record) -> str:

@@ -94,14 +94,9 @@ def _read(path: Path) -> Pictures:
 def digits() -> Pictures:
     """The embedded digits, every fourth of them a test image: what stands in where nothing is to be read."""
     data = load("digits")
-    test = np.arange(len(data)) % 4 == 3
-    return Pictures(
-        "digits",
-        (data.images[~test], data.labels[~test]),
-        (data.images[test], data.labels[test]),
-        data.class_names,
-        flippable=False,
-    )
+    tested = np.arange(len(data)) % 4 == 3
+    train, test = ((data.images[part], data.labels[part]) for part in (~tested, tested))
+    return Pictures("digits", train, test, data.class_names, flippable=False)
 
 
 def fewer(data: ImageSet, count: int) -> ImageSet:

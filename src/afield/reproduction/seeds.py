@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from afield.evaluation import Estimate, estimate, paired_difference
 from afield.records import Record
@@ -61,7 +61,13 @@ def over(by_seed: BySeed) -> Estimate | None:
     return estimate(list(by_seed.values())) if by_seed else None
 
 
-def paired(first: BySeed, second: BySeed) -> Estimate | None:
+def paired(first: BySeed, second: BySeed, *, level: float = 0.95) -> Estimate | None:
     """``first - second`` over the seeds of both; None without one."""
     common = sorted(first.keys() & second.keys())
-    return paired_difference([first[seed] for seed in common], [second[seed] for seed in common]) if common else None
+    pairs = [first[seed] for seed in common], [second[seed] for seed in common]
+    return paired_difference(*pairs, level=level) if common else None
+
+
+def curve(found: Mapping[float, BySeed]) -> dict[float, Estimate]:
+    """Mean and interval at each position; positions without a seed are left out."""
+    return {position: estimate(list(by_seed.values())) for position, by_seed in found.items() if by_seed}

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from afield.comparison.analysis import read_predictions, wrong_class_probabilities
 from afield.comparison.compare import check
 from afield.comparison.grid import Comparison
-from afield.data import parts_of
+from afield.data import make_fold, parts_of
 from afield.errors import InputError
 from afield.evaluation import SELECTIONS, expected_calibration_error
 from afield.launch.local import Executor
@@ -20,6 +20,7 @@ from afield.records import Record, Selection, read_record
 from afield.runs.config import ExperimentConfig
 from afield.runs.execute import DONE, RECORD
 from afield.runs.run import Measure, Run
+from afield.training import Subset
 
 
 @contextmanager
@@ -69,6 +70,12 @@ class Study(Comparison):
         test = {part: {**record.epochs[epoch].test[part], "ece": error} for part, error in errors.items()}
         selection = Selection(rule, epoch + 1)
         return dataclasses.replace(record, selection=selection, test=test, study=self.name, details=details)
+
+
+def test_images(run: Run) -> Subset:
+    """The images of a given test set."""
+    data, setup = run.setup.data, run.setup
+    return Subset(data.images, data.labels, make_fold(data, run.held_out, setup.validation, run.seed).tests["test"])
 
 
 def runnable(setup: ExperimentConfig, recipes: Sequence[Recipe]) -> tuple[Recipe, ...]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from afield.augment import Policy
@@ -61,22 +61,14 @@ def require_optuna() -> Any:
 
 def _replayed(policy: Policy, loss: float) -> FrozenTrial:
     """The trial in which `propose` came to this candidate, told its loss."""
+    from optuna.distributions import BaseDistribution, CategoricalDistribution, IntDistribution
     from optuna.trial import create_trial
 
-    values = list(_values(policy))
-    return create_trial(
-        params={name: value for name, value, _ in values},
-        distributions={name: distribution for name, _, distribution in values},
-        value=loss,
-    )
-
-
-def _values(policy: Policy) -> Iterator[tuple[str, Any, Any]]:
-    """Name, value and distribution of each parameter."""
-    from optuna.distributions import CategoricalDistribution, IntDistribution
-
+    values: dict[str, tuple[Any, BaseDistribution]] = {}
     for place, step in enumerate(step for sub_policy in policy.sub_policies for step in sub_policy):
-        yield f"operation {place}", step.operation, CategoricalDistribution(SEARCHED)
-        yield f"percent {place}", round(100 * step.probability), IntDistribution(0, 100)
+        values[f"operation {place}"] = step.operation, CategoricalDistribution(SEARCHED)
+        values[f"percent {place}"] = round(100 * step.probability), IntDistribution(0, 100)
         if step.operation not in PLAIN:
-            yield f"magnitude {place}", step.magnitude, IntDistribution(0, BINS - 1)
+            values[f"magnitude {place}"] = step.magnitude, IntDistribution(0, BINS - 1)
+    params, distributions = ({name: pair[i] for name, pair in values.items()} for i in (0, 1))
+    return create_trial(params=params, distributions=distributions, value=loss)

@@ -5,7 +5,6 @@ Where augmented images lie as dense as those that the classifier was trained on,
 
 from __future__ import annotations
 
-import dataclasses
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,43 +15,13 @@ import torch.nn.functional as F
 from lightning_fabric import Fabric
 
 from afield.augment import Policy
-from afield.errors import InputError
 from afield.pixels import as_floats
 from afield.records import read_jsonl, run_hash, seed_for, write_jsonl
 from afield.search.candidates import propose
 from afield.search.folds import SearchFold
+from afield.search.settings import Search
 
 BATCH = 256
-
-
-@dataclass(frozen=True)
-class Search:
-    """How a policy is searched for; the defaults are the paper's.
-
-    Attributes:
-        folds: K, at least 2.
-        searches: T, each of them on every fold.
-        trials: candidates of a search.
-        sub_policies: of a candidate, two operations each.
-        top: candidates of a search that come into the policy.
-        draws: augmentations of each image by a candidate; the smallest loss counts. The paper's formula has 1, its
-            code 5.
-        seed: of folds, classifiers, candidates and draws.
-    """
-
-    folds: int = 5
-    searches: int = 2
-    trials: int = 200
-    sub_policies: int = 5
-    top: int = 10
-    draws: int = 5
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        for name, value in dataclasses.asdict(self).items():
-            low, high = {"folds": (2, 100), "seed": (0, 2**62)}.get(name, (1, 100_000))
-            if not low <= value <= high:
-                raise InputError(f"--{name.replace('_', '-')} must lie between {low} and {high}, got {value}")
 
 
 @dataclass

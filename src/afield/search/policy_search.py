@@ -19,29 +19,23 @@ from lightning_fabric import Fabric
 from afield.augment import Policy
 from afield.comparison.compare import check
 from afield.errors import InputError
+from afield.launch.local import Executor
 from afield.recipes import Recipe
 from afield.runs.callback import Callback
 from afield.runs.config import ExperimentConfig
 from afield.runs.provenance import provenance
 from afield.search.candidates import require_optuna
-from afield.search.density_matching import Search, Study, density_loss
+from afield.search.density_matching import Study, density_loss
 from afield.search.folds import SearchFold, fold_runs, searched_images, trained_fold
+from afield.search.settings import Search
 
 METHOD = "Fast AutoAugment"
 
 
 def search_policy(
-    setup: ExperimentConfig,
-    recipe: Recipe,
-    search: Search,
-    *,
-    held_out: Sequence[str],
-    folder: Path,
-    fabric: Fabric,
-    callback: Callback,
-    seconds: float,
+    setup: ExperimentConfig, recipe: Recipe, search: Search, executor: Executor, held_out: Sequence[str], seconds: float
 ) -> Policy:
-    """The policy that the search finds; what is done of it lies in `folder`, and the same call goes on from there.
+    """The policy that the search finds; what is done of it lies in a folder, and the same call goes on from there.
 
     A search that was interrupted anywhere comes, on a CPU, to the policy of one that was not.
 
@@ -49,10 +43,8 @@ def search_policy(
         setup: data, backbone and training of the folds' classifiers.
         recipe: of these.
         search: settings.
+        executor: its folder is held by the caller.
         held_out: domains that the search does not see.
-        folder: of this search, held by the caller.
-        fabric: device and precision.
-        callback: is told of progress.
         seconds: after so many no further classifier is trained and no further candidate tried.
 
     Raises:
@@ -61,19 +53,19 @@ def search_policy(
     References:
         Lim et al., "Fast AutoAugment", NeurIPS 2019, algorithm 1. Of its operations Cutout is left out.
     """
-    until = time.monotonic() + seconds
+    until, callback = time.monotonic() + seconds, executor.callback
     require_optuna()
     if setup.freeze:
         raise InputError("--freeze extracts features once, so that a policy has nothing to act on")
     data = searched_images(setup.data, held_out)
     runs = fold_runs(dataclasses.replace(setup, data=data), recipe, search.folds, search.seed)
     check(runs)
-    folds: list[SearchFold] = []
+    fabric, folds = executor.make_fabric(setup.training.precision), list[SearchFold]()
     for index, run in enumerate(runs):
         if folds and time.monotonic() > until:
             raise InputError(_too_short(f"{index} of {len(runs)} classifiers are trained"))
         callback.run(index, len(runs), run)
-        folds.append(trained_fold(run, folder / "folds" / run.hash, fabric, callback))
+        folds.append(trained_fold(run, executor.out / "folds" / run.hash, fabric, callback))
     studies = [Study(fold, number, search) for number in range(search.searches) for fold in folds]
     _try_candidates(studies, search, fabric, callback, until)
     if not any(study.trials for study in studies):

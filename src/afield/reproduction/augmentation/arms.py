@@ -9,7 +9,7 @@ from afield.augment.learned import AffineSettings
 from afield.recipes import Recipe
 
 BASELINE, DEFAULT, EVERY_IMAGE = "none", "default", "default, on every image"
-METHOD, METHOD_ALONE = "printed sign + D", "printed sign, no D"
+METHOD, METHOD_ALONE, CORRECTED_SIGN = "printed sign + D", "printed sign, no D", "corrected sign + D"
 
 EVERY = AugmentorConfig(probability=1.0)
 """Every image is transformed, not half of them."""
@@ -23,7 +23,7 @@ FROZEN = AffineSettings(augmentor=EVERY, refresh=False)
 
 LEARNED: dict[str, AffineSettings] = {
     METHOD: PAPER,
-    "corrected sign + D": CORRECTED,
+    CORRECTED_SIGN: CORRECTED,
     "corrected, non-saturating D": dataclasses.replace(CORRECTED, discriminator="non_saturating"),
     "bounded, no D": BOUNDED,
     "bounded, noise input": dataclasses.replace(BOUNDED, augmentor=dataclasses.replace(EVERY, draw="noise")),

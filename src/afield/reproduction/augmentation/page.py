@@ -7,23 +7,15 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
-from afield.evaluation import Estimate, diagnose, estimate
-from afield.records import Record
+from afield.evaluation import diagnose, estimate
+from afield.records import Learned, Record
 from afield.reporting import plots
 from afield.reporting.document import Figure, Section, Table, said
 from afield.reproduction import seeds
-from afield.reproduction.augmentation.arms import BASELINE, METHOD, METHOD_ALONE
-from afield.reproduction.augmentation.plan import PAIRS, STUDY
-from afield.reproduction.paper import Judged, set_up, verdict_table
-from afield.reproduction.verdict import (
-    NOT_REPRODUCED,
-    NOT_RUN,
-    REPRODUCED,
-    Verdict,
-    differences,
-    judge_difference,
-    judge_value,
-)
+from afield.reproduction.augmentation.arms import BASELINE, CORRECTED_SIGN, METHOD, METHOD_ALONE
+from afield.reproduction.augmentation.plan import PAIRS, STUDY, studies
+from afield.reproduction.paper import Judged, Paper, set_up, verdict_table
+from afield.reproduction.verdict import NOT_REPRODUCED, NOT_RUN, REPRODUCED, Verdict, differences
 
 PUBLISHED = {BASELINE: 0.8736, METHOD: 0.8760}
 """Table 1: test accuracy."""
@@ -44,39 +36,22 @@ PROTOCOL = {
 """Adam is AdamW without weight decay."""
 
 
-def sections(lines: Sequence[Record]) -> Sequence[Section]:
-    """The page."""
-    found = [verdicts(lines), table(lines), losses(lines), pictures(lines), study(lines)]
-    return [section for section in found if section is not None]
-
-
 def _accuracy(lines: Sequence[Record], arm: str) -> seeds.BySeed:
     return seeds.values(seeds.of(lines, STUDY, arm), "accuracy")
 
 
-def _measure(lines: Sequence[Record], arm: str, name: str) -> Estimate | None:
-    """A measure of an arm's augmentor at the end, over seeds."""
-    found = seeds.of(lines, STUDY, arm)
-    return estimate([_gain(line) if name == "gain" else _measures(line)[name] for line in found]) if found else None
+def _learned(lines: Sequence[Record], arm: str | None = None) -> list[Learned]:
+    """What was learned by the runs of an arm, or by all runs."""
+    return [line.learned for line in seeds.of(lines, STUDY, arm) if line.learned]
 
 
-def _measures(line: Record) -> Mapping[str, float]:
-    """Of the augmentor at the end, on validation images; empty where none was learned."""
-    return line.learned.measures if line.learned else {}
-
-
-def _gain(line: Record) -> float:
-    """Of entropy, in bits."""
-    return _measures(line)["entropy_after"] - _measures(line)["entropy_before"]
-
-
-def _collapses(line: Record) -> dict[str, str]:
-    return diagnose(_measures(line), line.learned.settings) if line.learned else {}
+def _collapses(learned: Learned) -> dict[str, str]:
+    return diagnose(learned.measures, learned.settings)
 
 
 def _second_epochs(lines: Sequence[Record]) -> int | None:
     """Epochs in which augmentors were learned; None where none was."""
-    return next((line.learned.settings["epochs"] for line in lines if line.learned), None)
+    return next((learned.settings["epochs"] for learned in _learned(lines)), None)
 
 
 def _images(epoch: Mapping[str, Mapping[str, float]], part: str) -> Mapping[str, float]:
@@ -84,24 +59,21 @@ def _images(epoch: Mapping[str, Mapping[str, float]], part: str) -> Mapping[str,
     return next(measures for name, measures in epoch.items() if name.partition("/")[0] == part)
 
 
-def verdicts(lines: Sequence[Record]) -> Section:
+def verdicts(lines: Sequence[Record]) -> Iterator[Section]:
     """Table 1, that there is no gain, and that the augmentor collapses to the identity."""
-    config = {**lines[0].config, "second_epochs": _second_epochs(lines)}
-    change = differences(config, PROTOCOL)
+    change = differences({**lines[0].config, "second_epochs": _second_epochs(lines)}, PROTOCOL)
     if lines[0].images["train"] < 40_000:
         change.append(f"{lines[0].images['train']:,} training images")
-    judged = []
-    for arm, value in PUBLISHED.items():
-        ours = seeds.over(_accuracy(lines, arm))
-        name = "baseline" if arm == BASELINE else "method"
-        judged.append(Judged(f"table 1: {name}", f"{100 * value:.2f}", ours, judge_value(value, ours, change)))
-    printed = PUBLISHED[METHOD] - PUBLISHED[BASELINE]
-    ours = seeds.paired(_accuracy(lines, METHOD), _accuracy(lines, BASELINE))
-    verdict = judge_difference(printed, ours, tolerance=NO_GAIN)
-    judged.append(Judged("table 1: method − baseline, no gain", f"{100 * printed:+.2f}", ours, verdict, "+"))
-    judged += collapse_claims(lines)
+    plain, method = (_accuracy(lines, arm) for arm in (BASELINE, METHOD))
+    gain = PUBLISHED[METHOD] - PUBLISHED[BASELINE]
+    judged = [
+        Judged.value("table 1: baseline", PUBLISHED[BASELINE], plain, change),
+        Judged.value("table 1: method", PUBLISHED[METHOD], method, change),
+        Judged.difference("table 1: method − baseline, no gain", gain, seeds.paired(method, plain), tolerance=NO_GAIN),
+        *collapse_claims(lines),
+    ]
     caption = "Test accuracy in %; distances of the affine parameters from the identity as they are."
-    return Section("Published numbers and claims", tables=(verdict_table(caption, judged),))
+    yield Section("Published numbers and claims", tables=(verdict_table(caption, judged),))
 
 
 def collapse_claims(lines: Sequence[Record]) -> Iterator[Judged]:
@@ -109,63 +81,60 @@ def collapse_claims(lines: Sequence[Record]) -> Iterator[Judged]:
     for arm, text, collapses in (
         (METHOD, "text: the augmentor collapses to the identity (distance)", True),
         (METHOD_ALONE, "the same without D, which the paper blames (distance; the paper did not try)", True),
-        ("corrected sign + D", "beyond the paper: with the sign corrected it does not (distance)", False),
+        (CORRECTED_SIGN, "beyond the paper: with the sign corrected it does not (distance)", False),
     ):
-        found = seeds.of(lines, STUDY, arm)
-        verdict = Verdict(NOT_RUN)
+        found = _learned(lines, arm)
+        verdict, distance = Verdict(NOT_RUN), None
         if found:
-            count = sum("identity" in _collapses(line) for line in found)
+            count = sum("identity" in _collapses(learned) for learned in found)
             as_claimed = count == (len(found) if collapses else 0)
             verdict = Verdict(REPRODUCED if as_claimed else NOT_REPRODUCED, f"identity in {count} of {len(found)} runs")
-        yield Judged(text, "−", _measure(lines, arm, "distance"), verdict, factor=1, digits=3)
+            distance = estimate([learned.measures["distance"] for learned in found])
+        yield Judged(text, "−", distance, verdict, factor=1, digits=3)
 
 
-def table(lines: Sequence[Record]) -> Section:
+def table(lines: Sequence[Record]) -> Iterator[Section]:
     """Table 1, with every arm."""
     rows = []
     for arm in seeds.names(lines):
         found = _accuracy(lines, arm)
-        gains = [
-            "" if arm == rival else said(seeds.paired(found, _accuracy(lines, rival)), "+")
-            for rival in (BASELINE, "random_affine")
-        ]
-        seconds = [line.learned.search_s for line in seeds.of(lines, STUDY, arm) if line.learned]
-        rows.append((arm, said(seeds.over(found)), *gains, f"{np.mean(seconds):.0f}" if seconds else ""))
-    first = lines[0]
-    tuning = first.config["tuning"]
+        row = {"augmentation": arm, "test accuracy": said(seeds.over(found))}
+        for column, rival in (("− none", BASELINE), ("− random affine", "random_affine")):
+            row[column] = "" if arm == rival else said(seeds.paired(found, _accuracy(lines, rival)), "+")
+        seconds = [learned.search_s for learned in _learned(lines, arm)]
+        rows.append(row | {"search, CPU s": f"{np.mean(seconds):.0f}" if seconds else ""})
+    tuning = lines[0].config["tuning"]
     caption = (
-        f"Stage one: {set_up(first)} Stage two: {_second_epochs(lines)} epochs; stage three: "
+        f"Stage one: {set_up(lines[0])} Stage two: {_second_epochs(lines)} epochs; stage three: "
         f"{tuning['epochs']} epochs at {tuning['learning_rate']:g}. Last epoch; n = "
         f"{len({line.seed for line in lines})} seeds. The baseline, none, has stages one and three."
     )
-    header = ("augmentation", "test accuracy", "− none", "− random affine", "search, CPU s")
-    return Section("Table 1: accuracy", tables=(Table(caption, header, rows),))
+    yield Section("Table 1: accuracy", tables=(Table.of(caption, rows),))
 
 
-def losses(lines: Sequence[Record]) -> Section | None:
+def losses(lines: Sequence[Record]) -> Iterator[Section]:
     """Figure 2: adversarial losses of G and D by epoch on training and test images, for both signs."""
     figures = []
-    for arm in (METHOD, "corrected sign + D"):
-        found = [line.learned for line in seeds.of(lines, STUDY, arm) if line.learned]
+    for arm, sign in ((METHOD, "printed"), (CORRECTED_SIGN, "corrected")):
+        found = [learned.epochs for learned in _learned(lines, arm)]
         for measure, name in (("augmentor_loss", "G"), ("discriminator_loss", "D")):
-            series = {
-                f"{part} images": {
-                    float(epoch): estimate([_images(learned.epochs[epoch], part)[measure] for learned in found])
-                    for epoch in range(len(found[0].epochs))
+            if found:
+                series = {
+                    f"{part} images": {
+                        float(epoch): estimate([_images(each, part)[measure] for each in runs])
+                        for epoch, runs in enumerate(zip(*found, strict=True))
+                    }
+                    for part in ("train", "test")
                 }
-                for part in ("train", "test")
-                if found
-            }
-            if series:
-                title = f"figure 2, {arm}: adversarial loss of {name}"
-                key = f"figure-2-{name}-{'printed' if arm == METHOD else 'corrected'}"
+                key, title = f"figure-2-{name}-{sign}", f"figure 2, {arm}: adversarial loss of {name}"
                 svg = plots.curves_with_intervals(key, title, series, x="epoch", y="loss", factor=1)
                 figures.append(Figure(key, title, svg))
     text = ("Mean over seeds with 95 % intervals, from epoch 0, which is untrained.",)
-    return Section("Figure 2: adversarial losses", text, figures=tuple(figures)) if figures else None
+    if figures:
+        yield Section("Figure 2: adversarial losses", text, figures=tuple(figures))
 
 
-def pictures(lines: Sequence[Record]) -> Section | None:
+def pictures(lines: Sequence[Record]) -> Iterator[Section]:
     """Figure 3: test images above their augmented versions."""
     figures = []
     for line in lines:
@@ -175,49 +144,43 @@ def pictures(lines: Sequence[Record]) -> Section | None:
             svg = plots.strip(title, line.details["pairs"], PAIRS * side, 2 * side)
             name = f"figure-3-{line.recipe.replace(' + ', '-').replace(' ', '-')}"
             figures.append(Figure(name, title, svg))
-    text = ("Test images of the first seed.",)
-    return Section("Figure 3: what the augmentor does", text, figures=tuple(figures)) if figures else None
+    if figures:
+        text = ("Test images of the first seed.",)
+        yield Section("Figure 3: what the augmentor does", text, figures=tuple(figures))
 
 
-def study(lines: Sequence[Record]) -> Section | None:
+def study(lines: Sequence[Record]) -> Iterator[Section]:
     """The sign and collapse study: what each augmentor came to on validation images."""
     rows = []
     for arm in seeds.names(lines):
-        found = [line for line in seeds.of(lines, STUDY, arm) if line.learned]
+        found = _learned(lines, arm)
         if not found:
             continue
-        counts = Counter(name for line in found for name in _collapses(line))
-        collapsed = ", ".join(f"{name} ({count} of {len(found)})" for name, count in counts.items()) or "none"
-        ends = [_measures(line) for line in found]
-        right = [measures["discriminator_accuracy"] for measures in ends if "discriminator_accuracy" in measures]
-        known = [measures for measures in ends if measures["recognized_before"]]
-        kept = [measures["recognized_after"] / measures["recognized_before"] for measures in known]
-        rows.append(
-            (
-                arm,
-                said(_measure(lines, arm, "distance"), digits=3, factor=1),
-                said(_measure(lines, arm, "image_spread"), digits=3, factor=1),
-                said(_measure(lines, arm, "gain"), "+", digits=2, factor=1),
-                said(estimate(kept) if kept else None),
-                said(estimate(right)) if right else "",
-                collapsed,
-            )
-        )
-    if not rows:
-        return None
+        counts = Counter(name for learned in found for name in _collapses(learned))
+        ends = [learned.measures for learned in found]
+        right = [end["discriminator_accuracy"] for end in ends if "discriminator_accuracy" in end]
+        known = [end["recognized_after"] / end["recognized_before"] for end in ends if end["recognized_before"]]
+        distance, spread = (estimate([end[name] for end in ends]) for name in ("distance", "image_spread"))
+        gain = estimate([end["entropy_after"] - end["entropy_before"] for end in ends])
+        row = {
+            "augmentor": arm,
+            "distance": said(distance, digits=3, factor=1),
+            "spread over images": said(spread, digits=3, factor=1),
+            "entropy gain, bits": said(gain, "+", digits=2, factor=1),
+            "recognized, %": said(estimate(known) if known else None),
+            "D right, %": said(estimate(right)) if right else "",
+            "collapse": ", ".join(f"{name} ({n} of {len(found)})" for name, n in counts.items()) or "none",
+        }
+        rows.append(row)
     text = (
         "The printed loss, −log(log2 m − H), falls as the entropy H falls. Minimizing it lowers the entropy, contrary "
         "to the paper's text, and the identity is then close to optimal. Minimizing log(log2 m − H) raises the "
         "entropy, but does not keep images recognizable; a teacher does.",
     )
-    header = (
-        "augmentor",
-        "distance",
-        "spread over images",
-        "entropy gain, bits",
-        "recognized, %",
-        "D right, %",
-        "collapse",
-    )
     caption = "On validation images; recognized: of those that the teacher recognizes untransformed."
-    return Section("The sign, and how augmentors collapse", text, (Table(caption, header, rows),))
+    if rows:
+        yield Section("The sign, and how augmentors collapse", text, (Table.of(caption, rows),))
+
+
+SECTIONS = (verdicts, table, losses, pictures, study)
+AUGMENTATION = Paper("augmentation", "Learned augmentation, seen as active learning (paper B)", studies, SECTIONS)

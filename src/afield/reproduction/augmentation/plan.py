@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import base64
 import dataclasses
-import io
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -15,30 +13,20 @@ from PIL import Image
 
 from afield.augment import Augmentation
 from afield.classifier import Classifier
-from afield.data import Validation, make_fold
+from afield.comparison.analysis import data_url
 from afield.models import BackboneConfig
 from afield.pixels import to_array
 from afield.records import seed_for
-from afield.reproduction.augmentation.arms import BASELINE, DEFAULT, METHOD, METHOD_ALONE, arm
-from afield.reproduction.paper import Place
-from afield.reproduction.pictures import cifar, digits
-from afield.reproduction.study import Study
-from afield.runs.config import ExperimentConfig, choose_training
+from afield.reproduction.augmentation.arms import BASELINE, CORRECTED_SIGN, DEFAULT, METHOD, METHOD_ALONE, arm
+from afield.reproduction.place import RESNET8, Place, from_scratch
+from afield.reproduction.study import Study, test_images
 from afield.runs.run import Run
-from afield.training import Subset, TrainConfig
+from afield.training import TrainConfig
 
 STUDY = "CIFAR-10"
-ARMS = (
-    BASELINE,
-    METHOD,
-    METHOD_ALONE,
-    "corrected sign + D",
-    "corrected, non-saturating D",
-    "bounded, no D",
-    DEFAULT,
-    "random_affine",
-)
-PICTURED = (METHOD, "corrected sign + D", DEFAULT)
+SIGNS = (METHOD, METHOD_ALONE, CORRECTED_SIGN)
+ARMS = (BASELINE, *SIGNS, "corrected, non-saturating D", "bounded, no D", DEFAULT, "random_affine")
+PICTURED = (METHOD, CORRECTED_SIGN, DEFAULT)
 """Arms of figure 3, at the first seed."""
 PAIRS = 8
 
@@ -54,7 +42,6 @@ class Scale:
         backbone: of the classifier.
         faithful: whether the paper's optimizers and rates are used; SGD and one-cycle rates train faster.
         arms: what is compared.
-        stand_in: whether the digits take the place of CIFAR-10.
     """
 
     images: tuple[int, int]
@@ -63,12 +50,11 @@ class Scale:
     backbone: BackboneConfig
     faithful: bool = False
     arms: tuple[str, ...] = ARMS
-    stand_in: bool = False
 
 
 SIZES = {
-    "smoke": Scale((120, 60), (1, 1, 1), 2, BackboneConfig("resnet8"), arms=(BASELINE, METHOD, DEFAULT), stand_in=True),
-    "small": Scale((3000, 2000), (10, 8, 12), 3, BackboneConfig("resnet8")),
+    "smoke": Scale((120, 60), (1, 1, 1), 2, RESNET8, arms=(BASELINE, METHOD, DEFAULT)),
+    "small": Scale((3000, 2000), (10, 8, 12), 3, RESNET8),
     "full": Scale((50_000, 10_000), (100, 50, 100), 3, BackboneConfig("resnet18", "small"), faithful=True),
 }
 
@@ -76,26 +62,16 @@ SIZES = {
 def studies(place: Place) -> Iterator[Study]:
     """Every arm, seed by seed, from one classifier for each seed; accuracy is that of the last epoch."""
     scale = SIZES[place.size]
-    pictures = digits() if scale.stand_in else cifar(place.data, "cifar10")
     first, second, third = scale.epochs
+    data = place.cifar("cifar10").subset(*scale.images).image_set()
+    setup = from_scratch(data, scale.backbone, epochs=first, batch_size=128, warmup=0.2, augment="none")
     if scale.faithful:
         training = TrainConfig(
-            epochs=first,
-            batch_size=128,
-            optimizer="adamw",
-            learning_rate=0.1,
-            weight_decay=0.0,
-            schedule="constant",
-            precision="bf16",
+            epochs=first, optimizer="adamw", learning_rate=0.1, weight_decay=0.0, schedule="constant", precision="bf16"
         )
-    else:
-        training = choose_training(
-            "scratch", epochs=first, batch_size=128, warmup=0.2, augment="none", precision="bf16"
-        )
-    rate = training.learning_rate * (0.1 if scale.faithful else 0.5)
-    tuning = dataclasses.replace(training, epochs=third, learning_rate=rate)
-    data = pictures.subset(*scale.images).image_set()
-    setup = ExperimentConfig(data, scale.backbone, False, Validation(), training, tuning=tuning)
+        setup = dataclasses.replace(setup, training=training)
+    rate = setup.training.learning_rate * (0.1 if scale.faithful else 0.5)
+    setup = dataclasses.replace(setup, tuning=dataclasses.replace(setup.training, epochs=third, learning_rate=rate))
     arms = tuple(arm(name, second, 1e-4 if scale.faithful else None) for name in scale.arms)
     yield Study(setup, arms, scale.seeds, "last", name=STUDY, measure=pairs)
 
@@ -104,14 +80,11 @@ def pairs(run: Run, classifier: Classifier, augmentation: Augmentation) -> dict[
     """Test images above their augmented versions, one PNG as a data URL, for the arms that are pictured."""
     if run.recipe.name not in PICTURED or run.seed:
         return {}
-    data = run.setup.data
-    indices = make_fold(data, run.held_out, run.setup.validation, run.seed).tests["test"]
-    chosen = np.random.default_rng(seed_for("pairs")).permutation(len(indices))[:PAIRS]
-    images = Subset(data.images, data.labels, indices).take(chosen)[0].to(next(classifier.parameters()).device)
+    tested = test_images(run)
+    chosen = np.random.default_rng(seed_for("pairs")).permutation(len(tested))[:PAIRS]
+    images = tested.take(chosen)[0].to(next(classifier.parameters()).device)
     with torch.no_grad():
         params = augmentation.sample(images, torch.Generator().manual_seed(seed_for("pairs drawn")))
         rows = [to_array(batch.cpu()) for batch in (images, augmentation.apply(images, params))]
     sheet = np.concatenate([np.concatenate(list(row), axis=1) for row in rows], axis=0)
-    buffer = io.BytesIO()
-    Image.fromarray(sheet).save(buffer, "PNG")
-    return {"pairs": f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}"}
+    return {"pairs": data_url(Image.fromarray(sheet), "png")}

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 
-from afield.evaluation import Estimate, paired_difference
+from afield.evaluation import Estimate
 from afield.records import Record
 from afield.reporting import plots
 from afield.reporting.document import Figure, Section, Table, said
 from afield.reproduction import seeds
-from afield.reproduction.combined.plan import BASE, COMBINATIONS
-from afield.reproduction.paper import set_up
+from afield.reproduction.combined.plan import BASE, COMBINATIONS, studies
+from afield.reproduction.paper import Paper, study_caption
 
 LEVEL = 0.05
 """Of error, shared among all comparisons with the base on one set of images."""
@@ -34,10 +34,8 @@ def default_recipe(gains: Gains) -> tuple[str, str]:
         if any(low > 0 for low, _ in intervals) and not any(high < 0 for _, high in intervals):
             means[recipe] = sum(each.mean for each in found) / len(found)
     if not means:
-        return (
-            BASE,
-            f"no other recipe is significantly better than {BASE} on one data set and significantly worse on none",
-        )
+        why = f"no other recipe is significantly better than {BASE} on one data set and significantly worse on none"
+        return BASE, why
     best = max(means, key=lambda recipe: means[recipe])
     better = [name for name, by_recipe in gains.items() if (span := by_recipe[best].ci95) and span[0] > 0]
     return best, (
@@ -54,35 +52,25 @@ def gains_of(lines: Sequence[Record]) -> dict[str, dict[str, Estimate]]:
     found: dict[str, dict[str, Estimate]] = {}
     for study in seeds.studies(lines):
         base, recipes = seeds.of_recipe(lines, study, BASE), seeds.names(seeds.of(lines, study))
-        for recipe in recipes:
-            of_recipe = seeds.of_recipe(lines, study, recipe)
-            common = sorted(base.keys() & of_recipe.keys())
-            if recipe != BASE and common:
-                pairs = [of_recipe[seed] for seed in common], [base[seed] for seed in common]
-                difference = paired_difference(*pairs, level=1 - LEVEL / (len(recipes) - 1))
-                found.setdefault(study, {})[recipe] = difference
-        inside = found.get(study, {})
+        level = 1 - LEVEL / max(1, len(recipes) - 1)
+        gains = {r: seeds.paired(seeds.of_recipe(lines, study, r), base, level=level) for r in recipes if r != BASE}
+        inside = {recipe: gain for recipe, gain in gains.items() if gain is not None}
         for parts in COMBINATIONS[1:]:
             without = " + ".join(part for part in parts if part != "learned augmentation") or BASE
             same = Estimate(0.0, 0.0, len(base), (0.0, 0.0)) if without == BASE else inside.get(without)
             if " + ".join(parts) not in recipes and same is not None and inside:
                 inside[" + ".join(parts)] = same
+        if inside:
+            found[study] = inside
     return found
 
 
-def sections(lines: Sequence[Record]) -> Sequence[Section]:
-    """The page."""
-    return [decision(lines), *tables(lines)]
-
-
-def decision(lines: Sequence[Record]) -> Section:
+def decision(lines: Sequence[Record]) -> Iterator[Section]:
     """The recommended recipe, and the rule behind it."""
     gains = gains_of(lines)
     recipe, why = default_recipe(gains)
-    rows = []
-    for parts in COMBINATIONS[1:]:
-        name = " + ".join(parts)
-        rows.append((name, *(_cell(lines, study, name, gains[study].get(name)) for study in gains)))
+    names = [" + ".join(parts) for parts in COMBINATIONS[1:]]
+    rows = [(name, *(_cell(lines, study, name, gains[study].get(name)) for study in gains)) for name in names]
     text = (
         f"Recommended default: {recipe}; {why}.",
         "Rule: epochs are selected on validation images of the training domains. Among the recipes that are "
@@ -94,7 +82,7 @@ def decision(lines: Sequence[Record]) -> Section:
         collapses(lines),
     )
     caption = f"Accuracy, − {BASE}: paired over seeds, with intervals at the shared level."
-    return Section("The recommended recipe", text, (Table(caption, ("recipe", *gains), rows),))
+    yield Section("The recommended recipe", text, (Table(caption, ("recipe", *gains), rows),))
 
 
 def collapses(lines: Sequence[Record]) -> str:
@@ -114,25 +102,30 @@ def tables(lines: Sequence[Record]) -> Iterator[Section]:
     """Accuracy by unseen part for each set of images, and a figure of the differences."""
     for index, study in enumerate(seeds.studies(lines)):
         inside = seeds.of(lines, study)
-        unseen, rows, bars = seeds.parts(inside), [], {}
+        unseen, rows, bars, figures = seeds.parts(inside), [], {}, []
+        several = unseen if len(unseen) > 1 else []
         base = seeds.of_recipe(lines, study, BASE)
         for recipe in seeds.names(inside):
             average = seeds.of_recipe(lines, study, recipe)
             gain = seeds.paired(average, base)
             of_recipe = seeds.of(inside, study, recipe)
-            cells = [said(seeds.over(seeds.values(of_recipe, "accuracy", part))) for part in unseen]
-            error = said(seeds.over(seeds.values(of_recipe, "ece")))
-            difference = said(gain, "+") if recipe != BASE else ""
-            rows.append((recipe, said(seeds.over(average)), difference, *(cells if len(unseen) > 1 else ()), error))
+            row = {
+                "recipe": recipe,
+                "average" if several else unseen[0]: said(seeds.over(average)),
+                f"− {BASE}": said(gain, "+") if recipe != BASE else "",
+                **{part: said(seeds.over(seeds.values(of_recipe, "accuracy", part))) for part in several},
+                "ECE": said(seeds.over(seeds.values(of_recipe, "ece"))),
+            }
+            rows.append(row)
             if gain is not None and recipe != BASE:
                 bars[recipe.replace(" augmentation", "")] = gain
-        several = unseen if len(unseen) > 1 else ()
-        header = ("recipe", "average" if several else unseen[0], f"− {BASE}", *several, "ECE")
-        caption = f"{study}: {set_up(inside[0])} n = {len({line.seed for line in inside})} seeds."
-        figures = []
         if bars:
             label = f"{study}: accuracy, difference to {BASE}"
             svg = plots.dots_with_intervals(f"gains{index}", label, bars, x=f"points of accuracy, − {BASE}", line=0)
             name = f"gains-{study.lower().replace(', ', '-').replace(' ', '-')}"
             figures.append(Figure(name, label, svg))
-        yield Section(study, tables=(Table(caption, header, rows),), figures=tuple(figures))
+        yield Section(study, tables=(Table.of(study_caption(inside), rows),), figures=tuple(figures))
+
+
+SECTIONS = (decision, tables)
+COMBINED = Paper("combined", "The three papers together", studies, SECTIONS)

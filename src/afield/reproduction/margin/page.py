@@ -4,27 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-import numpy as np
-
 from afield.evaluation import Estimate
 from afield.recipes import Recipe
 from afield.records import Record
 from afield.reporting import plots
 from afield.reporting.document import Figure, Section, Table, said
 from afield.reproduction import seeds
-from afield.reproduction.margin.plan import (
-    BOTH,
-    CROSS_ENTROPY,
-    DEFAULT,
-    FORMS,
-    MARGINS,
-    NETWORKS,
-    PAPER,
-    SETS,
-    arcface,
-)
-from afield.reproduction.paper import Judged, set_up, verdict_table
-from afield.reproduction.verdict import differences, judge_difference, judge_value
+from afield.reproduction.margin.plan import BOTH, CE, DEFAULT, FORMS, MARGINS, NETWORKS, PAPER, SETS, arcface, studies
+from afield.reproduction.paper import Judged, Paper, study_caption, verdict_table
+from afield.reproduction.verdict import differences
 
 PUBLISHED = {
     ("cifar10", "resnet18"): (0.652, 0.654),
@@ -40,39 +28,35 @@ BROKEN = 0.5
 """A margin breaks training where it loses half of the mAP without a margin, or more."""
 
 
-def sections(lines: Sequence[Record]) -> Sequence[Section]:
-    """The page."""
-    found = [verdicts(lines), tables(lines), sweep(lines), gradients(lines), scales(lines), first_figure(lines)]
-    return [section for section in found if section is not None]
+def _map(lines: Sequence[Record], study: str, recipe: Recipe) -> seeds.BySeed:
+    return seeds.of_recipe(lines, study, recipe.name, metric="map")
 
 
-def _map(lines: Sequence[Record], study: str, recipe: Recipe, metric: str = "map") -> seeds.BySeed:
-    return seeds.values(seeds.of(lines, study, recipe.name), metric)
+def _top1(lines: Sequence[Record], study: str, recipe: Recipe) -> seeds.BySeed:
+    return seeds.of_recipe(lines, study, recipe.name)
 
 
-def verdicts(lines: Sequence[Record]) -> Section:
+def verdicts(lines: Sequence[Record]) -> Iterator[Section]:
     """Tables 1 and 2, number by number and claim by claim, and what the text says of large margins and many classes."""
     judged = []
     for (data, net), (plain, margin) in PUBLISHED.items():
         study = f"{data}/{net}"
         where = f"table {1 if data == 'cifar10' else 2}, {SETS[data]}, {NETWORKS[net]}"
         change = differences_of(lines, study, net)
-        ours = [_map(lines, study, recipe) for recipe in (CROSS_ENTROPY, PAPER)]
-        for name, value, by_seed in zip(("cross-entropy", "angular margin"), (plain, margin), ours, strict=True):
-            estimate = seeds.over(by_seed)
-            judged.append(
-                Judged(f"{where}: {name}", f"{100 * value:.2f}", estimate, judge_value(value, estimate, change))
-            )
-        difference = seeds.paired(ours[1], ours[0])
-        verdict = judge_difference(margin - plain, difference)
-        judged.append(Judged(f"{where}: margin − CE", f"{100 * (margin - plain):+.2f}", difference, verdict, "+"))
+        our_plain, our_margin = (_map(lines, study, recipe) for recipe in (CE, PAPER))
+        difference = seeds.paired(our_margin, our_plain)
+        judged += [
+            Judged.value(f"{where}: cross-entropy", plain, our_plain, change),
+            Judged.value(f"{where}: angular margin", margin, our_margin, change),
+            Judged.difference(f"{where}: margin − CE", margin - plain, difference),
+        ]
     judged += [*broken(lines), many_classes(lines)]
     caption = "mAP in %. A difference is judged by its direction, on our set-up; a number only where the set-ups agree."
     text = (
         "The paper prints no training schedule, so that ours is our own, the same for both heads. Scale 1 with the "
         "exact gradient is the paper's head; scale auto with the straight-through gradient is this library's default.",
     )
-    return Section("Published numbers and claims", text, (verdict_table(caption, judged),))
+    yield Section("Published numbers and claims", text, (verdict_table(caption, judged),))
 
 
 def differences_of(lines: Sequence[Record], study: str, net: str) -> list[str]:
@@ -92,69 +76,63 @@ def broken(lines: Sequence[Record]) -> Iterator[Judged]:
     for study in _swept(lines):
         base = _map(lines, study, arcface(0.0))
         for margin in (2.0, 2.5):
-            ours = seeds.paired(_map(lines, study, arcface(margin)), base)
-            verdict = judge_difference(-1.0, ours)
             place = f"figure 2, {study}: {margin:g} rad does not converge (difference to 0 rad)"
-            yield Judged(place, "−", ours, verdict, "+")
+            yield Judged.difference(place, -1.0, seeds.paired(_map(lines, study, arcface(margin)), base), "−")
 
 
 def many_classes(lines: Sequence[Record]) -> Judged:
     """ImageNet did not converge at scale 1; ours is exemplars of CIFAR-100."""
-    first, second = (_map(lines, "exemplars/resnet8", recipe, "accuracy") for recipe in (PAPER, CROSS_ENTROPY))
-    ours = seeds.paired(first, second)
+    first, second = (_top1(lines, "exemplars/resnet8", recipe) for recipe in (PAPER, CE))
     place = "text: 1,000 classes at scale 1 do not converge (top-1, difference to cross-entropy)"
-    return Judged(place, "−", ours, judge_difference(-1.0, ours), "+")
+    return Judged.difference(place, -1.0, seeds.paired(first, second), "−")
 
 
-def tables(lines: Sequence[Record]) -> Section | None:
+def tables(lines: Sequence[Record]) -> Iterator[Section]:
     """mAP and top-1 of every objective, by data and network, each beside cross-entropy."""
     shown = []
     for study in seeds.studies(lines):
         if study in ("plane", "exemplars/resnet8"):
             continue
         inside = seeds.of(lines, study)
-        recipes = [
-            name for name in (CROSS_ENTROPY.name, PAPER.name, DEFAULT.name, BOTH.name) if name in seeds.names(inside)
-        ]
-        rows = []
-        for name in recipes:
-            of = {metric: seeds.values(seeds.of(inside, study, name), metric) for metric in ("map", "accuracy", "ece")}
-            base = {metric: _map(inside, study, CROSS_ENTROPY, metric) for metric in of}
-            gains = [
-                "" if name == CROSS_ENTROPY.name else said(seeds.paired(of[m], base[m]), "+")
-                for m in ("map", "accuracy")
-            ]
-            cells = [said(seeds.over(of[metric])) for metric in of]
-            rows.append((name, cells[0], gains[0], cells[1], gains[1], cells[2]))
-        caption = f"{study}: {set_up(inside[0])} n = {len({line.seed for line in inside})} seeds."
-        shown.append(Table(caption, ("objective", "mAP", "− CE", "top-1", "− CE", "ECE"), rows))
-    return Section("Tables 1 and 2: mAP and top-1", tables=tuple(shown)) if shown else None
+        there, rows = seeds.names(inside), []
+        for recipe in (CE, PAPER, DEFAULT, BOTH):
+            if recipe.name in there:
+                cells = []
+                for of in (_map, _top1):
+                    ours, plain = of(inside, study, recipe), of(inside, study, CE)
+                    gain = "" if recipe == CE else said(seeds.paired(ours, plain), "+")
+                    cells += [said(seeds.over(ours)), gain]
+                error = seeds.of_recipe(inside, study, recipe.name, metric="ece")
+                rows.append((recipe.name, *cells, said(seeds.over(error))))
+        header = ("objective", "mAP", "− CE", "top-1", "− CE", "ECE")
+        shown.append(Table(study_caption(inside), header, rows))
+    if shown:
+        yield Section("Tables 1 and 2: mAP and top-1", tables=tuple(shown))
 
 
 def _swept(lines: Sequence[Record]) -> list[str]:
     """Studies in which the margin was swept."""
-    zero = arcface(0.0).name
-    return [study for study in seeds.studies(lines) if seeds.of(lines, study, zero)]
+    return [study for study in seeds.studies(lines) if seeds.of(lines, study, arcface(0.0).name)]
 
 
-def sweep(lines: Sequence[Record]) -> Section | None:
+def sweep(lines: Sequence[Record]) -> Iterator[Section]:
     """Figure 2: mAP against the margin, and whether it has the paper's shape."""
     figures, text = [], []
     for index, study in enumerate(_swept(lines)):
-        points = {m: seeds.over(_map(lines, study, arcface(m))) for m in MARGINS}
-        known = {margin: estimate for margin, estimate in points.items() if estimate is not None}
-        base = seeds.over(_map(lines, study, CROSS_ENTROPY))
-        svg = plots.curves_with_intervals(
-            f"sweep{index}",
-            f"{study}: mAP by margin",
-            {"ArcFace, scale 1, exact gradient": known},
-            x="margin, rad",
-            y="mAP, %",
-            level=("cross-entropy", base.mean) if base else None,
-        )
+        points = seeds.curve({margin: _map(lines, study, arcface(margin)) for margin in MARGINS})
+        series, level = {"ArcFace, scale 1, exact gradient": points}, _level(_map(lines, study, CE))
+        label = f"{study}: mAP by margin"
+        svg = plots.curves_with_intervals(f"sweep{index}", label, series, x="margin, rad", y="mAP, %", level=level)
         figures.append(Figure(f"figure-2-{study.replace('/', '-')}", f"figure 2, {study}: mAP against the margin", svg))
         text.append(f"{study}: {shape(lines, study)}")
-    return Section("Figure 2: mAP against the margin", tuple(text), figures=tuple(figures)) if figures else None
+    if figures:
+        yield Section("Figure 2: mAP against the margin", tuple(text), figures=tuple(figures))
+
+
+def _level(by_seed: seeds.BySeed) -> tuple[str, float] | None:
+    """The line of cross-entropy in a figure; None where it was not run."""
+    found = seeds.over(by_seed)
+    return ("cross-entropy", found.mean) if found else None
 
 
 def shape(lines: Sequence[Record], study: str) -> str:
@@ -175,121 +153,92 @@ def shape(lines: Sequence[Record], study: str) -> str:
     )
 
 
-def gradients(lines: Sequence[Record]) -> Section | None:
+def gradients(lines: Sequence[Record]) -> Iterator[Section]:
     """The gradient study: top-1 by margin with both forms, at scale auto."""
     study = "cifar10/resnet8"
-    margins = sorted({line.config["recipe"]["head_options"]["margin_rad"] for line in _auto(lines, study)})
+    options = [line.config["recipe"]["head_options"] for line in seeds.of(lines, study)]
+    margins = sorted({option["margin_rad"] for option in options if option.get("scale") == "auto"})
     if not margins:
-        return None
-    series, rows = {}, []
-    for form, name in FORMS.items():
-        found = {m: seeds.over(_map(lines, study, arcface(m, "auto", form), "accuracy")) for m in margins}
-        series[f"{name} gradient"] = {m: value for m, value in found.items() if value is not None}
-    base = _map(lines, study, CROSS_ENTROPY, "accuracy")
-    for margin in margins:
-        of = [_map(lines, study, arcface(margin, "auto", form), "accuracy") for form in FORMS]
-        row = [said(seeds.over(by_seed)) for by_seed in of]
-        rows.append((f"{margin:g}", *row, said(seeds.paired(of[1], of[0]), "+"), said(seeds.paired(of[1], base), "+")))
-    level = seeds.over(base)
-    svg = plots.curves_with_intervals(
-        "gradients",
-        "top-1 by margin and form of the gradient",
-        series,
-        x="margin, rad",
-        y="top-1, %",
-        level=("cross-entropy", level.mean) if level else None,
+        return
+    exact, straight = (
+        {margin: _top1(lines, study, arcface(margin, "auto", form)) for margin in margins} for form in FORMS
     )
+    base = _top1(lines, study, CE)
+    rows = [
+        {
+            "margin, rad": f"{margin:g}",
+            "exact": said(seeds.over(exact[margin])),
+            "straight-through": said(seeds.over(straight[margin])),
+            "straight-through − exact": said(seeds.paired(straight[margin], exact[margin]), "+"),
+            "straight-through − CE": said(seeds.paired(straight[margin], base), "+"),
+        }
+        for margin in margins
+    ]
+    series = {"exact gradient": seeds.curve(exact), "straight-through gradient": seeds.curve(straight)}
+    label = "top-1 by margin and form of the gradient"
+    svg = plots.curves_with_intervals("gradients", label, series, x="margin, rad", y="top-1, %", level=_level(base))
     text = (
         "The exact gradient of cos(theta + m) grows without bound as theta goes to 0, where features lie early in "
         "training: with a scale that can train at all, margins beyond the smallest then fail, which is why the paper "
         "found only small ones usable. The straight-through gradient has the same forward value and factor 1.",
     )
-    header = ("margin, rad", "exact", "straight-through", "straight-through − exact", "straight-through − CE")
-    return Section(
-        "The gradient study: exact against straight-through",
-        text,
-        (Table(f"Top-1, {study}, scale auto.", header, rows),),
-        (Figure("gradients", "top-1 against the margin, scale auto", svg),),
-    )
+    table = Table.of(f"Top-1, {study}, scale auto.", rows)
+    figure = Figure("gradients", "top-1 against the margin, scale auto", svg)
+    yield Section("The gradient study: exact against straight-through", text, (table,), (figure,))
 
 
-def _auto(lines: Sequence[Record], study: str) -> list[Record]:
-    """Lines with an ArcFace head of scale auto, without a linear loss."""
-    return [line for line in seeds.of(lines, study) if line.config["recipe"]["head_options"].get("scale") == "auto"]
-
-
-SCALE_STUDIES = ("cifar10/resnet8", "cifar100/resnet8", "exemplars/resnet8")
-
-
-def scales(lines: Sequence[Record]) -> Section | None:
+def scales(lines: Sequence[Record]) -> Iterator[Section]:
     """The scale study: 1 against auto as classes grow; top-1 as a share of cross-entropy's."""
     rows, shares = [], dict[str, dict[float, Estimate]]()
-    for study in SCALE_STUDIES:
-        inside = seeds.of(lines, study)
-        base = _map(lines, study, CROSS_ENTROPY, "accuracy")
+    for study in ("cifar10/resnet8", "cifar100/resnet8", "exemplars/resnet8"):
+        base, paper, auto = (_top1(lines, study, recipe) for recipe in (CE, PAPER, DEFAULT))
         if not base:
             continue
-        k = _classes(inside)
-        of = {"scale 1 (paper)": PAPER, "scale auto": DEFAULT}
-        found = {name: _map(lines, study, recipe, "accuracy") for name, recipe in of.items()}
-        for name, by_seed in found.items():
+        k = seeds.of(lines, study)[0].details["class_count"]
+        for name, by_seed in (("scale 1 (paper)", paper), ("scale auto", auto)):
             share = seeds.over({seed: value / base[seed] for seed, value in by_seed.items() if base.get(seed)})
             if share is not None:
                 shares.setdefault(name, {})[k] = share
-        gains = [said(seeds.paired(by_seed, base), "+") for by_seed in found.values()]
-        rows.append((f"{k:,}", *(said(seeds.over(each)) for each in (base, *found.values())), *gains))
+        row = {
+            "classes": f"{k:,}",
+            "cross-entropy": said(seeds.over(base)),
+            "scale 1, exact": said(seeds.over(paper)),
+            "scale auto": said(seeds.over(auto)),
+            "scale 1 − CE": said(seeds.paired(paper, base), "+"),
+            "scale auto − CE": said(seeds.paired(auto, base), "+"),
+        }
+        rows.append(row)
     if not rows:
-        return None
-    svg = plots.curves_with_intervals(
-        "scales",
-        "top-1 as a share of cross-entropy's by number of classes",
-        shares,
-        x="classes",
-        y="top-1, % of cross-entropy's",
-        logarithmic=True,
-        level=("cross-entropy", 1.0),
-    )
-    header = ("classes", "cross-entropy", "scale 1, exact", "scale auto", "scale 1 − CE", "scale auto − CE")
+        return
+    label, y = "top-1 as a share of cross-entropy's by number of classes", "top-1, % of cross-entropy's"
+    level = ("cross-entropy", 1.0)
+    svg = plots.curves_with_intervals("scales", label, shares, x="classes", y=y, log=True, level=level)
     text = (
         "At scale 1 the largest reachable probability is 0.45, 0.07 and 0.007 for 10, 100 and 1,000 classes. The "
         "largest set has a class for each of many CIFAR-100 images, drawn again and again in patches and colors.",
     )
-    return Section(
-        "The scale study: 1 against auto",
-        text,
-        (Table("Top-1.", header, rows),),
-        (Figure("scales", "top-1 as a share of cross-entropy's", svg),),
-    )
+    figure = Figure("scales", "top-1 as a share of cross-entropy's", svg)
+    yield Section("The scale study: 1 against auto", text, (Table.of("Top-1.", rows),), (figure,))
 
 
-def _classes(lines: Sequence[Record]) -> int:
-    return next(line.details["class_count"] for line in lines)
-
-
-def first_figure(lines: Sequence[Record]) -> Section | None:
+def first_figure(lines: Sequence[Record]) -> Iterator[Section]:
     """Figure 1: features of a plane, regions and class vectors of three heads."""
     figures: list[Figure] = []
     for line in seeds.of(lines, "plane"):
-        if "plane" not in line.details:
-            continue
-        kept = line.details["plane"]
-        svg = plots.plane(
-            f"plane{len(figures)}",
-            f"features and decision boundaries of {line.recipe}",
-            np.array(kept["points"]),
-            np.array(kept["labels"]),
-            line.details["classes"],
-            weights=np.array(kept["weights"]),
-            bias=None if kept["bias"] is None else np.array(kept["bias"]),
-        )
-        accuracy = 100 * seeds.values([line], "accuracy")[line.seed]
-        name = f"figure-1-{line.recipe.split()[0]}"
-        figures.append(Figure(name, f"{line.recipe}: top-1 {accuracy:.1f} %", svg))
-    if not figures:
-        return None
+        if "plane" in line.details:
+            key, label = f"plane{len(figures)}", f"features and decision boundaries of {line.recipe}"
+            svg = plots.plane(key, label, classes=line.details["classes"], **line.details["plane"])
+            accuracy = 100 * seeds.values([line], "accuracy")[line.seed]
+            name = f"figure-1-{line.recipe.split()[0]}"
+            figures.append(Figure(name, f"{line.recipe}: top-1 {accuracy:.1f} %", svg))
     text = (
         "Test images of three classes as a network with two features sees them; shaded: where each class is predicted; "
         "arrows: class vectors. A linear head draws its boundaries by products and bias, the others by angle alone; "
         "a margin asks of every class that it keep a distance in angle from the boundary.",
     )
-    return Section("Figure 1: decision boundaries and margins of three classes", text, figures=tuple(figures))
+    if figures:
+        yield Section("Figure 1: decision boundaries and margins of three classes", text, figures=tuple(figures))
+
+
+SECTIONS = (verdicts, tables, sweep, gradients, scales, first_figure)
+MARGIN = Paper("margin", "Angular-margin heads on ordinary classes (paper C)", studies, SECTIONS)

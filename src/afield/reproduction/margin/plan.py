@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -12,40 +11,39 @@ import torch
 
 from afield.augment import Augmentation
 from afield.classifier import Classifier
-from afield.data import Validation, make_fold
 from afield.models import BackboneConfig
 from afield.models.backbone import Stem
 from afield.recipes import Recipe
-from afield.reproduction.paper import Place
-from afield.reproduction.pictures import Pictures, cifar, digits
-from afield.reproduction.study import Study
-from afield.runs.config import ExperimentConfig, choose_training, keep_class
+from afield.reproduction.pictures import Pictures
+from afield.reproduction.place import Place, from_scratch
+from afield.reproduction.study import Study, test_images
+from afield.runs.config import ExperimentConfig
 from afield.runs.run import Run
-from afield.training import Subset
 
 NETWORKS = {"resnet18": "ResNet-18", "efficientnet_b0": "EfficientNet", "mobilenetv2_100": "MobileNetV2"}
 SETS = {"cifar10": "CIFAR-10", "cifar100": "CIFAR-100"}
 
-
-CROSS_ENTROPY = Recipe("cross-entropy")
+CE = Recipe("cross-entropy")
 BOTH = Recipe("cross-entropy + arcface", head="arcface", linear_losses={"cross_entropy": 1.0})
+
+FORMS = {"exact": "exact", "straight_through": "straight-through"}
+"""Names of the forms of the gradient."""
+
+MARGINS = (0.0, 0.1, 0.3, 0.5, 1.0, 1.5, 2.0, 2.5)
 
 
 def arcface(margin: float, scale: float | str = 1.0, gradient: str = "exact") -> Recipe:
     """ArcFace with this margin in radians; scale 1 and the exact gradient are the paper's."""
-    how = "exact" if gradient == "exact" else "straight-through"
+    said = scale if isinstance(scale, str) else f"{scale:g}"
     options = {"scale": scale, "margin_rad": margin, "gradient": gradient}
-    return Recipe(
-        f"arcface {margin:g} rad, scale {scale if scale == 'auto' else f'{scale:g}'}, {how}", "arcface", options
-    )
+    return Recipe(f"arcface {margin:g} rad, scale {said}, {FORMS[gradient]}", "arcface", options)
 
 
 PAPER = arcface(0.1)
 DEFAULT = arcface(0.1, "auto", "straight_through")
-FORMS = {"exact": "exact", "straight_through": "straight-through"}
 
 PLANE = (
-    CROSS_ENTROPY,
+    CE,
     Recipe("sphereface x 2", "sphereface", {"margin_multiplier": 2.0}),
     Recipe("arcface 0.5 rad", "arcface", {"margin_rad": 0.5}),
 )
@@ -75,94 +73,67 @@ class Scale:
     """How large the experiment is.
 
     Attributes:
-        networks: of tables 1 and 2, with cross-entropy and the paper's margin.
         images: for training and for testing, of the studies with ResNet-8.
         epochs: of those.
-        seeds: of everything but figure 1.
-        margins: of the sweep (figure 2) at scale 1, exact.
-        swept: networks with which the sweep is done.
-        gradient_margins: of the gradient study at scale "auto".
         exemplars: classes, training and test images of each, epochs: of the scale study's largest set.
         plane: images and epochs of figure 1.
-        stand_in: whether the digits take the place of CIFAR.
+        networks: of tables 1 and 2, with cross-entropy and the paper's margin.
+        seeds: of everything but figure 1.
+        margins: of the sweep (figure 2) at scale 1, exact.
+        swept: keys of the networks with which the sweep is done on CIFAR-10, beside ResNet-8.
+        gradient_margins: of the gradient study at scale "auto".
     """
 
-    networks: tuple[Network, ...]
     images: tuple[int, int]
     epochs: int
-    seeds: int
-    margins: tuple[float, ...]
-    swept: tuple[Network, ...]
-    gradient_margins: tuple[float, ...]
     exemplars: tuple[int, int, int, int]
     plane: tuple[int, int]
-    stand_in: bool = False
+    networks: tuple[Network, ...] = ()
+    seeds: int = 3
+    margins: tuple[float, ...] = MARGINS
+    swept: tuple[str, ...] = ()
+    gradient_margins: tuple[float, ...] = (0.1, 0.3, 0.5, 1.0)
 
 
-MARGINS = (0.0, 0.1, 0.3, 0.5, 1.0, 1.5, 2.0, 2.5)
-SWEPT = tuple(Network(name, sets=("cifar10",)) for name in ("efficientnet_b0", "mobilenetv2_100"))
-FEW = {"images": 1500, "epochs": 4, "sets": ("cifar10",)}
+FEW = tuple(
+    Network(name, images=1500, epochs=4, sets=("cifar10",), precision="bf16" if name == "resnet18" else "32")
+    for name in NETWORKS
+)
+BOTH_STEMS = (*map(Network, NETWORKS), *(Network(name, "small") for name in NETWORKS))
+SWEPT = ("efficientnet_b0", "mobilenetv2_100")
 SIZES = {
-    "smoke": Scale((), (120, 60), 1, 2, (0.0, 0.1, 2.0), (), (0.1, 0.5), (20, 6, 3, 1), (90, 2), stand_in=True),
-    "small": Scale(
-        networks=tuple(
-            Network(name, precision="bf16" if name == "resnet18" else "32", **FEW)  # type: ignore[arg-type]
-            for name in NETWORKS
-        ),
-        images=(2500, 1000),
-        epochs=8,
-        seeds=3,
-        margins=MARGINS,
-        swept=(),
-        gradient_margins=(0.1, 0.3, 0.5, 1.0),
-        exemplars=(1000, 24, 5, 5),
-        plane=(1500, 15),
-    ),
-    "full": Scale(
-        networks=(*map(Network, NETWORKS), *(Network(name, "small") for name in NETWORKS)),
-        images=(50_000, 10_000),
-        epochs=30,
-        seeds=3,
-        margins=MARGINS,
-        swept=SWEPT,
-        gradient_margins=(0.1, 0.3, 0.5, 1.0),
-        exemplars=(1000, 24, 5, 8),
-        plane=(15_000, 30),
-    ),
+    "smoke": Scale((120, 60), 1, (20, 6, 3, 1), (90, 2), seeds=2, margins=(0.0, 0.1, 2.0), gradient_margins=(0.1, 0.5)),
+    "small": Scale((2500, 1000), 8, (1000, 24, 5, 5), (1500, 15), FEW),
+    "full": Scale((50_000, 10_000), 30, (1000, 24, 5, 8), (15_000, 30), BOTH_STEMS, swept=SWEPT),
 }
 
 
 def studies(place: Place) -> Iterator[Study]:
     """Tables 1 and 2 first, then the studies with ResNet-8: a study for each data set and network."""
     scale = SIZES[place.size]
-
-    def pictures(name: str) -> Pictures:
-        return digits() if scale.stand_in else cifar(place.data, name)
-
+    sweep = tuple(map(arcface, scale.margins))
     for name in SETS:
         for network in scale.networks:
             if name in network.sets:
-                margins = (
-                    scale.margins if network.key in {each.key for each in scale.swept} and name == "cifar10" else ()
-                )
-                data = pictures(name).subset(network.images, scale.images[1])
-                chosen = _distinct(CROSS_ENTROPY, PAPER, *map(arcface, margins))
-                yield Study(_setup(data, network), chosen, scale.seeds, name=f"{name}/{network.key}")
-    eight = Network("resnet8", images=scale.images[0], epochs=scale.epochs)
-    table = (CROSS_ENTROPY, PAPER, DEFAULT, BOTH)
+                more = sweep if network.key in scale.swept and name == "cifar10" else ()
+                setup = _setup(place.cifar(name).subset(network.images, scale.images[1]), network)
+                recipes = _distinct(CE, PAPER, *more)
+                yield Study(setup, recipes, scale.seeds, name=f"{name}/{network.key}")
+    eight = Network("resnet8", epochs=scale.epochs)
     forms = [arcface(margin, "auto", form) for margin in scale.gradient_margins for form in FORMS]
-    more = {"cifar10": (*map(arcface, scale.margins), *forms), "cifar100": ()}
-    for name in SETS:
-        setup = _setup(pictures(name).subset(*scale.images), eight)
-        yield Study(setup, _distinct(*table, *more[name]), scale.seeds, name=f"{name}/resnet8")
+    for name, more in (("cifar10", (*sweep, *forms)), ("cifar100", ())):
+        setup = _setup(place.cifar(name).subset(*scale.images), eight)
+        recipes = _distinct(CE, PAPER, DEFAULT, BOTH, *more)
+        yield Study(setup, recipes, scale.seeds, name=f"{name}/resnet8")
     classes, train, test, epochs = scale.exemplars
-    exemplars = pictures("cifar100").exemplars(classes, train, test)
-    many = _setup(exemplars, dataclasses.replace(eight, epochs=epochs))
-    yield Study(many, (CROSS_ENTROPY, PAPER, DEFAULT), scale.seeds, name="exemplars/resnet8")
+    exemplars = place.cifar("cifar100").exemplars(classes, train, test)
+    setup = _setup(exemplars, Network("resnet8", epochs=epochs))
+    yield Study(setup, (CE, PAPER, DEFAULT), scale.seeds, name="exemplars/resnet8")
     images, epochs = scale.plane
-    three = pictures("cifar10").subset(images, 3 * DRAWN, SHOWN_CLASSES)
-    flat = _setup(three, Network("resnet8_plane", epochs=epochs))
-    yield Study(flat, PLANE, 1, name="plane", measure=features_of_the_plane)
+    setup = _setup(
+        place.cifar("cifar10").subset(images, 3 * DRAWN, SHOWN_CLASSES), Network("resnet8_plane", epochs=epochs)
+    )
+    yield Study(setup, PLANE, 1, name="plane", measure=features_of_the_plane)
 
 
 def _distinct(*recipes: Recipe) -> tuple[Recipe, ...]:
@@ -170,30 +141,18 @@ def _distinct(*recipes: Recipe) -> tuple[Recipe, ...]:
 
 
 def _setup(pictures: Pictures, network: Network) -> ExperimentConfig:
-    data = pictures.image_set()
-    training = choose_training(
-        "scratch", epochs=network.epochs, batch_size=128, warmup=0.3, augment="crop_flip", precision=network.precision
-    )
-    return ExperimentConfig(
-        data, BackboneConfig(network.name, network.stem), False, Validation(), keep_class(training, data)
-    )
+    settings = {"epochs": network.epochs, "batch_size": 128, "warmup": 0.3, "precision": network.precision}
+    backbone = BackboneConfig(network.name, network.stem)
+    return from_scratch(pictures.image_set(), backbone, augment="crop_flip", **settings)
 
 
 def features_of_the_plane(run: Run, classifier: Classifier, augmentation: Augmentation) -> dict[str, Any]:
     """Features of the test images ``[N, 2]``, their labels, and the head's class vectors and bias."""
-    data = run.setup.data
-    indices = make_fold(data, run.held_out, run.setup.validation, run.seed).tests["test"]
-    images, labels = Subset(data.images, data.labels, indices).take(np.arange(len(indices)))
+    tested = test_images(run)
+    images, labels = tested.take(np.arange(len(tested)))
     classifier.eval()
     with torch.inference_mode():
         features = classifier.features(images.to(next(classifier.parameters()).device)).float().cpu()
-    head = classifier.objective.head
-    bias = getattr(head, "bias", None)
-    return {
-        "plane": {
-            "points": [[round(value, 3) for value in row] for row in features.tolist()],
-            "labels": labels.tolist(),
-            "weights": head.weight.detach().float().cpu().tolist(),
-            "bias": None if bias is None else bias.detach().float().cpu().tolist(),
-        }
-    }
+    points = [[round(value, 3) for value in row] for row in features.tolist()]
+    head = {name: value.float().tolist() for name, value in classifier.objective.head.state_dict().items()}
+    return {"plane": {"points": points, "labels": labels.tolist(), "weights": head["weight"], "bias": head.get("bias")}}
