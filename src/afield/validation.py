@@ -112,7 +112,7 @@ def check_within(interval: str, **values: object) -> None:
     """Raise `InputError` unless each value is a number in the interval: ``check_within("[0, 1)", share=share)``."""
     low, high = map(float, interval[1:-1].split(","))
     for name, value in values.items():
-        number = isinstance(value, Real) and not isinstance(value, bool) and low <= value <= high
+        number = isinstance(value, Real) and not isinstance(value, bool) and low <= float(value) <= high
         if not number or (interval[0] == "(" and value == low) or (interval[-1] == ")" and value == high):
             allowed = f"lie in {interval}"
             if high == math.inf:
