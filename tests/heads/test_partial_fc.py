@@ -360,7 +360,7 @@ def test_compare_takes_a_recipe_with_it_and_refuses_adamw_in_one_line(afield, tm
     arguments = ("compare", "--recipes", tmp_path / "sampled.toml", "--epochs", 1, "--seeds", 1, "--image-size", 16)
     code, _, err = afield(*arguments, "--optimizer", "adamw", "--out", out)
     assert code == 2
-    assert [line for line in err.splitlines() if "sgd does" in line], err
+    assert [line for line in err.splitlines() if "use sgd" in line], err
     assert "Traceback" not in err
     code, _, err = afield(*arguments, "--out", tmp_path / "out-sgd")
     assert code == 0, err

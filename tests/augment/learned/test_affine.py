@@ -373,7 +373,7 @@ def test_the_record_says_what_was_learned(whole):
     [
         (("--augment", "learned", "--epochs", "1"), "augment='learned' trains in stages and needs --epochs 2 or more"),
         (("--augment", "lerned"), "unknown augmentation 'lerned'; did you mean 'learned'"),
-        (("--augment", "learned+learned"), "has 2 learned parts; one at most"),
+        (("--augment", "learned+learned"), "has 2 learned parts; a run can learn at most one"),
         (("--augment", "learned", "--set", "augment_options.sgin=printed"), "did you mean 'sign'"),
         (("--set", "augment_options.sign=printed"), "but augment='crop' has no learned part"),
     ],
