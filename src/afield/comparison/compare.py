@@ -53,7 +53,7 @@ def check(runs: Sequence[Run]) -> None:
         classifier = Classifier(backbone, objective, mean=mean, std=std, dropout=dropout)
         build_algorithm(recipe, classifier, [1] * domains, seed=0)
     for held_out, seed in sorted({(run.held_out, run.seed) for run in runs}):
-        make_fold(setup.data, held_out, setup.validation, seed)
+        make_fold(setup.data, held_out, setup.validation, seed, setup.unlabeled)
 
 
 def run_comparison(comparison: Comparison, executor: Executor, launch: Launch) -> Summary:
