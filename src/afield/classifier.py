@@ -1,4 +1,4 @@
-"""The model that trains and predicts: normalize, backbone, dropout, objective."""
+"""The model that trains and predicts: normalize, backbone, feature norm, dropout, objective."""
 
 from __future__ import annotations
 
@@ -10,6 +10,26 @@ from torch import Tensor, nn
 from afield.objective import Objective
 
 
+class FeatureNorm(nn.Module):
+    """Standardizes features with fixed statistics: ``(features - mean) / std``. It is the identity until they are set.
+
+    Args:
+        features: D.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, features: int) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(features))
+        self.register_buffer("std", torch.ones(features))
+
+    def forward(self, features: Tensor) -> Tensor:
+        """``[B, D]`` -> ``[B, D]``."""
+        return (features - self.mean) / self.std
+
+
 class Classifier(nn.Module):
     """Images in [0, 1] to a loss, or to logits.
 
@@ -19,16 +39,25 @@ class Classifier(nn.Module):
         mean: of each channel, subtracted before the backbone.
         std: of each channel, divided by.
         dropout: probability, on the features, while training.
+        feature_norm: standardizes the features of the backbone; None leaves them as they are.
     """
 
     mean: Tensor
     std: Tensor
 
     def __init__(
-        self, backbone: nn.Module, objective: Objective, *, mean: Sequence[float], std: Sequence[float], dropout: float
+        self,
+        backbone: nn.Module,
+        objective: Objective,
+        *,
+        mean: Sequence[float],
+        std: Sequence[float],
+        dropout: float,
+        feature_norm: FeatureNorm | None = None,
     ) -> None:
         super().__init__()
         self.backbone = backbone
+        self.feature_norm = feature_norm
         self.dropout = nn.Dropout(dropout)
         self.objective = objective
         self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1))
@@ -43,9 +72,14 @@ class Classifier(nn.Module):
         """Images ``[B, 3, H, W]`` in [0, 1] -> what the backbone is given."""
         return (images - self.mean) / self.std
 
+    def backbone_features(self, inputs: Tensor) -> Tensor:
+        """Images ``[B, 3, H, W]`` in [0, 1], or ready features, -> features ``[B, D]`` before `feature_norm`."""
+        return self.backbone(self.normalize(inputs) if inputs.ndim == 4 else inputs)
+
     def features(self, inputs: Tensor) -> Tensor:
         """Images ``[B, 3, H, W]`` in [0, 1], or ready features ``[B, D]``, -> features ``[B, D]``."""
-        return self.backbone(self.normalize(inputs) if inputs.ndim == 4 else inputs)
+        features = self.backbone_features(inputs)
+        return features if self.feature_norm is None else self.feature_norm(features)
 
     def embed(self, inputs: Tensor) -> Tensor:
         """Inputs -> what the objective is given, ``[B, D]``: features, with dropout while training."""
