@@ -38,6 +38,7 @@ MAY_IMPORT = {
     "classifier": BASE | {"objective"},
     "algorithms": BASE | {"classifier", "objective", "models"},
     "evaluation": {"errors", "registry", "records"},
+    "adaptation": BASE | {"algorithms", "classifier", "evaluation", "heads", "losses", "models", "objective"},
     "training": BASE | {"algorithms", "augment", "classifier", "evaluation", "settings"},
     "augment.learned": BASE | {"augment", "evaluation", "losses", "training"},
     "reporting": {"amounts", "errors", "records", "evaluation"},
