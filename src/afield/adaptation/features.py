@@ -1,0 +1,64 @@
+"""What methods on ready features need of a classifier: its features, its class vectors, and a copy with new ones."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from afield.classifier import Classifier
+from afield.errors import InputError
+from afield.pixels import as_floats
+
+BATCH = 64
+
+
+def batches(inputs: Tensor) -> Iterator[Tensor]:
+    """Inputs ``[N, ...]`` in order, `BATCH` at a time, images as floats in [0, 1]."""
+    return map(as_floats, inputs.split(BATCH))
+
+
+def backbone_features(classifier: Classifier, inputs: Tensor) -> Tensor:
+    """Images or ready features -> the features of the backbone ``[N, D]``, float32."""
+    if inputs.ndim == 2:
+        return inputs.float()
+    with torch.inference_mode():
+        return torch.cat([classifier.backbone_features(batch).float() for batch in batches(inputs)])
+
+
+def head_inputs(classifier: Classifier, inputs: Tensor) -> Tensor:
+    """Images or ready features -> what the head is given, ``[N, D]``: features behind feature norm and neck."""
+    features, neck = backbone_features(classifier, inputs), classifier.objective.neck
+    with torch.no_grad():
+        features = features if classifier.feature_norm is None else classifier.feature_norm(features)
+        return features if neck is None else neck(features)
+
+
+def class_vectors(classifier: Classifier) -> Tensor:
+    """The head's vector of each class, ``[K, D]``.
+
+    Raises:
+        InputError: a head that has several vectors a class.
+    """
+    weight: Tensor = classifier.objective.head.weight
+    if len(weight) != classifier.num_classes:
+        raise InputError(f"t3a and shot need a head with one vector for each class, got {classifier.objective.head}")
+    return weight.detach()
+
+
+def has_bias(classifier: Classifier) -> bool:
+    """Whether the head adds a number to each class's logit; heads on the unit sphere do not."""
+    return getattr(classifier.objective.head, "bias", None) is not None
+
+
+def with_class_vectors(classifier: Classifier, vectors: Tensor, bias: Tensor | None = None) -> Classifier:
+    """A copy of the classifier with other class vectors ``[K, D]``; the bias ``[K]`` is 0 unless given."""
+    adapted = copy.deepcopy(classifier)
+    head = adapted.objective.head
+    with torch.no_grad():
+        head.weight.copy_(vectors)
+        if has_bias(adapted):
+            head.bias.copy_(torch.zeros(len(vectors)) if bias is None else bias)
+    return adapted
