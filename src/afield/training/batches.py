@@ -32,9 +32,8 @@ def micro_batch(batch: Batch, index: int, count: int) -> Batch:
     """One of `count` equal parts of a batch, each of consecutive rows."""
     rows = slice(len(batch.indices) * index // count, len(batch.indices) * (index + 1) // count)
     inputs, targets, domains, indices = (values[rows] for values in batch[:4])
-    return Batch(
-        inputs, targets, domains, indices, batch.progress, None if batch.target is None else batch.target[rows]
-    )
+    target = None if batch.target is None else batch.target[rows]
+    return Batch(inputs, targets, domains, indices, batch.progress, target)
 
 
 def in_order(source: Subset, batch: int, progress: float, fabric: Fabric) -> Iterator[Batch]:
