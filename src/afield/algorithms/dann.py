@@ -1,0 +1,66 @@
+"""DANN: features that do not tell the training domains from the new place."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from afield.algorithms.algorithm import Algorithm, Batch, Terms
+from afield.algorithms.discriminator import Discriminator
+from afield.algorithms.mmld import ramp
+from afield.algorithms.registry import ALGORITHMS
+from afield.algorithms.target import features_of_both
+from afield.classifier import Classifier
+
+
+class DANN(Algorithm):
+    """The objective, and a discriminator between training domains and new place that the features deceive.
+
+    The discriminator's gradient is reversed on its way to the backbone, with a factor that grows from 0 to `adversary`
+    by ``2 / (1 + exp(-10 p)) - 1``, where p is the fraction of the steps that are done.
+
+    The paper has one source domain; here all training domains together are the source. Its discriminator has 1024
+    units in both hidden layers, and dropout is that of the authors of CDAN. One learning rate is for all, where the
+    paper lowers it by a schedule of its own and other code gives new layers ten times the rate.
+
+    Args:
+        classifier: trained in place.
+        domain_sizes: not used.
+        adversary: largest factor of the reversed gradient, 1 in the paper.
+        hidden: units in each hidden layer of the discriminator.
+
+    Raises:
+        ValueError: a negative factor.
+
+    References:
+        Ganin et al., "Domain-Adversarial Training of Neural Networks", JMLR 2016, equations 13 to 18.
+    """
+
+    needs = "images"
+    soft_targets = False
+    uses_target = True
+
+    def __init__(
+        self, classifier: Classifier, domain_sizes: Sequence[int], *, adversary: float = 1.0, hidden: int = 1024
+    ) -> None:
+        super().__init__(classifier, domain_sizes)
+        if not adversary >= 0:
+            raise ValueError(f"adversary must be at least 0, got {adversary!r}")
+        self.adversary = adversary
+        self.discriminator = Discriminator(classifier.objective.head.in_features, hidden)
+
+    def terms(self, batch: Batch) -> Terms:
+        """``objective`` and ``domain``, what the discriminator loses."""
+        source, target = features_of_both(self.classifier, batch)
+        of_source, of_target = self.discriminator.losses(source, target, self.adversary * ramp(batch.progress))
+        return {
+            "objective": self.classifier.objective(self.classifier.dropout(source), batch.targets),
+            "domain": (of_source.mean() + of_target.mean()) / 2,
+        }
+
+
+ALGORITHMS.add(
+    "dann",
+    DANN,
+    summary="Trains features that a discriminator cannot tell from those of the unlabeled new place.",
+    reference="Ganin et al., Domain-Adversarial Training of Neural Networks, JMLR 2016.",
+)
