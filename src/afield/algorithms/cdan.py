@@ -9,8 +9,8 @@ from torch import Tensor, nn
 
 from afield.algorithms.algorithm import Algorithm, Batch, Terms
 from afield.algorithms.discriminator import Discriminator
-from afield.algorithms.mmld import ramp
 from afield.algorithms.registry import ALGORITHMS
+from afield.algorithms.reversal import ramp
 from afield.algorithms.target import entropy, features_of_both
 from afield.classifier import Classifier
 

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 from afield.algorithms.algorithm import Algorithm, Batch, Terms
 from afield.algorithms.discriminator import Discriminator
-from afield.algorithms.mmld import ramp
 from afield.algorithms.registry import ALGORITHMS
+from afield.algorithms.reversal import ramp
 from afield.algorithms.target import features_of_both
 from afield.classifier import Classifier
 
