@@ -24,7 +24,7 @@ def backbone_features(classifier: Classifier, inputs: Tensor) -> Tensor:
     """Images or ready features -> the features of the backbone ``[N, D]``, float32."""
     if inputs.ndim == 2:
         return inputs.float()
-    with torch.inference_mode():
+    with torch.no_grad():
         return torch.cat([classifier.backbone_features(batch).float() for batch in batches(inputs)])
 
 
