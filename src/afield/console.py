@@ -110,7 +110,7 @@ def comparison_table(summary: Summary) -> Table:
     rule = "ORACLE, an upper bound" if summary.selection == "oracle" else f"selection: {summary.selection}"
     count = len(summary.seeds)
     title = f"{summary.data}: accuracy on unseen domains, %, mean [95 % interval], n = {count} ({rule})"
-    table = Table(title=escape(title))
+    table = Table(title=escape(title), caption=summary.protocol)
     table.add_column("recipe")
     for name in (*first.domains, "average", "vs erm, paired"):
         table.add_column(escape(name), justify="right")

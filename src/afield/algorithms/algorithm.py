@@ -23,6 +23,7 @@ class Batch(NamedTuple):
         domains: index of each example's training domain, ``[B]``, from 0 to E - 1.
         indices: of the examples among the training examples, ``[B]``, from 0 to N - 1.
         progress: fraction of all steps that are done, in [0, 1).
+        target: unlabeled inputs of the new place, as many as `inputs`, for an algorithm that uses them; else None.
     """
 
     inputs: Tensor
@@ -30,6 +31,7 @@ class Batch(NamedTuple):
     domains: Tensor
     indices: Tensor
     progress: float
+    target: Tensor | None = None
 
 
 Terms = dict[str, Tensor]
@@ -60,6 +62,7 @@ class Algorithm(nn.Module):
         sampling: how batches are drawn unless the user says otherwise.
         soft_targets: whether it can be given probabilities as targets.
         data_parallel: whether processes can each compute it on their part of a batch.
+        uses_target: whether it needs unlabeled inputs of the new place in each batch.
 
     Args:
         classifier: trained in place.
@@ -71,6 +74,7 @@ class Algorithm(nn.Module):
     sampling: ClassVar[Sampling] = "shuffled"
     soft_targets: ClassVar[bool] = True
     data_parallel: ClassVar[bool] = True
+    uses_target: ClassVar[bool] = False
 
     def __init__(self, classifier: Classifier, domain_sizes: Sequence[int]) -> None:
         super().__init__()

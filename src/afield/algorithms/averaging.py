@@ -35,6 +35,11 @@ class Averaging(Algorithm):
         """That of the algorithm."""
         return self.algorithm.sampling
 
+    @property
+    def uses_target(self) -> bool:  # type: ignore[override]
+        """That of the algorithm."""
+        return self.algorithm.uses_target
+
     def terms(self, batch: Batch) -> Terms:
         """Those of the algorithm."""
         return self.algorithm(batch)

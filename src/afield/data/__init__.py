@@ -2,6 +2,6 @@
 
 from afield.data.catalog import DATASETS, load
 from afield.data.images import ImageSet
-from afield.data.splits import Fold, Validation, make_fold, parts_of
+from afield.data.splits import Fold, Unlabeled, Validation, make_fold, parts_of
 
-__all__ = ["DATASETS", "Fold", "ImageSet", "Validation", "load", "make_fold", "parts_of"]
+__all__ = ["DATASETS", "Fold", "ImageSet", "Unlabeled", "Validation", "load", "make_fold", "parts_of"]

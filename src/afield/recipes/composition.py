@@ -33,7 +33,7 @@ def changes(fields: Mapping[str, Any], default: Mapping[str, Any]) -> Change:
 
 
 def compose(name: str, recipes: Sequence[Recipe]) -> Recipe:
-    """The recipe of this name with the changes of all the given ones.
+    """The recipe of this name with the changes of all the given ones; their adaptations follow each other.
 
     Raises:
         InputError: two recipes change the same field in different ways.
@@ -44,7 +44,7 @@ def compose(name: str, recipes: Sequence[Recipe]) -> Recipe:
 
 
 def merged(recipes: Mapping[str, Mapping[str, Any]], default: Mapping[str, Any]) -> dict[str, Any]:
-    """The default fields with the changes of all recipes.
+    """The default fields with the changes of all recipes. Tuples are joined, in the order of the recipes.
 
     Args:
         recipes: fields by name of the recipe.
@@ -57,7 +57,9 @@ def merged(recipes: Mapping[str, Mapping[str, Any]], default: Mapping[str, Any])
     owner: dict[tuple[str, ...], str] = {}
     for name, fields in recipes.items():
         for path, value in changes(fields, default).items():
-            if path in together and together[path] != value:
+            if isinstance(value, tuple):
+                value = together.get(path, ()) + value
+            elif path in together and together[path] != value:
                 what = f"{owner[path]!r} has {together[path]!r} and {name!r} has {value!r}"
                 raise InputError(f"{'+'.join(recipes)}: the recipes clash in {'.'.join(path)}: {what}")
             together[path], owner[path] = value, name

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from afield.augment import chain_key
-from afield.data import ImageSet, Validation
+from afield.data import ImageSet, Unlabeled, Validation
 from afield.errors import InputError
 from afield.models import BACKBONES, BackboneConfig
 from afield.training import PRESETS, TrainConfig
@@ -36,6 +36,7 @@ class ExperimentConfig:
         training: settings that recipes share; with `tuning`, those of the first stage.
         memory: how many bytes the images may take where they need more, else None; it decides how they are shuffled.
         tuning: settings of a last stage, in which recipes apply their own augmentation; see `afield.runs.stages`.
+        unlabeled: which images of the unseen parts recipes can adapt to; None gives them none.
     """
 
     data: ImageSet
@@ -45,6 +46,7 @@ class ExperimentConfig:
     training: TrainConfig
     memory: int | None = None
     tuning: TrainConfig | None = None
+    unlabeled: Unlabeled | None = None
 
     def __post_init__(self) -> None:
         if self.freeze and self.training.augment != "none":
@@ -72,6 +74,7 @@ class ExperimentConfig:
             "training": _training_key(self.training),
             **({} if self.memory is None else {"memory": self.memory}),
             **({} if self.tuning is None else {"tuning": _training_key(self.tuning)}),
+            **({} if self.unlabeled is None else {"unlabeled": dataclasses.asdict(self.unlabeled)}),
         }
 
 

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from afield.classifier import Classifier
 from afield.records import Record, read_record, write_record
-from afield.runs.build import build_algorithm
+from afield.runs.adapting import Adapter, standardizes
+from afield.runs.build import build_algorithm, build_methods
 from afield.runs.callback import SILENT, Callback
 from afield.runs.provenance import provenance
 from afield.runs.run import Run, prepare
@@ -57,7 +58,7 @@ def execute(
     fold, parts, classifier = prepare(run, features, fabric)
     trained = None
     try:
-        trained = _train(run, classifier, parts, folder, fabric, callback)
+        trained = _train(run, classifier, parts, folder, fabric, callback, adapter(run, parts, features, fabric))
     except DivergedError:
         if not run.may_diverge:
             raise
@@ -69,7 +70,11 @@ def execute(
         seed=run.seed,
         config=run.config,
         split_hash=fold.hash(run.setup.data),
-        images={"train": len(parts.train), **{name: len(source) for name, source in parts.watched.items()}},
+        images={
+            "train": len(parts.train),
+            **{name: len(source) for name, source in parts.watched.items()},
+            **{f"adapt/{name}": len(source) for name, source in parts.adapt.items()},
+        },
         epochs=() if progress is None else tuple(progress.epochs),
         duration_s=round(time.perf_counter() - began, 3),
         learned=None if stages is None else stages.record,
@@ -98,7 +103,13 @@ def execute(
 
 
 def _train(
-    run: Run, classifier: Classifier, parts: Splits, folder: Path, fabric: Fabric, callback: Callback
+    run: Run,
+    classifier: Classifier,
+    parts: Splits,
+    folder: Path,
+    fabric: Fabric,
+    callback: Callback,
+    predict_parts: Adapter | None,
 ) -> tuple[Stages, TrainState]:
     """Train the classifier in place, through all of the run's stages."""
     with torch.random.fork_rng(devices=[]):
@@ -113,7 +124,25 @@ def _train(
             checkpoint_file=folder / CHECKPOINT,
             fabric=fabric,
             on_epoch=callback.epoch,
+            predict_parts=predict_parts,
         )
+
+
+def adapter(run: Run, parts: Splits, features: NDArray[np.float32] | None, fabric: Fabric) -> Adapter | None:
+    """What predicts in place of the classifier, if the run's recipe adapts."""
+    recipe, setup = run.recipe, run.setup
+    if not recipe.adaptation:
+        return None
+    train = parts.train if features is None else dataclasses.replace(parts.train, inputs=features)
+    return Adapter(
+        build_methods(recipe),
+        standardizes(recipe),
+        parts,
+        train,
+        setup.data,
+        min(run.training.batch_size, len(train)),
+        fabric,
+    )
 
 
 def _unlink_checkpoints(folder: Path) -> None:

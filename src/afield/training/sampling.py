@@ -17,6 +17,12 @@ def shuffled(source: Subset, batch: int, rng: np.random.Generator) -> list[Posit
     return np.split(order[: steps * batch], steps)
 
 
+def in_rounds(source: Subset, batch: int, batches: int, rng: np.random.Generator) -> list[Positions]:
+    """This many batches of exactly `batch` examples: all are passed in random order, again and again."""
+    rounds = [rng.permutation(len(source)) for _ in range(-(-batch * batches // len(source)))]
+    return np.split(np.concatenate(rounds)[: batch * batches], batches)
+
+
 def balanced(source: Subset, batch: int, rng: np.random.Generator) -> list[Positions]:
     """As many batches as `shuffled` makes, each with equally many examples of every domain.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -42,7 +43,7 @@ def save(
     progress: TrainState,
     algorithm: Algorithm,
     optimizer: torch.optim.Optimizer,
-    drawn: Tensor,
+    drawn: Mapping[str, Tensor],
 ) -> None:
     """Write a checkpoint: progress, algorithm, optimizer, and the generators of augmentation (`drawn`) and dropout."""
     tensors = {
@@ -51,7 +52,7 @@ def save(
         **checkpoint.prefixed("best", progress.best),
         **checkpoint.prefixed("best_logits", progress.best_logits),
         **checkpoint.prefixed("logits", progress.logits),
-        "rng/augment": drawn,
+        **checkpoint.prefixed("rng", drawn),
         "rng/torch": torch.get_rng_state(),
     }
     state = {
