@@ -14,6 +14,7 @@ from afield.adaptation import ADAPTATIONS, SHOT, T3A, BatchNorm, Standardize, Te
 from afield.adaptation.entropy import entropy, mutual_information
 from afield.classifier import FeatureNorm
 from afield.errors import InputError
+from afield.heads import HEADS
 from tests.adaptation.places import head_classifier, network, source_of, state
 
 AXES = torch.eye(2)
@@ -246,7 +247,19 @@ def test_unknown_names_and_options_are_refused():
         Standardize(pseudo_count=-1)
     with pytest.raises(InputError, match="tent needs a backbone with normalization layers"):
         Tent().adapt(head_classifier(AXES), AXES, source_of(AXES))
-    several = head_classifier(AXES)
-    several.objective.head.weight = torch.nn.Parameter(torch.randn(6, 2))
-    with pytest.raises(InputError, match="need a head with one vector for each class"):
-        T3A().adapt(several, AXES, source_of(AXES))
+
+
+@pytest.mark.parametrize("name", ["arcface", "subcenter_arcface", "partial_fc"])
+def test_t3a_and_shot_move_the_class_vectors_of_any_head(name):
+    """Features of two classes, turned by 40 degrees: the vectors follow them, all those of a class alike."""
+    turned = torch.tensor([[math.cos(0.7), math.sin(0.7)], [-math.sin(0.7), math.cos(0.7)]])
+    classifier = head_classifier(AXES)
+    classifier.objective.head = HEADS[name](2, 2)
+    with torch.no_grad():
+        weight = classifier.objective.head.weight
+        weight.copy_(AXES.repeat_interleave(len(weight) // 2, dim=0))
+    for method in ("t3a", "shot"):
+        adapted = build_adaptation([method]).adapt(classifier, 9 * turned.repeat(30, 1), source_of(AXES))
+        vectors = F.normalize(adapted.objective.head.weight, dim=1)
+        expected = turned.repeat_interleave(len(weight) // 2, dim=0)
+        torch.testing.assert_close(vectors, expected, atol=0.02, rtol=0)

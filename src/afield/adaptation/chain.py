@@ -73,7 +73,7 @@ def _build(name: str, options: Mapping[str, Any]) -> Adaptation:
 
 
 def with_backbone(classifier: Classifier, backbone: nn.Module) -> Classifier:
-    """The same classifier around another backbone; everything is shared."""
+    """The same classifier around another backbone; all other parts are shared."""
     other = copy.copy(classifier)
     other._modules = {**classifier._modules, "backbone": backbone}
     return other
