@@ -57,7 +57,7 @@ class PlaceOptions:
             if self.data is not None and (source is None or not source.plays):
                 options = DataOptions(self.data, self.layout, model.image_size, self.on_bad_image)
                 data = options.load_data(model.image_size, callback.decode)
-                source = learn_source(folder, data, make_fabric("cpu", "32-true"), callback)
+                source = learn_source(folder, data, make_fabric("cpu", "32"), callback)
             if source is None:
                 raise InputError(f"{folder} says nothing of its training data; give them with --data")
             yield source, place

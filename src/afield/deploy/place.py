@@ -13,10 +13,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from afield.adaptation.features import backbone_features
 from afield.deploy.model import BATCH, Model
 from afield.deploy.predict import image_paths
 from afield.errors import InputError
-from afield.pixels import to_batch
 from afield.records import seed_for
 
 MOST_IMAGES = 4096
@@ -61,18 +61,13 @@ def read_place(
         read = [(path, _read(model, path, on_bad_image)) for path in paths[start : start + BATCH]]
         found = {path: pixels for path, pixels in read if pixels is not None}
         if found:
-            features.append(backbone_features(model, np.stack([*found.values()])))
+            pixels = torch.from_numpy(np.stack([*found.values()])).permute(0, 3, 1, 2)
+            features.append(backbone_features(model.classifier, pixels))
         files += found
         progress(min(start + BATCH, len(paths)), len(paths))
     if not files:
         raise InputError(f"{folder} holds no readable images")
     return Place(folder.resolve().name, files, torch.cat(features))
-
-
-def backbone_features(model: Model, images: NDArray[np.uint8]) -> Tensor:
-    """uint8 ``[N, H, W, 3]`` -> the features of the model's backbone, ``[N, D]``."""
-    with torch.no_grad():
-        return model.classifier.backbone_features(to_batch(images)).float()
 
 
 def _read(model: Model, path: Path, on_bad_image: Literal["error", "skip"]) -> NDArray[np.uint8] | None:

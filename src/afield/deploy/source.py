@@ -11,16 +11,16 @@ import numpy as np
 import torch
 from lightning_fabric import Fabric
 from numpy.typing import NDArray
-from torch import nn
+from torch import Tensor, nn
 
 from afield.adaptation import SourceStatistics, with_backbone
 from afield.adaptation.calibration import Play, from_json, play, to_json
+from afield.adaptation.features import backbone_features
 from afield.adaptation.forecasts import Reference
 from afield.algorithms import ALGORITHMS
 from afield.classifier import Classifier
 from afield.data import ImageSet, Validation
 from afield.deploy.model import MODEL, load
-from afield.deploy.place import backbone_features
 from afield.errors import InputError
 from afield.models import BackboneConfig
 from afield.recipes import recipe_from
@@ -34,6 +34,7 @@ from afield.training import TrainConfig, TrainState, checkpoint, predict
 
 SOURCE, CALIBRATION, PLAYS = "adaptation.safetensors", "calibration", "plays.json"
 BATCH = 256
+AGAIN = "no training domain has played the new place; --data, with the training data, trains again without each of them"
 SMALLEST = 20
 """Images that a training domain needs to play the new place: ten to adapt to, and as many to test on."""
 
@@ -85,16 +86,7 @@ def known_source(
     labels = torch.from_numpy(run.setup.data.labels[fold.val])
     reference = Reference.of(predict(classifier, val, batch_size=BATCH, fabric=fabric), labels)
     on_cpu = {name: tensor.cpu() for name, tensor in statistics.tensors().items()}
-    return classifier, Source(SourceStatistics.from_tensors(on_cpu), reference, (), why_no_plays(run))
-
-
-def why_no_plays(run: Run) -> str:
-    """Why the run's training domains cannot play the new place, in a sentence; empty if they can."""
-    if not run.setup.freeze:
-        return "the whole network was trained on every training domain, so that none of them is new to it"
-    if len(players(run)) <= ALGORITHMS[run.recipe.algorithm].domains_at_least:
-        return f"the training data have too few domains of {SMALLEST} images for one of them to play the new place"
-    return ""
+    return classifier, Source(SourceStatistics.from_tensors(on_cpu), reference)
 
 
 def players(run: Run) -> list[str]:
@@ -105,18 +97,26 @@ def players(run: Run) -> list[str]:
     return [name for name, size in named if size >= SMALLEST and name not in run.held_out]
 
 
-def calibrate(run: Run, features: NDArray[np.float32], out: Path, fabric: Fabric, callback: Callback) -> list[Play]:
-    """Train the run's head without each training domain in turn, and let the domain play the new place.
+def why_no_plays(run: Run) -> str:
+    """Why the run's training domains cannot play the new place; empty if they can."""
+    if len(players(run)) <= ALGORITHMS[run.recipe.algorithm].domains_at_least:
+        return f"the training data have too few domains of {SMALLEST} images for one of them to play the new place"
+    return ""
+
+
+def calibrate(
+    run: Run, features: NDArray[np.float32] | None, out: Path, fabric: Fabric, callback: Callback
+) -> list[Play]:
+    """Train the run's recipe without each training domain in turn, and let the domain play the new place.
 
     Args:
-        run: of the model, on a frozen backbone.
-        features: ``[N, D]`` of the whole data set.
+        run: of the model.
+        features: ``[N, D]`` of the whole data set, if the backbone is frozen.
         out: model folder. What is finished there is not repeated; `clear` removes it.
         fabric: device and precision.
         callback: told of runs and epochs.
     """
-    data, plays = run.setup.data, list[Play]()
-    domains = players(run)
+    plays, domains = list[Play](), players(run)
     for index, domain in enumerate(domains):
         without = replace(run, held_out=(*run.held_out, domain))
         folder = out / CALIBRATION / without.hash
@@ -125,18 +125,7 @@ def calibrate(run: Run, features: NDArray[np.float32], out: Path, fabric: Fabric
             classifier: Classifier, progress: TrainState, run: Run = without, folder: Path = folder, name: str = domain
         ) -> None:
             classifier.load_state_dict(progress.best)
-            classifier, source = known_source(run, classifier, features, fabric)
-            rows = data.domains == data.domain_names.index(name)
-            found = play(
-                classifier.cpu().eval(),
-                torch.from_numpy(features[rows]),
-                torch.from_numpy(data.labels[rows]),
-                source=source.statistics,
-                reference=source.reference,
-                domain=name,
-                seed=run.seed,
-            )
-            write_json(folder / PLAYS, to_json(found))
+            write_json(folder / PLAYS, to_json(_plays(run, name, classifier, features, fabric)))
 
         callback.run(index, len(domains), without)
         execute(without, folder, fabric, features=features, callback=callback, on_trained=let_play)
@@ -159,21 +148,41 @@ def learn_source(folder: Path, data: ImageSet, fabric: Fabric, callback: Callbac
     config = description["config"]
     if data.fingerprint != config["data"]["fingerprint"]:
         raise InputError(f"--data {data.name} is not what {folder} was trained on ({config['data']['name']})")
+    weights, frozen = config["backbone"]["weights"].split()[0], config["backbone"]["freeze"]
+    named = "none" if frozen or weights.startswith("sha256") else weights
     validation = Validation(config["validation"]["fraction"], config["validation"]["stratified"])
-    backbone, frozen = BackboneConfig(**description["backbone"]), config["backbone"]["freeze"]
+    backbone = BackboneConfig(**description["backbone"], weights=named)
     setup = ExperimentConfig(data, backbone, frozen, validation, TrainConfig(**config["training"]))
-    recipe = recipe_from(description["recipe"], MODEL)
-    run = Run(setup, recipe, tuple(config["held_out"]), config["seed"])
-    features = None
-    if frozen:
-        features = np.empty((len(data), model.classifier.objective.head.in_features), dtype=np.float32)
-        for start in range(0, len(data), BATCH):
-            features[start : start + BATCH] = backbone_features(model, data.images[start : start + BATCH]).numpy()
-            callback.features(min(start + BATCH, len(data)), len(data))
-    trained = model.classifier if features is None else with_backbone(model.classifier, nn.Identity())
-    _, source = known_source(run, trained, features, fabric)
-    if features is not None and not source.why_no_plays:
-        source = replace(source, plays=calibrate(run, features, folder, fabric, callback))
+    run = Run(setup, recipe_from(description["recipe"], MODEL), tuple(config["held_out"]), config["seed"])
+    features = backbone_features(model.classifier, _images(data)).numpy() if frozen else None
+    classifier = with_backbone(model.classifier, nn.Identity()) if frozen else model.classifier
+    _, source = known_source(run, classifier, features, fabric)
+    why = why_no_plays(run)
+    if not frozen and named != weights:
+        why = "the network's training started from a file of weights that its folder does not hold"
+    source = replace(source, why_no_plays=why, plays=[] if why else calibrate(run, features, folder, fabric, callback))
     source.save(folder)
     clear(folder)
     return source
+
+
+def _plays(
+    run: Run, domain: str, classifier: Classifier, features: NDArray[np.float32] | None, fabric: Fabric
+) -> list[Play]:
+    classifier, source = known_source(run, classifier, features, fabric)
+    data, classifier = run.setup.data, classifier.cpu().eval()
+    rows = np.flatnonzero(data.domains == data.domain_names.index(domain))
+    inputs = _images(data.subset(rows)) if features is None else torch.from_numpy(features[rows])
+    return play(
+        with_backbone(classifier, nn.Identity()),
+        backbone_features(classifier, inputs),
+        torch.from_numpy(data.labels[rows]),
+        source=source.statistics,
+        reference=source.reference,
+        domain=domain,
+        seed=run.seed,
+    )
+
+
+def _images(data: ImageSet) -> Tensor:
+    return torch.from_numpy(data.images).permute(0, 3, 1, 2)
