@@ -31,6 +31,8 @@ Verb = (
     | Annotated[commands.Evaluate, tyro.conf.subcommand("evaluate", prefix_name=False)]
     | Annotated[commands.Predict, tyro.conf.subcommand("predict", prefix_name=False)]
     | Annotated[commands.Export, tyro.conf.subcommand("export", prefix_name=False)]
+    | Annotated[commands.Adapt, tyro.conf.subcommand("adapt", prefix_name=False)]
+    | Annotated[commands.Forecast, tyro.conf.subcommand("forecast", prefix_name=False)]
     | Annotated[Augment, tyro.conf.subcommand("augment", prefix_name=False, description=_AUGMENT)]
     | Annotated[commands.Reproduce, tyro.conf.subcommand("reproduce", prefix_name=False)]
     | Annotated[commands.Report, tyro.conf.subcommand("report", prefix_name=False)]
@@ -129,6 +131,16 @@ def _show(verb: Any, result: Any) -> None:
             for prediction in result:
                 line = f"{prediction.path}\t{prediction.label}\t{prediction.probability:.4f}"
                 print(json.dumps(dataclasses.asdict(prediction)) if verb.json else line)
+        case commands.Adapt():
+            for line in console.adapted_lines(result):
+                out.print(line, soft_wrap=True, markup=False)
+            out.print(f"model in {verb.out}", soft_wrap=True, markup=False)
+        case commands.Forecast():
+            if verb.json:
+                print(json.dumps(console.expected_json(result)))
+            else:
+                for line in console.expected_lines(result):
+                    out.print(line, soft_wrap=True, markup=False)
         case commands.List():
             for kind, entries in result.items():
                 out.print(console.entries_table(kind, entries))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import sys
 from collections.abc import Iterator
@@ -16,6 +17,8 @@ from rich.table import Table
 
 from afield.amounts import duration
 from afield.data import parts_of
+from afield.deploy.adapt import Adapted
+from afield.deploy.forecast import Expected
 from afield.records import Estimate, Record, Summary, exclusive
 from afield.reporting.learned import in_figures
 from afield.runs.callback import Callback, Labeled
@@ -170,6 +173,39 @@ def evaluation_table(result: dict[str, Any]) -> Table:
         cells = [f"{100 * row[metric]:.2f}" for _, row in line for metric in ("accuracy", "map")]
         table.add_row(escape(name), f"{counted['n']:,}", *cells)
     return table
+
+
+def adapted_lines(adapted: Adapted) -> list[str]:
+    """How a model was adapted, and why so."""
+    done = "left as it is" if adapted.method == "none" else f"adapted by {adapted.method}"
+    return [f"{done}, {adapted.images:,} images: {adapted.reason}"]
+
+
+def expected_lines(expected: Expected) -> list[str]:
+    """The expected accuracy in a new place with its interval, and what is unusual there."""
+    found = expected.forecast
+    line = f"expected accuracy at {expected.place}: {100 * found.accuracy:.0f} %"
+    if found.low is not None and found.high is not None:
+        line += f" [{100 * found.low:.0f}, {100 * found.high:.0f}]"
+    line += f"; method {found.method}"
+    if found.error is not None:
+        line += f", {100 * found.error:.1f} points off on average on your own domains"
+    lines = [line, *([found.note] if found.note else [])]
+    if expected.unlike is not None:
+        lines.append(
+            f"its images are {expected.unlike:.1f} times as unlike the training domains as these are each other"
+        )
+    for name, (share, prior) in expected.more_often.items():
+        lines.append(
+            f"predicted far more often than before: {name}, {100 * share:.0f} % instead of {100 * prior:.0f} %"
+        )
+    lines.append(f"most unusual: {', '.join(map(str, expected.unusual[:3]))}")
+    return lines
+
+
+def expected_json(expected: Expected) -> dict[str, Any]:
+    """The same as JSON can hold it."""
+    return {**dataclasses.asdict(expected), "unusual": [str(path) for path in expected.unusual]}
 
 
 def entries_table(kind: str, entries: list[tuple[str, str, str]]) -> Table:

@@ -1,7 +1,7 @@
 """Adapt a trained classifier to a new place by unlabeled images of it, and forecast its accuracy there."""
 
 from afield.adaptation.batch_norm import BatchNorm
-from afield.adaptation.chain import Chain, build_adaptation
+from afield.adaptation.chain import Chain, build_adaptation, with_backbone
 from afield.adaptation.registry import ADAPTATIONS, Adaptation
 from afield.adaptation.shot import SHOT
 from afield.adaptation.source import SourceStatistics
@@ -23,4 +23,5 @@ __all__ = [
     "Tent",
     "build_adaptation",
     "shrink",
+    "with_backbone",
 ]

@@ -37,8 +37,8 @@ class Chain(Adaptation):
             else:
                 features = backbone_features(classifier, inputs) if features is None else features
                 backbone = classifier.backbone
-                classifier = part.adapt(_with_backbone(classifier, nn.Identity()), features, source)
-                classifier = _with_backbone(classifier, backbone)
+                classifier = part.adapt(with_backbone(classifier, nn.Identity()), features, source)
+                classifier = with_backbone(classifier, backbone)
         return classifier
 
 
@@ -72,8 +72,8 @@ def _build(name: str, options: Mapping[str, Any]) -> Adaptation:
     return kind(**options)
 
 
-def _with_backbone(classifier: Classifier, backbone: nn.Module) -> Classifier:
-    """The same classifier around another backbone; everything is shared."""
+def with_backbone(classifier: Classifier, backbone: nn.Module) -> Classifier:
+    """The same classifier around another backbone; all other parts are shared."""
     other = copy.copy(classifier)
     other._modules = {**classifier._modules, "backbone": backbone}
     return other

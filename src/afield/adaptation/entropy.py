@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 
@@ -20,4 +21,4 @@ def mutual_information(logits: Tensor) -> Tensor:
         Krause, Perona and Gomes, "Discriminative clustering by regularized information maximization", NeurIPS 2010,
         equation 1; the information-maximization loss of SHOT is its negative.
     """
-    return entropy(logits.softmax(dim=1).mean(dim=0, keepdim=True).log())[0] - entropy(logits).mean()
+    return torch.special.entr(logits.softmax(dim=1).mean(dim=0)).sum() - entropy(logits).mean()

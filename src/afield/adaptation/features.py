@@ -9,7 +9,6 @@ import torch
 from torch import Tensor
 
 from afield.classifier import Classifier
-from afield.errors import InputError
 from afield.pixels import as_floats
 
 BATCH = 64
@@ -24,7 +23,7 @@ def backbone_features(classifier: Classifier, inputs: Tensor) -> Tensor:
     """Images or ready features -> the features of the backbone ``[N, D]``, float32."""
     if inputs.ndim == 2:
         return inputs.float()
-    with torch.inference_mode():
+    with torch.no_grad():
         return torch.cat([classifier.backbone_features(batch).float() for batch in batches(inputs)])
 
 
@@ -37,15 +36,9 @@ def head_inputs(classifier: Classifier, inputs: Tensor) -> Tensor:
 
 
 def class_vectors(classifier: Classifier) -> Tensor:
-    """The head's vector of each class, ``[K, D]``.
-
-    Raises:
-        InputError: a head that has several vectors a class.
-    """
+    """The head's vector of each class, ``[K, D]``; the mean of a class's vectors where the head has several a class."""
     weight: Tensor = classifier.objective.head.weight
-    if len(weight) != classifier.num_classes:
-        raise InputError(f"t3a and shot need a head with one vector for each class, got {classifier.objective.head}")
-    return weight.detach()
+    return weight.detach().unflatten(0, (classifier.num_classes, -1)).mean(dim=1)
 
 
 def has_bias(classifier: Classifier) -> bool:
@@ -58,7 +51,7 @@ def with_class_vectors(classifier: Classifier, vectors: Tensor, bias: Tensor | N
     adapted = copy.deepcopy(classifier)
     head = adapted.objective.head
     with torch.no_grad():
-        head.weight.copy_(vectors)
+        head.weight.copy_(vectors.repeat_interleave(len(head.weight) // len(vectors), dim=0))
         if has_bias(adapted):
             head.bias.copy_(torch.zeros(len(vectors)) if bias is None else bias)
     return adapted

@@ -1,4 +1,4 @@
-"""What adaptation has to know of the training data: statistics of the features by domain, and how frequent classes are."""
+"""What adaptation has to know of the training data: features by domain, and how frequent each class is."""
 
 from __future__ import annotations
 

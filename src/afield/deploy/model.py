@@ -89,11 +89,16 @@ class Model:
         predictions = []
         for start in range(0, len(pictures), BATCH):
             chunk = pictures[start : start + BATCH]
-            probabilities = self.logits(np.stack([self._pixels(picture) for picture in chunk])).softmax(dim=1)
+            probabilities = self.logits(np.stack([self.pixels(picture) for picture in chunk])).softmax(dim=1)
             predictions += [self._prediction(p, row.tolist()) for p, row in zip(chunk, probabilities, strict=True)]
         return predictions
 
-    def _pixels(self, picture: Picture) -> NDArray[np.uint8]:
+    def pixels(self, picture: Picture) -> NDArray[np.uint8]:
+        """One picture as the model takes it, ``[H, W, 3]``.
+
+        Raises:
+            InputError: a file that is missing or is not an image.
+        """
         if isinstance(picture, np.ndarray):
             picture = Image.fromarray(picture)
         try:
