@@ -24,6 +24,7 @@ from afield.training import checkpoint, predict
 
 FABRIC = Fabric(accelerator="cpu", devices=1)
 SIDE, SIZE, DOMAINS = 8, 24, 3
+HALF = Unlabeled(0.5)
 
 
 def images(garbage: bool = False) -> ImageSet:
@@ -33,7 +34,7 @@ def images(garbage: bool = False) -> ImageSet:
     pixels = rng.integers(0, 60, (len(labels), SIDE, SIDE, 3)) + 40 * domains[:, None, None, None]
     pixels[np.arange(len(labels)), 2 * labels + 1] += 80
     if garbage:
-        unseen = make_fold(images(), ("c",), Validation(0.25), 0, Unlabeled(0.5)).adapt["c"]
+        unseen = make_fold(images(), ("c",), Validation(0.25), 0, HALF).adapt["c"]
         labels[unseen] = (labels[unseen] + 1 + np.arange(len(unseen)) % 2) % 3
     return ImageSet(
         name="made",
@@ -54,7 +55,7 @@ def features_of(data: ImageSet) -> np.ndarray:
     return (means * (1 + data.domains)[:, None] + data.domains[:, None]).astype(np.float32)
 
 
-def a_run(recipe: str, *, frozen: bool = False, garbage: bool = False, unlabeled: Unlabeled | None = Unlabeled(0.5)):
+def a_run(recipe: str, *, frozen: bool = False, garbage: bool = False, unlabeled: Unlabeled | None = HALF) -> Run:
     training = choose_training("scratch", epochs=2, batch_size=12, augment="none")
     setup = ExperimentConfig(
         images(garbage), BackboneConfig("resnet8"), frozen, Validation(0.25), training, unlabeled=unlabeled
@@ -119,9 +120,8 @@ def test_what_is_tested_is_the_classifier_of_the_epoch_adapted_and_validation_is
     kept = {}
     execute(run, tmp_path / "again", FABRIC, features=features, on_trained=lambda _, state: kept.update(state.best))
     classifier.load_state_dict(kept)
-    labels, domains = (
-        torch.from_numpy(values[fold.train]) for values in (run.setup.data.labels, run.setup.data.domains)
-    )
+    data = run.setup.data
+    labels, domains = (torch.from_numpy(values[fold.train]) for values in (data.labels, data.domains))
     source = SourceStatistics.of(torch.from_numpy(features[fold.train]), labels, domains, ("a", "b", "c"), 3)
     adapted = ADAPTATIONS["t3a"]().adapt(classifier.eval(), torch.from_numpy(features[fold.adapt["c"]]), source)
     with torch.no_grad():
@@ -131,7 +131,7 @@ def test_what_is_tested_is_the_classifier_of_the_epoch_adapted_and_validation_is
 
 def test_ready_features_are_standardized_by_the_training_images_of_their_domain():
     data = images()
-    features, fold = features_of(data), make_fold(data, ("c",), Validation(0.25), 0, Unlabeled(0.5))
+    features, fold = features_of(data), make_fold(data, ("c",), Validation(0.25), 0, HALF)
     found = standardized(features, fold, data.domains)
     for domain in (0, 1):
         train = fold.train[data.domains[fold.train] == domain]
