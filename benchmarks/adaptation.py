@@ -15,7 +15,7 @@ from __future__ import annotations
 import argparse
 import json
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -52,6 +52,7 @@ DRAWS = 3
 ROWS = {
     "erm": ("erm", ""),
     "flattening": ("flattening", ""),
+    "erm+standardize, as trained": ("erm+standardize", ""),
     "erm, standardize afterwards": ("erm", "standardize"),
     "erm, standardize+t3a afterwards": ("erm", "standardize+t3a"),
     "erm+t3a": ("erm", "t3a"),
@@ -59,6 +60,9 @@ ROWS = {
     "erm+standardize": ("erm+standardize", "standardize"),
     "erm+standardize+t3a": ("erm+standardize", "standardize+t3a"),
     "erm+standardize+shot": ("erm+standardize", "standardize+shot"),
+    "flattening+t3a": ("flattening", "t3a"),
+    "flattening+shot": ("flattening", "shot"),
+    "flattening, standardize+t3a afterwards": ("flattening", "standardize+t3a"),
     "flattening+standardize+t3a": ("flattening+standardize", "standardize+t3a"),
     "erm, auto": ("erm", "auto"),
     "flattening, auto": ("flattening", "auto"),
@@ -206,6 +210,19 @@ def table(results: Sequence[dict[str, Any]], domains: Sequence[str]) -> dict[str
     return summary
 
 
+def judge_auto(results: Sequence[dict[str, Any]], rows: dict[str, Any]) -> dict[str, Any]:
+    """Of each recipe: the gain of `auto` over the model as it is, the best fixed method's, and what was chosen."""
+    found = {}
+    for name in PLAYED:
+        fixed = {row: of["average"] for row, of in rows.items() if ROWS[row][0] == name and ROWS[row][1] != "auto"}
+        start = fixed["erm+standardize, as trained" if name == "erm+standardize" else name]
+        best = max(fixed, key=lambda row: fixed[row])
+        chosen = Counter(each["chosen"] for each in results if each["all"] and each["row"] == f"{name}, auto")
+        gain = rows[f"{name}, auto"]["average"] - start
+        found[name] = {"gain": gain, "best": best, "best_gain": fixed[best] - start, "chosen": dict(chosen)}
+    return found
+
+
 def curves(results: Sequence[dict[str, Any]]) -> dict[str, dict[str, float]]:
     """Each row's accuracy, averaged over domains, seeds and draws, by the number of images; ``all`` for the half."""
     cells: dict[str, dict[str, dict[str, list[float]]]] = defaultdict(lambda: defaultdict(lambda: defaultdict(list)))
@@ -285,7 +302,8 @@ def main() -> None:
         "backbone": backbone.name,
         "weights": backbone.weights_key,
         "seeds": 1 if args.quick else args.seeds,
-        "rows": table(results, data.domain_names),
+        "rows": (rows := table(results, data.domain_names)),
+        "auto": judge_auto(results, rows),
         "curves": curves(results),
         "forecasts": judge_forecasts(expected),
         "seconds": seconds(heads),

@@ -136,11 +136,15 @@ def _show(verb: Any, result: Any) -> None:
                 out.print(line, soft_wrap=True, markup=False)
             out.print(f"model in {verb.out}", soft_wrap=True, markup=False)
         case commands.Forecast():
+            from afield.deploy.forecast import sentences
+
             if verb.json:
                 print(json.dumps(console.expected_json(result)))
             else:
-                for line in console.expected_lines(result):
+                for line in sentences(result):
                     out.print(line, soft_wrap=True, markup=False)
+                if verb.out:
+                    out.print(f"page: {verb.out / 'report.html'}", soft_wrap=True, markup=False)
         case commands.List():
             for kind, entries in result.items():
                 out.print(console.entries_table(kind, entries))

@@ -181,28 +181,6 @@ def adapted_lines(adapted: Adapted) -> list[str]:
     return [f"{done}, {adapted.images:,} images: {adapted.reason}"]
 
 
-def expected_lines(expected: Expected) -> list[str]:
-    """The expected accuracy in a new place with its interval, and what is unusual there."""
-    found = expected.forecast
-    line = f"expected accuracy at {expected.place}: {100 * found.accuracy:.0f} %"
-    if found.low is not None and found.high is not None:
-        line += f" [{100 * found.low:.0f}, {100 * found.high:.0f}]"
-    line += f"; method {found.method}"
-    if found.error is not None:
-        line += f", {100 * found.error:.1f} points off on average on your own domains"
-    lines = [line, *([found.note] if found.note else [])]
-    if expected.unlike is not None:
-        lines.append(
-            f"its images are {expected.unlike:.1f} times as unlike the training domains as these are each other"
-        )
-    for name, (share, prior) in expected.more_often.items():
-        lines.append(
-            f"predicted far more often than before: {name}, {100 * share:.0f} % instead of {100 * prior:.0f} %"
-        )
-    lines.append(f"most unusual: {', '.join(map(str, expected.unusual[:3]))}")
-    return lines
-
-
 def expected_json(expected: Expected) -> dict[str, Any]:
     """The same as JSON can hold it."""
     return {**dataclasses.asdict(expected), "unusual": [str(path) for path in expected.unusual]}

@@ -129,6 +129,17 @@ def test_the_first_percentage_of_a_forecast_is_the_expected_accuracy(afield, pla
     assert len(found["unusual"]) == 12
 
 
+def test_the_page_of_a_forecast_shows_the_most_unusual_images(afield, place, site, tmp_path):
+    code, printed, _ = afield("forecast", site, "--unlabeled", place / "valley", "--out", tmp_path / "page")
+    page = (tmp_path / "page" / "report.html").read_text()
+    assert code == 0
+    assert f"page: {tmp_path / 'page' / 'report.html'}" in printed
+    assert "Forecast: valley" in page
+    assert page.count("data:image/png;base64,") == 12
+    assert "Expected accuracy at valley: " in page
+    assert "(chosen)" in page
+
+
 def test_a_whole_network_forecasts_without_an_interval_until_it_is_given_the_training_data(afield, place, network):
     code, printed, _ = afield("forecast", network, "--unlabeled", place / "valley")
     assert code == 0

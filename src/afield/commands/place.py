@@ -90,15 +90,22 @@ class Forecast(PlaceOptions):
     """Forecast the accuracy of a trained model in a new place from images without labels.
 
     Attributes:
+        out: Folder for a page with the forecast and the most unusual images; by default no page is written.
         json: Print the result as JSON.
     """
 
+    out: Path | None = None
     json: bool = False
 
     def run(self) -> Expected:
         """The expected accuracy with its interval, and what is unusual about the images."""
         from afield.deploy import load
         from afield.deploy.forecast import forecast_place
+        from afield.deploy.forecast_page import forecast_page
 
+        model = load(Path(self.model))
         with self.read() as (source, place):
-            return forecast_place(load(Path(self.model)), place, source)
+            expected = forecast_place(model, place, source)
+        if self.out is not None:
+            forecast_page(expected, model).write(Path(self.out))
+        return expected

@@ -75,6 +75,28 @@ def forecast_place(model: Model, place: Place, source: Source) -> Expected:
     )
 
 
+def sentences(expected: Expected) -> list[str]:
+    """The expected accuracy in a new place with its interval, and what is unusual there."""
+    found = expected.forecast
+    line = f"expected accuracy at {expected.place}: {100 * found.accuracy:.0f} %"
+    if found.low is not None and found.high is not None:
+        line += f" [{100 * found.low:.0f}, {100 * found.high:.0f}]"
+    line += f"; method {found.method}"
+    if found.error is not None:
+        line += f", {100 * found.error:.1f} points off on average on your own domains"
+    lines = [line, *([found.note] if found.note else [])]
+    if expected.unlike is not None:
+        lines.append(
+            f"its images are {expected.unlike:.1f} times as unlike the training domains as these are each other"
+        )
+    for name, (share, prior) in expected.more_often.items():
+        lines.append(
+            f"predicted far more often than before: {name}, {100 * share:.0f} % instead of {100 * prior:.0f} %"
+        )
+    lines.append(f"most unusual: {', '.join(map(str, expected.unusual[:3]))}")
+    return lines
+
+
 def distances(features: Tensor, source: SourceStatistics) -> Tensor:
     """How far each image is from the nearest training domain: features ``[N, D]`` -> ``[N]``, in deviations."""
     each = [((features - one.mean) / one.std).square().mean(dim=1).sqrt() for one in source.domains.values()]
