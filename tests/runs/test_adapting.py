@@ -69,7 +69,7 @@ def result(run: Run, folder: Path) -> tuple[Record, dict[str, torch.Tensor]]:
     return record, checkpoint.load(folder / PREDICTIONS)[0]
 
 
-FROZEN = ["erm", "standardize+t3a", "flattening+shot", "mcc", "swad+standardize"]
+FROZEN = ["erm", "standardize+t3a", "flattening+shot", "ema+mcc", "swad+standardize"]
 TRAINED = ["standardize+batch_norm", "tent", "dann", "cdan+t3a", "mcd", "mmd", "deep_coral+standardize"]
 
 
@@ -183,6 +183,22 @@ def test_validation_of_a_network_is_standardized_by_the_images_own_domain():
             statistics = FeatureStatistics.of(classifier.eval().backbone_features(train))
             expected = with_norm(classifier, statistics).logits(val)
         torch.testing.assert_close(logits[data.domains[rows] == domain], expected, atol=1e-4, rtol=1e-4)
+
+
+def test_two_unseen_parts_are_adapted_to_apart_and_train_together(tmp_path):
+    run = dataclasses.replace(a_run("mcc+t3a", frozen=True), held_out=("b", "c"))
+    features = features_of(run.setup.data)
+    fold, parts, classifier = prepare(run, features, FABRIC)
+    assert parts.target is not None
+    assert parts.target.indices.tolist() == [*fold.adapt["b"], *fold.adapt["c"]]
+    assert set(parts.target.labels.tolist()) == {-100}
+    tested = adapter(run, parts, features, FABRIC)
+    source = source_statistics(classifier, tested.train, run.setup.data, 16, FABRIC)
+    heads = [tested.adapted(classifier, name, source).objective.head.weight for name in "bc"]
+    assert not torch.equal(*heads)
+    record, _ = result(run, tmp_path)
+    assert set(record.epochs[0].test) == {"b", "c"}
+    assert record.images["adapt/b"] == record.images["adapt/c"] == 12
 
 
 def test_a_run_trains_a_network_on_features_standardized_by_domain():
