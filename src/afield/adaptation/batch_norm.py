@@ -75,8 +75,8 @@ class _Follow:
         found = FeatureStatistics.of(values)
         self.seen.append(FeatureStatistics(found.mean, found.variance, len(features)))
         shrunk = shrink(FeatureStatistics.pooled(self.seen), self.known, self.pseudo_count)
-        layer.running_mean.copy_(shrunk.mean)  # type: ignore[operator, union-attr]
-        layer.running_var.copy_(shrunk.variance)  # type: ignore[operator, union-attr]
+        layer.running_mean.copy_(shrunk.mean)  # type: ignore[operator]
+        layer.running_var.copy_(shrunk.variance)  # type: ignore[operator]
 
 
 ADAPTATIONS.add(

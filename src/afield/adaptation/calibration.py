@@ -15,12 +15,13 @@ from afield.adaptation.source import SourceStatistics
 from afield.classifier import Classifier
 from afield.records import seed_for
 
-SIZES = (10, 20, 50, 100, 200, 500, 1000)
+SIZES = (10, 20, 50, 100, 200, 500)
 """Numbers of images that are adapted to, as far as half of the domain has so many."""
 
-PSEUDO_COUNTS = (10.0, 30.0, 100.0, 300.0)
+PSEUDO_COUNTS = (10.0, 30.0, 100.0)
 METHODS = (("t3a",), ("shot",), ("standardize",), ("standardize", "t3a"), ("standardize", "shot"))
-DRAWS = 3
+DRAWS, MOST_TESTED = 2, 1000
+"""Random halves of a domain, and how many images of the half that is not adapted to are tested, at most."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,11 @@ class Candidate:
         """The names as recipes and options have them."""
         return "+".join(self.names) or "none"
 
+    @property
+    def key(self) -> str:
+        """The names, and the pseudo-count where there is one."""
+        return self.text if self.pseudo_count is None else f"{self.text}, {self.pseudo_count:g}"
+
 
 SELF = Candidate(("standardize", "t3a"), 30.0)
 """What the adapted self of the forecast `self_agreement` is adapted by."""
@@ -62,14 +68,14 @@ class Play:
         domain: its name.
         images: number of images that were adapted to, without their labels.
         accuracy: of the model as it was, on the other half of the domain.
-        gains: what each of `CANDIDATES` changed of that accuracy, in their order, as fractions.
+        gains: what each candidate changed of that accuracy, as a fraction, by its key.
         forecasts: forecasts of the accuracy from the images adapted to, by name, one for each draw of images.
     """
 
     domain: str
     images: int
     accuracy: float
-    gains: tuple[float, ...]
+    gains: Mapping[str, float]
     forecasts: Mapping[str, tuple[float, ...]]
 
     def errors(self, forecast: str) -> list[float]:
@@ -118,23 +124,20 @@ def _play(
     reference: Reference,
     domain: str,
 ) -> Play:
-    before, gains, found = [], [], []
+    before, found = [], []
+    gains: dict[str, list[float]] = {candidate.key: [] for candidate in CANDIDATES}
     for adapt, test in halves:
-        given, chosen = features[adapt[:images]], labels[test]
-        before.append(_accuracy(classifier.logits(features[test]), chosen))
-        gains.append(
-            [
-                _accuracy(candidate.build().adapt(classifier, given, source).logits(features[test]), chosen)
-                - before[-1]
-                for candidate in CANDIDATES
-            ]
-        )
+        given, tested, right = features[adapt[:images]], features[test[:MOST_TESTED]], labels[test[:MOST_TESTED]]
+        before.append(_accuracy(classifier.logits(tested), right))
         found.append(forecast_all(classifier, given, source, reference))
+        for candidate in CANDIDATES:
+            adapted = candidate.build().adapt(classifier, given, source)
+            gains[candidate.key].append(_accuracy(adapted.logits(tested), right) - before[-1])
     return Play(
         domain=domain,
         images=images,
         accuracy=sum(before) / len(before),
-        gains=tuple(sum(values) / len(values) for values in zip(*gains, strict=True)),
+        gains={key: sum(values) / len(values) for key, values in gains.items()},
         forecasts={name: tuple(one[name] for one in found) for name in found[0]},
     )
 
@@ -160,13 +163,7 @@ def to_json(plays: Sequence[Play]) -> list[dict[str, Any]]:
 def from_json(found: Sequence[Mapping[str, Any]]) -> list[Play]:
     """What `to_json` gave."""
     return [
-        Play(
-            **{
-                **each,
-                "gains": tuple(each["gains"]),
-                "forecasts": {name: tuple(values) for name, values in each["forecasts"].items()},
-            }
-        )
+        Play(**{**each, "forecasts": {name: tuple(values) for name, values in each["forecasts"].items()}})
         for each in found
     ]
 

@@ -48,7 +48,7 @@ def choose(plays: Sequence[Play], images: int, names: Sequence[str] | None = Non
     if not found:
         few = f"{images} images are too few; {SIZES[0]} are the least that was tried on the training domains"
         return Choice(Candidate(), {}, few)
-    gains = {candidate: [each.gains[i] for each in found] for i, candidate in enumerate(CANDIDATES)}
+    gains = {candidate: [each.gains[candidate.key] for each in found] for candidate in CANDIDATES}
     considered = [each for each in CANDIDATES if names is None or each.names == tuple(names)]
     gaining = sorted(considered, key=lambda each: _mean(gains[each]), reverse=True)
     safe = [each for each in gaining if min(gains[each]) >= -LARGEST_LOSS]
