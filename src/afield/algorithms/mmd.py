@@ -21,8 +21,8 @@ class MMD(Algorithm):
 
     The discrepancy is that of the features, once. The paper takes the last three layers of AlexNet, learns the weight
     of each kernel, and estimates it in linear time; here all pairs of the batch count, and kernels count alike, as in
-    the authors' code. That code takes the sum of the five kernels, here it is their mean: a penalty of 5 is theirs. Of
-    a network that starts from random weights, it made the digits worse.
+    the authors' code. That code takes the sum of the five kernels, here it is their mean: a penalty of 5 is theirs. It
+    is too much for a network that starts from random weights.
 
     Args:
         classifier: trained in place.
