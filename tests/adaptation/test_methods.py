@@ -48,7 +48,7 @@ def test_two_images_and_two_pseudo_images():
 def test_t3a_by_hand():
     """Class 0 has its vector, (6, 0) and (4, 3): units (1, 0), (1, 0), (0.8, 0.6). Class 1 has its vector alone."""
     classifier, new = head_classifier(AXES), torch.tensor([[6.0, 0.0], [4.0, 3.0]])
-    vectors = T3A(supports=0).adapt(classifier, new, source_of(new)).objective.head.weight
+    vectors = T3A(supports=0, pseudo_count=0).adapt(classifier, new, source_of(new)).objective.head.weight
     torch.testing.assert_close(vectors[0], F.normalize(torch.tensor([2.8 / 3, 0.2]), dim=0))
     assert vectors[1].tolist() == [0, 1]
 
@@ -56,11 +56,23 @@ def test_t3a_by_hand():
 def test_t3a_keeps_the_most_certain_supports():
     """Margins of the logits: 1 for the class vector, 6 and 1.5 for the features: two stay, and then one."""
     classifier, new = head_classifier(AXES), torch.tensor([[6.0, 0.0], [4.0, 2.5]])
-    two = T3A(supports=2).adapt(classifier, new, source_of(new)).objective.head.weight
+    two = T3A(supports=2, pseudo_count=0).adapt(classifier, new, source_of(new)).objective.head.weight
     units = torch.tensor([[1.0, 0.0], [4.0, 2.5]])
     torch.testing.assert_close(two[0], F.normalize(F.normalize(units, dim=1).sum(dim=0), dim=0))
-    one = T3A(supports=1).adapt(classifier, new, source_of(new)).objective.head.weight
+    one = T3A(supports=1, pseudo_count=0).adapt(classifier, new, source_of(new)).objective.head.weight
     assert one[0].tolist() == [1, 0]
+
+
+@pytest.mark.parametrize("method", [T3A, SHOT])
+def test_new_class_vectors_are_shrunk_towards_those_before(method):
+    """Three images and k = 6: a third of the new vectors and bias, two thirds of the old."""
+    weight, bias = torch.tensor([[1.0, 0.0], [0.0, 1.0]]), torch.tensor([0.3, -0.3])
+    new = torch.tensor([[5.0, 0.0], [4.0, 3.0], [0.0, 2.0]])
+    alone, shrunk = (
+        method(pseudo_count=k).adapt(head_classifier(weight, bias), new, source_of(new)).objective.head for k in (0, 6)
+    )
+    torch.testing.assert_close(shrunk.weight, (alone.weight + 2 * weight) / 3)
+    torch.testing.assert_close(shrunk.bias, (alone.bias + 2 * bias) / 3)
 
 
 def t3a_as_published(weight, features, supports):
@@ -83,7 +95,7 @@ def t3a_as_published(weight, features, supports):
 def test_t3a_agrees_with_the_published_code(supports):
     generator = torch.Generator().manual_seed(3)
     weight, new = 0.4 * torch.randn(5, 8, generator=generator), 0.5 + torch.randn(60, 8, generator=generator)
-    adapted = T3A(supports=supports).adapt(head_classifier(weight), new, source_of(new, 5))
+    adapted = T3A(supports=supports, pseudo_count=0).adapt(head_classifier(weight), new, source_of(new, 5))
     with torch.no_grad():
         logits = adapted.logits(new) / weight.norm(dim=1).mean()
     torch.testing.assert_close(logits, t3a_as_published(weight, new, supports))
@@ -92,7 +104,7 @@ def test_t3a_agrees_with_the_published_code(supports):
 def test_shot_by_hand():
     """On the sphere (cosine head, no bias), certain predictions: each centroid is the mean of its class."""
     new = torch.tensor([[5.0, 0.0], [4.0, 3.0], [0.0, 2.0]])
-    adapted = SHOT().adapt(head_classifier(AXES, head="cosine"), new, source_of(new))
+    adapted = SHOT(pseudo_count=0).adapt(head_classifier(AXES, head="cosine"), new, source_of(new))
     vectors = F.normalize(adapted.objective.head.weight, dim=1)
     torch.testing.assert_close(vectors[0], F.normalize(torch.tensor([1.8, 0.6]), dim=0))
     assert vectors[1].tolist() == [0, 1]
@@ -123,13 +135,13 @@ def test_shot_predicts_the_published_labels(rounds):
     generator = torch.Generator().manual_seed(4)
     weight, bias = torch.randn(4, 6, generator=generator), torch.randn(4, generator=generator)
     new = torch.randn(80, 6, generator=generator) + 1
-    adapted = SHOT(rounds=rounds).adapt(head_classifier(weight, bias), new, source_of(new, 4))
+    adapted = SHOT(rounds=rounds, pseudo_count=0).adapt(head_classifier(weight, bias), new, source_of(new, 4))
     assert adapted.logits(new).argmax(dim=1).tolist() == shot_as_published(weight, bias, new, rounds).tolist()
 
 
 def test_shot_keeps_the_vector_of_a_class_that_it_does_not_find():
     weight, new = torch.tensor([[1.0, 0.0], [0.0, 1.0], [-1.0, -1.0]]), torch.tensor([[9.0, 0.0], [0.0, 9.0]])
-    adapted = SHOT().adapt(head_classifier(weight), new, source_of(new, 3))
+    adapted = SHOT(pseudo_count=0).adapt(head_classifier(weight), new, source_of(new, 3))
     torch.testing.assert_close(F.normalize(adapted.objective.head.weight[2], dim=0), -torch.ones(2) / math.sqrt(2))
     assert adapted.objective.head.bias[2].item() == 0
 
@@ -259,7 +271,9 @@ def test_t3a_and_shot_move_the_class_vectors_of_any_head(name):
         weight = classifier.objective.head.weight
         weight.copy_(AXES.repeat_interleave(len(weight) // 2, dim=0))
     for method in ("t3a", "shot"):
-        adapted = build_adaptation([method]).adapt(classifier, 9 * turned.repeat(30, 1), source_of(AXES))
+        adapted = build_adaptation([method], {method: {"pseudo_count": 0}}).adapt(
+            classifier, 9 * turned.repeat(30, 1), source_of(AXES)
+        )
         vectors = F.normalize(adapted.objective.head.weight, dim=1)
         expected = turned.repeat_interleave(len(weight) // 2, dim=0)
         torch.testing.assert_close(vectors, expected, atol=0.02, rtol=0)

@@ -18,7 +18,7 @@ from afield.records import seed_for
 SIZES = (10, 20, 50, 100, 200, 500)
 """Numbers of images that are adapted to, as far as half of the domain has so many."""
 
-PSEUDO_COUNTS = (10.0, 30.0, 100.0)
+PSEUDO_COUNTS = (10.0, 50.0)
 METHODS = (("t3a",), ("shot",), ("standardize",), ("standardize", "t3a"), ("standardize", "shot"))
 DRAWS, MOST_TESTED = 2, 1000
 """Random halves of a domain, and how many images of the half that is not adapted to are tested, at most."""
@@ -52,7 +52,7 @@ class Candidate:
         return self.text if self.pseudo_count is None else f"{self.text}, {self.pseudo_count:g}"
 
 
-SELF = Candidate(("standardize", "t3a"), 30.0)
+SELF = build_adaptation(("standardize", "shot"), {"shot": {"pseudo_count": 0.0}})
 """What the adapted self of the forecast `self_agreement` is adapted by."""
 
 CANDIDATES = tuple(
@@ -147,7 +147,7 @@ def forecast_all(
 ) -> dict[str, float]:
     """The accuracy in the new place by every forecast: features ``[N, D]`` of its images."""
     with torch.no_grad():
-        adapted = SELF.build().adapt(classifier, features, source)
+        adapted = SELF.adapt(classifier, features, source)
         return forecasts(classifier.logits(features), adapted.logits(features), reference)
 
 

@@ -46,12 +46,18 @@ def has_bias(classifier: Classifier) -> bool:
     return getattr(classifier.objective.head, "bias", None) is not None
 
 
-def with_class_vectors(classifier: Classifier, vectors: Tensor, bias: Tensor | None = None) -> Classifier:
-    """A copy of the classifier with other class vectors ``[K, D]``; the bias ``[K]`` is 0 unless given."""
+def with_class_vectors(
+    classifier: Classifier, vectors: Tensor, bias: Tensor | None = None, *, weight: float = 1.0
+) -> Classifier:
+    """A copy of the classifier with other class vectors ``[K, D]`` and bias ``[K]`` (0 unless given).
+
+    They are given the mean length of the classifier's own, so that confidences keep their scale, and this weight; the
+    classifier's own have the rest.
+    """
     adapted = copy.deepcopy(classifier)
-    head = adapted.objective.head
+    head, length = adapted.objective.head, class_vectors(classifier).norm(dim=1).mean()
     with torch.no_grad():
-        head.weight.copy_(vectors.repeat_interleave(len(head.weight) // len(vectors), dim=0))
+        head.weight.lerp_(length * vectors.repeat_interleave(len(head.weight) // len(vectors), dim=0), weight)
         if has_bias(adapted):
-            head.bias.copy_(torch.zeros(len(vectors)) if bias is None else bias)
+            head.bias.lerp_(torch.zeros(len(vectors)) if bias is None else length * bias, weight)
     return adapted

@@ -20,21 +20,24 @@ class SHOT(Adaptation):
     weighted by predicted probability; then, `rounds` times, means over the examples nearest to each. A class without
     such examples keeps its vector; the paper does not predict it again. Of the paper this is the pseudo-labels alone:
     its training of the backbone by these labels and by information maximization is left out, so that frozen
-    features are enough.
+    features are enough. Unlike in the paper, the class vectors are shrunk towards those before.
 
     Args:
         rounds: how often labels and centroids are refined; the paper does it once.
+        pseudo_count: k, in images: with n images, the new class vectors have a weight of n / (n + k). 0 is the paper.
 
     Raises:
-        InputError: a negative number of rounds.
+        InputError: a negative number of rounds or pseudo-count.
 
     References:
         Liang, Hu and Feng, "Do we really need to access the source data?", ICML 2020, equations 4 to 6.
     """
 
-    def __init__(self, *, rounds: int = 1) -> None:
+    def __init__(self, *, rounds: int = 1, pseudo_count: float = 100.0) -> None:
         check_number("rounds", rounds, 0, 100, whole=True)
+        check_number("pseudo_count", pseudo_count, 0, 1e9)
         self.rounds = rounds
+        self.pseudo_count = pseudo_count
 
     def adapt(self, classifier: Classifier, inputs: Tensor, source: SourceStatistics) -> Classifier:
         """See the class."""
@@ -50,8 +53,9 @@ class SHOT(Adaptation):
             centroids = torch.where(labels.any(dim=0)[:, None], _centroids(labels, units), centroids)
         found = F.pad(vectors, (0, int(biased)))
         found[present] = centroids
-        found = F.normalize(found, dim=1) * vectors.norm(dim=1).mean()
-        return with_class_vectors(classifier, *((found[:, :-1], found[:, -1]) if biased else (found,)))
+        found, weight = F.normalize(found, dim=1), len(inputs) / (len(inputs) + self.pseudo_count)
+        own, bias = (found[:, :-1], found[:, -1]) if biased else (found, None)
+        return with_class_vectors(classifier, own, bias, weight=weight)
 
 
 def _with_one(features: Tensor) -> Tensor:

@@ -33,7 +33,7 @@ class Standardize(Adaptation):
         of the backbone. Schneider et al., NeurIPS 2020, equation 1, for the pseudo-count.
     """
 
-    def __init__(self, *, pseudo_count: float = 30.0) -> None:
+    def __init__(self, *, pseudo_count: float = 10.0) -> None:
         check_number("pseudo_count", pseudo_count, 0, 1e9)
         self.pseudo_count = pseudo_count
 
