@@ -10,7 +10,8 @@ import torch.nn.functional as F
 from torch import nn
 
 from afield.algorithms import Batch, EpiFCR
-from afield.algorithms.epi_fcr import frozen_features, frozen_objective, random_objective
+from afield.algorithms.epi_fcr import frozen_features, frozen_objective
+from afield.algorithms.random_objective import random_objective
 from afield.classifier import Classifier
 from afield.heads import ArcFaceHead, LinearHead, Neck
 from afield.objective import Objective

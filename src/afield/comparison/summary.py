@@ -22,7 +22,9 @@ def select(records: Sequence[Record], rule: str) -> list[Record]:
     return selected
 
 
-def summarize(selected: Sequence[Record], data: str, rule: str, metric: str = "accuracy") -> Summary:
+def summarize(
+    selected: Sequence[Record], data: str, rule: str, metric: str = "accuracy", protocol: str | None = None
+) -> Summary:
     """The summary of selected records: per recipe and unseen domain n, mean, deviation and interval over seeds.
 
     Values are fractions. ``average`` is over the seeds' means over domains; ``vs_erm`` pairs the averages of
@@ -48,7 +50,7 @@ def summarize(selected: Sequence[Record], data: str, rule: str, metric: str = "a
         for recipe in recipes
     }
     recommended, reason = recommend(averages)
-    return Summary(data, rule, metric, tuple(seeds), table, recommended, reason)
+    return Summary(data, rule, metric, tuple(seeds), table, recommended, reason, protocol)
 
 
 def recommend(averages: dict[str, list[float]]) -> tuple[str | None, str]:

@@ -177,6 +177,7 @@ class Summary(Subscriptable):
         recipes: a row for each recipe.
         recommended: the recipe to use, if one is significantly better than the baseline.
         reason: a sentence that says why.
+        protocol: how unseen domains are tested where recipes can adapt to them, in one line; else None.
         schema: version of the format.
     """
 
@@ -187,4 +188,5 @@ class Summary(Subscriptable):
     recipes: Mapping[str, SummaryRow]
     recommended: str | None
     reason: str
+    protocol: str | None = None
     schema: int = SCHEMA

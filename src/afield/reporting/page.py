@@ -82,6 +82,7 @@ def _facts(config: Mapping[str, Any], summary: Summary, analysis: dict[str, Any]
         "Image size": f"{size} × {size} pixels",
         "Training": f"{training['epochs']} epochs, batches of {training['batch_size']}, {augmentation}",
         "Seeds": ", ".join(map(str, summary.seeds)),
+        **({} if summary.protocol is None else {"Unlabeled images": summary.protocol}),
     }
 
 
