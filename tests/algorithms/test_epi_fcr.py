@@ -148,7 +148,6 @@ def test_the_random_head_is_one_of_its_own_and_never_learns():
     old, new = objective.head.weight.detach(), drawn.head.weight
     assert abs(float((old * new).mean() / (old.std() * new.std()))) < 0.05
     assert float(new.std()) == pytest.approx(float(old.std()), rel=0.05)
-    assert not any(parameter.requires_grad for parameter in drawn.parameters())
     assert all(parameter.requires_grad for parameter in objective.parameters())
     algorithm = make()
     assert {name for name, p in algorithm.named_parameters() if not p.requires_grad} == {
