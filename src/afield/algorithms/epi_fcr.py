@@ -72,7 +72,7 @@ class EpiFCR(Algorithm):
 
     def terms(self, batch: Batch) -> Terms:
         """``objective``, ``specific`` (of the domains' classifiers); then ``features``, ``head`` and ``random`` too."""
-        inputs, targets, domains, _, progress = batch
+        inputs, targets, domains, _, progress = batch[:5]
         classifier, objective = self.classifier, self.classifier.objective
         embedded = classifier.embed(inputs)
         rows = {domain: domains == domain for domain in domains.unique().tolist()}

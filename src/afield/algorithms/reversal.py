@@ -1,6 +1,8 @@
-"""Gradients that change on their way back."""
+"""Gradients that change on their way back, and how much of them counts in the course of training."""
 
 from __future__ import annotations
+
+import math
 
 from torch import Tensor
 
@@ -15,3 +17,8 @@ def scaled_gradient(x: Tensor, factor: float) -> Tensor:
     """
     still = x.detach()
     return still + factor * (x - still)
+
+
+def ramp(progress: float) -> float:
+    """From 0 to 1 in the course of training, as in Ganin et al., "Domain-Adversarial Training", JMLR 2016."""
+    return 2 / (1 + math.exp(-10 * progress)) - 1

@@ -80,7 +80,7 @@ def run_comparison(comparison: Comparison, executor: Executor, launch: Launch) -
         if len(records) < len(runs):
             write_records(out / RECORDS, records)
     selected = select(records, selection)
-    protocol = setup.unlabeled and setup.unlabeled.describe()
+    protocol = None if setup.unlabeled is None else setup.unlabeled.describe()
     summary = summarize(selected, Path(setup.data.name).name, selection, protocol=protocol)
     if executor.fabric(runs[0]).is_global_zero:
         write_records(out / RECORDS, selected)

@@ -36,10 +36,12 @@ def compose(name: str, recipes: Sequence[Recipe]) -> Recipe:
     """The recipe of this name with the changes of all the given ones; their adaptations follow each other.
 
     Raises:
-        InputError: two recipes change the same field in different ways.
+        InputError: two recipes change the same field in different ways, or a recipe is named twice.
     """
     fields = [{**dataclasses.asdict(recipe), "name": name} for recipe in recipes]
     named = {recipe.name: own for recipe, own in zip(recipes, fields, strict=True)}
+    if len(named) < len(fields):
+        raise InputError(f"{name}: a recipe is named twice")
     return Recipe(**merged(named, dataclasses.asdict(Recipe(name))))
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -82,7 +81,7 @@ class Adapter:
     standardized by domain, they are by the statistics of the image's own domain; of a frozen backbone, they come so.
 
     Attributes:
-        methods: what adapts, in this order.
+        adaptation: of the recipe.
         standardizes: whether features are standardized by domain while training.
         parts: of the run.
         train: the training images, or their features as the backbone gives them.
@@ -91,7 +90,7 @@ class Adapter:
         fabric: device and precision.
     """
 
-    methods: Sequence[Adaptation]
+    adaptation: Adaptation
     standardizes: bool
     parts: Splits
     train: Subset
@@ -119,8 +118,7 @@ class Adapter:
             unlabeled = self.parts.adapt[name]
             ((inputs, _),) = unlabeled.batches([np.arange(len(unlabeled))])
             with self.fabric.autocast():
-                for method in self.methods:
-                    classifier = method.adapt(classifier.eval(), self.fabric.to_device(inputs), source)
+                classifier = self.adaptation.adapt(classifier.eval(), self.fabric.to_device(inputs), source)
         return classifier
 
     def _by_domain(self, predictor: Classifier, source: SourceStatistics) -> Tensor:

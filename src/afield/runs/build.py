@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 import torch
 from torch import nn
 
-from afield.adaptation import ADAPTATIONS, Adaptation
+from afield.adaptation import build_adaptation
 from afield.algorithms import ALGORITHMS, AVERAGINGS, Algorithm
 from afield.algorithms.domain_norm import DomainFeatureNorm, name_domains
 from afield.augment import Augmentation, MixingAugmentation
@@ -82,31 +82,15 @@ def build_head_classifier(setup: ExperimentConfig, recipe: Recipe, seed: int, fe
     return Classifier(nn.Identity(), objective, mean=mean, std=std, dropout=recipe.train_config(setup.training).dropout)
 
 
-def build_methods(recipe: Recipe) -> list[Adaptation]:
-    """What the recipe adapts by, in its order.
-
-    Raises:
-        InputError: unknown names or options.
-    """
-    for name in recipe.adaptation_options:
-        if name not in recipe.adaptation:
-            unknown_name(f"adaptation in adaptation_options of recipe {recipe.name}:", name, recipe.adaptation)
-    methods = []
-    for name in recipe.adaptation:
-        options = recipe.adaptation_options.get(name, {})
-        _check_options(recipe, f"option of adaptation {name}", ADAPTATIONS[name], options)
-        methods.append(ADAPTATIONS[name](**options))
-    return methods
-
-
 def check_adaptation(setup: ExperimentConfig, recipe: Recipe) -> None:
     """Check that what the recipe adapts by fits the experiment.
 
     Raises:
         InputError: unknown names or options, or features where an adaptation needs the network.
     """
-    for name, method in zip(recipe.adaptation, build_methods(recipe), strict=True):
-        if setup.freeze and method.needs == "images":
+    chain = build_adaptation(recipe.adaptation, recipe.adaptation_options)
+    for name, part in zip(recipe.adaptation, chain.parts, strict=True):
+        if setup.freeze and part.needs == "images":
             raise InputError(
                 f"recipe {recipe.name!r}: adaptation {name} changes the backbone; --freeze provides extracted features "
                 "only"

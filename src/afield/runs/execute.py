@@ -12,10 +12,11 @@ import torch
 from lightning_fabric import Fabric
 from numpy.typing import NDArray
 
+from afield.adaptation import build_adaptation
 from afield.classifier import Classifier
 from afield.records import Record, read_record, write_record
 from afield.runs.adapting import Adapter, standardizes
-from afield.runs.build import build_algorithm, build_methods
+from afield.runs.build import build_algorithm
 from afield.runs.callback import SILENT, Callback
 from afield.runs.provenance import provenance
 from afield.runs.run import Run, prepare
@@ -135,7 +136,7 @@ def adapter(run: Run, parts: Splits, features: NDArray[np.float32] | None, fabri
         return None
     train = parts.train if features is None else dataclasses.replace(parts.train, inputs=features)
     return Adapter(
-        build_methods(recipe),
+        build_adaptation(recipe.adaptation, recipe.adaptation_options),
         standardizes(recipe),
         parts,
         train,
