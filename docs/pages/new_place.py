@@ -78,7 +78,7 @@ def auto_table() -> str:
 def new_place_page() -> str:
     """The page."""
     found = study("adaptation")
-    judged = found["forecasts"]["all"]
+    judged, digits = found["forecasts"]["all"], study("adaptation-digits")["forecasts"]["all"]
     errors = {**judged["errors"], "chosen by the training domains": judged["error"]}
     parts = {
         "seeds": str(found["seeds"]),
@@ -87,6 +87,8 @@ def new_place_page() -> str:
         "auto": auto_table(),
         "forecasts": table(("forecast", "error"), [(name, f"{100 * value:.1f}") for name, value in errors.items()]),
         "cases": str(judged["cases"]),
+        "digits_error": f"{100 * digits['errors']['self_agreement']:.1f}",
+        "digits_cases": str(digits["cases"]),
         "coverage": f"{100 * judged['coverage']:.0f}",
         "width": f"{100 * judged['width']:.0f}",
         "adapt_s": f"{found['seconds']['adapt_s']:.2f}",

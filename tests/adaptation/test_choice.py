@@ -36,12 +36,21 @@ def test_the_adaptation_that_gains_most_is_chosen_with_its_pseudo_count():
     assert found.reason == "+3.5 points on average where training domains played the new place (day +6.0, night +1.0)"
 
 
+def test_of_two_that_gain_nearly_the_same_the_method_that_is_named_first_is_chosen():
+    first = Candidate(("standardize", "t3a"), 10.0)
+    for gain, expected in ((0.041, first), (0.039, STANDARDIZE)):
+        plays = [played(domain, gains={STANDARDIZE: 0.06, first: gain}) for domain in ("day", "night")]
+        assert choose(plays, 60).candidate == expected
+
+
 def test_an_adaptation_that_harms_a_domain_is_passed_over():
     plays = [
         played("day", gains={T3A: 0.02, STANDARDIZE: 0.2}),
         played("night", gains={T3A: 0.02, STANDARDIZE: -0.011}),
     ]
     assert choose(plays, 60).candidate == T3A
+    plays[1] = played("night", gains={T3A: 0.02, STANDARDIZE: -0.009})
+    assert choose(plays, 60).candidate == STANDARDIZE
 
 
 def test_nothing_is_chosen_where_nothing_helps_or_where_the_domains_disagree():
@@ -68,11 +77,12 @@ def test_the_play_with_as_many_images_counts():
 
 
 def test_the_forecast_with_the_smallest_error_and_its_interval():
-    """Errors of 10 and 20 points: self-agreement; t(0.95, 2 degrees) is 2.92, so 29.2 points on both sides."""
-    found = forecast({"self_agreement": 0.6, "average_confidence": 0.9}, [played("day"), played("night")], 60)
-    assert (found.accuracy, found.method, found.error) == (0.6, "self_agreement", pytest.approx(0.1))
-    assert found.low == pytest.approx(0.6 - 0.292, abs=1e-3)
-    assert found.high == pytest.approx(0.6 + 0.292, abs=1e-3)
+    """Errors of 5 and 20 points. The variance is 0.05^2 + 0.6 * 0.4 / 60; t(0.95, 2 degrees of freedom) is 2.92."""
+    plays = [played("day", errors=(0.05, 0.2)), played("night", errors=(0.05, 0.2))]
+    found = forecast({"self_agreement": 0.6, "average_confidence": 0.9}, plays, 60)
+    assert (found.accuracy, found.method, found.error) == (0.6, "self_agreement", pytest.approx(0.05))
+    assert found.low == pytest.approx(0.6 - 2.92 * 0.0065**0.5, abs=1e-3)
+    assert found.high == pytest.approx(0.6 + 2.92 * 0.0065**0.5, abs=1e-3)
     assert found.note == ""
 
 
