@@ -30,13 +30,13 @@ class CDAN(Algorithm):
     (CDAN+E); the weights of each side sum to 1. The gradient is reversed as in `DANN`, and grows as there. As in the
     authors' code, no gradient goes through the probabilities; other than there, none goes through the weights.
 
-    The paper has one source domain; here all training domains together are the source. The paper's factor is 1, and
-    its backbone learns at a tenth of the discriminator's rate; here one rate is for all, and the factor is 0.1.
+    The paper has one source domain; here all training domains together are the source. One learning rate is for all,
+    where the authors' backbone learns at a tenth of the discriminator's.
 
     Args:
         classifier: trained in place.
         domain_sizes: not used.
-        adversary: largest factor of the reversed gradient; see above.
+        adversary: largest factor of the reversed gradient, 1 in the paper.
         hidden: units in each hidden layer of the discriminator, 1024 in the authors' code.
 
     Raises:
@@ -51,7 +51,7 @@ class CDAN(Algorithm):
     uses_target = True
 
     def __init__(
-        self, classifier: Classifier, domain_sizes: Sequence[int], *, adversary: float = 0.1, hidden: int = 1024
+        self, classifier: Classifier, domain_sizes: Sequence[int], *, adversary: float = 1.0, hidden: int = 1024
     ) -> None:
         super().__init__(classifier, domain_sizes)
         check_within("[0, inf)", adversary=adversary)
