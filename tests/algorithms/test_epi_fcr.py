@@ -145,7 +145,7 @@ def test_the_random_head_is_one_of_its_own_and_never_learns():
     torch.manual_seed(0)
     objective = Objective(LinearHead(200, 50), {"cross_entropy": 1.0})
     drawn = random_objective(objective)
-    old, new = objective.head.weight.detach(), drawn.head.weight
+    old, new = objective.head.weight.detach(), drawn.head.weight.detach()
     assert abs(float((old * new).mean() / (old.std() * new.std()))) < 0.05
     assert float(new.std()) == pytest.approx(float(old.std()), rel=0.05)
     assert all(parameter.requires_grad for parameter in objective.parameters())

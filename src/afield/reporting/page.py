@@ -55,6 +55,7 @@ def render(folder: Path) -> Path:
         wrong_classes=figures.wrong_classes(analysis, color),
         most_wrong=figures.WRONG_CLASSES,
         confusions=_confusions(analysis),
+        searched=[row for row in recipes.values() if row.search_s is not None],
         learned=by_recipe(records),
         provenance=provenance(records),
     )
