@@ -116,7 +116,7 @@ def fit(
             augment_generator.set_state(generators.pop("augment"))
             target_generator.set_state(generators.pop("target", target_generator.get_state()))
             torch.set_rng_state(generators.pop("torch"))
-        sums: dict[str, Any] = dict(state.sums)
+        sums = {name: _double(value, fabric) for name, value in state.sums.items()}
         if first == 0:
             evaluation_batch = parts.train.evaluation_batch(batch_size)
             algorithm.start_epoch(
@@ -154,7 +154,7 @@ def fit(
                 other = None if unlabeled is None else unlabeled.inputs
                 batch = labeled(ready.inputs, ready.targets, parts.train, indices, step / steps, fabric, other)
                 for name, term in _update(algorithm, model, batch, training.accumulate, fabric).items():
-                    sums[name] = sums.get(name, 0.0) + term.double()
+                    sums[name] = sums.get(name, _double(0.0, fabric)) + term
                 stepper.step()
                 stepper.zero_grad()
                 algorithm.end_step(step + 1, steps, validate)
@@ -227,6 +227,10 @@ def _check_micro_batches(algorithm: Algorithm, batch: int, accumulate: int, fabr
     for module in algorithm.modules():
         if fabric.world_size > 1 and not getattr(module, "data_parallel", True):
             raise InputError(f"{type(module).__name__} does not support data parallelism: --devices must be 1")
+
+
+def _double(value: float, fabric: Fabric) -> Tensor:
+    return torch.tensor(value, dtype=torch.float64, device=fabric.device)
 
 
 def _finite(sums: Mapping[str, Tensor], label: str, state: TrainState, checkpoint_file: Path) -> dict[str, float]:
