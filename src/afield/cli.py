@@ -16,6 +16,7 @@ from afield import commands
 from afield.amounts import duration
 from afield.deprecated import current
 from afield.errors import InputError
+from afield.names import shown
 
 _AUGMENT = "Learn, search or show an augmentation."
 
@@ -80,7 +81,7 @@ def _leave_processes() -> None:
 
 
 def _fail(message: str) -> None:
-    print(f"afield: {message}", file=sys.stderr)
+    print(f"afield: {shown(' '.join(message.splitlines()))}", file=sys.stderr)
     sys.exit(2)
 
 
@@ -127,7 +128,7 @@ def _show(verb: Any, result: Any) -> None:
             print(json.dumps(result)) if verb.json else out.print(console.evaluation_table(result))
         case commands.Predict():
             for prediction in result:
-                line = f"{prediction.path}\t{prediction.label}\t{prediction.probability:.4f}"
+                line = f"{shown(prediction.path or '')}\t{prediction.label}\t{prediction.probability:.4f}"
                 print(json.dumps(dataclasses.asdict(prediction)) if verb.json else line)
         case commands.List():
             for kind, entries in result.items():

@@ -317,6 +317,7 @@ def test_nothing_is_fetched_and_no_id_clashes(tmp_path: Path) -> None:
     assert set(re.findall(r'(?:href="|url\()#([^")]*)', html)) <= set(ids)
 
 
+@pytest.mark.filterwarnings("error::DeprecationWarning")
 def test_same_files_give_the_same_bytes(tmp_path: Path) -> None:
     first = render(compared(tmp_path)).read_bytes()
     assert render(tmp_path).read_bytes() == first

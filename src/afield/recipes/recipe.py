@@ -10,8 +10,9 @@ from typing import Any, get_origin, get_type_hints
 
 from afield.augment import chain_key
 from afield.errors import InputError, unknown_name
+from afield.names import checked_name
 from afield.settings import TrainConfig
-from afield.validation import check_number, settings_of
+from afield.validation import check_number, is_json, settings_of
 
 OWN_SETTINGS = settings_of(TrainConfig).keys() - {"augment", "precision"}
 """Training settings that a recipe's `training` may have: `augment` is a field, and all runs share `precision`."""
@@ -39,7 +40,7 @@ class Recipe:
         training: settings of `TrainConfig` that replace the shared ones, as ``{"learning_rate": 0.001}``.
 
     Raises:
-        InputError: a value of the wrong type or out of range, or a setting that a recipe cannot have.
+        InputError: a name that cannot be shown, a value of the wrong type or out of range, or a setting that a recipe cannot have.
     """
 
     name: str
@@ -63,6 +64,7 @@ class Recipe:
             value, kind = getattr(self, name), hint if isinstance(hint, UnionType) else get_origin(hint) or hint
             if not isinstance(value, kind):
                 raise InputError(f"{where}: {name} cannot be {value!r}")
+        object.__setattr__(self, "name", checked_name(self.name, "recipe"))
         if not self.losses:
             raise InputError(f"{where} has no losses")
         for loss, weight in (*self.losses.items(), *self.linear_losses.items()):
@@ -70,6 +72,9 @@ class Recipe:
         for loss, options in self.loss_options.items():
             if not isinstance(options, Mapping):
                 raise InputError(f"{where}: the options of {loss} cannot be {options!r}")
+        for name in get_type_hints(Recipe):
+            if not is_json(value := getattr(self, name)):
+                raise InputError(f"{where}: {name} cannot be {value!r}")
         for name, value in self.training.items():
             if name == "precision":
                 raise InputError(f"{where}: all runs share the precision; set it with --precision, not in a recipe")

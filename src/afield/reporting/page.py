@@ -56,6 +56,7 @@ def render(folder: Path) -> Path:
             wrong_classes=figures.wrong_classes(analysis, color),
             most_wrong=figures.WRONG_CLASSES,
             confusions=_confusions(analysis),
+            searched=any(row.search_s is not None for row in recipes.values()),
             learned=by_recipe(records),
             provenance=provenance(records),
         )
