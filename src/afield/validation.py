@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import math
-from collections.abc import Callable, Container, Iterable, Mapping
+from collections.abc import Callable, Container, Iterable
 from dataclasses import dataclass
 from typing import Any, get_args, get_type_hints
 
@@ -87,12 +86,3 @@ def check_ranges(settings: object, ranges: Iterable[tuple[str, float, float]], o
         value = getattr(settings, name)
         if not (value is None and name in optional):
             check_number(name, value, low, high)
-
-
-def is_json(value: object, levels: int = 20) -> bool:
-    """Whether JSON can hold the value, at most this many levels deep: keys are texts and numbers are finite."""
-    if isinstance(value, Mapping):
-        return levels > 0 and all(isinstance(key, str) and is_json(each, levels - 1) for key, each in value.items())
-    if isinstance(value, list | tuple):
-        return levels > 0 and all(is_json(each, levels - 1) for each in value)
-    return value is None or isinstance(value, str | int) or (isinstance(value, float) and math.isfinite(value))

@@ -72,7 +72,7 @@ def load_weights(model: nn.Module, weights: str, backbone: str) -> None:
         if backbone != PACKAGE_BACKBONE:
             raise InputError(f"--weights {PACKAGE} fits --backbone {PACKAGE_BACKBONE}, not {backbone!r}")
         state = _in_order(state, model)
-    check_fit(state, model, f"--weights {weights}")
+    check_fit(state, model, f"--weights {weights} does not fit the backbone", CLASSIFIERS)
     model.load_state_dict(state, strict=False)
 
 
@@ -99,28 +99,34 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     return {re.sub(WRAPPERS, "", str(name)): value for name, value in content.items()}
 
 
-def check_fit(state: Mapping[str, Tensor], model: nn.Module, what: str) -> None:
-    """Raise `InputError` with all missing, unexpected and mis-shaped tensors; a classifier may remain."""
+def check_fit(state: Mapping[str, Tensor], model: nn.Module, what: str, spare: tuple[str, ...] = ()) -> None:
+    """Raise `InputError` with all tensors that are missing, unexpected, of another shape or type, or not finite.
+
+    Args:
+        state: tensors by name; counters of batch normalization may be missing.
+        model: what they are for.
+        what: begins the message.
+        spare: beginnings of names that may be left over.
+    """
     expected = model.state_dict()
     missing = [name for name in expected if name not in state and not name.endswith("num_batches_tracked")]
-    unexpected = [name for name in state if name not in expected and not name.startswith(CLASSIFIERS)]
-    shapes = [
-        f"{name} {tuple(value.shape)} for {tuple(expected[name].shape)}"
-        for name, value in state.items()
-        if name in expected and value.shape != expected[name].shape
-    ]
+    unexpected = [name for name in state if name not in expected and not name.startswith(spare)]
+    known = [(name, value, expected[name]) for name, value in state.items() if name in expected]
+    shapes = [f"{name} {tuple(v.shape)} for {tuple(own.shape)}" for name, v, own in known if v.shape != own.shape]
+    types = [name for name, v, own in known if v.is_floating_point() != own.is_floating_point()]
     found = [
         f"{len(names)} {kind}: {', '.join(names[:20])}{' ...' if len(names) > 20 else ''}"
         for kind, names in (
             ("missing", missing),
             ("unexpected", unexpected),
             ("mis-shaped", shapes),
-            ("NaN or infinite", [name for name in expected if name in state and not state[name].isfinite().all()]),
+            ("of another type", types),
+            ("NaN or infinite", [name for name, v, _ in known if name not in types and not v.float().isfinite().all()]),
         )
         if names
     ]
     if found:
-        raise InputError(f"{what} does not fit the backbone; {'; '.join(found)}")
+        raise InputError(f"{what}; {'; '.join(found)}")
 
 
 def _in_order(state: dict[str, Tensor], model: nn.Module) -> dict[str, Tensor]:

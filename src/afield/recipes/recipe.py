@@ -11,8 +11,9 @@ from typing import Any, get_origin, get_type_hints
 from afield.augment import chain_key
 from afield.errors import InputError, unknown_name
 from afield.names import checked_name
+from afield.records import is_json
 from afield.settings import TrainConfig
-from afield.validation import check_number, is_json, settings_of
+from afield.validation import check_number, settings_of
 
 OWN_SETTINGS = settings_of(TrainConfig).keys() - {"augment", "precision"}
 """Training settings that a recipe's `training` may have: `augment` is a field, and all runs share `precision`."""
@@ -40,7 +41,8 @@ class Recipe:
         training: settings of `TrainConfig` that replace the shared ones, as ``{"learning_rate": 0.001}``.
 
     Raises:
-        InputError: a name that cannot be shown, a value of the wrong type or out of range, or a setting that a recipe cannot have.
+        InputError: a name that cannot be shown, a value of the wrong type or out of range, or a setting that a recipe
+            cannot have.
     """
 
     name: str

@@ -1,9 +1,12 @@
 """What runs write and how it is read: typed records, their migration, atomic files, locks, names. Free of torch."""
 
+from afield.records.decode import decode
 from afield.records.files import (
     HeldError,
     canonical_json,
     exclusive,
+    is_json,
+    naming,
     read_json,
     read_jsonl,
     write_atomic,
@@ -45,8 +48,11 @@ __all__ = [
     "Summary",
     "SummaryRow",
     "canonical_json",
+    "decode",
     "exclusive",
+    "is_json",
     "migrate",
+    "naming",
     "read_json",
     "read_jsonl",
     "read_record",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from afield.errors import InputError
+from afield.errors import InputError, first_line
 from afield.records import write_atomic
 
 
@@ -22,21 +23,36 @@ def save(path: Path, tensors: Mapping[str, Tensor], state: Mapping[str, Any]) ->
     ready = {
         name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format) for name, tensor in tensors.items()
     }
-    write_atomic(path, safetensors.torch.save(ready, metadata={"state": json.dumps(state)}))
+    text = json.dumps(state)
+    write_atomic(path, safetensors.torch.save(ready, metadata={"state": text, "checksum": _checksum(ready, text)}))
 
 
 def load(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Read what `save` wrote.
 
     Raises:
-        InputError: missing or damaged.
+        InputError: missing or damaged. A checksum tells; files of earlier versions have none.
     """
     try:
         with safe_open(path, framework="pt") as file:
-            state = json.loads((file.metadata() or {}).get("state", "{}"))
-            return {name: file.get_tensor(name) for name in file.keys()}, state  # noqa: SIM118
-    except (SafetensorError, OSError) as error:
-        raise InputError(f"cannot read {path}: {error}") from None
+            metadata = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        text = metadata.get("state", "{}")
+        state = json.loads(text)
+    except (SafetensorError, OSError, ValueError, RecursionError) as error:
+        raise InputError(f"cannot read {path}: {first_line(error)}") from None
+    if metadata.get("checksum", found := _checksum(tensors, text)) != found or not isinstance(state, dict):
+        raise InputError(f"cannot read {path}: it is damaged, its checksum is another")
+    return tensors, state
+
+
+def _checksum(tensors: Mapping[str, Tensor], state: str) -> str:
+    """CRC-32 of the state and of the name, type, shape and bytes of each tensor."""
+    found = zlib.crc32(state.encode())
+    for name, tensor in sorted(tensors.items()):
+        found = zlib.crc32(f"{name} {tensor.dtype} {list(tensor.shape)}".encode(), found)
+        found = zlib.crc32(tensor.reshape(-1).view(torch.uint8).numpy(), found)
+    return f"{found:08x}"
 
 
 def prefixed(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
