@@ -129,7 +129,7 @@ def test_a_description_of_a_model_that_does_not_fit_is_refused(model_folder, tmp
 def test_a_description_that_is_no_json_is_refused(model_folder, tmp_path, text):
     shutil.copytree(model_folder, tmp_path / "model")
     (tmp_path / "model" / "model.json").write_text(text)
-    with pytest.raises(InputError, match="model.json is not valid JSON"):
+    with pytest.raises(InputError, match=r"model\.json is not valid JSON"):
         package.load(tmp_path / "model")
 
 
@@ -158,7 +158,7 @@ def test_weights_of_which_one_bit_has_flipped_are_refused(model_folder, tmp_path
     content = bytearray(file.read_bytes())
     content[-1000] ^= 1
     file.write_bytes(content)
-    with pytest.raises(InputError, match="model.safetensors: it is damaged, its checksum is another"):
+    with pytest.raises(InputError, match=r"model\.safetensors: it is damaged, its checksum is another"):
         package.load(tmp_path / "model")
 
 

@@ -6,12 +6,12 @@ from afield.records.files import (
     canonical_json,
     exclusive,
     is_json,
-    naming,
     read_json,
     read_jsonl,
     write_atomic,
     write_json,
     write_jsonl,
+    writing,
 )
 from afield.records.migration import migrate, renamed
 from afield.records.naming import run_hash, seed_for
@@ -52,7 +52,6 @@ __all__ = [
     "exclusive",
     "is_json",
     "migrate",
-    "naming",
     "read_json",
     "read_jsonl",
     "read_record",
@@ -68,4 +67,5 @@ __all__ = [
     "write_record",
     "write_records",
     "write_summary",
+    "writing",
 ]

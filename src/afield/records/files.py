@@ -32,7 +32,7 @@ def is_json(value: object, levels: int = 100) -> bool:
 
 
 @contextlib.contextmanager
-def naming(path: Path) -> Iterator[None]:
+def writing(path: Path) -> Iterator[None]:
     """An `OSError` inside the block names this file if it names none: a full disk does not say what was written."""
     try:
         yield
@@ -46,7 +46,7 @@ def write_atomic(path: Path, content: str | bytes) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
     try:
-        with naming(path), open(partial, "wb") as file:
+        with writing(path), open(partial, "wb") as file:
             file.write(content.encode() if isinstance(content, str) else content)
             file.flush()
             os.fsync(file.fileno())

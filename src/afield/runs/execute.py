@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from lightning_fabric import Fabric
 from numpy.typing import NDArray
 
 from afield.classifier import Classifier
+from afield.errors import InputError
 from afield.records import Record, read_record, write_record
 from afield.runs.build import build_algorithm
 from afield.runs.callback import SILENT, Callback
@@ -50,9 +52,8 @@ def execute(
         DivergedError: the loss is not finite, unless the run may diverge.
         HeldError: another process is training the stage that this run shares with others.
     """
-    if (folder / DONE).exists():
-        _unlink_checkpoints(folder)
-        return read_record(folder / RECORD)
+    if (done := _finished(folder)) is not None:
+        return done
     began = time.perf_counter()
     fold, parts, classifier = prepare(run, features, fabric)
     trained = None
@@ -114,6 +115,21 @@ def _train(
             fabric=fabric,
             on_epoch=callback.epoch,
         )
+
+
+def _finished(folder: Path) -> Record | None:
+    """The record of a run that is done; None if it is not, or if one of its files is damaged, which a line says."""
+    if not (folder / DONE).exists():
+        return None
+    _unlink_checkpoints(folder)
+    try:
+        record = read_record(folder / RECORD)
+        for file in {*folder.glob("*.safetensors"), *([folder / PREDICTIONS] if record.epochs else [])}:
+            checkpoint.load(file)
+    except InputError as error:
+        warnings.warn(f"{error}; this run is done again", stacklevel=2)
+        return None
+    return record
 
 
 def _unlink_checkpoints(folder: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 import zlib
 from collections.abc import Mapping
 from pathlib import Path
@@ -23,8 +24,8 @@ def save(path: Path, tensors: Mapping[str, Tensor], state: Mapping[str, Any]) ->
     ready = {
         name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format) for name, tensor in tensors.items()
     }
-    text = json.dumps(state)
-    write_atomic(path, safetensors.torch.save(ready, metadata={"state": text, "checksum": _checksum(ready, text)}))
+    text = json.dumps(state)  # the checksum goes before its brace: safetensors would write two entries in any order
+    write_atomic(path, safetensors.torch.save(ready, metadata={"state": _checksum(ready, text) + text}))
 
 
 def load(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -35,15 +36,24 @@ def load(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """
     try:
         with safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
+            checksum, brace, rest = (file.metadata() or {}).get("state", "{}").partition("{")
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        text = metadata.get("state", "{}")
+        text = brace + rest
         state = json.loads(text)
     except (SafetensorError, OSError, ValueError, RecursionError) as error:
         raise InputError(f"cannot read {path}: {first_line(error)}") from None
-    if metadata.get("checksum", found := _checksum(tensors, text)) != found or not isinstance(state, dict):
+    if checksum and checksum != _checksum(tensors, text):
         raise InputError(f"cannot read {path}: it is damaged, its checksum is another")
     return tensors, state
+
+
+def resumed(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
+    """What `save` wrote; None if it is not there, or if it is damaged and therefore discarded, which a line says."""
+    try:
+        return load(path) if path.exists() else None
+    except InputError as error:
+        warnings.warn(f"{error}; it is discarded, and this training begins anew", stacklevel=2)
+        return None
 
 
 def _checksum(tensors: Mapping[str, Tensor], state: str) -> str:

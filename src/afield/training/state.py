@@ -64,8 +64,14 @@ def save(
 
 
 def restore(path: Path, algorithm: Algorithm, optimizer: torch.optim.Optimizer) -> tuple[TrainState, dict[str, Tensor]]:
-    """Put algorithm and optimizer back; returns the progress, and the generators' states if an epoch was under way."""
-    tensors, state = checkpoint.load(path)
+    """Put algorithm and optimizer back, if there is a whole checkpoint.
+
+    Returns the progress, and the generators' states if an epoch was under way.
+    """
+    found = checkpoint.resumed(path)
+    if found is None:
+        return TrainState(), {}
+    tensors, state = found
     algorithm.load_state_dict(checkpoint.below("model", tensors))
     checkpoint.load_optimizer(optimizer, checkpoint.below("optimizer", tensors))
     progress = TrainState(

@@ -117,9 +117,8 @@ def play(
         fabric: device and precision, of one process.
         on_epoch: called after each epoch.
     """
-    settings, generator, state = game.settings, Generator(), LearnState()
-    if checkpoint_file.exists():
-        state = _restore(checkpoint_file, game, generator)
+    settings, generator = game.settings, Generator()
+    state = _restore(checkpoint_file, game, generator)
     shown = [name for name, part in parts.items() if len(part)][:2][-1]
     batch = min(settings.batch_size, examples.count)
     steps, saved = examples.count // batch, time.monotonic()
@@ -188,7 +187,10 @@ def _save(path: Path, game: Game, generator: Generator, state: LearnState) -> No
 
 
 def _restore(path: Path, game: Game, generator: Generator) -> LearnState:
-    tensors, state = checkpoint.load(path)
+    found = checkpoint.resumed(path)
+    if found is None:
+        return LearnState()
+    tensors, state = found
     game.load_state_dict(checkpoint.below("game", tensors))
     for name, optimizer in game.optimizers.items():
         checkpoint.load_optimizer(optimizer, checkpoint.below(f"optimizer {name}", tensors))
