@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-import errno
 import json
 import os
+import signal
 import sys
 import warnings
 from typing import Annotated, Any
@@ -40,12 +40,17 @@ Verb = (
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Run a command. Wrong input ends with one line and exit code 2, an interrupt with 130."""
+    """Run a command. Wrong input ends with one line and exit code 2; an interrupt, SIGTERM or SIGHUP with 130."""
+    for name in ("SIGTERM", "SIGHUP"):
+        if (number := getattr(signal, name, None)) and signal.getsignal(number) is signal.SIG_DFL:  # not under nohup
+            signal.signal(number, signal.default_int_handler)
     # Threads of small networks often wait for each other: wait briefly, so that other jobs can use the core.
     os.environ.setdefault("GOMP_SPINCOUNT", "30000")
     warnings.formatwarning = lambda message, *_: f"afield: warning: {message}\n"
     warnings.filterwarnings("default", message=".* is deprecated; use ", category=DeprecationWarning)
     arguments = [_renamed(argument) for argument in (sys.argv[1:] if arguments is None else arguments)]
+    if any(not argument or (argument.startswith("--") and argument.endswith("=")) for argument in arguments):
+        _fail("an argument is empty; is a variable of the shell not set?")
     config = (tyro.conf.OmitSubcommandPrefixes,)
     verb = tyro.cli(Verb, prog="afield", description=_DESCRIPTION, args=arguments, config=config)
     try:
@@ -54,10 +59,9 @@ def main(arguments: list[str] | None = None) -> None:
     except InputError as error:
         _fail(str(error))
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS, errno.EFBIG):
-            raise
-        where = f" {error.filename}" if error.filename else ""
-        _fail(f"cannot write{where}: {error.strerror}; finished runs are kept, and the same command continues")
+        where = f" {os.fsdecode(error.filename)}" if error.filename else ""
+        what = f"cannot read or write{where}: {error.strerror or error}"
+        _fail(f"{what}; finished runs are kept, and the same command continues")
     except KeyboardInterrupt:
         print("interrupted; the same command continues from here", file=sys.stderr)
         sys.exit(130)
@@ -87,6 +91,7 @@ def _fail(message: str) -> None:
 
 def _show(verb: Any, result: Any) -> None:
     from afield import console
+    from afield.reporting.provenance import differences
 
     out = console.output()
     match verb:
@@ -99,6 +104,8 @@ def _show(verb: Any, result: Any) -> None:
         case commands.Compare():
             folder = verb.folder("compare")
             out.print(console.comparison_table(result))
+            if result.mixed:
+                out.print(f"warning: {differences(result.mixed)}", soft_wrap=True)
             out.print(f"recommended: {result.recommended or 'none'}; {result.reason}", soft_wrap=True)
             out.print(f"report: {folder / 'report.html'}", soft_wrap=True)
         case commands.AugmentLearn():

@@ -54,7 +54,16 @@ def summarize(selected: Sequence[Record], data: str, rule: str, metric: str = "a
         for recipe in recipes
     }
     recommended, reason = recommend(averages)
-    return Summary(data, rule, metric, tuple(seeds), table, recommended, reason)
+    return Summary(data, rule, metric, tuple(seeds), table, recommended, reason, mixed=mixed_versions(selected))
+
+
+def mixed_versions(records: Sequence[Record]) -> dict[str, tuple[str, ...]]:
+    """The versions of each package, and of the commit, of which the records have several."""
+    found: dict[str, set[str]] = {}
+    for record in records:
+        for name, version in {**record.versions, "commit": record.commit}.items():
+            found.setdefault(name, set()).add(version or "none")
+    return {name: tuple(sorted(versions)) for name, versions in found.items() if len(versions) > 1}
 
 
 def recommend(averages: dict[str, list[float]]) -> tuple[str | None, str]:

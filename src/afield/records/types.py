@@ -178,6 +178,7 @@ class Summary(Subscriptable):
         recommended: the recipe to use, if one is significantly better than the baseline.
         reason: a sentence that says why.
         schema: version of the format.
+        mixed: the versions of each package, and of the commit, of which the runs have several.
     """
 
     data: str
@@ -188,3 +189,4 @@ class Summary(Subscriptable):
     recommended: str | None
     reason: str
     schema: int = SCHEMA
+    mixed: Mapping[str, tuple[str, ...]] = field(default_factory=dict)

@@ -13,7 +13,7 @@ from afield.reporting import figures
 from afield.reporting.charts import INK, PALETTE, colors
 from afield.reporting.confusion import LARGEST_TABLE, confused_pairs, heat_rows, pooled
 from afield.reporting.learned import by_recipe
-from afield.reporting.provenance import provenance
+from afield.reporting.provenance import differences, provenance
 from afield.reporting.templates import templates
 
 BASELINE = "erm"
@@ -60,6 +60,7 @@ def render(folder: Path) -> Path:
             searched=any(row.search_s is not None for row in recipes.values()),
             learned=by_recipe(records),
             provenance=provenance(records),
+            mixed=differences(summary.mixed) if summary.mixed else "",
         )
     )
     path = folder / "report.html"
