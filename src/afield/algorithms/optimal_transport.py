@@ -8,6 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from afield.heads.kernel import NORM_FLOOR
+
 
 def transport_plan(cost: Tensor, blur: float, rounds: int) -> Tensor:
     """The plan that moves N points of weight 1/N onto M points of weight 1/M, cheaply and with much entropy.
@@ -38,11 +40,13 @@ def transport_plan(cost: Tensor, blur: float, rounds: int) -> Tensor:
 def transport_distance(x: Tensor, y: Tensor, *, blur: float = 0.05, rounds: int = 20) -> Tensor:
     """The cost of moving points ``[N, D]`` onto points ``[M, D]``, one minus their cosines: a scalar in [0, 2].
 
-    No gradient flows through the plan, as is right where it is the cheapest one (the envelope theorem).
+    No gradient flows through the plan. By the envelope theorem the gradient is thus that of what the plan minimizes,
+    the cost minus `blur` times the entropy, and that of the cost alone in the limit of a small blur.
     """
     with torch.autocast(x.device.type, enabled=False):
         x, y = (points if points.dtype == torch.float64 else points.float() for points in (x, y))
-        cost = 1 - F.normalize(x, dim=1) @ F.normalize(y, dim=1).T
+        x, y = (F.normalize(points, dim=1, eps=NORM_FLOOR) for points in (x, y))
+        cost = 1 - x @ y.T
         with torch.no_grad():
             plan = transport_plan(cost, blur, rounds)
         return (plan * cost).sum()

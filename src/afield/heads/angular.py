@@ -12,7 +12,7 @@ from torch import Tensor
 Gradient = Literal["straight_through", "exact"]
 
 SIN_FLOOR = 1e-6
-"""Under the root of ``1 - cos^2``: the exact gradient then stays below 1000 at the poles."""
+"""Least ``1 - cos^2`` that is differentiated: the exact gradient then stays below 1000 at the poles."""
 
 
 def check_gradient(gradient: str) -> None:
@@ -32,8 +32,10 @@ def check_margins(*, margin_multiplier: float = 1.0, margin_rad: float = 0.0, ma
 
 
 def sine(cosine: Tensor) -> Tensor:
-    """``sin(theta)`` for ``theta`` in [0, pi], never differentiated through ``acos``."""
-    return (1 - cosine.square()).clamp(min=SIN_FLOOR).sqrt()
+    """``sin(theta)`` for ``theta`` in [0, pi], never differentiated through ``acos``; the floor bounds its slope."""
+    square = 1 - cosine.square()
+    bounded = square.clamp(min=SIN_FLOOR).sqrt()
+    return bounded + (square.detach().clamp(min=0).sqrt() - bounded.detach())
 
 
 def apply_gradient(margin: Callable[[Tensor], Tensor], cosine: Tensor, gradient: Gradient) -> Tensor:

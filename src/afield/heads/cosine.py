@@ -10,10 +10,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from afield.heads.features import check_features
 from afield.heads.kernel import split_cosines, unit
 from afield.heads.registry import HEADS
 from afield.heads.scale import adapted_scale, resolve_scale
-from afield.target_split import TargetSplit, check_rows, split_target
+from afield.target_split import TargetSplit, check_rows, check_targets, split_target
 from afield.types import IGNORE_INDEX
 
 SOFT_TARGETS = "soft targets (mixup, CutMix) need a linear or a cosine head, and losses on logits"
@@ -80,6 +81,7 @@ class CosineHead(nn.Module):
 
     def cosines(self, features: Tensor, targets: Tensor | None = None) -> Tensor:
         """Features ``[B, D]`` -> cosines ``[B, K]``, float32. An adaptive scale adapts where targets are given."""
+        check_features(features, self.in_features)
         with torch.autocast(features.device.type, enabled=False):
             cosines = self.per_class(F.linear(unit(features), unit(self.weight)))
         if self.kind_of_scale == "adaptive" and self.training and targets is not None:
@@ -103,6 +105,7 @@ class CosineHead(nn.Module):
 
     def target_split(self, features: Tensor, targets: Tensor) -> TargetSplit:
         """The head's logits, split; computed by the kernel unless the scale adapts, which needs all cosines."""
+        check_features(features, self.in_features)
         index = self.indices(features, targets)
         if self.kind_of_scale == "adaptive":
             return split_target(self(features, targets), index)
@@ -117,13 +120,14 @@ class CosineHead(nn.Module):
         """Class indices ``[B]``, with class 0 in the rows that are ignored.
 
         Raises:
-            ValueError: soft targets (mixup, CutMix), which have no single target column; or unequal numbers of
-                targets and features.
+            ValueError: soft targets (mixup, CutMix), which have no single target column; a target that is no class; or
+                unequal numbers of targets and features.
         """
         if targets.ndim != 1 or targets.is_floating_point():
             found = f"{str(targets.dtype).removeprefix('torch.')} {list(targets.shape)}"
             raise ValueError(f"{type(self).__name__} needs class indices [B], got {found}; {SOFT_TARGETS}")
         check_rows(targets, features)
+        check_targets(targets, self.num_classes, IGNORE_INDEX)
         return targets.long().masked_fill(targets == IGNORE_INDEX, 0)
 
     def extra_repr(self) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
+from afield.heads.features import check_features
 from afield.heads.registry import HEADS
 
 
@@ -21,6 +22,7 @@ class LinearHead(nn.Linear):
 
     def forward(self, features: Tensor, targets: Tensor | None = None) -> Tensor:
         """Features ``[B, D]`` -> logits ``[B, K]``."""
+        check_features(features, self.in_features)
         return super().forward(features)
 
 

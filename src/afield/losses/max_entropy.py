@@ -9,7 +9,7 @@ from torch import Tensor
 
 from afield.losses.criterion import Criterion
 from afield.losses.registry import LOSSES
-from afield.losses.targets import prepare, settle
+from afield.losses.targets import prepare, settle, unmasked
 
 Sign = Literal["corrected", "printed"]
 Form = Literal["log", "gap"]
@@ -67,7 +67,7 @@ def max_entropy(
     if not eps > 0:
         raise ValueError(f"eps must be above 0, got {eps!r}")
     z, t, w = prepare("max_entropy", logits, targets, weight, ignore_index)
-    log_p = z.log_softmax(dim=1)
+    log_p = unmasked(z).log_softmax(dim=1)
     # The gap as a divergence from the uniform prediction; rounding can take it just below 0.
     gap = (log_p.exp() * (log_p + math.log(z.shape[1]))).sum(dim=1).clamp(min=0) / math.log(2)
     values = gap if form == "gap" else (gap + eps).log()
