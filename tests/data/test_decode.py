@@ -185,7 +185,7 @@ def test_an_image_in_memory_is_converted_as_its_file_is_and_stays_as_it_was():
 
 
 def test_a_lack_of_memory_is_no_verdict_about_the_image(monkeypatch):
-    def fail(image):
+    def fail(image, signed):
         raise MemoryError
 
     monkeypatch.setattr("afield.data.decode._rgb", fail)

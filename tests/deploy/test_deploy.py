@@ -12,8 +12,10 @@ import torch
 from PIL import Image
 
 import afield as package
+from afield.data import Validation, make_fold
 from afield.data.cache import cache_root
 from afield.errors import InputError
+from afield.evaluation.metrics import loss
 from afield.training import checkpoint
 
 LITE0 = ("--backbone", "tf_efficientnet_lite0", "--freeze", "--image-size", "64")
@@ -234,3 +236,21 @@ def test_the_saved_backbone_is_the_one_whose_features_were_trained_on(afield, ph
     with torch.inference_mode():
         found = model.classifier.features(images).numpy()
     np.testing.assert_allclose(found, np.load(features), atol=1e-4)
+
+
+@pytest.mark.parametrize("recipe", ["erm", "ema"])
+def test_the_saved_model_is_that_of_the_best_epoch_averaged_where_the_recipe_averages(
+    photos, tmp_path, monkeypatch, recipe
+):
+    """Accuracies are made to fall, so that the first epoch is the best one."""
+    falling = iter(np.linspace(0.9, 0.1, 9))
+    monkeypatch.setattr("afield.training.evaluation.accuracy", lambda logits, labels: float(next(falling)))
+    arguments = {"data": str(photos), "image_size": 16, "epochs": 3, "learning_rate": 0.003, "out": tmp_path / "model"}
+    record = package.train(recipe=recipe, **arguments)
+    monkeypatch.undo()
+    data = package.data.load(str(photos), image_size=16)
+    chosen = make_fold(data, (), Validation(), 0).val
+    found = loss(package.load(tmp_path / "model").logits(data.images[chosen]).numpy(), data.labels[chosen])
+    losses = [epoch.validation["loss"] for epoch in record.epochs]
+    assert found == pytest.approx(losses[0], abs=1e-5)
+    assert min(abs(found - later) for later in losses[1:]) > 3e-4
