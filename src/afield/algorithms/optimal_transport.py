@@ -8,7 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from afield.heads.kernel import NORM_FLOOR
+LENGTH_FLOOR = 5e-3
+"""Shorter points are divided by this instead of their length, as in the heads, so that gradients stay bounded."""
 
 
 def transport_plan(cost: Tensor, blur: float, rounds: int) -> Tensor:
@@ -45,7 +46,7 @@ def transport_distance(x: Tensor, y: Tensor, *, blur: float = 0.05, rounds: int 
     """
     with torch.autocast(x.device.type, enabled=False):
         x, y = (points if points.dtype == torch.float64 else points.float() for points in (x, y))
-        x, y = (F.normalize(points, dim=1, eps=NORM_FLOOR) for points in (x, y))
+        x, y = (F.normalize(points, dim=1, eps=LENGTH_FLOOR) for points in (x, y))
         cost = 1 - x @ y.T
         with torch.no_grad():
             plan = transport_plan(cost, blur, rounds)

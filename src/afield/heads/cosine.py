@@ -105,7 +105,6 @@ class CosineHead(nn.Module):
 
     def target_split(self, features: Tensor, targets: Tensor) -> TargetSplit:
         """The head's logits, split; computed by the kernel unless the scale adapts, which needs all cosines."""
-        check_features(features, self.in_features)
         index = self.indices(features, targets)
         if self.kind_of_scale == "adaptive":
             return split_target(self(features, targets), index)
@@ -126,6 +125,7 @@ class CosineHead(nn.Module):
         if targets.ndim != 1 or targets.is_floating_point():
             found = f"{str(targets.dtype).removeprefix('torch.')} {list(targets.shape)}"
             raise ValueError(f"{type(self).__name__} needs class indices [B], got {found}; {SOFT_TARGETS}")
+        check_features(features, self.in_features)
         check_rows(targets, features)
         check_targets(targets, self.num_classes, IGNORE_INDEX)
         return targets.long().masked_fill(targets == IGNORE_INDEX, 0)

@@ -110,6 +110,8 @@ def recipe_from(fields: Mapping[str, Any], where: str) -> Recipe:
     for name in fields:
         if name not in FIELDS | SETTINGS:
             unknown_name(f"recipe field in {where}", str(name), FIELDS | SETTINGS)
+    if "name" not in fields:
+        raise InputError(f"{where}: the recipe has no name")
     recipe = Recipe(**{name: value for name, value in fields.items() if name in FIELDS})
     beside = {name: value for name, value in fields.items() if name not in FIELDS and value is not None}
     return dataclasses.replace(recipe, training={**recipe.training, **beside})
