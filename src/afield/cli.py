@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-import errno
 import functools
 import json
 import os
+import signal
 import sys
 import warnings
 from typing import Annotated, Any
@@ -17,6 +17,7 @@ from afield import commands
 from afield.amounts import duration
 from afield.deprecated import current
 from afield.errors import InputError
+from afield.names import shown
 
 Augment = (
     Annotated[commands.AugmentLearn, tyro.conf.subcommand("learn")]
@@ -40,12 +41,17 @@ Verb = (
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Run a command. Wrong input ends with one line and exit code 2, an interrupt with 130."""
+    """Run a command. Wrong input ends with one line and exit code 2; an interrupt, SIGTERM or SIGHUP with 130."""
+    for name in ("SIGTERM", "SIGHUP"):
+        if (number := getattr(signal, name, None)) and signal.getsignal(number) is signal.SIG_DFL:  # not under nohup
+            signal.signal(number, signal.default_int_handler)
     # Threads of small networks often wait for each other: wait briefly, so that other jobs can use the core.
     os.environ.setdefault("GOMP_SPINCOUNT", "30000")
     warnings.formatwarning = lambda message, *_: f"afield: warning: {message}\n"
     warnings.filterwarnings("default", message=".* is deprecated; use ", category=DeprecationWarning)
     arguments = [_renamed(argument) for argument in (sys.argv[1:] if arguments is None else arguments)]
+    if any(not argument or (argument.startswith("--") and argument.endswith("=")) for argument in arguments):
+        _fail("an argument is empty; is a variable of the shell not set?")
     config = (tyro.conf.OmitSubcommandPrefixes,)
     verb = tyro.cli(Verb, prog="afield", description=_DESCRIPTION, args=arguments, config=config)
     try:
@@ -54,10 +60,9 @@ def main(arguments: list[str] | None = None) -> None:
     except InputError as error:
         _fail(str(error))
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS, errno.EFBIG):
-            raise
-        where = f" {error.filename}" if error.filename else ""
-        _fail(f"cannot write{where}: {error.strerror}; finished runs are kept, and the same command continues")
+        where = f" {os.fsdecode(error.filename)}" if error.filename else ""
+        what = f"cannot read or write{where}: {error.strerror or error}"
+        _fail(f"{what}; finished runs are kept, and the same command continues")
     except KeyboardInterrupt:
         print("interrupted; the same command continues from here", file=sys.stderr)
         sys.exit(130)
@@ -81,12 +86,13 @@ def _leave_processes() -> None:
 
 
 def _fail(message: str) -> None:
-    print(f"afield: {message}", file=sys.stderr)
+    print(f"afield: {shown(' '.join(message.splitlines()))}", file=sys.stderr)
     sys.exit(2)
 
 
 def _show(verb: Any, result: Any) -> None:
     from afield import console
+    from afield.reporting.provenance import differences
 
     out = console.output()
     say = functools.partial(out.print, soft_wrap=True)
@@ -99,6 +105,8 @@ def _show(verb: Any, result: Any) -> None:
             say(f"nothing is submitted yet; {result['script']} says how to submit it")
         case commands.Compare():
             out.print(console.comparison_table(result))
+            if result.mixed:
+                say(f"warning: {differences(result.mixed)}")
             say(f"recommended: {result.recommended or 'none'}; {result.reason}")
             say(f"report: {verb.run_folder / 'report.html'}")
         case commands.AugmentLearn():
@@ -122,7 +130,7 @@ def _show(verb: Any, result: Any) -> None:
             print(json.dumps(result)) if verb.json else out.print(console.evaluation_table(result))
         case commands.Predict():
             for prediction in result:
-                line = f"{prediction.path}\t{prediction.label}\t{prediction.probability:.4f}"
+                line = f"{shown(prediction.path or '')}\t{prediction.label}\t{prediction.probability:.4f}"
                 print(json.dumps(dataclasses.asdict(prediction)) if verb.json else line)
         case commands.Adapt():
             for line in console.adapted_lines(result):

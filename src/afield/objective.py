@@ -97,6 +97,8 @@ class Objective(nn.Module):
         self, features: Tensor, targets: Tensor, scale: Tensor | None = None
     ) -> Iterator[tuple[str, tuple[Tensor, Tensor | None]]]:
         """Each loss by name: its values ``[B]`` and the weight of each row (None if all weights are equal)."""
+        if not len(features):
+            raise ValueError("an objective needs at least one example")
         features = features if self.neck is None else self.neck(features)
         split = self._target_split(features, targets) if scale is None else None
         if split is not None:

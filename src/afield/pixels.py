@@ -13,8 +13,19 @@ def as_floats(images: Tensor) -> Tensor:
     return images.float().div_(255) if images.dtype == torch.uint8 else images
 
 
+def check_range(images: Tensor) -> None:
+    """Raise `ValueError` for floats outside [0, 1], such as normalized ones, before they are clipped.
+
+    Half a byte outside is allowed: interpolation and rounding go that far.
+    """
+    low, high = (end.item() for end in images.aminmax()) if images.numel() else (0, 0)
+    if not (low > -0.5 / 255 and high < 1 + 0.5 / 255):
+        raise ValueError(f"float images must lie in [0, 1], got {low:g} to {high:g}; normalize after the augmentation")
+
+
 def as_bytes(images: Tensor) -> Tensor:
     """Floats in [0, 1] -> uint8, rounded."""
+    check_range(images)
     return images.mul(255).round_().clamp_(0, 255).to(torch.uint8)
 
 

@@ -32,9 +32,13 @@ def split_target(logits: Tensor, targets: Tensor) -> TargetSplit:
     """Logits ``[B, K]`` with K >= 2, class indices ``[B]`` -> `TargetSplit`; half precision is computed in float32.
 
     Raises:
-        ValueError: if the numbers of targets and rows differ.
+        ValueError: if there are fewer than two classes, if the numbers of targets and rows differ, or if a target is
+            not a class index.
     """
+    if logits.shape[1] < 2:
+        raise ValueError(f"a target is split from others: that needs K >= 2 classes, got {list(logits.shape)}")
     check_rows(targets, logits)
+    check_targets(targets, logits.shape[1])
     return TargetSplit(*_SplitTarget.apply(logits, targets[:, None]))
 
 
@@ -42,6 +46,28 @@ def check_rows(targets: Tensor, rows: Tensor) -> None:
     """Raise `ValueError` unless there is one target per row; gather and scatter do not check this."""
     if targets.shape != rows.shape[:1]:
         raise ValueError(f"{len(rows)} rows need class indices [{len(rows)}], got {list(targets.shape)}")
+
+
+def check_targets(targets: Tensor, classes: int, ignore_index: int | None = None) -> None:
+    """Raise `ValueError` for a class index out of range, or for rows of probabilities that are none.
+
+    Only on a CPU: elsewhere it would wait for the device.
+    """
+    if targets.device.type != "cpu" or torch.compiler.is_compiling() or not targets.numel():
+        return
+    if targets.is_floating_point():
+        sums, tolerance = targets.double().sum(dim=1), classes * torch.finfo(targets.dtype).eps
+        wrong = (targets < 0).any(dim=1) | ~((sums - 1).abs() <= max(1e-3, tolerance))
+        if wrong.any():
+            row = int(wrong.int().argmax())
+            raise ValueError(f"target probabilities must be at least 0 and sum to 1, got {targets[row].tolist()}")
+        return
+    wrong = (targets < 0) | (targets >= classes)
+    if ignore_index is not None:
+        wrong &= targets != ignore_index
+    if wrong.any():
+        bad = int(targets[wrong][0])
+        raise ValueError(f"class indices must lie between 0 and {classes - 1} for {classes} classes, got {bad}")
 
 
 def composed(logits: Tensor, index: Tensor) -> tuple[Tensor, Tensor, Tensor]:

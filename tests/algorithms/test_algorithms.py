@@ -310,3 +310,11 @@ def test_the_setting_of_sampling_goes_before_what_the_algorithm_says(tmp_path):
 
     assert seen("coral", "auto") == seen("erm", "balanced") == [[6, 6, 6]] * 3
     assert seen("erm", "auto") == seen("coral", "shuffled") != [[6, 6, 6]] * 3
+
+
+def test_balanced_batches_show_every_image_of_a_large_domain_in_time_and_in_another_order_each_epoch():
+    source = Subset(np.zeros((110, 1)), np.zeros(110), np.arange(110), np.repeat([0, 1, 2], [50, 50, 10]))
+    epochs = [np.concatenate(balanced(source, 30, np.random.default_rng(epoch))) for epoch in range(20)]
+    assert len(epochs[0]) == 90  # 30 of the 50 images of a large domain
+    assert set(np.concatenate(epochs).tolist()) == set(range(110))
+    assert not np.array_equal(epochs[0], epochs[1])

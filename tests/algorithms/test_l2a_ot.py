@@ -228,3 +228,22 @@ def test_the_generator_draws_domains_far_from_others_and_can_still_draw_the_imag
 def test_an_option_out_of_bounds_is_an_error(options):
     with pytest.raises(ValueError, match="got"):
         make(**options)
+
+
+def test_the_gradient_of_the_distance_is_that_of_the_cost_less_the_entropy_of_its_plan():
+    generator = torch.Generator().manual_seed(0)
+    x, y = (torch.randn(count, 3, dtype=torch.float64, generator=generator) for count in (4, 5))
+    blur, direction = 0.3, torch.randn(4, 3, dtype=torch.float64, generator=generator)
+
+    def minimized(points):
+        cost = 1 - F.normalize(points, dim=1) @ F.normalize(y, dim=1).T
+        plan = transport_plan(cost, blur, 2000)
+        return (plan * cost).sum() + blur * (plan * plan.log()).sum()
+
+    at = x.clone().requires_grad_()
+    (gradient,) = torch.autograd.grad(transport_distance(at, y, blur=blur, rounds=2000), at)
+    slope = (minimized(x + 1e-5 * direction) - minimized(x - 1e-5 * direction)) / 2e-5
+    assert (gradient * direction).sum().item() == pytest.approx(slope.item(), rel=1e-5)
+    still = torch.zeros(2, 3, requires_grad=True)
+    (gradient,) = torch.autograd.grad(transport_distance(still, y.float()), still)
+    assert gradient.norm() < 1 / 5e-3

@@ -247,3 +247,16 @@ def test_every_domain_is_held_out_now_and_then():
 def test_options_out_of_bounds_are_errors_that_say_what_they_got(options):
     with pytest.raises(ValueError, match="got"):
         make(**options)
+
+
+def test_a_step_that_is_clipped_to_nothing_leaves_the_terms_as_without_a_step():
+    """A parameter's gradient is scaled to the norm `clip`: without clipping, a rate of 1 would change both terms."""
+
+    def terms(**options):
+        torch.manual_seed(3)  # of the meta-test domain
+        return make(**options).terms(make_batch())
+
+    still, clipped, free = terms(inner_rate=0.0), terms(inner_rate=1.0, clip=1e-9), terms(inner_rate=1.0, clip=1e9)
+    for name in ("alignment", "metric"):
+        assert clipped[name].item() == pytest.approx(still[name].item(), rel=1e-6)
+        assert abs(free[name].item() / still[name].item() - 1) > 1e-3

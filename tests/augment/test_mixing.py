@@ -166,6 +166,18 @@ def test_crops_of_bytes_are_those_of_torchvision(seed, height, width, size, layo
         assert torch.equal(found, tv.horizontal_flip(expected) if flip else expected)
 
 
+@pytest.mark.parametrize(("height", "width"), [(100, 11), (11, 100), (37, 90), (9, 9)])
+def test_where_no_draw_fits_the_crop_is_the_one_in_the_middle_of_torchvision(height, width):
+    from torchvision.transforms import RandomResizedCrop as Theirs
+
+    images = torch.zeros(1, 3, height, width)
+    params = RandomResizedCrop(scale=(9.0, 9.0)).sample(images, generator())
+    top, left, tall, wide = Theirs.get_params(images, [9.0, 9.0], [3 / 4, 4 / 3])
+    assert [edge.item() for edge in (params.top, params.bottom, params.left, params.right)] == [
+        top, top + tall, left, left + wide
+    ]  # fmt: skip
+
+
 def test_crops_lie_inside_with_area_and_ratio_in_range_and_flips_with_their_probability():
     params = RandomResizedCrop(flip=0.3).sample(torch.zeros(6000, 3, 100, 150), generator())
     tall, wide = params.bottom - params.top, params.right - params.left

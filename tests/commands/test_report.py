@@ -53,3 +53,21 @@ def test_a_folder_without_results_is_refused_in_one_line(afield, tmp_path):
     assert code == 2
     assert err.count("\n") == 1
     assert "summary.json" in err
+
+
+@pytest.mark.parametrize("file", ["summary.json", "analysis.json", "gallery.json", "records.jsonl"])
+@pytest.mark.parametrize(
+    "text", ["{}", "null", "[]", '{"samples": {"art": [{"image": "https://a.b/c"}]}}', "[" * 100_000]
+)
+def test_altered_files_are_refused_in_one_line(afield, tmp_path, file, text):
+    folder = copied("pacs-frozen", tmp_path / "results")
+    (folder / file).write_text(text)
+    code, _, err = afield("report", folder)
+    harmless = file == "gallery.json" and text == "{}"
+    assert (code, err.count("\n")) == ((0, 0) if harmless else (2, 1)), err
+
+
+def test_a_gallery_that_would_load_images_from_elsewhere_is_refused(afield, tmp_path):
+    folder = copied("pacs-frozen", tmp_path / "results")
+    (folder / "gallery.json").write_text('{"samples": {"art": [{"image": "https://a.b/c"}]}}')
+    assert "'https://a.b/c' is no image but an address" in afield("report", folder)[2]

@@ -184,7 +184,7 @@ def test_an_image_in_memory_is_converted_as_its_file_is_and_stays_as_it_was():
 
 
 def test_a_lack_of_memory_is_no_verdict_about_the_image(monkeypatch):
-    def fail(image):
+    def fail(image, signed):
         raise MemoryError
 
     monkeypatch.setattr("afield.data.decode._rgb", fail)
@@ -321,3 +321,30 @@ def test_squashing_averages_what_it_shrinks():
 def test_an_image_of_the_right_size_is_not_resampled():
     noise = np.random.default_rng(0).integers(0, 255, (16, 16, 3), dtype=np.uint8)
     assert (squash(Image.fromarray(noise), 16) == noise).all()
+
+
+def tiff(values, kind):
+    """An uncompressed TIFF file of gray values; kind: 1 unsigned, 2 signed, 3 floating point."""
+    height, width = values.shape
+    fields = {256: width, 257: height, 258: 8 * values.itemsize, 259: 1, 262: 1, 273: 134, 277: 1, 278: height}
+    fields |= {279: values.nbytes, 339: kind}
+    entries = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in fields.items())
+    return b"II*\0" + struct.pack("<IH", 8, len(fields)) + entries + bytes(4) + values.tobytes()
+
+
+@pytest.mark.parametrize(
+    ("dtype", "kind", "low", "high"),
+    [
+        ("<u4", 1, 0, 2**32 - 1),
+        ("<u4", 1, 2**31 - 2**20, 2**31 + 2**20),
+        ("<i4", 2, -(2**31), 2**31 - 1),
+        ("<u2", 1, 0, 65535),
+        ("<i2", 2, -(2**15), 2**15 - 1),
+        ("u1", 1, 0, 255),
+        ("i1", 2, -128, 127),
+        ("<f4", 3, -2.0, 3.0),
+    ],
+)
+def test_a_ramp_of_any_type_of_number_is_a_ramp_of_gray(dtype, kind, low, high):
+    content = tiff(np.linspace(low, high, 16).reshape(4, 4).astype(dtype), kind)
+    assert np.asarray(decode(content))[..., 0].ravel().tolist() == list(range(0, 256, 17))

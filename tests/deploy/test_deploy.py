@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -11,8 +12,11 @@ import torch
 from PIL import Image
 
 import afield as package
+from afield.data import Validation, make_fold
 from afield.data.cache import cache_root
 from afield.errors import InputError
+from afield.evaluation.metrics import loss
+from afield.training import checkpoint
 
 LITE0 = ("--backbone", "tf_efficientnet_lite0", "--freeze", "--image-size", "64")
 
@@ -91,6 +95,83 @@ def test_a_folder_without_a_model_says_how_to_make_one(tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (None, "model.json: must be an object, got None"),
+        ({"class_names": None}, "model.json: class_names must be a list, got None"),
+        ({"class_names": ["a"]}, "class_names must be two or more different names"),
+        ({"class_names": ["a", "a"]}, "class_names must be two or more different names"),
+        ({"class_names": ["a", "b\x1b[31m"]}, "a name must not contain the character U\\+001B"),
+        (
+            {"class_names": list("abc")},
+            r"does not fit model.json; 1 mis-shaped: objective.head.weight \(10, 64\) for \(3",
+        ),
+        ({"image_size": "16"}, "image_size must be a whole number, got '16'"),
+        ({"image_size": 0}, "images of 0 x 0 pixels; at most 178,956,970 are allowed"),
+        ({"image_size": 10**6}, "images of 1000000 x 1000000 pixels"),
+        ({"backbone": {"name": "resnet8"}}, "model.json: backbone lacks stem"),
+        ({"backbone": {"name": "resnet8", "stem": "tall"}}, "backbone.stem must be one of standard, small, got 'tall'"),
+        ({"backbone": {"name": "resnet8", "stem": "small", "weights": "/etc/passwd"}}, "unknown fields: weights"),
+        ({"backbone": {"name": "local-dir:/etc", "stem": "small"}}, "unknown backbone 'local-dir:/etc'"),
+        ({"recipe": []}, "recipe must be an object"),
+        ({"recipe": {"name": "x", "head": "arcfase"}}, "unknown head 'arcfase'"),
+        ({"recipe": {"name": "x", "head_options": {"a": 1}}}, "option of head linear in recipe x: 'a'"),
+        ({"extra": 1}, "unknown fields: extra"),
+    ],
+)
+def test_a_description_of_a_model_that_does_not_fit_is_refused(model_folder, tmp_path, changes, message):
+    shutil.copytree(model_folder, tmp_path / "model")
+    file = tmp_path / "model" / "model.json"
+    file.write_text(json.dumps(changes and json.loads(file.read_text()) | changes))
+    with pytest.raises(InputError, match=message):
+        package.load(tmp_path / "model")
+
+
+@pytest.mark.parametrize("text", ["[" * 100_000, '{"a": ' * 200 + "1" + "}" * 200, '{"image_size": NaN}', "\0"])
+def test_a_description_that_is_no_json_is_refused(model_folder, tmp_path, text):
+    shutil.copytree(model_folder, tmp_path / "model")
+    (tmp_path / "model" / "model.json").write_text(text)
+    with pytest.raises(InputError, match=r"model\.json is not valid JSON"):
+        package.load(tmp_path / "model")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda value: value.fill_(torch.nan), "1 NaN or infinite: objective.head.weight"),
+        (lambda value: value.to(torch.int32), "1 of another type: objective.head.weight"),
+        (lambda value: value[:, :3].contiguous(), r"1 mis-shaped: objective.head.weight \(10, 3\) for \(10, 64\)"),
+        (lambda value: None, "1 missing: objective.head.weight"),
+    ],
+)
+def test_weights_that_do_not_fit_are_refused(model_folder, tmp_path, change, message):
+    shutil.copytree(model_folder, tmp_path / "model")
+    tensors, state = checkpoint.load(tmp_path / "model" / "model.safetensors")
+    changed = change(tensors.pop("objective.head.weight"))
+    tensors |= {} if changed is None else {"objective.head.weight": changed}
+    checkpoint.save(tmp_path / "model" / "model.safetensors", tensors, state)
+    with pytest.raises(InputError, match=message):
+        package.load(tmp_path / "model")
+
+
+def test_weights_of_which_one_bit_has_flipped_are_refused(model_folder, tmp_path):
+    shutil.copytree(model_folder, tmp_path / "model")
+    file = tmp_path / "model" / "model.safetensors"
+    content = bytearray(file.read_bytes())
+    content[-1000] ^= 1
+    file.write_bytes(content)
+    with pytest.raises(InputError, match=r"model\.safetensors: it is damaged, its checksum is another"):
+        package.load(tmp_path / "model")
+
+
+def test_finite_weights_that_give_no_numbers_are_refused(model_folder):
+    model = package.load(model_folder)
+    next(m for m in model.classifier.modules() if isinstance(m, torch.nn.BatchNorm2d)).running_var.fill_(-1)
+    with pytest.raises(InputError, match="the weights of this model give NaN or infinity"):
+        model.predict(np.zeros((16, 16, 3), np.uint8))
+
+
+@pytest.mark.parametrize(
     ("arguments", "size"),
     [
         (("--data", "digits", "--recipe", "erm", "--epochs", 1), 16),
@@ -155,3 +236,21 @@ def test_the_saved_backbone_is_the_one_whose_features_were_trained_on(afield, ph
     with torch.inference_mode():
         found = model.classifier.features(images).numpy()
     np.testing.assert_allclose(found, np.load(features), atol=1e-4)
+
+
+@pytest.mark.parametrize("recipe", ["erm", "ema"])
+def test_the_saved_model_is_that_of_the_best_epoch_averaged_where_the_recipe_averages(
+    photos, tmp_path, monkeypatch, recipe
+):
+    """Accuracies are made to fall, so that the first epoch is the best one."""
+    falling = iter(np.linspace(0.9, 0.1, 9))
+    monkeypatch.setattr("afield.training.evaluation.accuracy", lambda logits, labels: float(next(falling)))
+    arguments = {"data": str(photos), "image_size": 16, "epochs": 3, "learning_rate": 0.003, "out": tmp_path / "model"}
+    record = package.train(recipe=recipe, **arguments)
+    monkeypatch.undo()
+    data = package.data.load(str(photos), image_size=16)
+    chosen = make_fold(data, (), Validation(), 0).val
+    found = loss(package.load(tmp_path / "model").logits(data.images[chosen]).numpy(), data.labels[chosen])
+    losses = [epoch.validation["loss"] for epoch in record.epochs]
+    assert found == pytest.approx(losses[0], abs=1e-5)
+    assert min(abs(found - later) for later in losses[1:]) > 3e-4

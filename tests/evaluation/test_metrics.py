@@ -8,7 +8,7 @@ import pytest
 from hypothesis import assume, given, settings, strategies as st
 
 from afield.evaluation import accuracy, confusion, mean_average_precision, non_target_probabilities
-from afield.evaluation.metrics import loss
+from afield.evaluation.metrics import expected_calibration_error, loss
 
 
 def probabilities(row):
@@ -100,3 +100,12 @@ def test_loss_is_the_mean_cross_entropy_also_at_huge_logits():
     expected = -(math.log(probabilities([1, 2])[0]) + math.log(probabilities([0, -1])[0])) / 2
     assert loss(logits, np.array([0, 0])) == pytest.approx(expected)
     assert loss(np.array([[1000.0, 0.0]], dtype=np.float32), np.array([1])) == pytest.approx(1000.0)
+
+
+def test_calibration_error_adds_gaps_of_both_signs_by_the_size_of_their_bins():
+    """Two right at 0.6 lack 0.8 confidence, two wrong at 0.9 have 1.8 too much: (0.8 + 1.8) / 4 in any bins."""
+    logits = np.log([[0.6, 0.4], [0.4, 0.6], [0.9, 0.1], [0.1, 0.9]])
+    labels = np.array([0, 1, 1, 0])
+    assert expected_calibration_error(logits, labels) == pytest.approx(0.65)
+    assert expected_calibration_error(logits, labels, bins=4) == pytest.approx(0.65)
+    assert expected_calibration_error(logits, labels, bins=1) == pytest.approx(1.0 / 4)

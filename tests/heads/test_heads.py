@@ -26,6 +26,8 @@ from afield.heads import (
     scale_floor,
 )
 from afield.heads.angular import add_angle, multiply_angle as psi
+from afield.losses import LOSSES
+from afield.objective import Objective
 
 MARGINS = [
     (ArcFaceHead, {"margin_rad": 0.3}),
@@ -577,12 +579,12 @@ def adacos_longhand(scale, features, vectors, targets):
         for row, y in zip(rows, targets, strict=True)
     ]
     angles = [math.acos(row[y]) for row, y in zip(rows, targets, strict=True)]
-    middle = statistics.median(angles)
+    middle = statistics.median_low(angles)
     return math.log(math.fsum(sums) / len(sums)) / math.cos(min(math.pi / 4, middle)), middle
 
 
 @pytest.mark.parametrize("near", [True, False])
-@pytest.mark.parametrize("rows", [1, 5, 31])
+@pytest.mark.parametrize("rows", [1, 4, 5, 30])
 @pytest.mark.parametrize("kind", [AdaCosHead, ArcFaceHead])
 def test_each_training_step_moves_the_adaptive_scale_by_the_equations_of_the_paper(kind, rows, near):
     generator = torch.Generator().manual_seed(5)
@@ -799,3 +801,38 @@ def test_the_printed_head_says_how_its_scale_is_found():
         "CombinedMarginHead(8, 10, scale=16, margin_multiplier=1.3, margin_rad=0.2, margin_cos=0.1, "
         "gradient='straight_through')"
     )
+
+
+def test_an_angle_near_zero_loses_nothing_at_scale_64():
+    """The floor below the root bounds the slope of the sine alone: it once cost 0.03 of the logit."""
+    cosine = torch.ones(1, dtype=torch.float64, requires_grad=True)
+    moved = 64 * add_angle(cosine, 0.5)
+    assert moved.item() == pytest.approx(64 * math.cos(0.5), abs=1e-12)
+    assert 64 * psi(cosine, 2.0, 0.5).item() == pytest.approx(64 * math.cos(0.5), abs=1e-12)
+    near = torch.tensor([1 - 1e-7], dtype=torch.float64, requires_grad=True)
+    assert add_angle(near, 0.5).item() == pytest.approx(math.cos(math.acos(1 - 1e-7) + 0.5), abs=1e-12)
+    (slope,) = torch.autograd.grad(add_angle(near, 0.5).sum(), near)
+    assert abs(slope.item()) < 1000
+
+
+@pytest.mark.parametrize("kind", [LinearHead, CosineHead, ArcFaceHead, SubCenterArcFaceHead])
+@pytest.mark.parametrize(
+    "features", [torch.ones(2, 8, dtype=torch.int64), torch.ones(2, 7), torch.ones(8), torch.ones(2, 8, 1)]
+)
+def test_what_is_no_batch_of_features_is_refused(kind, features):
+    head = kind(8, 5)
+    with pytest.raises(ValueError, match="a head for 8 features needs floating-point features"):
+        head(features)
+
+
+@pytest.mark.parametrize("target", [-1, 5, 2**40])
+def test_a_target_that_is_no_class_is_refused_by_every_head_and_loss(target):
+    targets = torch.tensor([0, target])
+    said = f"between 0 and 4 for 5 classes, got {target}"
+    with pytest.raises(ValueError, match=said):
+        ArcFaceHead(8, 5)(torch.randn(2, 8), targets)
+    for name in LOSSES.names:
+        with pytest.raises(ValueError, match=said):
+            LOSSES[name](torch.zeros(2, 5), targets)
+        with pytest.raises(ValueError, match=said):
+            Objective(LinearHead(8, 5), {"cross_entropy": 1.0, name: 1.0})(torch.randn(2, 8), targets)

@@ -536,3 +536,63 @@ def test_probabilities_have_no_rows_to_ignore_by_index(name):
 def test_hyper_parameters_out_of_range_are_refused(loss, options, message):
     with pytest.raises(ValueError, match=message):
         loss(random_logits(), TARGETS, **options)
+
+
+MASKED = [name for name in LOSSES.names if name not in ("label_smoothing", "complement_flattening")]
+
+
+@pytest.mark.parametrize("name", MASKED)
+def test_a_masked_class_takes_no_part(name):
+    """The values of the logits without that class, but for the number of classes where a loss divides by it."""
+    logits = torch.tensor([[1.0, -math.inf, 0.0, 0.5, 0.2]], dtype=torch.float64, requires_grad=True)
+    target = torch.tensor([0])
+    value = LOSSES[name](logits, target)
+    (gradient,) = torch.autograd.grad(value.sum(), logits)
+    assert gradient.isfinite().all()
+    assert gradient[0, 1] == 0
+    expected = LOSSES[name](logits[:, [0, 2, 3, 4]], target)
+    bits = torch.tensor(5 / 4).log2()
+    factor = {"complement_entropy": 3 / 4, "guided_complement_entropy": math.log(3) / math.log(4)}
+    if name == "max_entropy":
+        torch.testing.assert_close(value.exp(), expected.exp() + bits, atol=1e-6, rtol=0)
+    else:
+        torch.testing.assert_close(value, expected * factor.get(name, 1.0))
+
+
+@pytest.mark.parametrize("name", [name for name in SOFT if name in MASKED])
+def test_a_masked_class_takes_no_part_in_soft_targets_either(name):
+    logits = torch.tensor([[1.0, -math.inf, 0.0, 0.5, 0.2]], requires_grad=True)
+    value = LOSSES[name](logits, torch.tensor([[0.7, 0.0, 0.3, 0.0, 0.0]]))
+    (gradient,) = torch.autograd.grad(value.sum(), logits)
+    assert value.isfinite().all()
+    assert gradient.isfinite().all()
+
+
+def test_where_every_class_but_the_target_is_masked_values_are_finite():
+    logits = torch.tensor([[1.0, -math.inf, -math.inf]], requires_grad=True)
+    for loss in (complement_entropy, confidence_penalty, guided_complement_entropy, max_entropy, focal):
+        value = loss(logits, torch.tensor([0]))
+        (gradient,) = torch.autograd.grad(value.sum(), logits)
+        assert value.isfinite().all()
+        assert gradient.isfinite().all()
+
+
+@pytest.mark.parametrize("name", SOFT)
+@pytest.mark.parametrize("row", [[0.0, 0.0, 0.0], [1.5, -0.5, 0.0], [0.5, 0.2, 0.0], [math.nan, 1.0, 0.0]])
+def test_rows_that_are_no_probabilities_are_refused(name, row):
+    with pytest.raises(ValueError, match="target probabilities must be at least 0 and sum to 1"):
+        LOSSES[name](torch.zeros(2, 3), torch.tensor([[1.0, 0.0, 0.0], row]))
+
+
+@pytest.mark.parametrize("name", LOSSES.names)
+def test_no_examples_are_refused(name):
+    with pytest.raises(ValueError, match="needs at least one example"):
+        LOSSES[name](torch.zeros(0, 3), torch.zeros(0, dtype=torch.int64))
+
+
+@pytest.mark.parametrize("name", ["cross_entropy", "label_smoothing", "focal", "confidence_penalty"])
+def test_with_a_single_class_there_is_nothing_to_learn(name):
+    logits = torch.tensor([[3.0]], requires_grad=True)
+    (value,) = LOSSES[name](logits, torch.tensor([0]))
+    assert value.item() == pytest.approx(0, abs=1e-30)
+    assert torch.autograd.grad(value, logits)[0].item() == 0

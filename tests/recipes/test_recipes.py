@@ -244,12 +244,24 @@ def test_a_recipe_file_may_name_itself_and_leave_fields_out(tmp_path):
         ("r.toml", "losses = 3", "recipe 'r'"),
         ("r.toml", "head = 3", "recipe 'r'"),
         ("r.toml", "name = 3", "name"),
+        ("r.toml", 'name = "a\\u0000b"', r"recipe 'a\\x00b': a name must not contain the character U\+0000"),
+        ("r.yaml", "losses: {1: 1.0}", r"recipe 'r': losses cannot be \{1: 1.0\}"),
+        ("r.yaml", "head_options: {margin_rad: .nan}", "recipe 'r': head_options cannot be"),
+        ("r.yaml", "head_options: {on: 2020-01-01}", "recipe 'r': head_options cannot be"),
+        ("r.yaml", "losses: &a {x: *a}", r"r.yaml cannot be read as a recipe: aliases \(\*name\) are not allowed"),
+        ("r.yaml", "[" * 100_000, "r.yaml cannot be read as a recipe"),
+        ("r.json", '{"losses": ' * 5_000, "r.json cannot be read as a recipe"),
     ],
 )
 def test_a_recipe_file_that_does_not_fit_is_an_error_that_says_why(tmp_path, name, text, message):
     (tmp_path / name).write_text(text)
     with pytest.raises(InputError, match=message):
         resolve([str(tmp_path / name)])
+
+
+def test_a_recipe_of_another_normal_form_has_the_same_name(tmp_path):
+    (tmp_path / "r.yaml").write_text("name: Ba\u0308r", encoding="utf-8")
+    assert read_recipe(tmp_path / "r.yaml").name == "B\u00e4r"
 
 
 def test_a_misspelt_option_of_a_head_names_the_nearest():

@@ -308,6 +308,17 @@ def test_search_is_a_column_where_there_was_one(tmp_path: Path) -> None:
     assert "search, s" not in [column.header for column in comparison_table(plain).columns]
 
 
+def test_versions_that_differ_between_runs_are_said(tmp_path: Path) -> None:
+    first, *others = read_records(compared(tmp_path))
+    assert summarize([first, *others], "pets", "train_validation").mixed == {}
+    other = dataclasses.replace(first, versions={"python": "3.12.0", "afield": None}, commit="ffff")
+    summary = summarize([other, *others], "pets", "train_validation")
+    assert summary.mixed == {"python": ("3.11.7", "3.12.0"), "commit": ("0123456789ab", "ffff")}
+    write_summary(tmp_path / "summary.json", summary)
+    said = "the runs were made with different versions: python 3.11.7 and 3.12.0; commit 0123456789ab and ffff."
+    assert said in page(tmp_path)
+
+
 def test_nothing_is_fetched_and_no_id_clashes(tmp_path: Path) -> None:
     html = page(compared(tmp_path))
     assert not re.search(r"https?://|@import|<script|<link", html)
@@ -317,6 +328,7 @@ def test_nothing_is_fetched_and_no_id_clashes(tmp_path: Path) -> None:
     assert set(re.findall(r'(?:href="|url\()#([^")]*)', html)) <= set(ids)
 
 
+@pytest.mark.filterwarnings("error::DeprecationWarning")
 def test_same_files_give_the_same_bytes(tmp_path: Path) -> None:
     first = render(compared(tmp_path)).read_bytes()
     assert render(tmp_path).read_bytes() == first

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 import torch
 import torch.nn.functional as F
 from lightning_fabric import Fabric
 
 from afield.data import Validation
 from afield.models import BackboneConfig, patch_covariance
-from afield.recipes import RECIPES
+from afield.recipes import RECIPES, Recipe
+from afield.runs.build import build_classifier, build_head_classifier
 from afield.runs.config import ExperimentConfig, choose_training
 from afield.runs.run import Run, prepare
 
@@ -39,3 +41,17 @@ def test_a_run_shows_training_images_to_the_backbone_and_the_seed_decides_which(
     given = setup_of(digits, BackboneConfig("whitened_vgg_narrow", weights=str(weights)))
     _, _, kept = prepare(Run(given, RECIPES["fast_cifar"], ("wall",), 0), None, fabric)
     assert torch.equal(kept.backbone.whiten.weight, filters[2])
+
+
+@pytest.mark.parametrize("frozen", [False, True])
+def test_recipes_of_any_name_begin_with_the_same_weights_and_seeds_with_others(digits, frozen):
+    """Differences between recipes are paired by seed, which rests on that."""
+    setup = setup_of(digits, BackboneConfig("resnet8"))
+
+    def weights(name: str, seed: int) -> torch.Tensor:
+        recipe = Recipe(name, head="arcface")
+        built = build_head_classifier(setup, recipe, seed, 64) if frozen else build_classifier(setup, recipe, seed)
+        return torch.cat([parameter.detach().flatten() for parameter in built.parameters()])
+
+    assert torch.equal(weights("a", 0), weights("b", 0))
+    assert not torch.equal(weights("a", 0), weights("a", 1))

@@ -12,6 +12,7 @@ from afield.augment.base import AUGMENTATIONS, OnBatch
 from afield.augment.color.float_images import jitter, shift_hue
 from afield.augment.params import UNTOUCHED, PerImage
 from afield.augment.spatial.affine import warp_affine
+from afield.pixels import check_range
 
 
 @dataclass(frozen=True)
@@ -100,12 +101,13 @@ class Standard(OnBatch):
         """The cropped, flipped and colored batch, ``[B, 3, H, W]`` in [0, 1].
 
         Raises:
-            ValueError: bytes, which `RandomResizedCrop` and `ColorJitter` take.
+            ValueError: bytes, which `RandomResizedCrop` and `ColorJitter` take; or floats outside [0, 1].
         """
         if not images.is_floating_point():
             raise ValueError(
                 f"Standard takes float images in [0, 1], RandomResizedCrop takes bytes; got {images.dtype}"
             )
+        check_range(images)
         images = crop_flip(images, params)
         if self.brightness or self.contrast or self.saturation:
             images = jitter(images, params.brightness, params.contrast, params.saturation)

@@ -8,6 +8,8 @@ from typing import Annotated
 
 import tyro
 
+from afield.errors import InputError
+
 
 @dataclass(frozen=True)
 class Report:
@@ -21,17 +23,26 @@ class Report:
 
     def run(self) -> Path:
         """The path of ``report.html``."""
-        from afield.records import read_json, read_records
-        from afield.reporting import render
-
         folder = Path(self.run_folder)
-        summary = read_json(folder / "summary.json")
-        if "paper" not in summary:
-            return render(folder)
-        from afield.reproduction import PAPERS
-        from afield.reproduction.paper import document
+        try:
+            return _page(folder)
+        except (InputError, OSError):
+            raise
+        except Exception as error:  # the files are whole, but not of one comparison: any step may fail
+            raise InputError(f"the files of {folder} do not fit together ({type(error).__name__}: {error})") from error
 
-        return document(PAPERS[summary["paper"]], read_records(folder), summary).write(folder)
+
+def _page(folder: Path) -> Path:
+    from afield.records import read_json, read_records
+    from afield.reporting import render
+
+    summary = read_json(folder / "summary.json")
+    if not isinstance(summary, dict) or "paper" not in summary:
+        return render(folder)
+    from afield.reproduction import PAPERS
+    from afield.reproduction.paper import document
+
+    return document(PAPERS[summary["paper"]], read_records(folder), summary).write(folder)
 
 
 @dataclass(frozen=True)

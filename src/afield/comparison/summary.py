@@ -50,7 +50,17 @@ def summarize(
         for recipe in recipes
     }
     recommended, reason = recommend(averages)
-    return Summary(data, rule, metric, tuple(seeds), table, recommended, reason, protocol)
+    mixed = mixed_versions(selected)
+    return Summary(data, rule, metric, tuple(seeds), table, recommended, reason, protocol, mixed=mixed)
+
+
+def mixed_versions(records: Sequence[Record]) -> dict[str, tuple[str, ...]]:
+    """The versions of each package, and the commits, that differ between the records."""
+    found: dict[str, set[str]] = {}
+    for record in records:
+        for name, version in {**record.versions, "commit": record.commit}.items():
+            found.setdefault(name, set()).add(version or "none")
+    return {name: tuple(sorted(versions)) for name, versions in found.items() if len(versions) > 1}
 
 
 def recommend(averages: dict[str, list[float]]) -> tuple[str | None, str]:

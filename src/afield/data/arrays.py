@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from afield.data import store
-from afield.data.cache import OnProgress, content_keys, entry, images_cache
+from afield.data.cache import OnProgress, content_keys, kept
 from afield.data.classes import class_indices
 from afield.data.images import SPLITS, ImageSet
 from afield.errors import InputError
@@ -51,18 +51,18 @@ def load_npz(path: Path, progress: OnProgress = lambda done, total: None, *, min
     indices, names = class_indices(str(path), np.concatenate(labels), class_names.tolist(), min_classes=min_classes)
     if len(shapes) > 1:
         raise InputError(f"{path}: all splits must have the same image size")
-    with images_cache() as root:
-        folder = entry(root, ["npz", content_keys(root, path.parent, [path.name])])
-        if not folder.exists():
-            rows = (row for split in present for row in _rows(path, f"{split}_images"))
-            with _reading(path):
-                store.fill(folder, _rgb, rows, shapes.pop(), progress=lambda done: progress(done, sum(counts)))
+
+    def fill(folder: Path) -> None:
+        rows = (row for split in present for row in _rows(path, f"{split}_images"))
+        store.fill(folder, _rgb, rows, shapes.pop(), progress=lambda done: progress(done, sum(counts)))
+
+    stored = kept(["npz", content_keys(path.parent, [path.name])], fill)
     return ImageSet.from_splits(
         str(path),
-        np.load(folder / store.IMAGES, mmap_mode="r"),
+        stored.images,
         dict(zip(present, np.split(indices, np.cumsum(counts)[:-1]), strict=True)),
         names,
-        digests=np.load(folder / store.DIGESTS),
+        digests=stored.digests,
     )
 
 
@@ -102,7 +102,7 @@ def _header(file: IO[bytes]) -> _Header:
 
 def _rows(path: Path, key: str) -> Iterator[NDArray[np.uint8]]:
     """Yield the images one by one, ``[H, W]`` or ``[H, W, C]``."""
-    with zipfile.ZipFile(path) as archive, archive.open(f"{key}.npy") as file:
+    with _reading(path), zipfile.ZipFile(path) as archive, archive.open(f"{key}.npy") as file:
         header = _header(file)
         if header.fortran_order:  # the pixels of an image are not contiguous in the file
             with np.load(path) as arrays:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+import time
+import warnings
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -20,7 +22,7 @@ from afield.data.images import SPLITS, ImageSet
 from afield.data.layout import Listing
 from afield.errors import InputError
 from afield.names import shown
-from afield.records import canonical_json, exclusive, read_json, write_json
+from afield.records import canonical_json, exclusive, read_json, write_json, writing
 
 OnBadImage = Literal["error", "skip"]
 OnProgress = Callable[[int, int], None]
@@ -53,7 +55,10 @@ class Reading:
         return self.image_size, self.image_size, 3
 
 
-FORMAT = 3
+FORMAT = 4
+
+CLOCK_NS = 2 * 10**9
+"""A file may change twice within this time and keep its time of change."""
 
 
 def cache_root() -> Path:
@@ -71,68 +76,78 @@ def load_listing(listing: Listing, reading: Reading) -> ImageSet:
         InputError: if there are bad files and `on_bad_image` is ``"error"``, or if there is no good file.
     """
     folder, paths = Path(listing.name), listing.paths
-    with images_cache() as root:
-        target = entry(root, [reading.image_size, content_keys(root, folder, paths)])
-        if not target.exists():
 
-            def square(path: str) -> NDArray[np.uint8]:
-                try:
-                    return reading.square((folder / path).read_bytes())
-                except OSError as error:  # `content_keys` has read all files except dangling links
-                    raise BadImageError(f"the target of the link is missing ({error.strerror})") from None
+    def fill(target: Path) -> None:
+        def square(path: str) -> NDArray[np.uint8]:
+            try:
+                return reading.square((folder / path).read_bytes())
+            except OSError as error:  # `content_keys` has read all files except dangling links
+                raise BadImageError(f"the target of the link is missing ({error.strerror})") from None
 
-            store.fill(
-                target,
-                square,
-                paths,
-                reading.shape,
-                progress=lambda done: reading.progress(done, len(paths)),
-            )
-    return cached_set(target, listing, reading)
+        store.fill(target, square, paths, reading.shape, progress=lambda done: reading.progress(done, len(paths)))
+
+    return cached_set(kept([reading.image_size, content_keys(folder, paths)], fill), listing, reading)
 
 
-@contextmanager
-def images_cache() -> Iterator[Path]:
-    """Context manager: the folder of all decoded data sets, locked for this process."""
+def kept(key: Any, fill: Callable[[Path], None]) -> store.Stored:
+    """The cached images of a key. If they are missing or damaged, one process creates them again.
+
+    If they are present and intact, nothing is written, so that the cache can be read-only.
+
+    Args:
+        key: key of the data set, a JSON-serializable value.
+        fill: decodes the images into a folder with `afield.data.store.fill`.
+    """
     root = cache_root() / "images"
+    folder = root / hashlib.sha256(canonical_json([FORMAT, key]).encode()).hexdigest()[:24]
+    if found := store.read(folder):
+        return found
     with exclusive(root, wait=True):
-        yield root
+        if not (found := store.read(folder)):
+            if folder.exists():
+                warnings.warn(f"{folder} is damaged; it is discarded and made again", stacklevel=2)
+            fill(folder)
+            found = store.read(folder)
+    assert found is not None
+    return found
 
 
-def entry(root: Path, key: Any) -> Path:
-    """The folder of the data set with this key, a JSON-serializable value."""
-    return root / hashlib.sha256(canonical_json([FORMAT, key]).encode()).hexdigest()[:24]
+def content_keys(folder: Path, paths: Sequence[str]) -> list[str]:
+    """A hash of the content of each file. It is recomputed only if the size or a timestamp of the file has changed.
 
-
-def content_keys(root: Path, folder: Path, paths: Sequence[str]) -> list[str]:
-    """A hash of the content of each file. It is recomputed only if the size or modification time has changed.
+    The hash of a recently changed file is not cached, because the file can change again within the clock resolution.
 
     Raises:
         InputError: if a file cannot be read.
     """
-    stats_file = root / f"folder-{hashlib.sha256(str(folder.resolve()).encode()).hexdigest()[:16]}.json"
-    known: dict[str, list[Any]] = read_json(stats_file) if stats_file.exists() else {}
-    fresh: dict[str, list[Any]] = {}
+    name = hashlib.sha256(str(folder.resolve()).encode()).hexdigest()[:16]
+    stats_file = cache_root() / "images" / f"folder-{name}.json"
+    known: Any = {}
+    with suppress(InputError):
+        known = read_json(stats_file)
+    keys, fresh = [], dict[str, list[Any]]()
     for path in paths:
         if not (folder / path).exists():  # a dangling link, whose target may exist again later
-            fresh[path] = [0, 0, "missing"]
+            keys.append("missing")
             continue
-        stat = os.stat(folder / path)
-        seen = known.get(path, [])
-        same = seen[:2] == [stat.st_size, stat.st_mtime_ns]
-        fresh[path] = seen if same else [stat.st_size, stat.st_mtime_ns, _file_digest(folder / path)]
+        stamp = _stamp(folder / path)
+        *before, key = known.get(path, [""])
+        keys.append(key if before == stamp else _file_digest(folder / path))
+        if time.time_ns() - max(stamp[1:]) > CLOCK_NS:
+            fresh[path] = [*stamp, keys[-1]]
     if fresh != known:
-        write_json(stats_file, fresh)
-    return [fresh[path][2] for path in paths]
+        with suppress(OSError):  # a cache may be read-only
+            write_json(stats_file, fresh)
+    return keys
 
 
-def cached_set(folder: Path, listing: Listing, reading: Reading) -> ImageSet:
-    """The good images of a listing, from the folder of the decoded images.
+def cached_set(stored: store.Stored, listing: Listing, reading: Reading) -> ImageSet:
+    """The good images of a listing, from the decoded images.
 
     Raises:
         InputError: if there are bad images and `on_bad_image` is ``"error"``, or if there is no good image.
     """
-    bad: dict[int, str] = dict(read_json(folder / store.INDEX)["bad"])
+    bad: dict[int, str] = dict(stored.index["bad"])
     good = [i for i in range(len(listing.paths)) if i not in bad]
     skipped = tuple(sorted((shown(listing.paths[i]), shown(reason)) for i, reason in bad.items()))
     if skipped and (reading.on_bad_image == "error" or not good):
@@ -142,10 +157,10 @@ def cached_set(folder: Path, listing: Listing, reading: Reading) -> ImageSet:
         raise InputError(f"{listing.name}: the {SPLITS[lost.pop()]} split has no good images")
     return ImageSet(
         name=listing.name,
-        images=np.load(folder / store.IMAGES, mmap_mode="r"),
+        images=stored.images,
         labels=np.array(listing.labels, dtype=np.int64)[good],
         domains=np.array(listing.domains, dtype=np.int64)[good],
-        digests=np.load(folder / store.DIGESTS),
+        digests=stored.digests,
         class_names=listing.class_names,
         domain_names=listing.domain_names,
         paths=tuple(shown(listing.paths[i]) for i in good),
@@ -159,9 +174,15 @@ def allocate(path: Path, dtype: DTypeLike, shape: tuple[int, ...]) -> np.memmap:
     """Create a memory-mapped ``.npy`` file and reserve its disk space, so that a full disk is detected here."""
     array = np.lib.format.open_memmap(path, mode="w+", dtype=dtype, shape=shape)
     if hasattr(os, "posix_fallocate"):
-        with open(path, "r+b") as file:
+        with writing(path), open(path, "r+b") as file:
             os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
     return array
+
+
+def _stamp(path: Path) -> list[int]:
+    """Size and times of change."""
+    stat = path.stat()
+    return [stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns]
 
 
 def _file_digest(path: Path) -> str:

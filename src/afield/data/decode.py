@@ -9,7 +9,7 @@ from contextlib import nullcontext
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageOps, TiffImagePlugin, UnidentifiedImageError
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"})
 """The suffixes of image files, in lower case. Other files in a data folder are ignored."""
@@ -64,7 +64,7 @@ def upright_rgb(image: Image.Image) -> Image.Image:
     try:
         with _large if pixels > LARGE_PIXELS else nullcontext():
             image.load()
-            return _rgb(_upright(image))
+            return _rgb(_upright(image), _is_signed(image))
     except MemoryError:  # a problem of the machine, not of the image
         raise
     except Exception as error:  # decoders raise many types of errors for damaged files
@@ -108,10 +108,20 @@ def _upright(image: Image.Image) -> Image.Image:
         image.info = info
 
 
-def _rgb(image: Image.Image) -> Image.Image:
+def _is_signed(image: Image.Image) -> bool | None:
+    """Whether the integers of a TIFF file are signed, which Pillow passes over; None for other images."""
+    tags = getattr(image, "tag_v2", None)
+    return None if tags is None else tags.get(TiffImagePlugin.SAMPLEFORMAT, (1,))[0] == 2
+
+
+def _rgb(image: Image.Image, signed: bool | None) -> Image.Image:
     clear = image.info.get("transparency")
-    if image.mode.startswith("I;16") or image.mode in ("I", "F"):
+    if image.mode.startswith("I;16") or image.mode in ("I", "F") or (image.mode == "L" and signed):
         values = np.asarray(image)
+        if image.mode == "I" and signed is False:
+            values = values.view(np.uint32)
+        elif image.mode == "L":
+            values = values.view(np.int8).astype(np.int16) * 256  # as signed numbers of 16 bits
         gray = _eight_bits(values)
         image = Image.fromarray(np.where(values == clear, 255, gray).astype(np.uint8) if clear is not None else gray)
     elif image.mode == "RGB" and isinstance(clear, tuple) and max(clear) > 255:  # of a 16-bit file

@@ -11,14 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from afield.data import store
-from afield.data.cache import Reading, cached_set, entry
+from afield.data.cache import Reading, cached_set, kept
 from afield.data.classes import class_indices
 from afield.data.decode import BadImageError
 from afield.data.images import SPLITS, ImageSet
 from afield.data.layout import Listing
 from afield.errors import InputError
 from afield.names import checked_name, shown
-from afield.records import read_json
 
 
 @dataclass(frozen=True)
@@ -42,7 +41,6 @@ class Example:
 
 def load_examples(
     name: str,
-    root: Path,
     key: Any,
     read: Callable[[], Iterator[Example]],
     reading: Reading,
@@ -54,7 +52,6 @@ def load_examples(
 
     Args:
         name: name of the data set in messages.
-        root: root folder of the cache; see `afield.data.cache.images_cache`.
         key: key of the examples, which depends on their content.
         read: starts a new pass over the examples.
         reading: image size, handling of bad images, progress.
@@ -65,20 +62,19 @@ def load_examples(
         InputError: if there are bad images and `on_bad_image` is ``"error"``, there is no good image or a single class,
             labels are mixed or have no name, or only some of the examples have a domain.
     """
-    folder = entry(root, [reading.image_size, key])
-    if not folder.exists():
-        seen: list[tuple[str, int | str, str, str]] = []
+    seen: list[tuple[str, int | str, str, str]] = []
 
-        def contents() -> Iterator[bytes | None]:
-            for example in read():
-                seen.append((example.path, example.label, example.domain, example.split))
-                yield example.content
+    def contents() -> Iterator[bytes | None]:
+        for example in read():
+            seen.append((example.path, example.label, example.domain, example.split))
+            yield example.content
 
-        def square(content: bytes | None) -> NDArray[np.uint8]:
-            if content is None:
-                raise BadImageError("there is no image")
-            return reading.square(content)
+    def square(content: bytes | None) -> NDArray[np.uint8]:
+        if content is None:
+            raise BadImageError("there is no image")
+        return reading.square(content)
 
+    def fill(folder: Path) -> None:
         store.fill(
             folder,
             square,
@@ -87,7 +83,9 @@ def load_examples(
             progress=lambda done: reading.progress(done, total),
             about=lambda: {"examples": seen},
         )
-    examples = read_json(folder / store.INDEX)["examples"]
+
+    stored = kept([reading.image_size, key], fill)
+    examples = stored.index["examples"]
     paths, labels, domains, splits = zip(*examples, strict=True) if examples else ((),) * 4
     indices, names = class_indices(name, labels, class_names, min_classes=reading.min_classes)
     domains = tuple(checked_name(domain, "domain") if domain else "" for domain in domains)
@@ -96,4 +94,4 @@ def load_examples(
     domain_names = tuple(sorted(set(domains))) if any(domains) else (shown(Path(name).stem),)
     numbers = [domain_names.index(domain) if domain else 0 for domain in domains]
     given = [SPLITS.index(split) if split else -1 for split in splits]
-    return cached_set(folder, Listing(name, paths, indices, numbers, given, names, domain_names), reading)
+    return cached_set(stored, Listing(name, paths, indices, numbers, given, names, domain_names), reading)

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from afield.data.cache import Reading, images_cache
+from afield.data.cache import Reading
 from afield.data.examples import Example, load_examples
 from afield.data.images import SPLIT_WORDS, ImageSet
 from afield.errors import InputError, first_line
@@ -51,8 +51,7 @@ def load_hub(data: str, reading: Reading) -> ImageSet:
 
     total = sum(len(part) for part in splits.values())
     key = ["hub", {split: (part._fingerprint, names[split]) for split, part in splits.items()}]
-    with images_cache() as root:
-        return load_examples(data, root, key, read, reading, total=total, class_names=features[label].names)
+    return load_examples(data, key, read, reading, total=total, class_names=features[label].names)
 
 
 def _column(data: str, features: Any, kind: type) -> str:

@@ -9,7 +9,7 @@ import zlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from afield.data.cache import Reading, content_keys, images_cache
+from afield.data.cache import Reading, content_keys
 from afield.data.decode import SUFFIXES
 from afield.data.examples import Example, load_examples
 from afield.data.images import SPLIT_WORDS, ImageSet
@@ -69,9 +69,8 @@ def load_shards(name: str, shards: Sequence[Path], reading: Reading) -> ImageSet
         for shard, split in zip(shards, splits, strict=True):
             yield from _examples(shard, split)
 
-    with images_cache() as root:
-        keys = [content_keys(root, shard.parent, [shard.name])[0] for shard in shards]
-        return load_examples(name, root, ["shards", keys, splits], read, reading)
+    keys = [content_keys(shard.parent, [shard.name])[0] for shard in shards]
+    return load_examples(name, ["shards", keys, splits], read, reading)
 
 
 def _split(shard: Path) -> str:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import shutil
+import zlib
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
 
@@ -14,11 +16,42 @@ from numpy.typing import NDArray
 from afield.data.decode import BadImageError
 from afield.data.images import pixel_digest
 from afield.prefetch import prefetch
-from afield.records import write_json
+from afield.records import canonical_json, read_json, write_json, writing
 
 T = TypeVar("T")
 
 INDEX, IMAGES, DIGESTS = "index.json", "images.npy", "digests.npy"
+
+ROWS = 64
+"""Images that are read at a time for the checksum."""
+
+
+@dataclass(frozen=True)
+class Stored:
+    """Images ``[N, H, W, 3]``, memory-mapped; the digest of each, ``[N]``; and what the index says of them."""
+
+    images: NDArray[np.uint8]
+    digests: NDArray[np.uint64]
+    index: dict[str, Any]
+
+
+def read(folder: Path) -> Stored | None:
+    """What `fill` wrote; None if it is not there, or its checksum says that it is damaged."""
+    try:
+        index = read_json(folder / INDEX)
+        images, digests = np.load(folder / IMAGES, mmap_mode="r"), np.load(folder / DIGESTS)
+        checksum, pixels = index.pop("checksum"), 0
+        for start in range(0, len(images), ROWS):
+            pixels = zlib.crc32(images[start : start + ROWS], pixels)
+        whole = checksum == _checksum(pixels, digests, index)
+    except Exception:  # whatever may be wrong with a damaged file
+        return None
+    return Stored(images, digests, index) if whole else None
+
+
+def _checksum(pixels: int, digests: NDArray[np.uint64], index: dict[str, Any]) -> int:
+    """CRC-32 of all that is stored, from that of the pixels."""
+    return zlib.crc32(canonical_json(index).encode(), zlib.crc32(digests, pixels))
 
 
 def fill(
@@ -33,7 +66,7 @@ def fill(
     """Create the folder `target` with the good images, their digests and an index, atomically.
 
     Args:
-        target: path of the new folder, which must not exist.
+        target: path of the folder; an existing folder is replaced.
         decode: converts an item to a uint8 image of `shape`, called in several threads; `BadImageError` marks the item
             as bad.
         items: items to decode, read one by one.
@@ -49,12 +82,12 @@ def fill(
         except BadImageError as error:
             return str(error)
 
-    bad, digests, threads = list[tuple[int, str]](), list[int](), os.cpu_count() or 1
+    bad, digests, pixels, threads = list[tuple[int, str]](), list[int](), 0, os.cpu_count() or 1
     partial = target.with_name(f"{target.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
     try:
-        with open(partial / IMAGES, "wb") as file:
+        with writing(partial / IMAGES), open(partial / IMAGES, "wb") as file:
             _header(file, (0, *shape))
             for index, found in enumerate(prefetch(work, items, threads=threads, depth=4 * threads)):
                 progress(index + 1)
@@ -62,13 +95,17 @@ def fill(
                     bad.append((index, found))
                 else:
                     file.write(found[0].data)
+                    pixels = zlib.crc32(found[0], pixels)
                     digests.append(found[1])
             file.seek(0)
             _header(file, (len(digests), *shape))
             file.flush()
             os.fsync(file.fileno())
-        np.save(partial / DIGESTS, np.array(digests, dtype=np.uint64))
-        write_json(partial / INDEX, {"bad": bad, **about()})
+        hashes, contents = np.array(digests, dtype=np.uint64), {"bad": bad, **about()}
+        with writing(partial / DIGESTS):
+            np.save(partial / DIGESTS, hashes)
+        write_json(partial / INDEX, {**contents, "checksum": _checksum(pixels, hashes, contents)})
+        shutil.rmtree(target, ignore_errors=True)
         os.replace(partial, target)
     except BaseException:
         shutil.rmtree(partial, ignore_errors=True)

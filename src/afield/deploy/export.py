@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib.util
 import json
 import logging
-import os
 import warnings
 from pathlib import Path
 
@@ -14,6 +13,7 @@ import torch
 from afield.classifier import LogitsOnly
 from afield.deploy.model import Model
 from afield.errors import InputError
+from afield.records import write_atomic
 
 OPSET = 18
 
@@ -32,7 +32,6 @@ def export_onnx(model: Model, path: Path) -> Path:
     import onnx
 
     example = torch.rand(2, 3, *model.size)
-    partial = path.with_name(path.name + ".partial")
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -57,9 +56,7 @@ def export_onnx(model: Model, path: Path) -> Path:
         },
     )
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        onnx.save(proto, str(partial))
-        os.replace(partial, path)
+        write_atomic(path, proto.SerializeToString())
     except OSError as error:
         raise InputError(f"cannot write {path}: {error.strerror}") from None
     return path

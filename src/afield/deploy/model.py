@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,12 +14,15 @@ from PIL import Image
 from torch import Tensor
 
 from afield.classifier import Classifier, FeatureNorm
-from afield.data.decode import BadImageError, decode, squash, upright_rgb
+from afield.data.decode import MAX_PIXELS, BadImageError, decode, squash, upright_rgb
 from afield.errors import InputError
 from afield.models import BackboneConfig, build_backbone
+from afield.models.backbone import Stem
+from afield.models.weights import check_fit
+from afield.names import checked_name
 from afield.pixels import to_batch
 from afield.recipes import Recipe, recipe_from
-from afield.records import read_json, write_json
+from afield.records import decode as decode_json, read_json, write_json
 from afield.runs.build import build_objective
 from afield.training import checkpoint
 
@@ -70,12 +73,19 @@ class Model:
         return self.image_size, self.image_width or self.image_size
 
     def logits(self, images: NDArray[np.uint8]) -> Tensor:
-        """uint8 ``[N, H, W, 3]`` -> logits ``[N, K]``, float32 on the CPU."""
+        """uint8 ``[N, H, W, 3]`` -> logits ``[N, K]``, float32 on the CPU.
+
+        Raises:
+            InputError: weights that give NaN or infinity.
+        """
         found = []
         with torch.inference_mode():
             for start in range(0, len(images), BATCH):
                 found.append(self.classifier.logits(to_batch(images[start : start + BATCH])).float())
-        return torch.cat(found)
+        logits = torch.cat(found)
+        if not logits.isfinite().all():
+            raise InputError("the weights of this model give NaN or infinity; they are damaged")
+        return logits
 
     def predict(self, images: Picture | Iterable[Picture]) -> list[Prediction]:
         """Predict the classes of files, Pillow images or uint8 arrays ``[H, W, 3]``, of any size.
@@ -144,17 +154,47 @@ def load(run: str | Path) -> Model:
     if not (folder / MODEL).exists():
         what = "a comparison, not a model" if (folder / "summary.json").exists() else "no model"
         raise InputError(f"{folder} holds {what}; `afield train --out {folder}` trains one")
-    description = read_json(folder / MODEL)
-    names = tuple(description["class_names"])
-    backbone, features = build_backbone(BackboneConfig(**description["backbone"]))
-    objective = build_objective(recipe_from(description["recipe"], MODEL), features, len(names))
+    found = _read(folder / MODEL)
+    backbone, features = build_backbone(BackboneConfig(found.backbone.name, found.backbone.stem))
+    objective = build_objective(recipe_from(found.recipe, str(folder / MODEL)), features, len(found.class_names))
     tensors, _ = checkpoint.load(folder / WEIGHTS)
     norm = FeatureNorm(features) if "feature_norm.mean" in tensors else None
     classifier = Classifier(backbone, objective, mean=(0.0,) * 3, std=(1.0,) * 3, dropout=0.0, feature_norm=norm)
+    check_fit(tensors, classifier, f"{folder / WEIGHTS} does not fit {MODEL}")
+    classifier.load_state_dict(tensors, strict=False)
+    return Model(classifier.eval(), found.class_names, found.image_size, dict(found.config), found.image_width)
+
+
+@dataclass(frozen=True)
+class _Backbone:
+    """The network of a saved model. Its weights are in the folder of the model; no other file is read."""
+
+    name: str
+    stem: Stem
+
+
+@dataclass(frozen=True)
+class _Description:
+    """The content of ``model.json``."""
+
+    class_names: tuple[str, ...]
+    image_size: int
+    backbone: _Backbone
+    recipe: Mapping[str, Any]
+    config: Mapping[str, Any]
+    image_width: int | None = None
+
+
+def _read(path: Path) -> _Description:
+    """Read and check the description of a model."""
+    found: _Description = decode_json(_Description, read_json(path), f"{path}:")
     try:
-        classifier.load_state_dict(tensors)
-    except RuntimeError as error:
-        raise InputError(f"{folder / WEIGHTS} does not fit {folder / MODEL}: {error}") from None
-    return Model(
-        classifier.eval(), names, description["image_size"], description["config"], description.get("image_width")
-    )
+        names = [checked_name(name, "class") for name in found.class_names]
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from None
+    if len(names) < 2 or len(set(names)) < len(names):
+        raise InputError(f"{path}: class_names must be two or more different names")
+    width = found.image_size if found.image_width is None else found.image_width
+    if min(found.image_size, width) < 1 or found.image_size * width > MAX_PIXELS:
+        raise InputError(f"{path}: images of {found.image_size} x {width} pixels; at most {MAX_PIXELS:,} are allowed")
+    return found

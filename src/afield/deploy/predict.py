@@ -11,6 +11,7 @@ from afield.data.decode import SUFFIXES
 from afield.data.layout import image_files
 from afield.deploy.model import BATCH, Model, Prediction
 from afield.errors import InputError
+from afield.names import shown
 
 
 def predict_files(model: Model, paths: Sequence[Path], on_bad_image: Literal["error", "skip"]) -> list[Prediction]:
@@ -38,7 +39,7 @@ def _one_by_one(model: Model, files: Sequence[Path]) -> list[Prediction]:
         try:
             found += model.predict(file)
         except InputError as error:
-            print(f"skipped: {error}", file=sys.stderr)
+            print(f"skipped: {shown(str(error))}", file=sys.stderr)
     return found
 
 

@@ -39,6 +39,8 @@ def run_training(
     run = Run(setup, recipe, ("test",) if parts == ("test",) else (), seed)
     if (out / DONE).exists() and read_record(out / RECORD).run != run.hash:
         raise InputError(f"{out} holds a model trained with other settings; choose another --out")
+    if not all((out / name).exists() for name in (saved.MODEL, saved.WEIGHTS)):
+        (out / DONE).unlink(missing_ok=True)
     check([run])
     features = frozen_features(setup, fabric, callback.features)
     plays, why = list[Play](), why_no_plays(run) or (AGAIN if features is None else "")

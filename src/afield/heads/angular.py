@@ -14,7 +14,7 @@ from afield.validation import check_within
 Gradient = Literal["straight_through", "exact"]
 
 SIN_FLOOR = 1e-6
-"""Lower bound of ``1 - cos^2`` under the root. It keeps the exact gradient below 1000 at the poles."""
+"""Lower bound of ``1 - cos^2`` for the derivative. It keeps the exact gradient below 1000 at the poles."""
 
 
 def check_gradient(gradient: str) -> None:
@@ -32,8 +32,10 @@ def check_margins(*, margin_multiplier: float = 1.0, margin_rad: float = 0.0, ma
 
 
 def sine(cosine: Tensor) -> Tensor:
-    """``sin(theta)`` for ``theta`` in [0, pi], computed without ``acos``."""
-    return (1 - cosine.square()).clamp(min=SIN_FLOOR).sqrt()
+    """``sin(theta)`` for ``theta`` in [0, pi], computed without ``acos``. `SIN_FLOOR` bounds only its slope."""
+    square = 1 - cosine.square()
+    bounded = square.clamp(min=SIN_FLOOR).sqrt()
+    return bounded + (square.detach().clamp(min=0).sqrt() - bounded.detach())
 
 
 def apply_gradient(margin: Callable[[Tensor], Tensor], cosine: Tensor, gradient: Gradient) -> Tensor:

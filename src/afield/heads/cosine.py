@@ -10,10 +10,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from afield.heads.features import check_features
 from afield.heads.kernel import split_cosines, unit
 from afield.heads.registry import HEADS
 from afield.heads.scale import adapted_scale, resolve_scale
-from afield.target_split import TargetSplit, check_rows, split_target
+from afield.target_split import TargetSplit, check_rows, check_targets, split_target
 from afield.types import IGNORE_INDEX
 from afield.validation import check_within
 
@@ -83,6 +84,7 @@ class CosineHead(nn.Module):
 
     def cosines(self, features: Tensor, targets: Tensor | None = None) -> Tensor:
         """Features ``[B, D]`` -> cosines ``[B, K]``, float32. Targets update an adaptive scale."""
+        check_features(features, self.in_features)
         with torch.autocast(features.device.type, enabled=False):
             cosines = self.per_class(F.linear(unit(features), unit(self.weight)))
         if self.kind_of_scale == "adaptive" and self.training and targets is not None:
@@ -120,13 +122,15 @@ class CosineHead(nn.Module):
         """Class indices ``[B]``, with class 0 in ignored rows.
 
         Raises:
-            ValueError: if the targets are soft (mixup, CutMix), so that there is no single target class, or if the
-                numbers of targets and features differ.
+            ValueError: if the targets are soft (mixup, CutMix), so that there is no single target class, if a target is
+                not a class index, or if the numbers of targets and features differ.
         """
         if targets.ndim != 1 or targets.is_floating_point():
             found = f"{str(targets.dtype).removeprefix('torch.')} {list(targets.shape)}"
             raise ValueError(f"{type(self).__name__} needs class indices [B], got {found}; {SOFT_TARGETS}")
+        check_features(features, self.in_features)
         check_rows(targets, features)
+        check_targets(targets, self.num_classes, IGNORE_INDEX)
         return targets.long().masked_fill(targets == IGNORE_INDEX, 0)
 
     def extra_repr(self) -> str:

@@ -16,17 +16,17 @@ from torch import Tensor
 
 from afield.target_split import check_rows
 
-NORM_EPS = 1e-6
-"""Added in quadrature to each norm, in float32, so that a zero vector has cosine 0 and finite gradients."""
+NORM_FLOOR = 5e-3
+"""Lower bound of the length by which vectors are divided. A zero vector has cosine 0, and the gradient is at most twice
+the scale divided by this bound."""
 
 CHUNK_BYTES = 2**18
 """Part of the buffer that the backward pass processes at a time. It should fit in the cache of a core."""
 
 
 def unit(x: Tensor) -> Tensor:
-    """Rows of unit length, in float32: ``x / sqrt(|x|^2 + eps^2)``."""
-    x = x.float()
-    return x * (x.square().sum(dim=-1, keepdim=True) + NORM_EPS**2).rsqrt()
+    """Rows of unit length, in float32: ``x / max(|x|, NORM_FLOOR)``."""
+    return F.normalize(x.float(), dim=-1, eps=NORM_FLOOR)
 
 
 def split_cosines(
@@ -65,7 +65,11 @@ def _put(buffer: Tensor, index: Tensor, present: Tensor | None, value: Tensor | 
 
 
 def _inverse_norm(x: Tensor) -> Tensor:
-    return torch.linalg.vector_norm(x, dim=1).square_().add_(NORM_EPS**2).rsqrt_()
+    return torch.linalg.vector_norm(x, dim=1).clamp_(min=NORM_FLOOR).reciprocal_()
+
+
+def _above_floor(inverse_norm: Tensor) -> Tensor:
+    return inverse_norm * NORM_FLOOR < 1 - 1e-6
 
 
 def _log_softmax_of_others(logits: Tensor, index: Tensor, present: Tensor | None) -> tuple[Tensor, Tensor]:
@@ -143,12 +147,16 @@ def _gradients(ctx: Any, to_cosine: Tensor, to_log_sum: Tensor, to_total: Tensor
     _put(buffer, index, present, to_cosine[:, None] / scale)
     along.index_add_(0, index.squeeze(1), to_cosine * cosine)
 
-    # Remove the component along each vector: it changes only the length, and cosines do not depend on the length.
+    # Remove the component along each vector: it changes only the length. Cosines do not depend on the length, except
+    # that of a vector below the floor.
     buffer.mul_(stretch)
     to_features = to_weight = None
     if ctx.needs_input_grad[0]:
         to_features = buffer @ weight
-        to_features.addcmul_(unit, torch.linalg.vecdot(to_features, unit)[:, None], value=-1).mul_(shrink[:, None])
+        length = torch.linalg.vecdot(to_features, unit) * _above_floor(shrink)
+        to_features.addcmul_(unit, length[:, None], value=-1).mul_(shrink[:, None])
     if ctx.needs_input_grad[1]:
-        to_weight = (buffer.T @ unit).addcmul_(weight, (along * (stretch / scale).square())[:, None], value=-1)
+        inverse = stretch / scale
+        length = along * inverse.square() * _above_floor(inverse)
+        to_weight = (buffer.T @ unit).addcmul_(weight, length[:, None], value=-1)
     return to_features, to_weight, None, None, to_scale

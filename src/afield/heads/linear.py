@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
 
+from afield.heads.features import check_features
 from afield.heads.registry import HEADS
 
 
@@ -24,4 +26,7 @@ class LinearHead(nn.Linear):
 
     def forward(self, features: Tensor, targets: Tensor | None = None) -> Tensor:
         """Features ``[B, D]`` -> logits ``[B, K]``."""
+        check_features(features, self.in_features)
+        if features.dtype != self.weight.dtype and not torch.is_autocast_enabled(features.device.type):
+            raise ValueError(f"features are {features.dtype}, but the head is {self.weight.dtype}")
         return super().forward(features)

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from afield.losses.criterion import Criterion
 from afield.losses.registry import LOSSES
-from afield.losses.targets import prepare, right_classes, settle
+from afield.losses.targets import prepare, right_classes, settle, unmasked
 
 
 @LOSSES.register("confidence_penalty", reference="Pereyra et al., Penalizing Confident Output Distributions, 2017.")
@@ -40,7 +40,7 @@ def confidence_penalty(
         section 3.
     """
     z, t, w = prepare("confidence_penalty", logits, targets, weight, ignore_index)
-    log_p = z.log_softmax(dim=1)
+    log_p = unmasked(z).log_softmax(dim=1)
     return settle((log_p.exp() * log_p).sum(dim=1), logits, t, w, ignore_index)
 
 
@@ -81,7 +81,7 @@ def complement_entropy(
     name = "complement_entropy"
     z, t, w = prepare(name, logits, targets, weight, ignore_index, classes=2)
     right = right_classes(name, z, t, ignore_index)
-    log_q = z.masked_fill(right, -torch.inf).log_softmax(dim=1).masked_fill(right, 0.0)
+    log_q = unmasked(z).masked_fill(right, -torch.inf).log_softmax(dim=1).masked_fill(right, 0.0)
     q = log_q.exp().masked_fill(right, 0.0)
     return settle((q * log_q).sum(dim=1) / (~right).sum(dim=1), logits, t, w, ignore_index)
 

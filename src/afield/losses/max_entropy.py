@@ -9,7 +9,7 @@ from torch import Tensor
 
 from afield.losses.criterion import Criterion
 from afield.losses.registry import LOSSES
-from afield.losses.targets import prepare, settle
+from afield.losses.targets import prepare, settle, unmasked
 from afield.validation import check_within
 
 Sign = Literal["corrected", "printed"]
@@ -69,7 +69,7 @@ def max_entropy(
         raise ValueError('form="gap" supports sign="corrected" only; sign="printed" needs form="log"')
     check_within("(0, inf)", eps=eps)
     z, t, w = prepare("max_entropy", logits, targets, weight, ignore_index)
-    log_p = z.log_softmax(dim=1)
+    log_p = unmasked(z).log_softmax(dim=1)
     # The gap is the divergence from the uniform prediction. Rounding errors can make it slightly negative.
     gap = (log_p.exp() * (log_p + math.log(z.shape[1]))).sum(dim=1).clamp(min=0) / math.log(2)
     values = gap if form == "gap" else (gap + eps).log()

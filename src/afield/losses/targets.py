@@ -8,12 +8,16 @@ Targets are class indices ``[B]``, or probabilities ``[B, K]`` (soft targets) su
 * `ignore_index`: rows with this target have the value 0 and the gradient 0. It does not apply to probabilities.
 
 Losses are returned in the dtype of the logits. Half precision is computed in float32.
+
+The values of targets are checked only on a CPU. On another device, the check would wait for the device.
 """
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
+
+from afield.target_split import check_targets
 
 
 def prepare(
@@ -42,10 +46,12 @@ def prepare(
         same dtype.
 
     Raises:
-        ValueError: if a shape or a dtype does not fit.
+        ValueError: if there are no examples, if a shape or a dtype does not fit, or if a target is invalid.
     """
     if logits.ndim != 2 or logits.shape[1] < classes or not logits.is_floating_point():
         raise ValueError(f"{loss} needs logits [B, K] with K >= {classes}, got {_described(logits)}")
+    if not len(logits):
+        raise ValueError(f"{loss} needs at least one example")
     indices = targets.shape == logits.shape[:1] and not _is_real(targets)
     probabilities = targets.shape == logits.shape and targets.is_floating_point()
     if not indices and not (soft and probabilities):
@@ -55,9 +61,17 @@ def prepare(
         raise ValueError(f"{loss} ignores rows by their index; with probabilities it got ignore_index={ignore_index}")
     if weight is not None and (weight.shape != logits.shape[1:] or not weight.is_floating_point()):
         raise ValueError(f"{loss} needs weight [K] for logits {tuple(logits.shape)}, got {_described(weight)}")
+    check_targets(targets, logits.shape[1], ignore_index)
     logits = widen(logits)
     targets = targets.to(logits.dtype if probabilities else torch.int64)
+    if probabilities:
+        logits = unmasked(logits)
     return logits, targets, None if weight is None else weight.to(logits.dtype)
+
+
+def unmasked(logits: Tensor) -> Tensor:
+    """Logits with a finite number in place of -inf: a masked class has probability 0, and 0 log 0 is 0."""
+    return logits.clamp(min=-1e18)
 
 
 def right_classes(loss: str, logits: Tensor, targets: Tensor, ignore_index: int) -> Tensor:

@@ -68,7 +68,7 @@ def load_weights(model: nn.Module, weights: str, backbone: str) -> None:
             raise InputError(f"--weights {PACKAGE} fits --backbone {PACKAGE_BACKBONE}, not {backbone!r}")
         # It lists the tensors that timm has in the same order, with the classifier last.
         state = dict(zip(model.state_dict(), state.values(), strict=False))
-    check_fit(state, model, f"--weights {weights}")
+    check_fit(state, model, f"--weights {weights} does not fit the backbone", CLASSIFIERS)
     model.load_state_dict(state, strict=False)
 
 
@@ -95,22 +95,33 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     return {re.sub(WRAPPERS, "", str(name)): value for name, value in content.items()}
 
 
-def check_fit(state: Mapping[str, Tensor], model: nn.Module, what: str) -> None:
-    """Raise `InputError` with all missing, unexpected and mis-shaped tensors. `state` may include a classifier."""
+def check_fit(state: Mapping[str, Tensor], model: nn.Module, what: str, spare: tuple[str, ...] = ()) -> None:
+    """Raise `InputError` with all tensors that are missing, unexpected, of a wrong shape or type, or not finite.
+
+    Args:
+        state: tensors by name; counters of batch normalization may be missing.
+        model: the model that the tensors are for.
+        what: start of the message.
+        spare: prefixes of names that are allowed in addition to those of the model.
+    """
     expected = model.state_dict()
     missing = [name for name in expected if name not in state and not name.endswith("num_batches_tracked")]
-    unexpected = [name for name in state if name not in expected and not name.startswith(CLASSIFIERS)]
-    shapes = [
-        f"{name} {tuple(value.shape)} for {tuple(expected[name].shape)}"
-        for name, value in state.items()
-        if name in expected and value.shape != expected[name].shape
-    ]
-    infinite = [name for name in expected if name in state and not state[name].isfinite().all()]
-    kinds = {"missing": missing, "unexpected": unexpected, "mis-shaped": shapes, "NaN or infinite": infinite}
+    unexpected = [name for name in state if name not in expected and not name.startswith(spare)]
+    known = [(name, value, expected[name]) for name, value in state.items() if name in expected]
+    shapes = [f"{name} {tuple(v.shape)} for {tuple(own.shape)}" for name, v, own in known if v.shape != own.shape]
+    types = [name for name, v, own in known if v.is_floating_point() != own.is_floating_point()]
+    infinite = [name for name, v, _ in known if name not in types and not v.float().isfinite().all()]
+    kinds = {
+        "missing": missing,
+        "unexpected": unexpected,
+        "mis-shaped": shapes,
+        "of another type": types,
+        "NaN or infinite": infinite,
+    }
     found = [
         f"{len(names)} {kind}: {', '.join(names[:20])}{' ...' if len(names) > 20 else ''}"
         for kind, names in kinds.items()
         if names
     ]
     if found:
-        raise InputError(f"{what} does not fit the backbone; {'; '.join(found)}")
+        raise InputError(f"{what}; {'; '.join(found)}")

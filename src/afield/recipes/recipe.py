@@ -10,6 +10,8 @@ from typing import Any, get_origin, get_type_hints
 
 from afield.augment import chain_key
 from afield.errors import InputError, unknown_name
+from afield.names import checked_name
+from afield.records import is_json
 from afield.settings import TrainConfig
 from afield.validation import check_number, settings_of
 
@@ -43,7 +45,8 @@ class Recipe:
         training: settings of `TrainConfig` that replace the shared settings, for example ``{"learning_rate": 0.001}``.
 
     Raises:
-        InputError: if a value has the wrong type or is out of range, or a setting is not allowed in a recipe.
+        InputError: if the name contains characters that cannot be shown, if a value has the wrong type or is out of
+            range, or if a setting is not allowed in a recipe.
     """
 
     name: str
@@ -71,6 +74,7 @@ class Recipe:
             value, kind = getattr(self, name), hint if isinstance(hint, UnionType) else get_origin(hint) or hint
             if not isinstance(value, kind):
                 raise InputError(f"{where}: {name} cannot be {value!r}")
+        object.__setattr__(self, "name", checked_name(self.name, "recipe"))
         if not self.losses:
             raise InputError(f"{where} has no losses")
         for loss, weight in (*self.losses.items(), *self.linear_losses.items()):
@@ -81,6 +85,9 @@ class Recipe:
         for name in self.adaptation:
             if self.adaptation.count(name) > 1:
                 raise InputError(f"{where} adapts by {name!r} twice")
+        for name in get_type_hints(Recipe):
+            if not is_json(value := getattr(self, name)):
+                raise InputError(f"{where}: {name} cannot be {value!r}")
         for name, value in self.training.items():
             if name == "precision":
                 raise InputError(f"{where}: all runs share the precision; set it with --precision, not in a recipe")

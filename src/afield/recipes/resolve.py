@@ -87,14 +87,21 @@ def read_recipe(path: Path) -> Recipe:
     """
     try:
         text = path.read_text()
-        content = tomllib.loads(text) if path.suffix == ".toml" else yaml.safe_load(text)
+        content = tomllib.loads(text) if path.suffix == ".toml" else _yaml(text)
     except FileNotFoundError:
         raise InputError(f"no recipe file {path}") from None
-    except (tomllib.TOMLDecodeError, yaml.YAMLError, UnicodeDecodeError) as error:
+    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
         raise InputError(f"{path} cannot be read as a recipe: {first_line(error)}") from None
     if not isinstance(content, dict):
         raise InputError(f"{path}: a recipe must be a table of fields, got {type(content).__name__}")
     return recipe_from({"name": path.stem, **content}, str(path))
+
+
+def _yaml(text: str) -> Any:
+    """YAML without aliases, with which a short file can stand for any amount of data."""
+    if any(isinstance(token, yaml.AliasToken) for token in yaml.scan(text)):
+        raise ValueError("aliases (*name) are not allowed")
+    return yaml.safe_load(text)
 
 
 def recipe_from(fields: Mapping[str, Any], where: str) -> Recipe:
@@ -108,6 +115,8 @@ def recipe_from(fields: Mapping[str, Any], where: str) -> Recipe:
     for name in fields:
         if name not in FIELDS | SETTINGS:
             unknown_name(f"recipe field in {where}", str(name), FIELDS | SETTINGS)
+    if "name" not in fields:
+        raise InputError(f"{where}: the recipe has no name")
     recipe = Recipe(**{name: value for name, value in fields.items() if name in FIELDS})
     beside = {name: value for name, value in fields.items() if name not in FIELDS and value is not None}
     return dataclasses.replace(recipe, training={**recipe.training, **beside})

@@ -1,14 +1,17 @@
 """What runs write and how it is read: typed records, their migration, atomic files, locks, names. Free of torch."""
 
+from afield.records.decode import decode as decode
 from afield.records.files import (
     HeldError as HeldError,
     canonical_json as canonical_json,
     exclusive as exclusive,
+    is_json as is_json,
     read_json as read_json,
     read_jsonl as read_jsonl,
     write_atomic as write_atomic,
     write_json as write_json,
     write_jsonl as write_jsonl,
+    writing as writing,
 )
 from afield.records.migration import migrate as migrate, renamed as renamed
 from afield.records.naming import run_hash as run_hash, seed_for as seed_for

@@ -6,7 +6,7 @@ import types
 from collections.abc import Mapping
 from dataclasses import MISSING, fields, is_dataclass
 from functools import cache
-from typing import Any, Union, get_args, get_origin, get_type_hints
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from afield.errors import InputError
 
@@ -29,6 +29,8 @@ def decode(kind: Any, value: Any, where: str) -> Any:
         return value
     if origin in (Union, types.UnionType):  # only ``X | None``
         return None if value is None else decode(arguments[0], value, where)
+    if origin is Literal and value in arguments:
+        return value
     if is_dataclass(kind):
         return _object(kind, value, where)
     if origin is Mapping and isinstance(value, dict):
@@ -41,7 +43,8 @@ def decode(kind: Any, value: Any, where: str) -> Any:
     accepted = (int, float) if origin is float else origin
     if origin in (str, int, float) and isinstance(value, accepted) and not isinstance(value, bool):
         return value
-    raise InputError(f"{where} must be {NAMES[origin]}, got {_short(value)}")
+    allowed = f"one of {', '.join(arguments)}" if origin is Literal else NAMES[origin]
+    raise InputError(f"{where} must be {allowed}, got {_short(value)}")
 
 
 def _object(kind: Any, value: Any, where: str) -> Any:

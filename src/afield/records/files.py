@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +20,33 @@ def canonical_json(value: Any) -> str:
     return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
 
 
+def is_json(value: object, levels: int = 100) -> bool:
+    """Whether JSON can hold the value: texts as keys, finite numbers, integers of 64 bits, at most `levels` deep."""
+    if isinstance(value, Mapping):
+        return levels > 0 and all(isinstance(key, str) and is_json(each, levels - 1) for key, each in value.items())
+    if isinstance(value, list | tuple):
+        return levels > 0 and all(is_json(each, levels - 1) for each in value)
+    if isinstance(value, int | float):
+        return -(2**63) <= value < 2**64 if isinstance(value, int) else math.isfinite(value)
+    return value is None or isinstance(value, str)
+
+
+@contextlib.contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """An `OSError` inside the block names this file if it names none: a full disk does not say what was written."""
+    try:
+        yield
+    except OSError as error:
+        error.filename = error.filename or str(path)
+        raise
+
+
 def write_atomic(path: Path, content: str | bytes) -> None:
     """Write a file so that a reader, or a run that resumes, sees all of it or none of it."""
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
     try:
-        with open(partial, "wb") as file:
+        with writing(path), open(partial, "wb") as file:
             file.write(content.encode() if isinstance(content, str) else content)
             file.flush()
             os.fsync(file.fileno())
@@ -42,7 +64,7 @@ def write_json(path: Path, value: Any) -> None:
 
 def read_json(path: Path) -> Any:
     """Read a JSON file; one that is missing or damaged raises `InputError`."""
-    return _parsed(path, json.loads, "JSON")
+    return _parsed(_text(path), f"{path} is not valid JSON")
 
 
 def write_jsonl(path: Path, records: Iterable[dict[str, Any]]) -> None:
@@ -52,16 +74,28 @@ def write_jsonl(path: Path, records: Iterable[dict[str, Any]]) -> None:
 
 def read_jsonl(path: Path) -> list[dict[str, Any]]:
     """Read the records that `write_jsonl` wrote; a file that is missing or damaged raises `InputError`."""
-    return _parsed(path, lambda text: [json.loads(line) for line in text.splitlines() if line], "JSON lines")
+    return [_parsed(line, f"{path} is not valid JSON lines") for line in _text(path).splitlines() if line]
 
 
-def _parsed(path: Path, parse: Callable[[str], Any], what: str) -> Any:
+def _text(path: Path) -> str:
     try:
-        return parse(path.read_text())
+        return path.read_text()
     except FileNotFoundError:
         raise InputError(f"no file {path}") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"cannot read {path}: {error}") from None
+
+
+def _parsed(text: str, what: str) -> Any:
+    try:
+        value = json.loads(text)
+    except RecursionError:
+        raise InputError(f"{what}: it is nested too deeply") from None
     except ValueError as error:
-        raise InputError(f"{path} is not valid {what}: {error}") from None
+        raise InputError(f"{what}: {error}") from None
+    if not is_json(value):
+        raise InputError(f"{what}: it is nested too deeply, or has a number that is not finite or too large")
+    return value
 
 
 class HeldError(InputError):

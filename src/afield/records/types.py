@@ -179,6 +179,7 @@ class Summary(Subscriptable):
         reason: a sentence that says why.
         protocol: how unseen domains are tested where recipes can adapt to them, in one line; else None.
         schema: version of the format.
+        mixed: the versions of each package, and of the commit, of which the runs have several.
     """
 
     data: str
@@ -190,3 +191,4 @@ class Summary(Subscriptable):
     reason: str
     protocol: str | None = None
     schema: int = SCHEMA
+    mixed: Mapping[str, tuple[str, ...]] = field(default_factory=dict)

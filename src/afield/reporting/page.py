@@ -6,13 +6,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from afield.errors import InputError
 from afield.evaluation import SELECTIONS
 from afield.records import Summary, SummaryRow, read_json, read_records, read_summary
 from afield.reporting import figures
 from afield.reporting.charts import INK, PALETTE, colors
 from afield.reporting.confusion import LARGEST_TABLE, confused_pairs, heat_rows, pooled
 from afield.reporting.learned import by_recipe
-from afield.reporting.provenance import provenance
+from afield.reporting.provenance import differences, provenance
 from afield.reporting.templates import write_page
 
 BASELINE = "erm"
@@ -31,7 +32,7 @@ def render(folder: Path) -> Path:
     records = read_records(folder)
     summary = read_summary(folder / "summary.json")
     analysis = read_json(folder / "analysis.json")
-    gallery = read_json(folder / "gallery.json") if (folder / "gallery.json").exists() else None
+    gallery = _gallery(folder / "gallery.json") if (folder / "gallery.json").exists() else None
     recipes = summary.recipes
     baseline = BASELINE if BASELINE in recipes else None
     color = colors(_drawn(recipes))
@@ -58,7 +59,17 @@ def render(folder: Path) -> Path:
         searched=[row for row in recipes.values() if row.search_s is not None],
         learned=by_recipe(records),
         provenance=provenance(records),
+        mixed=differences(summary.mixed) if summary.mixed else "",
     )
+
+
+def _gallery(path: Path) -> Any:
+    """Images by kind and part; every one of them is in the file itself, so that a page loads nothing from elsewhere."""
+    gallery = read_json(path)
+    for image in (image for parts in gallery.values() for images in parts.values() for image in images):
+        if not image["image"].startswith("data:image/"):
+            raise InputError(f"{path}: {image['image'][:60]!r} is no image but an address")
+    return gallery
 
 
 def _drawn(recipes: Mapping[str, SummaryRow]) -> list[str]:

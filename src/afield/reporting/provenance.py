@@ -30,6 +30,12 @@ def origin(records: Sequence[Record]) -> dict[str, str]:
     }
 
 
+def differences(mixed: Mapping[str, Sequence[str]]) -> str:
+    """A sentence on the versions that differ between runs, each name with its versions (`Summary.mixed`)."""
+    found = "; ".join(f"{name} {' and '.join(versions)}" for name, versions in mixed.items())
+    return f"the runs were made with different versions: {found}"
+
+
 def _distinct(texts: Iterable[str]) -> list[str]:
     return list(dict.fromkeys(texts))
 

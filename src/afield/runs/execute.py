@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 
 from afield.adaptation import build_adaptation
 from afield.classifier import Classifier
+from afield.errors import InputError
 from afield.records import Record, read_record, write_record
 from afield.runs.adapting import Adapter, standardizes
 from afield.runs.build import build_algorithm
@@ -52,9 +54,8 @@ def execute(
         DivergedError: if the loss is not finite and the run is not allowed to diverge.
         HeldError: if another process is training the shared first stage.
     """
-    if (folder / DONE).exists():
-        _unlink_checkpoints(folder)
-        return read_record(folder / RECORD)
+    if (done := _finished(folder)) is not None:
+        return done
     began = time.perf_counter()
     fold, parts, classifier = prepare(run, features, fabric)
     trained = None
@@ -141,6 +142,21 @@ def adapter(run: Run, parts: Splits, features: NDArray[np.float32] | None, fabri
         min(run.training.batch_size, len(train)),
         fabric,
     )
+
+
+def _finished(folder: Path) -> Record | None:
+    """The record of a finished run. None if the run is not finished, or, with a warning, if a file is damaged."""
+    if not (folder / DONE).exists():
+        return None
+    _unlink_checkpoints(folder)
+    try:
+        record = read_record(folder / RECORD)
+        for file in {*folder.glob("*.safetensors"), *([folder / PREDICTIONS] if record.epochs else [])}:
+            checkpoint.load(file)
+    except InputError as error:
+        warnings.warn(f"{error}; this run is done again", stacklevel=2)
+        return None
+    return record
 
 
 def _unlink_checkpoints(folder: Path) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import warnings
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -19,6 +21,7 @@ from afield.records import canonical_json, exclusive, read_json, seed_for, write
 from afield.runs.config import ExperimentConfig
 from afield.training import Subset
 
+FORMAT = 2
 BATCH = 64
 SAVE_EVERY = 16  # batches
 
@@ -35,21 +38,23 @@ def frozen_features(
 ) -> NDArray[np.float32] | None:
     """Features ``[N, D]`` of all images, memory-mapped, if the backbone is frozen; otherwise None.
 
-    The cache key depends on images, weights and normalization. An interrupted extraction is resumed.
+    The cache key depends on images, weights and normalization. An interrupted extraction is resumed; a damaged one
+    starts again. If all features are cached, nothing is written, so that the cache can be read-only.
     """
     if not setup.freeze:
         return None
     folder = _folder(setup)
-    with exclusive(folder, wait=True):
-        done = _done(folder)
-        if done < len(setup.data):
-            _extract(setup, fabric, folder, done, progress)
+    if _done(_blocks(folder)) < len(setup.data):
+        with exclusive(folder, wait=True):
+            blocks = _blocks(folder)
+            if _done(blocks) < len(setup.data):
+                _extract(setup, fabric, folder, blocks, progress)
     return np.load(folder / "features.npy", mmap_mode="r")
 
 
 def missing_features(setup: ExperimentConfig) -> int:
     """The number of images whose features are not cached yet."""
-    return len(setup.data) - _done(_folder(setup))
+    return len(setup.data) - _done(_blocks(_folder(setup)))
 
 
 def extractor(backbone: BackboneConfig, fabric: Fabric) -> Callable[[Tensor], NDArray[np.float32]]:
@@ -68,19 +73,40 @@ def extractor(backbone: BackboneConfig, fabric: Fabric) -> Callable[[Tensor], ND
 def _folder(setup: ExperimentConfig) -> Path:
     backbone = setup.backbone
     mean, std = backbone.normalization
-    key = [setup.data.fingerprint, backbone.name, backbone.stem, backbone.weights_key, mean, std]
+    key = [FORMAT, setup.data.fingerprint, backbone.name, backbone.stem, backbone.weights_key, mean, std]
     return cache_root() / "features" / hashlib.sha256(canonical_json(key).encode()).hexdigest()[:24]
 
 
-def _done(folder: Path) -> int:
-    state = folder / "state.json"
-    return read_json(state)["done"] if state.exists() else 0
+def _blocks(folder: Path) -> list[list[int]]:
+    """Of each block of features that is on disk, the row at which it ends and its checksum; none if one is damaged."""
+    if not (folder / "state.json").exists():
+        return []
+    try:
+        blocks, start = read_json(folder / "state.json")["blocks"], 0
+        features = np.load(folder / "features.npy", mmap_mode="r")
+        for stop, checksum in blocks:
+            if zlib.crc32(features[start:stop]) != checksum:
+                raise ValueError("another checksum")
+            start = stop
+    except Exception:  # whatever may be wrong with a damaged file
+        warnings.warn(f"the features in {folder} are damaged; they are discarded and extracted again", stacklevel=2)
+        return []
+    return blocks
+
+
+def _done(blocks: list[list[int]]) -> int:
+    return blocks[-1][0] if blocks else 0
 
 
 def _extract(
-    setup: ExperimentConfig, fabric: Fabric, folder: Path, done: int, progress: Callable[[int, int], None]
+    setup: ExperimentConfig,
+    fabric: Fabric,
+    folder: Path,
+    blocks: list[list[int]],
+    progress: Callable[[int, int], None],
 ) -> None:
     data, extract = setup.data, extractor(setup.backbone, fabric)
+    done = _done(blocks)
     path, shape = folder / "features.npy", (len(data), frozen_backbone(setup.backbone)[1])
     features = np.lib.format.open_memmap(path, mode="r+") if done else allocate(path, np.float32, shape)
     source = Subset(data.images, data.labels, np.arange(len(data)), memory=setup.memory)
@@ -92,4 +118,5 @@ def _extract(
         if batch % SAVE_EVERY == 0 or stop == len(data):
             features.flush()
             features = np.lib.format.open_memmap(path, mode="r+")  # releases the memory of the written pages
-            write_json(folder / "state.json", {"done": int(stop)})
+            blocks.append([int(stop), zlib.crc32(features[_done(blocks) : stop])])
+            write_json(folder / "state.json", {"blocks": blocks})

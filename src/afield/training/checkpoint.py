@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import warnings
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,7 +15,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from afield.errors import InputError
+from afield.errors import InputError, first_line
 from afield.records import write_atomic
 
 
@@ -22,21 +24,45 @@ def save(path: Path, tensors: Mapping[str, Tensor], state: Mapping[str, Any]) ->
     ready = {
         name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format) for name, tensor in tensors.items()
     }
-    write_atomic(path, safetensors.torch.save(ready, metadata={"state": json.dumps(state)}))
+    text = json.dumps(state)  # the checksum goes before its brace: safetensors would write two entries in any order
+    write_atomic(path, safetensors.torch.save(ready, metadata={"state": _checksum(ready, text) + text}))
 
 
 def load(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Read a file written by `save`.
 
     Raises:
-        InputError: if the file is missing or damaged.
+        InputError: if the file is missing or damaged. Files of earlier versions have no checksum.
     """
     try:
         with safe_open(path, framework="pt") as file:
-            state = json.loads((file.metadata() or {}).get("state", "{}"))
-            return {name: file.get_tensor(name) for name in file.keys()}, state  # noqa: SIM118
-    except (SafetensorError, OSError) as error:
-        raise InputError(f"cannot read {path}: {error}") from None
+            checksum, brace, rest = (file.metadata() or {}).get("state", "{}").partition("{")
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        text = brace + rest
+        state = json.loads(text)
+    except (SafetensorError, OSError, ValueError, RecursionError) as error:
+        raise InputError(f"cannot read {path}: {first_line(error)}") from None
+    if checksum and checksum != _checksum(tensors, text):
+        raise InputError(f"cannot read {path}: it is damaged, its checksum is another")
+    return tensors, state
+
+
+def resumed(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
+    """What `save` wrote; None if it is not there, or if it is damaged and therefore discarded, which a line says."""
+    try:
+        return load(path) if path.exists() else None
+    except InputError as error:
+        warnings.warn(f"{error}; it is discarded, and this training begins anew", stacklevel=2)
+        return None
+
+
+def _checksum(tensors: Mapping[str, Tensor], state: str) -> str:
+    """CRC-32 of the state and of the name, type, shape and bytes of each tensor."""
+    found = zlib.crc32(state.encode())
+    for name, tensor in sorted(tensors.items()):
+        found = zlib.crc32(f"{name} {tensor.dtype} {list(tensor.shape)}".encode(), found)
+        found = zlib.crc32(tensor.reshape(-1).view(torch.uint8).numpy(), found)
+    return f"{found:08x}"
 
 
 def flat(groups: Mapping[str, Mapping[str, Tensor]]) -> dict[str, Tensor]:

@@ -89,9 +89,7 @@ def fit(
     """
     algorithm.to(memory_format=torch.channels_last)
     optimizer = build_optimizer(algorithm, training)
-    state, generators = TrainState(), dict[str, Tensor]()
-    if checkpoint_file.exists():
-        state, generators = restore(checkpoint_file, algorithm, optimizer)
+    state, generators = restore(checkpoint_file, algorithm, optimizer)
     model, stepper = fabric.setup(algorithm, optimizer)
     checkpoint = _Checkpoint(checkpoint_file, algorithm, optimizer, fabric)
     batch_size = min(training.batch_size, len(parts.train))

@@ -60,8 +60,14 @@ def save(
 
 
 def restore(path: Path, algorithm: Algorithm, optimizer: torch.optim.Optimizer) -> tuple[TrainState, dict[str, Tensor]]:
-    """Restore algorithm and optimizer; return the state, and the generators if the checkpoint is within an epoch."""
-    tensors, state = checkpoint.load(path)
+    """Restore algorithm and optimizer if there is an intact checkpoint.
+
+    Returns the state, and the states of the generators if the checkpoint is within an epoch.
+    """
+    loaded = checkpoint.resumed(path)
+    if loaded is None:
+        return TrainState(), {}
+    tensors, state = loaded
     algorithm.load_state_dict(checkpoint.below("model", tensors))
     checkpoint.load_optimizer(optimizer, checkpoint.below("optimizer", tensors))
     found = {name: checkpoint.below(name, tensors) for name in TENSORS}

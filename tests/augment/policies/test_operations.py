@@ -233,3 +233,19 @@ def test_a_wrong_number_of_draws_and_an_unknown_operation_are_refused(images, dr
         apply_draws(images, draws[:39])
     with pytest.raises(InputError, match="unknown operation 'rotat'; did you mean 'rotate'"):
         operate("rotat", images, 1.0)
+
+
+@pytest.mark.parametrize("low_high", [(-2.0, 2.0), (0.0, 255.0), (0.0, float("nan")), (0.0, 1.1)])
+def test_floats_that_would_be_clipped_are_refused(low_high):
+    images = torch.tensor(low_high).view(2, 1, 1, 1).expand(2, 3, 4, 4)
+    with pytest.raises(ValueError, match=r"float images must lie in \[0, 1\]"):
+        operate_on_floats(images)
+
+
+def operate_on_floats(images):
+    return apply_draws(images, Draws(torch.full((2, 1), kind("invert")), torch.zeros(2, 1, dtype=torch.float64)))
+
+
+def test_floats_within_half_a_byte_are_taken_as_the_end_of_the_range():
+    images = torch.tensor([-0.0015, 1.0015]).view(2, 1, 1, 1).expand(2, 3, 4, 4)
+    assert operate_on_floats(images).flatten(1)[:, 0].tolist() == [1.0, 0.0]

@@ -151,9 +151,8 @@ class Game(nn.Module):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed_for("augmentor", seed))
             game = cls(settings, classifier).to(fabric.device)
-        generator, state = Generator(), LearnState()
-        if checkpoint_file.exists():
-            state = _restore(checkpoint_file, game, generator)
+        generator = Generator()
+        state = _restore(checkpoint_file, game, generator)
         shown = [name for name, part in parts.items() if len(part)][:2][-1]
         batch = min(settings.batch_size, examples.count)
         steps, saved = examples.count // batch, time.monotonic()
@@ -238,7 +237,10 @@ def _save(path: Path, game: Game, generator: Generator, state: LearnState) -> No
 
 
 def _restore(path: Path, game: Game, generator: Generator) -> LearnState:
-    tensors, state = checkpoint.load(path)
+    found = checkpoint.resumed(path)
+    if found is None:
+        return LearnState()
+    tensors, state = found
     game.load_state_dict(checkpoint.below("game", tensors))
     for name, optimizer in game.optimizers.items():
         checkpoint.load_optimizer(optimizer, checkpoint.below(f"optimizer {name}", tensors))

@@ -71,9 +71,9 @@ class RandomResizedCrop(OnBatch):
         middle = min(max(width / height, self.ratio[0]), self.ratio[1])
         wide = wide.where(any_fits, min(width, round(height * middle)))
         tall = tall.where(any_fits, min(height, round(width / middle)))
-        spot = torch.rand(2, count, generator=generator).where(any_fits, 0.5)
-        top = (spot[0] * (height - tall + 1)).long()
-        left = (spot[1] * (width - wide + 1)).long()
+        spot = torch.rand(2, count, generator=generator)
+        top = (spot[0] * (height - tall + 1)).long().where(any_fits, (height - tall) // 2)
+        left = (spot[1] * (width - wide + 1)).long().where(any_fits, (width - wide) // 2)
         mirrored = torch.rand(count, generator=generator) < self.flip
         return CropBoxes(top, top + tall, left, left + wide, mirrored)
 

@@ -1,0 +1,12 @@
+"""What heads are given."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+
+def check_features(features: Tensor, width: int) -> None:
+    """Raise `ValueError` unless features are ``[B, D]`` with D = `width`, of a floating-point type."""
+    if features.ndim != 2 or features.shape[1] != width or not features.is_floating_point():
+        found = f"{list(features.shape)} of {str(features.dtype).removeprefix('torch.')}"
+        raise ValueError(f"a head for {width} features needs floating-point features [B, {width}], got {found}")

@@ -1,0 +1,153 @@
+"""Derived files that are damaged are discarded, which a line says, and made again by the same command."""
+
+from __future__ import annotations
+
+import errno
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import afield
+from afield.data import Validation, load
+from afield.data.cache import cache_root
+from afield.launch.fabric import make_fabric
+from afield.models import BackboneConfig
+from afield.runs import features
+from afield.runs.config import ExperimentConfig
+from afield.training import PRESETS, loop
+
+
+def flip(file: Path) -> None:
+    """Change a single bit, and keep size and time of change."""
+    content, stat = bytearray(file.read_bytes()), file.stat()
+    content[len(content) * 2 // 3] ^= 1
+    file.write_bytes(content)
+    os.utime(file, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+
+
+DAMAGES: dict[str, Callable[[Path], object]] = {
+    "flipped": flip,
+    "truncated": lambda file: os.truncate(file, file.stat().st_size // 2),
+    "empty": lambda file: os.truncate(file, 0),
+    "missing": lambda file: file.unlink(),
+}
+
+
+def frozen(photos: Path, weights: str = "none") -> ExperimentConfig:
+    data = load(str(photos), image_size=16)
+    return ExperimentConfig(data, BackboneConfig("resnet8", weights=weights), True, Validation(), PRESETS["frozen"])
+
+
+def extracted(setup: ExperimentConfig) -> np.ndarray:
+    found = features.frozen_features(setup, make_fabric("cpu", "fp32", 1, 1))
+    assert found is not None
+    return np.array(found)
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+@pytest.mark.parametrize("name", ["images.npy", "digests.npy", "index.json"])
+def test_a_damaged_image_cache_is_made_again(photos, name, damage):
+    before = np.array(load(str(photos), image_size=16).images)
+    (file,) = cache_root().rglob(name)
+    DAMAGES[damage](file)
+    with pytest.warns(UserWarning, match="is damaged; it is discarded and made again"):
+        after = load(str(photos), image_size=16)
+    assert np.array_equal(after.images, before)
+    assert np.array_equal(load(str(photos), image_size=16).images, before)
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+@pytest.mark.parametrize("name", ["features.npy", "state.json"])
+def test_damaged_features_are_extracted_again(photos, name, damage):
+    before = extracted(frozen(photos))
+    (file,) = cache_root().rglob(name)
+    DAMAGES[damage](file)
+    if (name, damage) == ("state.json", "missing"):  # as if nothing had been extracted
+        assert np.array_equal(extracted(frozen(photos)), before)
+        return
+    with pytest.warns(UserWarning, match="are damaged; they are discarded and extracted again"):
+        assert np.array_equal(extracted(frozen(photos)), before)
+
+
+def test_features_of_other_weights_are_other_features(photos, tmp_path):
+    import safetensors.torch
+
+    model = features.frozen_backbone(BackboneConfig("resnet8"))[0]
+    safetensors.torch.save_file({n: 2 * t for n, t in model.state_dict().items()}, tmp_path / "w.safetensors")
+    before = extracted(frozen(photos))
+    assert not np.array_equal(extracted(frozen(photos, str(tmp_path / "w.safetensors"))), before)
+    assert np.array_equal(extracted(frozen(photos)), before)
+
+
+def test_a_whole_cache_is_read_without_writing(photos, monkeypatch):
+    images, before = load(str(photos), image_size=16).images[:], extracted(frozen(photos))
+
+    def refuse(*arguments: object, **options: object) -> None:
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    for name in (
+        "data.cache.exclusive",
+        "data.cache.write_json",
+        "runs.features.exclusive",
+        "runs.features.write_json",
+    ):
+        monkeypatch.setattr(f"afield.{name}", refuse)
+    assert np.array_equal(load(str(photos), image_size=16).images, images)
+    assert np.array_equal(extracted(frozen(photos)), before)
+
+
+def test_an_image_edited_to_the_same_size_within_the_resolution_of_the_clock_is_read_again(tmp_path, monkeypatch):
+    from tests.conftest import write_photos
+
+    photos, ago = write_photos(tmp_path / "photos"), time.time_ns() - 10**9
+    first, second = sorted((photos / "day" / "cat").iterdir())[:2]
+    size = max(first.stat().st_size, second.stat().st_size)
+    for file in (first, second):
+        file.write_bytes(file.read_bytes().ljust(size, b"\0"))
+    monkeypatch.setattr("afield.data.cache._stamp", lambda path: [path.stat().st_size, ago, ago])
+    before = load(str(photos), image_size=16)
+    first.write_bytes(second.read_bytes())
+    after = load(str(photos), image_size=16)
+    assert before.digests[0] != after.digests[0] == after.digests[1]
+
+
+def trained(photos: Path, out: Path) -> list[float]:
+    record = afield.train(data=str(photos), image_size=16, epochs=2, recipe="erm", out=out)
+    return [epoch.validation["loss"] for epoch in record.epochs]
+
+
+@pytest.mark.parametrize("damage", ["flipped", "truncated", "empty"])
+def test_a_damaged_checkpoint_is_discarded(photos, tmp_path, monkeypatch, damage):
+    before = trained(photos, tmp_path / "whole")
+    monkeypatch.setattr(loop, "CHECKPOINT_SECONDS", -1.0)
+    save = loop.save
+
+    def interrupt(path: Path, *arguments: object) -> None:
+        save(path, *arguments)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(loop, "save", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        trained(photos, tmp_path / "out")
+    monkeypatch.undo()
+    DAMAGES[damage](tmp_path / "out" / "checkpoint.safetensors")
+    with pytest.warns(
+        UserWarning, match=r"checkpoint\.safetensors: .*; it is discarded, and this training begins anew"
+    ):
+        assert trained(photos, tmp_path / "out") == before
+
+
+@pytest.mark.parametrize("name", ["predictions.safetensors", "model.safetensors"])
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_finished_run_with_a_damaged_file_is_done_again(photos, tmp_path, recwarn, name, damage):
+    before = trained(photos, tmp_path / "out")
+    content = (tmp_path / "out" / name).read_bytes()
+    DAMAGES[damage](tmp_path / "out" / name)
+    assert trained(photos, tmp_path / "out") == before
+    assert (tmp_path / "out" / name).read_bytes() == content
+    said = any("this run is done again" in str(warning.message) for warning in recwarn)
+    assert said != (name == "model.safetensors" and damage == "missing")
