@@ -119,15 +119,24 @@ class CosineHead(nn.Module):
         """Class indices ``[B]``, with class 0 in the rows that are ignored.
 
         Raises:
-            ValueError: soft targets (mixup, CutMix), which have no single target column; a target that is no class; or
-                unequal numbers of targets and features.
+            ValueError: a target that is no class, or what `unchecked_indices` refuses.
+        """
+        index = self.unchecked_indices(features, targets)
+        check_targets(index, self.num_classes)
+        return index
+
+    def unchecked_indices(self, features: Tensor, targets: Tensor) -> Tensor:
+        """The same without a look at the values, for processes that must meet before one of them raises an error.
+
+        Raises:
+            ValueError: soft targets (mixup, CutMix), which have no single target column; or unequal numbers of
+                targets and features.
         """
         if targets.ndim != 1 or targets.is_floating_point():
             found = f"{str(targets.dtype).removeprefix('torch.')} {list(targets.shape)}"
             raise ValueError(f"{type(self).__name__} needs class indices [B], got {found}; {SOFT_TARGETS}")
         check_features(features, self.in_features)
         check_rows(targets, features)
-        check_targets(targets, self.num_classes, IGNORE_INDEX)
         return targets.long().masked_fill(targets == IGNORE_INDEX, 0)
 
     def extra_repr(self) -> str:
