@@ -319,7 +319,7 @@ def test_in_a_single_process_it_is_the_combined_head_bit_for_bit(margins):
 
 @pytest.mark.parametrize("target", [-1, 7])
 def test_in_a_single_process_a_target_that_is_no_class_is_an_error(target):
-    with pytest.raises(RuntimeError, match=f"index {target} is out of bounds"):
+    with pytest.raises(ValueError, match=f"between 0 and 6 for 7 classes, got {target}"):
         ShardedHead(D, 7).target_split(torch.randn(1, D), torch.tensor([target]))
 
 

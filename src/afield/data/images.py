@@ -165,4 +165,4 @@ def pixel_digests(images: NDArray[np.uint8]) -> NDArray[np.uint64]:
 
 def pixel_digest(image: NDArray[np.uint8]) -> int:
     """A 64-bit hash of the pixels of an image."""
-    return int.from_bytes(hashlib.blake2b(np.ascontiguousarray(image), digest_size=8).digest())
+    return int.from_bytes(hashlib.blake2b(np.ascontiguousarray(image).data, digest_size=8).digest())

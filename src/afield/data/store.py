@@ -42,7 +42,7 @@ def read(folder: Path) -> Stored | None:
         images, digests = np.load(folder / IMAGES, mmap_mode="r"), np.load(folder / DIGESTS)
         checksum, pixels = index.pop("checksum"), 0
         for start in range(0, len(images), ROWS):
-            pixels = zlib.crc32(images[start : start + ROWS], pixels)
+            pixels = zlib.crc32(images[start : start + ROWS].data, pixels)
         whole = checksum == _checksum(pixels, digests, index)
     except Exception:  # whatever may be wrong with a damaged file
         return None
@@ -51,7 +51,7 @@ def read(folder: Path) -> Stored | None:
 
 def _checksum(pixels: int, digests: NDArray[np.uint64], index: dict[str, Any]) -> int:
     """CRC-32 of all that is stored, from that of the pixels."""
-    return zlib.crc32(canonical_json(index).encode(), zlib.crc32(digests, pixels))
+    return zlib.crc32(canonical_json(index).encode(), zlib.crc32(digests.data, pixels))
 
 
 def fill(
@@ -95,7 +95,7 @@ def fill(
                     bad.append((index, found))
                 else:
                     file.write(found[0].data)
-                    pixels = zlib.crc32(found[0], pixels)
+                    pixels = zlib.crc32(found[0].data, pixels)
                     digests.append(found[1])
             file.seek(0)
             _header(file, (len(digests), *shape))

@@ -122,15 +122,24 @@ class CosineHead(nn.Module):
         """Class indices ``[B]``, with class 0 in ignored rows.
 
         Raises:
-            ValueError: if the targets are soft (mixup, CutMix), so that there is no single target class, if a target is
-                not a class index, or if the numbers of targets and features differ.
+            ValueError: if a target is not a class index, or for the reasons of `unchecked_indices`.
+        """
+        index = self.unchecked_indices(features, targets)
+        check_targets(index, self.num_classes)
+        return index
+
+    def unchecked_indices(self, features: Tensor, targets: Tensor) -> Tensor:
+        """`indices` without a check of the values, so that all processes can communicate before one raises an error.
+
+        Raises:
+            ValueError: if the targets are soft (mixup, CutMix), so that there is no single target class, or if the
+                numbers of targets and features differ.
         """
         if targets.ndim != 1 or targets.is_floating_point():
             found = f"{str(targets.dtype).removeprefix('torch.')} {list(targets.shape)}"
             raise ValueError(f"{type(self).__name__} needs class indices [B], got {found}; {SOFT_TARGETS}")
         check_features(features, self.in_features)
         check_rows(targets, features)
-        check_targets(targets, self.num_classes, IGNORE_INDEX)
         return targets.long().masked_fill(targets == IGNORE_INDEX, 0)
 
     def extra_repr(self) -> str:

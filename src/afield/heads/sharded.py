@@ -77,7 +77,7 @@ class ShardedHead(CombinedMarginHead):
         """
         if self.processes == 1:
             return super().target_split(features, targets)
-        index = _gather(self.indices(features, targets))
+        index = _gather(self.unchecked_indices(features, targets))
         if not ((index >= 0) & (index < self.num_classes)).all():
             raise ValueError(f"targets must lie in [0, {self.num_classes}) in every process, or be {IGNORE_INDEX}")
         held = self.held_by(self.rank)

@@ -85,7 +85,7 @@ def _blocks(folder: Path) -> list[list[int]]:
         blocks, start = read_json(folder / "state.json")["blocks"], 0
         features = np.load(folder / "features.npy", mmap_mode="r")
         for stop, checksum in blocks:
-            if zlib.crc32(features[start:stop]) != checksum:
+            if zlib.crc32(features[start:stop].data) != checksum:
                 raise ValueError("another checksum")
             start = stop
     except Exception:  # whatever may be wrong with a damaged file
@@ -118,5 +118,5 @@ def _extract(
         if batch % SAVE_EVERY == 0 or stop == len(data):
             features.flush()
             features = np.lib.format.open_memmap(path, mode="r+")  # releases the memory of the written pages
-            blocks.append([int(stop), zlib.crc32(features[_done(blocks) : stop])])
+            blocks.append([int(stop), zlib.crc32(features[_done(blocks) : stop].data)])
             write_json(folder / "state.json", {"blocks": blocks})
