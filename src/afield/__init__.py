@@ -1,8 +1,8 @@
 """afield: image classifiers that hold up far afield.
 
-Verbs, with the options of the command line: `compare`, `train`, `evaluate`, `predict`, `export`, `report`, `reproduce`,
-`augment_search`, `augment_learn`, `augment_show`; and `load` for a trained model. Parts for anyone's own loop:
-`afield.augment`, `afield.losses`, `afield.heads`, `afield.Objective`.
+Verbs, with the options of the command line: `compare`, `train`, `evaluate`, `predict`, `export`, `label`, `report`,
+`reproduce`, `augment_search`, `augment_learn`, `augment_show`; and `load` for a trained model. Parts for anyone's own
+loop: `afield.augment`, `afield.losses`, `afield.heads`, `afield.Objective`.
 
 Whatever needs torch is imported when it is first used, so that ``import afield`` and ``afield --help`` are quick.
 """
@@ -19,6 +19,7 @@ from afield.commands import (
     Compare,
     Evaluate,
     Export,
+    Label,
     Predict,
     Report,
     Reproduce,
@@ -40,6 +41,7 @@ augment_search = as_function(AugmentSearch)
 evaluate = as_function(Evaluate)
 predict = as_function(Predict)
 export = as_function(Export)
+label = as_function(Label)
 report = as_function(Report)
 reproduce = as_function(Reproduce)
 augment_learn = as_function(AugmentLearn)
@@ -59,6 +61,7 @@ __all__ = [
     "evaluate",
     "export",
     "heads",
+    "label",
     "load",
     "losses",
     "models",

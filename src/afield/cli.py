@@ -8,6 +8,7 @@ import json
 import os
 import sys
 import warnings
+from pathlib import Path
 from typing import Annotated, Any
 
 import tyro
@@ -31,6 +32,7 @@ Verb = (
     | Annotated[commands.Evaluate, tyro.conf.subcommand("evaluate", prefix_name=False)]
     | Annotated[commands.Predict, tyro.conf.subcommand("predict", prefix_name=False)]
     | Annotated[commands.Export, tyro.conf.subcommand("export", prefix_name=False)]
+    | Annotated[commands.Label, tyro.conf.subcommand("label", prefix_name=False)]
     | Annotated[Augment, tyro.conf.subcommand("augment", prefix_name=False, description=_AUGMENT)]
     | Annotated[commands.Reproduce, tyro.conf.subcommand("reproduce", prefix_name=False)]
     | Annotated[commands.Report, tyro.conf.subcommand("report", prefix_name=False)]
@@ -123,6 +125,10 @@ def _show(verb: Any, result: Any) -> None:
                 said = f"{left} of {result.runs} runs are left, about {time} of training; the same command continues"
                 out.print(said, soft_wrap=True)
                 sys.exit(commands.reproduce.UNFINISHED)
+        case commands.Label():
+            out.print(console.label_text(result, verb.csv), soft_wrap=True)
+        case commands.Evaluate(labels=Path()):
+            print(json.dumps(result)) if verb.json else out.print(console.audit_table(result))
         case commands.Evaluate():
             print(json.dumps(result)) if verb.json else out.print(console.evaluation_table(result))
         case commands.Predict():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from rich.table import Table
 
 from afield.amounts import duration
 from afield.data import parts_of
+from afield.labeling.label_file import Row
 from afield.records import Estimate, Record, Summary, exclusive
 from afield.reporting.learned import in_figures
 from afield.runs.callback import Callback, Labeled
@@ -170,6 +171,31 @@ def evaluation_table(result: dict[str, Any]) -> Table:
         cells = [f"{100 * row[metric]:.2f}" for _, row in line for metric in ("accuracy", "map")]
         table.add_row(escape(name), f"{counted['n']:,}", *cells)
     return table
+
+
+def audit_table(result: dict[str, Any]) -> Table:
+    """How good a model is on an audit sample, with intervals, and what would halve them."""
+    count = result["accuracy"]["n"]
+    none = f"; {result['none_of_these']} more show none of the classes" if result["none_of_these"] else ""
+    table = Table(title=escape(f"{result['data']}: audit sample of {count} images, % [95 % interval]{none}"))
+    for column in ("measure", "value", "images"):
+        table.add_column(column, justify="left" if column == "measure" else "right")
+    measures = {"accuracy": result["accuracy"], "balanced accuracy": result["balanced_accuracy"]}
+    for name, found in {**measures, **{f"recall of {name}": each for name, each in result["recall"].items()}}.items():
+        shown = interval(Estimate(found["value"], None, found["n"], tuple(found["ci95"])))
+        table.add_row(escape(name), escape(shown), f"{found['n']:,}")
+    table.caption = f"{result['to_halve']:,} more audit labels would halve the interval of the accuracy"
+    return table
+
+
+def label_text(rows: Sequence[Row], file: Path) -> str:
+    """What a label file holds."""
+    counts = [
+        f"{sum(bool(row.label) for row in part)} of {len(part)} {purpose} images"
+        for purpose in ("audit", "chosen")
+        for part in [[row for row in rows if row.purpose == purpose]]
+    ]
+    return f"{file}: labels for {' and '.join(counts)}"
 
 
 def entries_table(kind: str, entries: list[tuple[str, str, str]]) -> Table:

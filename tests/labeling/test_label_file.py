@@ -47,7 +47,7 @@ def test_a_bad_file_is_refused(tmp_path, text, message):
 
 
 def test_no_file_and_a_binary_file_are_refused(tmp_path):
-    with pytest.raises(InputError, match="cannot read the label file .*No such file"):
+    with pytest.raises(InputError, match=r"cannot read the label file .*No such file"):
         read_labels(tmp_path / "no.csv", NAMES)
     (tmp_path / "binary.csv").write_bytes(bytes(range(128, 256)))
     with pytest.raises(InputError, match="cannot read the label file"):

@@ -38,10 +38,11 @@ def test_near_duplicates_come_if_they_may(doubled):
     assert len((select(doubled, 12, "entropy", near_duplicates=True) % 20).unique()) == 4
 
 
-def test_near_duplicates_of_labeled_images_are_not_selected_and_fewer_are_where_no_others_are_left(doubled):
-    pool = doubled.with_labeled(torch.arange(5))
-    found = select(pool, 50, "random")
-    assert sorted((found % 20).tolist()) == list(range(5, 20))
+@pytest.mark.parametrize("strategy", ["random", "entropy", "core_set", "typiclust"])
+def test_near_duplicates_also_of_labeled_images_come_last(doubled, strategy):
+    found = select(doubled.with_labeled(torch.arange(5)), 50, strategy)
+    assert len(found.unique()) == 50
+    assert sorted((found[:15] % 20).tolist()) == list(range(5, 20))
 
 
 def test_another_seed_selects_other_images(doubled):

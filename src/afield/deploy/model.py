@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -71,10 +71,17 @@ class Model:
 
     def logits(self, images: NDArray[np.uint8]) -> Tensor:
         """uint8 ``[N, H, W, 3]`` -> logits ``[N, K]``, float32 on the CPU."""
+        return self._batches(self.classifier.logits, images)
+
+    def features(self, images: NDArray[np.uint8]) -> Tensor:
+        """uint8 ``[N, H, W, 3]`` -> what the head is given, ``[N, D]``, float32 on the CPU."""
+        return self._batches(self.classifier.features, images)
+
+    def _batches(self, function: Callable[[Tensor], Tensor], images: NDArray[np.uint8]) -> Tensor:
         found = []
-        with torch.inference_mode():
+        with torch.no_grad():
             for start in range(0, len(images), BATCH):
-                found.append(self.classifier.logits(to_batch(images[start : start + BATCH])).float())
+                found.append(function(to_batch(images[start : start + BATCH])).float())
         return torch.cat(found)
 
     def predict(self, images: Picture | Iterable[Picture]) -> list[Prediction]:
@@ -89,11 +96,16 @@ class Model:
         predictions = []
         for start in range(0, len(pictures), BATCH):
             chunk = pictures[start : start + BATCH]
-            probabilities = self.logits(np.stack([self._pixels(picture) for picture in chunk])).softmax(dim=1)
+            probabilities = self.logits(np.stack([self.pixels(picture) for picture in chunk])).softmax(dim=1)
             predictions += [self._prediction(p, row.tolist()) for p, row in zip(chunk, probabilities, strict=True)]
         return predictions
 
-    def _pixels(self, picture: Picture) -> NDArray[np.uint8]:
+    def pixels(self, picture: Picture) -> NDArray[np.uint8]:
+        """One picture as the model takes it, ``[H, W, 3]``.
+
+        Raises:
+            InputError: a file that is missing or is not an image.
+        """
         if isinstance(picture, np.ndarray):
             picture = Image.fromarray(picture)
         try:

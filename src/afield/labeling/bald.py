@@ -9,6 +9,7 @@ from afield.errors import InputError
 from afield.labeling.distances import blocks
 from afield.labeling.pool import Pool
 from afield.labeling.registry import STRATEGIES
+from afield.objective import Objective
 
 
 @STRATEGIES.register(
@@ -34,3 +35,22 @@ def disagreement(draws: Tensor) -> Tensor:
     """
     probabilities = draws.softmax(dim=2)
     return torch.special.entr(probabilities.mean(dim=0)).sum(dim=1) - torch.special.entr(probabilities).sum(2).mean(0)
+
+
+@torch.no_grad()
+def dropout_draws(objective: Objective, features: Tensor, *, count: int = 20, dropout: float = 0.5) -> Tensor:
+    """Logits of a head under dropout on its features, ``[S, N, K]``; the same on every call.
+
+    Args:
+        objective: the head.
+        features: ``[N, D]``.
+        count: S, the number of draws.
+        dropout: the probability that a feature is 0 in a draw.
+    """
+    generator = torch.Generator().manual_seed(0)
+    draws = []
+    for _ in range(count):
+        kept = torch.rand(features.shape[1], generator=generator) >= dropout
+        weights = kept.to(features.dtype) / (1 - dropout)
+        draws.append(torch.cat([objective.logits(features[rows] * weights) for rows in blocks(len(features))]))
+    return torch.stack(draws)

@@ -6,7 +6,7 @@ import contextlib
 import csv
 import io
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -77,6 +77,17 @@ def write_labels(file: Path, rows: Iterable[Row]) -> None:
     writer.writerow(COLUMNS)
     writer.writerows((row.path, row.label, row.purpose) for row in rows)
     write_atomic(file, text.getvalue())
+
+
+def merged(rows: Sequence[Row], labeled: Iterable[Row]) -> list[Row]:
+    """Rows with labels from elsewhere: each keeps its purpose, and new images are added."""
+    found = {row.path: row for row in rows}
+    for row in labeled:
+        if row.path not in found:
+            found[row.path] = row
+        elif row.label:
+            found[row.path] = replace(found[row.path], label=row.label)
+    return [*found.values()]
 
 
 @contextlib.contextmanager

@@ -13,7 +13,7 @@ from afield.labeling.pool import Pool
 from afield.labeling.registry import STRATEGIES
 
 DEFAULT_STRATEGY = "clue"
-NEAR = 0.1
+NEAR = 0.2
 """Near duplicates are closer than this fraction of the typical distance between two images of the pool."""
 
 
@@ -27,8 +27,8 @@ def select(
         count: number of images.
         strategy: a name in `STRATEGIES`.
         seed: the same seed gives the same images.
-        near_duplicates: whether a batch may hold near duplicates of each other or of labeled images. If not, fewer
-            than `count` images are selected where all others are near duplicates.
+        near_duplicates: whether a batch may hold near duplicates of each other or of labeled images. If not, they are
+            selected only where no others are left.
 
     Returns:
         int64 ``[count]``.
@@ -38,7 +38,7 @@ def select(
 
     Example:
         >>> features = torch.tensor([[0.0], [0.01], [5.0]])
-        >>> select(Pool(features, torch.zeros(3, 2)), 3, "entropy")
+        >>> select(Pool(features, torch.zeros(3, 2)), 2, "entropy")
         tensor([0, 2])
     """
     choose = STRATEGIES[strategy]
@@ -49,14 +49,16 @@ def select(
         return choose(pool, count, generator)
     norms = squared_norms(pool.features)
     radius = NEAR * typical_distance(pool.features, norms)
-    pool = pool.with_excluded(to_nearest(pool.features, norms, pool.features[pool.labeled]) < radius**2)
     selected: list[int] = []
-    while (left := min(count - len(selected), int(pool.available.sum()))) > 0:
-        found = _distinct(choose(pool, left, generator), pool.features, radius)
+    distinct = pool.with_excluded(to_nearest(pool.features, norms, pool.features[pool.labeled]) < radius**2)
+    while (left := min(count - len(selected), int(distinct.available.sum()))) > 0:
+        found = _distinct(choose(distinct, left, generator), pool.features, radius)
         near = to_nearest(pool.features, norms, pool.features[found]) < radius**2
-        pool = pool.with_labeled(found).with_excluded(near)
+        distinct = distinct.with_labeled(found).with_excluded(near)
         selected += found.tolist()
-    return torch.tensor(selected, dtype=torch.int64)
+    if left := count - len(selected):
+        selected += choose(pool.with_labeled(torch.tensor(selected, dtype=torch.int64)), left, generator).tolist()
+    return torch.tensor(selected)
 
 
 def typical_distance(features: Tensor, norms: Tensor) -> float:
