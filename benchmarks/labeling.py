@@ -103,7 +103,7 @@ def repeat(study: Study, strategy: str, domain: int, repetition: int) -> dict[st
         accuracies[str(budget)] = accuracy(head, test)
     name, seconds = study.domain_names[domain], time.perf_counter() - start
     key = {"strategy": strategy, "domain": name, "repetition": repetition, "trust": study.trust}
-    return {**key, "accuracy": accuracies, "seconds": round(seconds, 3)}
+    return {**key, "accuracy": accuracies, "seconds": round(seconds, 3), "commit": provenance()["commit"]}
 
 
 def accuracy(head: Objective, test: Labeled) -> float:

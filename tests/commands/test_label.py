@@ -12,8 +12,10 @@ import numpy as np
 import pytest
 
 import afield as package
+from afield.commands import Label
 from afield.evaluation import wilson
 from afield.labeling import STRATEGIES
+from afield.labeling.select import DEFAULT_STRATEGY
 from tests.command_line import refused
 from tests.conftest import write_photos
 
@@ -92,6 +94,10 @@ def test_every_strategy_can_be_named(afield, model, site, tmp_path, strategy):
     code, _, err = afield("label", model, site, *options)
     assert code == 0, err
     assert len(read(tmp_path / "a.csv")) == 5
+
+
+def test_the_default_strategy_is_that_of_select():
+    assert Label(Path(), Path()).strategy == DEFAULT_STRATEGY
 
 
 def test_features_are_computed_once(afield, model, site, tmp_path, monkeypatch):

@@ -70,8 +70,15 @@ class Label:
         file = Path(self.csv)
         with held(file):
             task, rows = self._load()
-            options = {"strategy": self.strategy, "seed": self.seed, "near_duplicates": self.near_duplicates}
-            rows = plan(task, rows, self.count, audit=self.audit, **options)
+            rows = plan(
+                task,
+                rows,
+                self.count,
+                audit=self.audit,
+                strategy=self.strategy,
+                seed=self.seed,
+                near_duplicates=self.near_duplicates,
+            )
             write_labels(file, rows)
             if self.tasks is not None:
                 write_tasks(Path(self.tasks), rows)

@@ -121,10 +121,10 @@ def _features(
         features = np.lib.format.open_memmap(file, mode="r+") if done else allocate(file, np.float32, shape)
         for start in range(done, len(items), BATCH):
             images = list(prefetch(read, items[start : start + BATCH], depth=BATCH, threads=THREADS))
-            good = [i for i, image in enumerate(images) if image is not None]
+            good = {start + i: image for i, image in enumerate(images) if image is not None}
             features[start : start + len(images)] = np.nan
             if good:
-                features[start + np.array(good)] = model.features(np.stack([images[i] for i in good])).numpy()
+                features[[*good]] = model.features(np.stack([*good.values()])).numpy()
             features.flush()
             write_json(state, {"done": start + len(images)})
             progress(start + len(images), len(items))
@@ -140,7 +140,7 @@ def _source(model: Model, data: ImageSet, progress: Progress) -> Labeled:
     each = SOURCE_IMAGES // len(data.class_names)
     parts = [order[data.labels[order] == label][:each] for label in range(len(data.class_names))]
     rows = np.sort(np.concatenate(parts))
-    features = _features(model, [data.fingerprint, len(rows)], rows, data.images.__getitem__, progress)
+    features = _features(model, [data.fingerprint, len(rows)], rows.tolist(), data.images.__getitem__, progress)
     classes = np.array([model.class_names.index(name) for name in data.class_names])
     return Labeled(features, torch.from_numpy(classes[data.labels[rows]]))
 

@@ -40,7 +40,7 @@ def structured(pool: Pool, count: int, generator: torch.Generator, *, coupling: 
     chains = PottsChains(pool.logits.double().softmax(dim=1).numpy()[order], sequences[order], coupling)
     available = pool.available.numpy()[order]
     labels = np.full(len(pool), -1) if pool.labels is None else pool.labels.numpy()
-    for t in np.flatnonzero(pool.labeled.numpy()[order]):
+    for t in np.flatnonzero(pool.labeled.numpy()[order]).tolist():
         label = labels[order[t]]
         chains.observe(t, int(label if label >= 0 else chains.marginals[t].argmax()))
     scores = np.where(available, entr(chains.marginals).sum(axis=1), -1)
