@@ -60,6 +60,11 @@ class Study:
     budgets: tuple[int, ...]
     trust: float
 
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What decides a record beside strategy, domain and repetition."""
+        return {"budgets": list(self.budgets), "trust": self.trust}
+
     def part(self, rows: torch.Tensor) -> Labeled:
         """The images at these indices."""
         return Labeled(self.features[rows], self.labels[rows])
@@ -102,7 +107,7 @@ def repeat(study: Study, strategy: str, domain: int, repetition: int) -> dict[st
         head = refit(first, target, trust=study.trust or choose_trust(first, target))
         accuracies[str(budget)] = accuracy(head, test)
     name, seconds = study.domain_names[domain], time.perf_counter() - start
-    key = {"strategy": strategy, "domain": name, "repetition": repetition, "trust": study.trust}
+    key = {"strategy": strategy, "domain": name, "repetition": repetition, **study.settings}
     return {**key, "accuracy": accuracies, "seconds": round(seconds, 3), "commit": provenance()["commit"]}
 
 
@@ -180,7 +185,10 @@ def measure(study: Study, args: argparse.Namespace) -> list[dict[str, Any]]:
     done = {_key(record): record for record in (read_jsonl(file) if file.exists() else [])}
     domains = range(len(study.domain_names))
     wanted = list(itertools.product(range(args.repetitions), domains, args.strategies))
-    keys = [(name, study.domain_names[domain], repetition, study.trust) for repetition, domain, name in wanted]
+    keys = [
+        _key({"strategy": name, "domain": study.domain_names[domain], "repetition": repetition, **study.settings})
+        for repetition, domain, name in wanted
+    ]
     left = [job for job, key in zip(wanted, keys, strict=True) if key not in done]
     with ProcessPoolExecutor(args.jobs, initializer=_start, initargs=(study,)) as processes:
         jobs = [processes.submit(_repeat, name, domain, repetition) for repetition, domain, name in left]
@@ -192,8 +200,9 @@ def measure(study: Study, args: argparse.Namespace) -> list[dict[str, Any]]:
     return [done[key] for key in keys]
 
 
-def _key(record: dict[str, Any]) -> tuple[str, str, int, float]:
-    return record["strategy"], record["domain"], record["repetition"], record["trust"]
+def _key(record: dict[str, Any]) -> tuple[Any, ...]:
+    names = ("strategy", "domain", "repetition", "budgets", "trust")
+    return tuple(str(record[name]) if name == "budgets" else record[name] for name in names)
 
 
 def table(found: dict[str, Any]) -> str:
