@@ -41,6 +41,7 @@ MAY_IMPORT = {
     "evaluation": {"errors", "registry", "records"},
     "training": BASE | {"algorithms", "augment", "classifier", "evaluation", "settings"},
     "augment.learned": BASE | {"augment", "evaluation", "losses", "training"},
+    "labeling": BASE | {"data", "evaluation", "objective"},
     "reporting": {"amounts", "errors", "records", "evaluation"},
     "recipes": BASE | {"adaptation", "algorithms", "augment", "settings"},
     "runs": FOLDERS - TOP - {"comparison", "launch", "search", "preview", "reproduction", "reporting", "deploy"},

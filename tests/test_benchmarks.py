@@ -13,6 +13,7 @@ import pytest
 
 from afield.algorithms import ALGORITHMS, AVERAGINGS
 from afield.records import read_json, read_jsonl
+from tests.conftest import write_photos
 
 FOLDER = Path(__file__).parent.parent / "benchmarks"
 
@@ -107,3 +108,24 @@ def test_frozen_features_are_extracted_once_and_give_the_same_summary(photos):
     result = json.loads(run("frozen.py", "--data", str(photos), *options).splitlines()[-1])
     assert result["identical_summary"]
     assert result["warm_median_s"] == sorted(result["warm_s"])[1]
+
+
+def test_labeling_goes_on_where_it_was_and_pairs_each_strategy_with_random(tmp_path):
+    root = write_photos(tmp_path / "photos")
+    options = ("--quick", "--backbone", "resnet8", "--weights", "none", "--image-size", "16", "--jobs", "1")
+    command = ("labeling.py", "--data", str(root), *options, "--out", str(tmp_path / "out"))
+    first, again = (json.loads(run(*command).splitlines()[-1]) for _ in range(2))
+    assert first == again
+    rows, records = read_json(tmp_path / "out" / "summary.json")["rows"], read_jsonl(tmp_path / "out" / "records.jsonl")
+    assert len(records) == 3 * 2 * 2
+
+    def mean(strategy, budget):
+        return np.mean([each["accuracy"][budget] for each in records if each["strategy"] == strategy])
+
+    for strategy, row in rows.items():
+        average = row["average"]["6"]
+        assert average["accuracy"]["mean"] == pytest.approx(mean(strategy, "6"))
+        assert average["vs_random"]["mean"] == pytest.approx(mean(strategy, "6") - mean("random", "6"))
+        assert row["average"]["0"]["vs_random"]["mean"] == 0
+    assert first["average"]["random"]["6"] > first["average"]["random"]["0"]
+    assert (tmp_path / "out" / "curves.svg").read_text().startswith("<svg xmlns")

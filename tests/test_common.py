@@ -13,6 +13,7 @@ from afield.augment import AUGMENTATIONS, MixingAugmentation
 from afield.catalog import REGISTRIES
 from afield.classifier import Classifier
 from afield.heads import HEADS
+from afield.labeling import STRATEGIES, Pool
 from afield.losses import LOSSES
 from afield.models import BACKBONES
 from afield.objective import Objective
@@ -26,6 +27,7 @@ every_head = pytest.mark.parametrize("name", HEADS.names)
 every_augmentation = pytest.mark.parametrize("name", AUGMENTATIONS.names)
 every_adaptation = pytest.mark.parametrize("name", ADAPTATIONS.names)
 every_backbone = pytest.mark.parametrize("name", BACKBONES.names)
+every_strategy = pytest.mark.parametrize("name", STRATEGIES.names)
 
 
 def generator(seed=0):
@@ -53,7 +55,7 @@ def images():
 
 
 PAPERS = ("algorithms", "averagings", "adaptations", "losses", "heads", "recipes")
-KINDS = {*PAPERS, "augmentations", "backbones", "presets", "datasets", "selections"}
+KINDS = {*PAPERS, "augmentations", "backbones", "presets", "datasets", "selections", "strategies"}
 
 
 def test_each_kind_has_entries_and_names_them_plainly():
@@ -256,6 +258,49 @@ def test_a_backbone_comes_back_from_its_state(name, images):
     assert not torch.equal(other(images), model(images))
     other.load_state_dict(model.state_dict())
     assert torch.equal(other(images), model(images))
+
+
+@pytest.fixture
+def pool():
+    numbers = torch.randn(5, 30, 6, generator=generator())
+    labeled, excluded = torch.zeros(2, 30, dtype=torch.bool)
+    labeled[::5] = excluded[1::5] = True
+    labels = torch.arange(30).remainder(4).where(labeled, -1)
+    return Pool(
+        features=numbers[0],
+        logits=numbers[1, :, :4],
+        labeled=labeled,
+        excluded=excluded,
+        labels=labels,
+        sequences=torch.arange(30) // 10,
+        draws=numbers[2:, :, :4],
+        predicted_losses=numbers[2, :, 5],
+    )
+
+
+@every_strategy
+def test_a_strategy_chooses_images_that_can_be_labeled_each_once(name, pool):
+    for count in (1, 7, 18):
+        found = STRATEGIES[name](pool, count, generator())
+        assert found.dtype == torch.int64
+        assert len(found) == len(found.unique()) == count
+        assert pool.available[found].all()
+
+
+@every_strategy
+def test_a_strategy_is_decided_by_the_generator_and_leaves_the_pool_alone(name, pool):
+    before, state = pool.features.clone(), torch.get_rng_state()
+    first, second = (STRATEGIES[name](pool, 7, generator(3)) for _ in range(2))
+    assert torch.equal(first, second)
+    assert torch.equal(pool.features, before)
+    assert int(pool.available.sum()) == 18
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+@every_strategy
+def test_a_strategy_needs_no_labels_and_chooses_among_copies_of_one_image(name):
+    same = Pool(torch.ones(9, 2), torch.zeros(9, 3), draws=torch.zeros(2, 9, 3), predicted_losses=torch.zeros(9))
+    assert len(STRATEGIES[name](same, 8, generator()).unique()) == 8
 
 
 @pytest.mark.parametrize(

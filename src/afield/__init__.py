@@ -1,9 +1,9 @@
 """afield: image classifiers that hold up far afield.
 
 Verbs, with the options of the command line: `compare`, `train`, `evaluate`, `predict`, `export`, `adapt`,
-`forecast`, `report`, `reproduce`, `augment_search`, `augment_learn`, `augment_show`; and `load` for a trained model.
-Parts for anyone's own loop: `afield.adaptation`, `afield.augment`, `afield.losses`, `afield.heads`,
-`afield.Objective`.
+`forecast`, `label`, `report`, `reproduce`, `augment_search`, `augment_learn`, `augment_show`; and `load` for a trained
+model. Parts for anyone's own loop: `afield.adaptation`, `afield.augment`, `afield.losses`, `afield.heads`,
+`afield.labeling`, `afield.Objective`.
 
 Whatever needs torch is imported when it is first used, so that ``import afield`` and ``afield --help`` are quick.
 """
@@ -22,6 +22,7 @@ from afield.commands import (
     Evaluate,
     Export,
     Forecast,
+    Label,
     Predict,
     Report,
     Reproduce,
@@ -45,6 +46,7 @@ predict = as_function(Predict)
 export = as_function(Export)
 adapt = as_function(Adapt)
 forecast = as_function(Forecast)
+label = as_function(Label)
 report = as_function(Report)
 reproduce = as_function(Reproduce)
 augment_learn = as_function(AugmentLearn)
@@ -67,6 +69,7 @@ __all__ = [
     "export",
     "forecast",
     "heads",
+    "label",
     "load",
     "losses",
     "models",

@@ -11,6 +11,7 @@ from afield.deprecated import current
 from afield.errors import unknown_name
 from afield.evaluation import SELECTIONS
 from afield.heads import HEADS
+from afield.labeling import STRATEGIES
 from afield.losses import LOSSES
 from afield.models import BACKBONES
 from afield.recipes import RECIPES
@@ -30,6 +31,7 @@ REGISTRIES: dict[str, Registry] = {
     "datasets": DATASETS,
     "presets": PRESETS,
     "selections": SELECTIONS,
+    "strategies": STRATEGIES,
 }
 
 

@@ -9,6 +9,7 @@ import os
 import signal
 import sys
 import warnings
+from pathlib import Path
 from typing import Annotated, Any
 
 import tyro
@@ -33,6 +34,7 @@ Verb = (
     | commands.Export
     | commands.Adapt
     | commands.Forecast
+    | commands.Label
     | Annotated[Augment, tyro.conf.subcommand("augment", description="Learn, search or show an augmentation.")]
     | commands.Reproduce
     | commands.Report
@@ -126,6 +128,10 @@ def _show(verb: Any, result: Any) -> None:
                 left, time = result.runs - result.done, duration(result.seconds_left)
                 say(f"{left} of {result.runs} runs are left, about {time} of training; the same command continues")
                 sys.exit(commands.reproduce.UNFINISHED)
+        case commands.Label():
+            out.print(console.label_text(result, verb.csv), soft_wrap=True)
+        case commands.Evaluate(labels=Path()):
+            print(json.dumps(result)) if verb.json else out.print(console.audit_table(result))
         case commands.Evaluate():
             print(json.dumps(result)) if verb.json else out.print(console.evaluation_table(result))
         case commands.Predict():

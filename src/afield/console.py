@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from afield.amounts import duration
 from afield.data import parts_of
 from afield.deploy.adapt import Adapted
 from afield.deploy.forecast import Expected
+from afield.labeling.label_file import Row
 from afield.records import Estimate, Record, Summary, exclusive
 from afield.reporting.learned import in_figures
 from afield.runs.callback import Callback, Labeled
@@ -172,6 +173,31 @@ def adapted_lines(adapted: Adapted) -> list[str]:
 def expected_json(expected: Expected) -> dict[str, Any]:
     """The same as JSON can hold it."""
     return {**dataclasses.asdict(expected), "unusual": [str(path) for path in expected.unusual]}
+
+
+def audit_table(result: dict[str, Any]) -> Table:
+    """How good a model is on an audit sample, with intervals, and what would halve them."""
+    count = result["accuracy"]["n"]
+    none = f"; {result['none_of_these']} more show none of the classes" if result["none_of_these"] else ""
+    table = Table(title=escape(f"{result['data']}: audit sample of {count} images, % [95 % interval]{none}"))
+    for column in ("measure", "value", "images"):
+        table.add_column(column, justify="left" if column == "measure" else "right")
+    measures = {"accuracy": result["accuracy"], "balanced accuracy": result["balanced_accuracy"]}
+    for name, found in {**measures, **{f"recall of {name}": each for name, each in result["recall"].items()}}.items():
+        shown = interval(Estimate(found["value"], None, found["n"], tuple(found["ci95"])))
+        table.add_row(escape(name), escape(shown), f"{found['n']:,}")
+    table.caption = f"{result['to_halve']:,} more audit labels would halve the interval of the accuracy"
+    return table
+
+
+def label_text(rows: Sequence[Row], file: Path) -> str:
+    """What a label file holds."""
+    counts = [
+        f"{sum(bool(row.label) for row in part)} of {len(part)} {purpose} images"
+        for purpose in ("audit", "chosen")
+        for part in [[row for row in rows if row.purpose == purpose]]
+    ]
+    return f"{file}: labels for {' and '.join(counts)}"
 
 
 def entries_table(kind: str, entries: list[tuple[str, str, str]]) -> Table:

@@ -51,18 +51,28 @@ class Evaluate(DataOptions):
     Attributes:
         model: Folder that `afield train` wrote.
         tta: Test-time augmentation, reported in separate columns: mirror images, or mirrored and shifted by a pixel.
+        labels: Label file of a new place, whose images are in the folder --data. The model is evaluated on its audit
+            sample, with intervals.
         json: Print the result as JSON.
     """
 
     model: Annotated[Path, tyro.conf.Positional] = Path("runs/train-digits")
     tta: Literal["mirror", "mirror_translate"] | None = None
+    labels: Path | None = None
     json: bool = False
 
     def run(self) -> dict[str, Any]:
-        """Accuracy and mAP for each domain and for all images, and the confusion matrix."""
+        """Accuracy and mAP for each domain and for all images, and the confusion matrix.
+
+        With a label file: accuracy, balanced accuracy and recall of each class, with their intervals.
+        """
         from afield.deploy import evaluate, load
+        from afield.deploy.label import measure
+        from afield.labeling.label_file import read_labels
 
         model = load(self.model)
+        if self.labels is not None:
+            return measure(model, Path(self.data), read_labels(Path(self.labels), model.class_names))
         if self.image_size not in (None, model.image_size):
             raise InputError(f"--image-size {self.image_size}: this model takes images of {model.image_size} pixels")
         return evaluate(model, self.load_data(model.image_size, min_classes=1), self.tta)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -76,16 +76,23 @@ class Model:
         """uint8 ``[N, H, W, 3]`` -> logits ``[N, K]``, float32 on the CPU.
 
         Raises:
-            InputError: weights that give NaN or infinity.
+            InputError: if the weights give NaN or infinity.
         """
-        found = []
-        with torch.inference_mode():
-            for start in range(0, len(images), BATCH):
-                found.append(self.classifier.logits(to_batch(images[start : start + BATCH])).float())
-        logits = torch.cat(found)
+        logits = self._batches(self.classifier.logits, images)
         if not logits.isfinite().all():
             raise InputError("the weights of this model give NaN or infinity; they are damaged")
         return logits
+
+    def features(self, images: NDArray[np.uint8]) -> Tensor:
+        """uint8 ``[N, H, W, 3]`` -> what the head is given, ``[N, D]``, float32 on the CPU."""
+        return self._batches(self.classifier.features, images)
+
+    def _batches(self, function: Callable[[Tensor], Tensor], images: NDArray[np.uint8]) -> Tensor:
+        found = []
+        with torch.no_grad():
+            for start in range(0, len(images), BATCH):
+                found.append(function(to_batch(images[start : start + BATCH])).float())
+        return torch.cat(found)
 
     def predict(self, images: Picture | Iterable[Picture]) -> list[Prediction]:
         """Predict the classes of files, Pillow images or uint8 arrays ``[H, W, 3]``, of any size.

@@ -9,5 +9,10 @@ from afield.evaluation.metrics import (
     non_target_probabilities as non_target_probabilities,
 )
 from afield.evaluation.selection import SELECTIONS as SELECTIONS
-from afield.evaluation.statistics import estimate as estimate, paired_difference as paired_difference
+from afield.evaluation.statistics import (
+    estimate as estimate,
+    labels_to_halve as labels_to_halve,
+    paired_difference as paired_difference,
+    wilson as wilson,
+)
 from afield.records import Estimate as Estimate

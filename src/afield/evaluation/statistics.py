@@ -1,7 +1,8 @@
-"""Means with confidence intervals, and paired differences. Does not import torch."""
+"""Confidence intervals of means and fractions, and paired differences. Does not import torch."""
 
 from __future__ import annotations
 
+import bisect
 import math
 from collections.abc import Sequence
 
@@ -31,3 +32,33 @@ def estimate(values: Sequence[float], *, level: float = 0.95) -> Estimate:
 def paired_difference(first: Sequence[float], second: Sequence[float], *, level: float = 0.95) -> Estimate:
     """The mean of ``first - second`` over pairs. Values at the same index must have the same seed."""
     return estimate([a - b for a, b in zip(first, second, strict=True)], level=level)
+
+
+def wilson(successes: float, count: int, *, level: float = 0.95) -> tuple[float, float]:
+    """The interval of a fraction, such as an accuracy, from a random sample of `count`.
+
+    >>> wilson(8, 10)
+    (0.490..., 0.943...)
+
+    References:
+        Wilson, "Probable inference, the law of succession, and statistical inference", JASA 1927.
+    """
+    z = float(stats.norm.ppf(0.5 + level / 2))
+    fraction, spread = successes / count, z**2 / count
+    middle = (fraction + spread / 2) / (1 + spread)
+    half = z / (1 + spread) * math.sqrt(fraction * (1 - fraction) / count + spread / (4 * count))
+    return middle - half, middle + half
+
+
+def labels_to_halve(successes: int, count: int, *, level: float = 0.95) -> int:
+    """How many more labels halve the width of the Wilson interval, if the fraction stays the same.
+
+    >>> labels_to_halve(50, 100)
+    312
+    """
+
+    def width(size: int) -> float:
+        low, high = wilson(successes / count * size, size, level=level)
+        return high - low
+
+    return bisect.bisect_left(range(20 * count + 100), -width(count) / 2, key=lambda more: -width(count + more))

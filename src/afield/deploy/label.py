@@ -1,0 +1,163 @@
+"""Label images of a new place for a trained model, and measure the model by their labels."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import hashlib
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from afield.data import ImageSet
+from afield.data.cache import allocate, cache_root
+from afield.deploy.model import BATCH, Model
+from afield.deploy.predict import image_paths
+from afield.errors import InputError, unknown_name
+from afield.labeling.audit import audit
+from afield.labeling.label_file import NONE_OF_THESE, Row
+from afield.labeling.refit import Labeled
+from afield.labeling.task import LabelingTask
+from afield.prefetch import prefetch
+from afield.records import canonical_json, exclusive, read_json, seed_for, write_json
+
+Progress = Callable[[int, int], None]
+
+SOURCE_IMAGES = 2000
+"""Images of the training data that a head is refitted on, at most; as many of each class."""
+
+THREADS = 4
+
+
+def labeling_task(
+    model: Model,
+    folder: Path,
+    source: ImageSet | None = None,
+    *,
+    sequences: Path | None = None,
+    on_bad_image: Literal["error", "skip"] = "error",
+    progress: Progress = lambda done, total: None,
+) -> LabelingTask:
+    """The images of a folder, with their features; these are kept on disk, and an extraction goes on where it was.
+
+    Args:
+        model: to improve or to measure.
+        folder: images, in folders of any depth.
+        source: labeled images that the model was trained on.
+        sequences: a CSV with the columns path and sequence; by default the images of a folder are a sequence.
+        on_bad_image: what to do with files that are not images.
+        progress: told of images done.
+
+    Raises:
+        InputError: no images, bad images under ``"error"``, or a source with other classes.
+    """
+    files = [file for file in image_paths(folder) if folder.is_dir()]
+    if not files:
+        raise InputError(f"{folder} is a file; give the folder of the images to label")
+    stats = [(str(file.resolve()), file.stat().st_size, file.stat().st_mtime_ns) for file in files]
+
+    def read(file: Path) -> NDArray[np.uint8] | None:
+        try:
+            return model.pixels(file)
+        except InputError:
+            if on_bad_image == "error":
+                raise
+            return None
+
+    found = _features(model, stats, files, read, progress)
+    good = ~found.isnan().any(dim=1)
+    paths = tuple(file.relative_to(folder).as_posix() for file, fine in zip(files, good.tolist(), strict=True) if fine)
+    return LabelingTask(
+        folder,
+        paths,
+        found if good.all() else found[good],
+        model.classifier.objective,
+        model.class_names,
+        None if source is None else _source(model, source, progress),
+        _by_folder(paths) if sequences is None else _by_column(paths, sequences),
+    )
+
+
+def measure(model: Model, folder: Path, rows: Sequence[Row]) -> dict[str, Any]:
+    """How good a model is in a new place, by the labeled rows of the audit sample.
+
+    Raises:
+        InputError: no such rows, or an image that is missing or bad.
+    """
+    chosen = sum(row.purpose == "chosen" for row in rows)
+    found = [row for row in rows if row.purpose == "audit" and row.label not in ("", NONE_OF_THESE)]
+    none = sum(row.purpose == "audit" and row.label == NONE_OF_THESE for row in rows)
+    if not found:
+        raise InputError(
+            f"no labeled image of the label file has the purpose audit, and its {chosen} chosen images are no random "
+            "sample; `afield label` draws an audit sample"
+        )
+    index = {name: i for i, name in enumerate(model.class_names)}
+    predictions = model.predict([folder / row.path for row in found])
+    predicted = np.array([index[prediction.label] for prediction in predictions])
+    labels = np.array([index[row.label] for row in found])
+    figures = dataclasses.asdict(audit(predicted, labels, model.class_names))
+    return {"data": str(folder), "none_of_these": none, **figures}
+
+
+def _features(
+    model: Model, key: Any, items: Sequence[Any], read: Callable[[Any], NDArray[np.uint8] | None], progress: Progress
+) -> Tensor:
+    """Features ``[N, D]`` of items, from the cache; NaN where there is no image to read."""
+    digest = hashlib.sha256(canonical_json(key).encode())
+    for name, tensor in model.classifier.state_dict().items():
+        digest.update(name.encode() + tensor.numpy().tobytes())
+    folder = cache_root() / "labeling" / digest.hexdigest()[:24]
+    file, state = folder / "features.npy", folder / "state.json"
+    width = model.classifier.objective.head.in_features
+    with exclusive(folder, wait=True):
+        done = read_json(state)["done"] if state.exists() else 0
+        shape = (len(items), width)
+        features = np.lib.format.open_memmap(file, mode="r+") if done else allocate(file, np.float32, shape)
+        for start in range(done, len(items), BATCH):
+            images = list(prefetch(read, items[start : start + BATCH], depth=BATCH, threads=THREADS))
+            good = {start + i: image for i, image in enumerate(images) if image is not None}
+            features[start : start + len(images)] = np.nan
+            if good:
+                features[[*good]] = model.features(np.stack([*good.values()])).numpy()
+            features.flush()
+            write_json(state, {"done": start + len(images)})
+            progress(start + len(images), len(items))
+    return torch.from_numpy(np.load(file, mmap_mode="c"))
+
+
+def _source(model: Model, data: ImageSet, progress: Progress) -> Labeled:
+    """Features of training images, as many of each class, with the classes of the model."""
+    for name in data.class_names:
+        if name not in model.class_names:
+            unknown_name("class of this model", name, model.class_names)
+    order = np.random.default_rng(seed_for("source images")).permutation(len(data))
+    each = SOURCE_IMAGES // len(data.class_names)
+    parts = [order[data.labels[order] == label][:each] for label in range(len(data.class_names))]
+    rows = np.sort(np.concatenate(parts))
+    features = _features(model, [data.fingerprint, len(rows)], rows.tolist(), data.images.__getitem__, progress)
+    classes = np.array([model.class_names.index(name) for name in data.class_names])
+    return Labeled(features, torch.from_numpy(classes[data.labels[rows]]))
+
+
+def _by_folder(paths: Sequence[str]) -> Tensor:
+    names = [path.rpartition("/")[0] for path in paths]
+    return torch.from_numpy(np.unique(names, return_inverse=True)[1])
+
+
+def _by_column(paths: Sequence[str], file: Path) -> Tensor:
+    """The sequence of each image by a CSV; an image that it does not name is a sequence of its own."""
+    try:
+        with open(file, newline="", encoding="utf-8-sig") as opened:
+            named = {row["path"]: row["sequence"] for row in csv.DictReader(opened)}
+    except KeyError as error:
+        raise InputError(f"{file} needs the columns path and sequence; there is no column {error}") from None
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise InputError(f"cannot read the sequences {file}: {error}") from None
+    keys = [f"sequence {named[path]}" if path in named else f"image {path}" for path in paths]
+    return torch.from_numpy(np.unique(keys, return_inverse=True)[1])

@@ -1,0 +1,52 @@
+"""CLUE: clusters of uncertain images."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from afield.labeling.distances import squared_distances, squared_norms
+from afield.labeling.entropy import prediction_entropy
+from afield.labeling.kmeans import kmeans
+from afield.labeling.pool import Pool
+from afield.labeling.registry import STRATEGIES
+
+
+@STRATEGIES.register("clue", reference="Prabhu et al., Active Domain Adaptation via Clustering, ICCV 2021.")
+def clue(pool: Pool, count: int, generator: torch.Generator, *, temperature: float = 1.0) -> Tensor:
+    """Chooses the image nearest to each center of a k-means that weights images by entropy.
+
+    The clusters of the largest total entropy come first.
+
+    Args:
+        pool: its available images are clustered.
+        count: number of clusters.
+        generator: draws the first centers.
+        temperature: divides the logits; higher ones weight diversity, lower ones uncertainty.
+
+    References:
+        Prabhu, Chandrasekaran, Saenko and Hoffman, ICCV 2021, equation 3 and algorithm 1.
+    """
+    available = pool.available.nonzero().squeeze(1)
+    features = pool.features if len(available) == len(pool) else pool.features[available]
+    weights = prediction_entropy(pool.logits[available] / temperature)
+    centers, assigned = kmeans(features, count, generator, weights)
+    totals = torch.zeros(count).index_add_(0, assigned, weights.float())
+    centers = centers[totals.argsort(descending=True, stable=True)]
+    return available[nearest_each(features, centers)]
+
+
+def nearest_each(features: Tensor, centers: Tensor) -> Tensor:
+    """The index of the image nearest to each center ``[C]``, in order; no image is given twice.
+
+    Args:
+        features: ``[N, D]``.
+        centers: ``[C, D]``, at most N.
+    """
+    distances = torch.cat([each for _, each in squared_distances(features, squared_norms(features), centers)])
+    chosen = []
+    for center in range(len(centers)):
+        index = int(distances[:, center].argmin())
+        distances[index] = torch.inf
+        chosen.append(index)
+    return torch.tensor(chosen)

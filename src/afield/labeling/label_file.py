@@ -1,0 +1,111 @@
+"""The label file: a CSV with the columns path, label and purpose."""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import io
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal, get_args
+
+from filelock import FileLock, Timeout
+
+from afield.errors import InputError, unknown_name
+from afield.records import write_atomic
+
+Purpose = Literal["audit", "chosen"]
+
+COLUMNS = ("path", "label", "purpose")
+NONE_OF_THESE = "none of these"
+"""The label of an image that shows none of the classes. It trains nothing and does not count in the audit."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One image to label, or labeled.
+
+    Attributes:
+        path: relative to the folder of the new place, with forward slashes.
+        label: name of the class, `NONE_OF_THESE`, or empty until it is labeled.
+        purpose: ``audit`` for the random sample that measures, ``chosen`` for images that improve the model.
+    """
+
+    path: str
+    label: str
+    purpose: Purpose
+
+
+def read_labels(file: Path, class_names: Sequence[str]) -> list[Row]:
+    """The rows of a label file; a file without the column purpose has chosen images only.
+
+    Raises:
+        InputError: no such file, a missing column, an unknown class or purpose, or an image that occurs twice.
+    """
+    try:
+        with open(file, newline="", encoding="utf-8-sig") as opened:
+            reader = csv.DictReader(opened)
+            found = list(reader)
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise InputError(f"cannot read the label file {file}: {error}") from None
+    for column in COLUMNS[:2]:
+        if column not in (reader.fieldnames or ()):
+            raise InputError(f"{file} needs the columns {', '.join(COLUMNS)}; there is no column {column!r}")
+    rows = [Row(each["path"], each["label"] or "", each.get("purpose") or "chosen") for each in found]  # type: ignore[arg-type]
+    check_rows(rows, class_names, str(file))
+    return rows
+
+
+def check_rows(rows: Iterable[Row], class_names: Sequence[str], where: str) -> None:
+    """Raise `InputError` if a row has an unknown class or purpose, or the path of another row."""
+    paths = set()
+    for row in rows:
+        if row.label and row.label not in (*class_names, NONE_OF_THESE):
+            unknown_name(f"class of {row.path} in {where}:", row.label, (*class_names, NONE_OF_THESE))
+        if row.purpose not in get_args(Purpose):
+            unknown_name(f"purpose of {row.path} in {where}:", row.purpose, get_args(Purpose))
+        if row.path in paths:
+            raise InputError(f"{where} has {row.path} twice")
+        paths.add(row.path)
+
+
+def write_labels(file: Path, rows: Iterable[Row]) -> None:
+    """Write a label file, whole or not at all."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(COLUMNS)
+    writer.writerows((row.path, row.label, row.purpose) for row in rows)
+    write_atomic(file, text.getvalue())
+
+
+def merged(rows: Sequence[Row], labeled: Iterable[Row]) -> list[Row]:
+    """Rows with labels from elsewhere: each keeps its purpose, and new images are added."""
+    found = {row.path: row for row in rows}
+    for row in labeled:
+        if row.path not in found:
+            found[row.path] = row
+        elif row.label:
+            found[row.path] = replace(found[row.path], label=row.label)
+    return [*found.values()]
+
+
+@contextlib.contextmanager
+def held(file: Path) -> Iterator[None]:
+    """Hold a label file for one process while the block runs.
+
+    Raises:
+        InputError: another process holds it, or its folder cannot be written.
+    """
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(file.with_name(f".{file.name}.lock"), timeout=0)
+        lock.acquire()
+    except Timeout:
+        raise InputError(f"{file} is in use by another afield process; end it, or choose another --csv") from None
+    except OSError as error:
+        raise InputError(f"cannot write to {file.parent}: {error.strerror}") from None
+    try:
+        yield
+    finally:
+        lock.release()

@@ -1,0 +1,118 @@
+"use strict";
+
+// One browser tab is one labeler: the server keeps an image and the undo steps for it, across reloads.
+const browser = (sessionStorage.browser ??= crypto.randomUUID());
+const NONE = "none of these", KEYS = "1234567890";
+const $ = (id) => document.getElementById(id);
+const percent = (fraction) => `${(100 * fraction).toFixed(1)} %`;
+let view = null, busy = true;
+
+async function ask(path, body) {
+  busy = true;
+  try {
+    const options = body && { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify({ browser, ...body }) };
+    const answer = await fetch(path, options);
+    if (!answer.ok && answer.status !== 409) throw new Error(await answer.text());
+    show(await answer.json());
+  } catch (error) {
+    busy = false;
+    $("message").textContent = error instanceof TypeError
+      ? "The server does not answer. All labels so far are saved; start the command again and open its new address."
+      : error.message;
+  }
+}
+
+// Nothing can be labeled before its image is on the screen.
+const change = (path, body) => { if (!busy) ask(path, body); };
+const label = (name) => { if (view?.image) change("label", { image: view.image.index, label: name }); };
+const skip = () => { if (view?.image) change("skip", { image: view.image.index }); };
+const undo = () => { if (view?.undo) change("undo", {}); };
+const zoom = () => document.body.classList.toggle("large");
+
+function show(next) {
+  view = next;
+  const { image, progress, audit, fitted } = view;
+  for (const [id, part, what] of [["chosen", progress.chosen, "chosen"], ["audited", progress.audit, "audit"]]) {
+    $(id).max = part.all || 1;
+    $(id).value = part.labeled;
+    $(`${id}-count`).textContent = `${part.labeled} of ${part.all} ${what}`;
+  }
+  $("accuracy").textContent = audit
+    ? `accuracy here ${percent(audit.now.value)} [${audit.now.ci95.map(percent).join(", ")}], was ${percent(audit.before.value)}; refitted to ${fitted} labels`
+    : "accuracy here: no audit image is labeled yet";
+  $("message").textContent = view.message || (image ? "" : "All images are labeled. You can close this page.");
+  $("guess").textContent = image?.guess
+    ? `The model says ${image.guess.label}, ${percent(image.guess.probability)}`
+    : image ? "Audit image: the model's guess is hidden, so that it does not sway you" : "";
+  $("neighbors").replaceChildren(...(image?.neighbors ?? []).map(neighbor));
+  $("path").textContent = image?.path ?? "";
+  document.body.classList.remove("large");
+  showClasses(image?.guess?.label);
+  for (const id of ["skip", "none", "zoom", "larger"]) $(id).disabled = !image;
+  $("undo").disabled = !view.undo;
+  showImage(image);
+  if (view.following !== null) new Image().src = `image/${view.following}`;
+}
+
+function showImage(image) {
+  const shown = $("image");
+  shown.hidden = !image;
+  if (!image) { busy = false; return; }
+  shown.alt = image.path;
+  shown.onload = () => { busy = false; };
+  shown.onerror = () => { busy = false; $("message").textContent = "This image cannot be shown; skip it."; };
+  shown.src = `image/${image.index}`;
+}
+
+function neighbor({ index, label }) {
+  const item = document.createElement("li"), image = new Image();
+  image.src = `image/${index}`;
+  image.alt = "";
+  item.append(image, label);
+  return item;
+}
+
+const many = () => view.classes.length > KEYS.length;
+const matching = () => view.classes.filter((name) => name.toLowerCase().includes($("filter").value.toLowerCase()));
+
+function showClasses(guess) {
+  $("filter").hidden = !many();
+  if (many()) { $("filter").value = ""; $("filter").focus(); }
+  listClasses(guess);
+}
+
+function listClasses(guess) {
+  $("classes").replaceChildren(...matching().map((name, index) => {
+    const button = document.createElement("button"), key = document.createElement("kbd");
+    key.textContent = many() ? "" : `${KEYS[index]} `;
+    button.append(key, name);
+    button.classList.toggle("guess", name === guess);
+    button.disabled = !view.image;
+    button.onclick = () => label(name);
+    return button;
+  }));
+}
+
+$("filter").addEventListener("input", () => listClasses(view?.image?.guess?.label));
+$("undo").onclick = undo;
+$("skip").onclick = skip;
+$("none").onclick = () => label(NONE);
+$("zoom").onclick = $("larger").onclick = zoom;
+
+document.addEventListener("keydown", (event) => {
+  if (!view || event.ctrlKey || event.metaKey || event.altKey) return;
+  const typing = $("filter").value !== "", on = document.activeElement?.tagName === "BUTTON";
+  const digit = many() ? -1 : KEYS.indexOf(event.key);
+  if (digit >= 0 && digit < view.classes.length) label(view.classes[digit]);
+  else if (many() && event.key === "Enter" && !on) { if (typing && matching().length) label(matching()[0]); }
+  else if (many() && event.key === "Escape") { $("filter").value = ""; listClasses(); }
+  else if (typing) return;
+  else if (event.key === "ArrowLeft") undo();
+  else if (event.key === "ArrowRight") skip();
+  else if (event.key === "-") label(NONE);
+  else if (event.key === " " && !on) zoom();
+  else return;
+  event.preventDefault();
+});
+
+ask(`view?browser=${browser}`);

@@ -1,0 +1,81 @@
+"""The images of a new place, as strategies see them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+from afield.errors import InputError
+
+
+@dataclass(frozen=True)
+class Pool:
+    """Features and logits of N images, and which of them are labeled.
+
+    Attributes:
+        features: ``[N, D]``, float32; it may be a memory map that is larger than memory.
+        logits: ``[N, K]``.
+        labeled: bool ``[N]``; none by default.
+        excluded: bool ``[N]``: images that are never chosen, such as those of the audit sample; none by default.
+        labels: int64 ``[N]``, the classes of labeled images; -1, or not given, where a class is unknown.
+        sequences: int64 ``[N]``, the sequence of each image; the images of a sequence are in order. One sequence by
+            default. For `structured`.
+        draws: logits under dropout, ``[S, N, K]``. For `bald`.
+        predicted_losses: ``[N]``. For `learning_loss`.
+
+    Raises:
+        InputError: two sizes that do not agree.
+
+    Example:
+        >>> pool = Pool(torch.tensor([[0.0], [1.0]]), torch.tensor([[0.0, 0.0], [9.0, 0.0]]))
+        >>> entropy(pool, 1, torch.Generator())  # doctest: +SKIP
+        tensor([0])
+    """
+
+    features: Tensor
+    logits: Tensor
+    labeled: Tensor = field(default_factory=lambda: torch.zeros(0, dtype=torch.bool))
+    excluded: Tensor = field(default_factory=lambda: torch.zeros(0, dtype=torch.bool))
+    labels: Tensor | None = None
+    sequences: Tensor | None = None
+    draws: Tensor | None = None
+    predicted_losses: Tensor | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("labeled", "excluded"):
+            if not len(getattr(self, name)):
+                object.__setattr__(self, name, torch.zeros(len(self), dtype=torch.bool))
+        for name in ("logits", "labeled", "excluded", "labels", "sequences", "predicted_losses"):
+            value = getattr(self, name)
+            if value is not None and len(value) != len(self):
+                raise InputError(f"a pool of {len(self)} images needs as many {name}, got {len(value)}")
+        if self.draws is not None and self.draws.shape[1] != len(self):
+            raise InputError(f"a pool of {len(self)} images needs draws [S, {len(self)}, K], got {[*self.draws.shape]}")
+
+    def __len__(self) -> int:
+        return len(self.features)
+
+    @cached_property
+    def available(self) -> Tensor:
+        """bool ``[N]``: images that can be chosen, neither labeled nor excluded."""
+        return ~(self.labeled | self.excluded)
+
+    def highest(self, scores: Tensor, count: int) -> Tensor:
+        """Indices of the `count` available images with the highest scores ``[N]``, highest first, ties in order."""
+        order = scores.masked_fill(~self.available, -torch.inf).argsort(descending=True, stable=True)
+        return order[:count]
+
+    def with_labeled(self, indices: Tensor) -> Pool:
+        """The same pool in which these images are labeled, with classes that are unknown unless they were known."""
+        labeled = self.labeled.clone()
+        labeled[indices] = True
+        return replace(self, labeled=labeled)
+
+    def with_excluded(self, indices: Tensor) -> Pool:
+        """The same pool in which these images are excluded too; indices or a bool mask."""
+        excluded = self.excluded.clone()
+        excluded[indices] = True
+        return replace(self, excluded=excluded)

@@ -1,0 +1,74 @@
+"""TypiClust: the most typical image of each cluster."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from afield.labeling.distances import squared_distances, squared_norms
+from afield.labeling.kmeans import kmeans
+from afield.labeling.pool import Pool
+from afield.labeling.registry import STRATEGIES
+
+MOST_CLUSTERS = 500
+SMALLEST_CLUSTER = 5
+NEIGHBORS = 20
+NEIGHBORS_AMONG = 4096
+
+
+@STRATEGIES.register("typiclust", reference="Hacohen, Dekel and Weinshall, Active Learning on a Budget, ICML 2022.")
+def typiclust(pool: Pool, count: int, generator: torch.Generator) -> Tensor:
+    """Chooses the most typical image of each cluster that has no labels, largest clusters first.
+
+    As in the published code: features on the unit sphere, a cluster for each labeled and each chosen image,
+    `MOST_CLUSTERS` at most; clusters of fewer than `SMALLEST_CLUSTER` images come last. Clusters of more than
+    `NEIGHBORS_AMONG` images estimate typicality by that many of them.
+
+    References:
+        Hacohen, Dekel and Weinshall, ICML 2022, algorithm 1.
+    """
+    features = F.normalize(pool.features, dim=1)
+    clusters = min(int(pool.labeled.sum()) + count, MOST_CLUSTERS, len(pool))
+    _, assigned = kmeans(features, clusters, generator)
+    sizes = assigned.bincount(minlength=clusters).tolist()
+    labels = assigned[pool.labeled].bincount(minlength=clusters).tolist()
+    order = sorted(range(clusters), key=lambda cluster: (labels[cluster], -sizes[cluster]))
+    unlabeled, available = ~pool.labeled, pool.available.clone()
+    chosen: list[int] = []
+    while len(chosen) < count:
+        left = assigned[available].bincount(minlength=clusters).tolist()
+        some = [cluster for cluster in order if left[cluster]]
+        some = [cluster for cluster in some if sizes[cluster] >= SMALLEST_CLUSTER] or some
+        for cluster in some[: count - len(chosen)]:
+            members = ((assigned == cluster) & unlabeled).nonzero().squeeze(1)
+            scores = typicality(features[members], generator).masked_fill(~available[members], -1)
+            index = int(members[scores.argmax()])
+            chosen.append(index)
+            unlabeled[index] = available[index] = False
+    return torch.tensor(chosen)
+
+
+def typicality(features: Tensor, generator: torch.Generator) -> Tensor:
+    """The inverse of the mean distance to the nearest neighbors, for each image of a cluster.
+
+    Args:
+        features: of the cluster, ``[M, D]``.
+        generator: draws `NEIGHBORS_AMONG` images in which neighbors are looked for, if there are more.
+
+    Returns:
+        ``[M]``.
+
+    References:
+        Hacohen, Dekel and Weinshall, ICML 2022, equation 1.
+    """
+    size = len(features)
+    among = torch.arange(size)
+    if size > NEIGHBORS_AMONG:
+        among = torch.randperm(size, generator=generator)[:NEIGHBORS_AMONG].sort().values
+    neighbors = min(NEIGHBORS, len(among) // 2)
+    found = features.new_empty(size)
+    for rows, distances in squared_distances(features, squared_norms(features), features[among]):
+        distances[torch.arange(rows.start, rows.stop)[:, None] == among] = torch.inf  # of an image to itself
+        found[rows] = distances.topk(neighbors, dim=1, largest=False).values.sqrt().mean(dim=1)
+    return 1 / (found.nan_to_num(0) + 1e-5)

@@ -1,0 +1,209 @@
+"""``afield label`` and ``afield evaluate --labels``, without the page."""
+
+from __future__ import annotations
+
+import csv
+import json
+import shutil
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import afield as package
+from afield.commands import Label
+from afield.evaluation import wilson
+from afield.labeling import STRATEGIES
+from afield.labeling.select import DEFAULT_STRATEGY
+from tests.command_line import refused
+from tests.conftest import write_photos
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model of two of three places; the third one is new to it."""
+    folder = tmp_path_factory.mktemp("trained")
+    write_photos(folder / "photos", ("day", "dusk"))
+    package.train(data=str(folder / "photos"), image_size=16, epochs=2, recipe="erm", out=folder / "model")
+    return folder / "model"
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Path:
+    return write_photos(tmp_path / "site", ("night",)) / "night"
+
+
+def read(file: Path) -> list[dict[str, str]]:
+    with open(file, newline="") as opened:
+        return list(csv.DictReader(opened))
+
+
+def label_all(file: Path) -> None:
+    """Label every row by the folder of its image."""
+    rows = read(file)
+    with open(file, "w", newline="") as opened:
+        writer = csv.DictWriter(opened, ("path", "label", "purpose"))
+        writer.writeheader()
+        writer.writerows({**row, "label": row["path"].split("/")[0]} for row in rows)
+
+
+def test_a_label_file_is_written_filled_in_and_measures_the_model(afield, model, site, tmp_path):
+    file = tmp_path / "labels.csv"
+    code, out, err = afield("label", model, site, "--count", 9, "--audit", 10, "--csv", file, "--no-page")
+    assert code == 0, err
+    assert "labels for 0 of 10 audit images and 0 of 9 chosen images" in out
+    rows = read(file)
+    assert Counter(row["purpose"] for row in rows) == {"audit": 10, "chosen": 9}
+    assert all((site / row["path"]).is_file() and row["label"] == "" for row in rows)
+
+    label_all(file)
+    code, out, err = afield("evaluate", model, "--data", site, "--labels", file, "--json")
+    assert code == 0, err
+    result = json.loads(out)
+    audited = [row["path"] for row in read(file) if row["purpose"] == "audit"]
+    predicted = package.load(model).predict([site / path for path in audited])
+    right = sum(each.label == path.split("/")[0] for each, path in zip(predicted, audited, strict=True))
+    assert result["accuracy"] == {"value": right / 10, "ci95": list(wilson(right, 10)), "n": 10}
+    assert sum(each["n"] for each in result["recall"].values()) == 10
+    assert result["to_halve"] > 10
+
+    code, out, _ = afield("evaluate", model, "--data", site, "--labels", file)
+    assert code == 0
+    low, high = (100 * end for end in wilson(right, 10))
+    assert f"{10 * right:.1f} [{low:.1f}, {high:.1f}]" in out
+    assert f"{result['to_halve']} more audit labels would halve the interval" in out
+
+
+def test_the_same_command_changes_nothing_and_a_larger_count_keeps_the_labels(afield, model, site, tmp_path):
+    command = ("label", model, site, "--csv", tmp_path / "labels.csv", "--no-page", "--count")
+    afield(*command, 6, "--audit", 4)
+    label_all(tmp_path / "labels.csv")
+    afield(*command, 6)
+    before = read(tmp_path / "labels.csv")
+    assert Counter(row["purpose"] for row in before) == {"audit": 4, "chosen": 6}
+    code, out, _ = afield(*command, 8)
+    assert code == 0
+    assert "labels for 4 of 4 audit images and 6 of 8 chosen images" in out
+    assert read(tmp_path / "labels.csv")[:10] == before
+
+
+@pytest.mark.parametrize("strategy", sorted({*STRATEGIES.names} - {"learning_loss"}))
+def test_every_strategy_can_be_named(afield, model, site, tmp_path, strategy):
+    options = ("--count", 5, "--audit", 0, "--strategy", strategy, "--csv", tmp_path / "a.csv", "--no-page")
+    code, _, err = afield("label", model, site, *options)
+    assert code == 0, err
+    assert len(read(tmp_path / "a.csv")) == 5
+
+
+def test_the_default_strategy_is_that_of_select():
+    assert Label(Path(), Path()).strategy == DEFAULT_STRATEGY
+
+
+def test_features_are_computed_once(afield, model, site, tmp_path, monkeypatch):
+    command = ("label", model, site, "--count", 3, "--audit", 2, "--no-page", "--csv")
+    afield(*command, tmp_path / "first.csv")
+    monkeypatch.setattr("afield.deploy.model.Model.features", None)
+    code, _, err = afield(*command, tmp_path / "second.csv")
+    assert code == 0, err
+    assert read(tmp_path / "first.csv") == read(tmp_path / "second.csv")
+
+
+def test_training_data_and_sequences_can_be_given(afield, model, site, tmp_path):
+    file = tmp_path / "labels.csv"
+    command = ("label", model, site, "--csv", file, "--no-page", "--strategy", "structured")
+    afield(*command, "--count", 8, "--audit", 0)
+    label_all(file)
+    names = "".join(f"{row['path']},burst\n" for row in read(file))
+    (tmp_path / "sequences.csv").write_text("path,sequence\n" + names)
+    data = ("--data", model.parent / "photos", "--sequences", tmp_path / "sequences.csv")
+    code, _, err = afield(*command, "--count", 10, *data)
+    assert code == 0, err
+    assert len(read(file)) == 10
+
+
+def test_label_studio_gets_tasks_and_gives_labels(afield, model, site, tmp_path):
+    command = ("label", model, site, "--count", 4, "--audit", 2, "--no-page", "--csv", tmp_path / "labels.csv")
+    afield(*command, "--tasks", tmp_path / "tasks.json")
+    tasks = json.loads((tmp_path / "tasks.json").read_text())
+    assert [task["data"]["path"] for task in tasks] == [row["path"] for row in read(tmp_path / "labels.csv")]
+    for task in tasks[:3]:
+        task["annotations"] = [{"result": [{"value": {"choices": ["owl"]}}]}]
+    (tmp_path / "export.json").write_text(json.dumps(tasks))
+    code, _, err = afield(*command, "--annotations", tmp_path / "export.json")
+    assert code == 0, err
+    assert sorted(row["label"] for row in read(tmp_path / "labels.csv")) == ["", "", "", "owl", "owl", "owl"]
+
+
+def test_bad_images_stop_or_are_passed_over(afield, model, site, tmp_path):
+    (site / "cat" / "bad.png").write_bytes(b"no image")
+    command = ("label", model, site, "--count", 36, "--audit", 0, "--near-duplicates", "--no-page")
+    assert "bad.png" in refused(afield, *command, "--csv", tmp_path / "labels.csv")
+    code, _, err = afield(*command, "--csv", tmp_path / "labels.csv", "--on-bad-image", "skip")
+    assert code == 0, err
+    assert "cat/bad.png" not in {row["path"] for row in read(tmp_path / "labels.csv")}
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--count", 0), "--count must be a whole number between 1 and"),
+        (("--audit", -1), "--audit must be a whole number between 0 and"),
+        (("--strategy", "entropie"), "unknown strategy 'entropie'; did you mean 'entropy'"),
+        (("--strategy", "learning_loss"), "strategy learning_loss needs"),
+        (("--count", 500), "has 36 more images, and 530 are to be labeled"),
+        (("--annotations", "no.json"), "no file no.json"),
+        (("--sequences", "no.csv"), "cannot read the sequences no.csv"),
+    ],
+)
+def test_bad_options_are_refused(afield, model, site, tmp_path, options, message):
+    command = ("label", model, site, "--no-page", "--csv", tmp_path / "labels.csv")
+    count = () if "--count" in options else ("--count", 3)
+    assert message in refused(afield, *command, *count, *options)
+    assert not (tmp_path / "labels.csv").exists()
+
+
+def test_a_file_in_place_of_a_folder_is_refused(afield, model, site, tmp_path):
+    file = next(site.rglob("*.png"))
+    assert "give the folder of the images to label" in refused(
+        afield, "label", model, file, "--csv", tmp_path / "a.csv"
+    )
+
+
+def test_the_page_says_which_package_it_needs(afield, model, site, tmp_path, monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None if name == "uvicorn" else object())
+    said = refused(afield, "label", model, site, "--csv", tmp_path / "labels.csv")
+    assert "the page needs the package uvicorn: pip install 'afield[label]'" in said
+
+
+def test_a_model_is_not_measured_by_chosen_images(afield, model, site, tmp_path):
+    file = tmp_path / "labels.csv"
+    afield("label", model, site, "--count", 4, "--audit", 0, "--csv", file, "--no-page")
+    label_all(file)
+    said = refused(afield, "evaluate", model, "--data", site, "--labels", file)
+    assert "no labeled image of the label file has the purpose audit, and its 4 chosen images" in said
+    shutil.rmtree(site)
+    file.write_text("path,label,purpose\ncat/00.png,cat,audit\n")
+    assert "cannot read" in refused(afield, "evaluate", model, "--data", site, "--labels", file)
+
+
+def test_features_go_on_where_they_were_interrupted(model, site, monkeypatch):
+    from afield.deploy.label import labeling_task
+
+    loaded, calls = package.load(model), []
+    monkeypatch.setattr("afield.deploy.label.BATCH", 10)
+    features = type(loaded).features
+
+    def interrupted(self, images):
+        calls.append(len(images))
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return features(self, images)
+
+    monkeypatch.setattr(type(loaded), "features", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        labeling_task(loaded, site)
+    task = labeling_task(loaded, site)
+    assert calls == [10, 10, 10, 10, 6]
+    pixels = np.stack([loaded.pixels(site / path) for path in task.paths])
+    np.testing.assert_allclose(task.features, features(loaded, pixels), atol=1e-5)
