@@ -302,7 +302,7 @@ def test_nothing_is_fetched_and_no_id_clashes(learned: Path) -> None:
     ("arguments", "expected"),
     [
         (("show", "trivialaugmen"), "unknown augmentation 'trivialaugmen'; did you mean 'trivialaugment'"),
-        (("show", "runs/nowhere"), "runs/nowhere holds no learned augmentation"),
+        (("show", "runs/nowhere"), "runs/nowhere contains no learned augmentation"),
         (("show", "crop", "--count", 1), "--count must be a whole number between 2 and 100, got 1"),
         (("show", "nothing.safetensors"), "cannot read nothing.safetensors"),
         (("learn", "--augment", "crop"), "augment='crop' must include a name from `afield list augmentors`"),
@@ -324,7 +324,7 @@ def test_images_of_another_size_and_other_folders_are_refused(afield: Any, learn
     message = refused(afield, "augment", "show", learned, "--data", photos, "--image-size", 20)
     assert "images are 20 px wide" in message
     assert "16 px" in message
-    assert "holds no learned augmentation" in refused(afield, "augment", "show", photos)
+    assert "contains no learned augmentation" in refused(afield, "augment", "show", photos)
 
 
 def test_browser_shows_the_page(learned: Path, browser: Any) -> None:

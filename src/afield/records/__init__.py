@@ -1,4 +1,4 @@
-"""What runs write and how it is read: typed records, their migration, atomic files, locks, names. Free of torch."""
+"""Records of runs: types, reading and writing, migration, atomic files, locks, names and seeds. Does not import torch."""
 
 from afield.records.files import (
     HeldError as HeldError,
