@@ -259,7 +259,7 @@ def test_what_was_found_trains_a_model(arrays, tmp_path, uninterrupted, afield):
         (("--time-budget", "9"), "--time-budget must be a duration such as 90s, 9m or 2h, got '9'"),
         (("--held-out", "night"), "unknown domain to hold out 'night'; allowed: none"),
         (("--recipe", "arcfase"), "did you mean 'arcface'"),
-        (("--freeze",), "--freeze extracts features once"),
+        (("--freeze",), "a policy search needs images; --freeze uses features only"),
         (("--devices", 2), "--devices must be 1 for a search"),
     ],
 )

@@ -57,7 +57,7 @@ def search_policy(
     until, callback = time.monotonic() + seconds, executor.callback
     require_optuna()
     if setup.freeze:
-        raise InputError("a policy search needs images, but --freeze uses features that are extracted only once")
+        raise InputError("a policy search needs images; --freeze uses features only")
     data = searched_images(setup.data, held_out)
     runs = fold_runs(dataclasses.replace(setup, data=data), recipe, search.folds, search.seed)
     check(runs)
