@@ -40,7 +40,7 @@ def in_words(params: Any, index: int, image_size: tuple[int, int]) -> str:
         image_size: height and width of the images, in pixels.
 
     Returns:
-        The description. It is ``"unchanged"`` if the image does not change, and the name of the class for unknown types.
+        The description: ``"unchanged"`` if the image does not change, the name of the class for unknown types.
 
     Example:
         >>> import torch

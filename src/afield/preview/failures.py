@@ -49,12 +49,12 @@ def hardest(
         members = np.flatnonzero(data.labels == label)
         chosen = np.random.default_rng(seed_for("hardest", seed, name)).permutation(members)[:IMAGES]
         if len(chosen):
-            found.append(_of_class(name, data.images[chosen], augmentation, classifier, classes, seed))
+            found.append(_hardest_of_class(name, data.images[chosen], augmentation, classifier, classes, seed))
     return sorted(found, key=lambda each: min((hard.right_after for hard in each.draws), default=1.0))[:CLASSES]
 
 
 @torch.no_grad()
-def _of_class(
+def _hardest_of_class(
     name: str, pictures: Images, augmentation: Augmentation, classifier: nn.Module, classes: Sequence[str], seed: int
 ) -> HardClass:
     """The result of `hardest` for images ``[B, H, W, 3]`` of one class."""

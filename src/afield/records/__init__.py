@@ -1,4 +1,4 @@
-"""Records of runs: types, reading and writing, migration, atomic files, locks, names and seeds. Does not import torch."""
+"""Records of runs: types, files, migration, locks, names and seeds. Does not import torch."""
 
 from afield.records.files import (
     HeldError as HeldError,

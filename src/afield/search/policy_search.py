@@ -78,7 +78,7 @@ def search_policy(
         recipe=recipe.config(),
         search=dataclasses.asdict(search),
         **costs(folds, studies),
-        folds=[_of_fold(fold, studies, fabric) for fold in folds],
+        folds=[_fold_summary(fold, studies, fabric) for fold in folds],
         **provenance(),
     )
 
@@ -113,8 +113,8 @@ def costs(folds: Sequence[SearchFold], studies: Sequence[Study]) -> dict[str, An
     return {"trials": len(tried), "seconds": {name: round(value, 3) for name, value in seconds.items()}}
 
 
-def _of_fold(fold: SearchFold, studies: Sequence[Study], fabric: Fabric) -> dict[str, Any]:
-    """The loss of the classifier on its unseen images without augmentation and with the best candidate of each search."""
+def _fold_summary(fold: SearchFold, studies: Sequence[Study], fabric: Fabric) -> dict[str, Any]:
+    """The loss of the classifier on its unseen images, without and with the best candidate of each search."""
     plain = density_loss(fold, Policy.parse(["identity 0.0"]), 1, torch.Generator(), fabric)
     best = [trial["loss"] for study in studies if study.fold is fold for trial in study.best()[:1]]
     return {"run": fold.record.run, "images": len(fold.unseen), "plain_loss": plain, "best_losses": best}

@@ -297,7 +297,7 @@ def test_settings_are_read_from_nested_tables():
         ({"form": "gap", "sign": "printed"}, "form=gap needs sign=corrected"),
         ({"recognized": None, "recognition_weight": 1.0}, "recognized must not be null"),
         ({"target_entropy": 0.5, "sign": "printed"}, "target_entropy needs sign=corrected"),
-        ({"augmentor": 3}, "augmentor is a table of settings, got 3"),
+        ({"augmentor": 3}, "augmentor must be a table of settings, got 3"),
         ({"augmentor": {"form": "round"}}, "form must be one of bounded, free, got 'round'"),
         ({"augmentor": {"bounds": {"rotation": 999}}}, "rotation must lie between 0 and 180"),
         ({"entropy_weight": "much"}, "entropy_weight"),
