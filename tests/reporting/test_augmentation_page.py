@@ -232,7 +232,7 @@ def test_the_page_of_a_run_holds_the_numbers_of_its_record(learned: Path) -> Non
     assert f"<td>{100 * kept:.1f} %</td>" in html
     assert f"{record['learned']['search_s']:.1f} s to learn" in html
     assert f"validation {100 * record['epochs'][0]['validation']['accuracy']:.1f} %" in html
-    assert "1 without it, 1 to learn it, 1 on its images" in html
+    assert "1 without augmentation, 1 to learn it, 1 with it" in html
     assert "augmentor.bounds.rotation=10" in html
     assert record["run"] in html
     assert [title for title in ("adversarial loss of the augmentor G", "loss of the discriminator D") if title in html]
@@ -277,12 +277,12 @@ def test_a_page_of_a_file_and_of_a_chain(afield: Any, tmp_path: Path) -> None:
     assert (code, out.strip()) == (0, str(tmp_path / "a.html"))
     html = page(tmp_path / "a.html")
     assert "Strength of the transformations" in html
-    assert "How it was learned" not in html
+    assert "Training of the augmentation" not in html
     assert len(re.findall(r"px</small>", html)) == 5 + 4 * 6
     code, _, _ = afield("augment", "show", "cutout+trivialaugment", "--out", tmp_path / "b.html")
     assert code == 0
     html = page(tmp_path / "b.html")
-    assert "What <code>cutout+trivialaugment</code> does to images of digits" in html
+    assert "Effect of <code>cutout+trivialaugment</code> on images of digits" in html
     assert re.search(r"<small>box of \d+ x \d+ px at \d+, \d+; \w+", html)
 
 
