@@ -288,7 +288,7 @@ def test_learned_augmentation_has_a_section(tmp_path: Path) -> None:
     cells = re.findall(r"<td>(.*?)</td>", row[1])
     assert cells == ["0.30", "0.125", "0.062", "+0.50 bits", "95.0 %", "1.0 %", "10.5"]
     assert "2 of 4 runs, one corner: every &lt;image&gt; alike." in html
-    assert "curves begin with the training on its images" in html
+    assert "curves start with the training on augmented images" in html
     (tmp_path / "plain").mkdir()
     assert "Learned augmentation" not in page(compared(tmp_path / "plain"))
 
