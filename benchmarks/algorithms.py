@@ -3,9 +3,10 @@
     python benchmarks/algorithms.py [--quick] [--out FILE]
 
 ResNet-8 at 32 px, batches of 96 from three domains, one thread. A step consists of forward, backward, the optimizer
-step, and what the algorithm does after it. The algorithms take turns, in a different order each round; a ratio is that
-of medians of CPU seconds. The evaluations of the validation loss in SWAD are not included: each costs as much as
-predicting the validation images. The last line is one JSON object.
+step, and what the algorithm does after it. Algorithms that train with unlabeled images have 96 of them in addition. The
+algorithms take turns, in a different order each round; a ratio is that of medians of CPU seconds. The evaluations of
+the validation loss in SWAD are not included: each costs as much as predicting the validation images. The last line is
+one JSON object.
 """
 
 from __future__ import annotations
@@ -49,14 +50,16 @@ def make_step(name: str) -> Callable[[], None]:
     algorithm = make_algorithm(name)
     parameters = [parameter for parameter in algorithm.parameters() if parameter.requires_grad]
     optimizer = SparseSGD(parameters, 0.01, momentum=0.9, weight_decay=5e-4)
-    images = torch.rand(BATCH, 3, SIDE, SIDE).contiguous(memory_format=torch.channels_last)
+    images, target = torch.rand(2, BATCH, 3, SIDE, SIDE)
+    images, target = (each.contiguous(memory_format=torch.channels_last) for each in (images, target))
     domains, targets = torch.arange(BATCH) % DOMAINS, torch.arange(BATCH) // DOMAINS % CLASSES
     done = 0
 
     def step() -> None:
         nonlocal done
         done += 1
-        algorithm.update(algorithm, Batch(images, targets, domains, torch.arange(BATCH), 0.5), torch.Tensor.backward)
+        batch = Batch(images, targets, domains, torch.arange(BATCH), 0.5, target)
+        algorithm.update(algorithm, batch, torch.Tensor.backward)
         optimizer.step()
         optimizer.zero_grad()
         algorithm.end_step(done, STEPS, lambda: 1.0)

@@ -9,6 +9,7 @@ from pages.algorithms import algorithm_costs, compared_on_pacs
 from pages.augmentation import augmentation_page
 from pages.fast_cifar import fast_cifar_table
 from pages.margins import margins_page
+from pages.new_place import new_place_figure, new_place_page
 from pages.parts import parts_page, recipes_page
 from pages.reproduction import reproduction_page
 from pages.results import averages_table, results_page
@@ -30,6 +31,8 @@ def generated() -> dict[Path, str]:
         ROOT / "docs" / "margins.md": margins_page(),
         ROOT / "docs" / "augmentation.md": augmentation_page(),
         ROOT / "docs" / "scaling.md": scaling_page(),
+        ROOT / "docs" / "new_place.md": new_place_page(),
+        ROOT / "docs" / "images" / "new_place.svg": new_place_figure(),
         algorithms: between(
             between(algorithms.read_text(), "costs", algorithm_costs()), "compared", compared_on_pacs()
         ),

@@ -1,16 +1,21 @@
 """What every registered thing has to keep, whichever it is: tried on all entries of all registries."""
 
+import copy
 import dataclasses
+import inspect
 import json
 
 import pytest
 import torch
 
+from afield.adaptation import ADAPTATIONS, SourceStatistics, with_backbone
 from afield.augment import AUGMENTATIONS, MixingAugmentation
 from afield.catalog import REGISTRIES
+from afield.classifier import Classifier
 from afield.heads import HEADS
 from afield.losses import LOSSES
 from afield.models import BACKBONES
+from afield.objective import Objective
 from afield.recipes import RECIPES, Recipe
 from afield.training import PRESETS, TrainConfig
 from afield.types import Head
@@ -19,6 +24,7 @@ ENTRIES = [pytest.param(entry, id=f"{kind}-{entry.name}") for kind in REGISTRIES
 every_loss = pytest.mark.parametrize("name", LOSSES.names)
 every_head = pytest.mark.parametrize("name", HEADS.names)
 every_augmentation = pytest.mark.parametrize("name", AUGMENTATIONS.names)
+every_adaptation = pytest.mark.parametrize("name", ADAPTATIONS.names)
 every_backbone = pytest.mark.parametrize("name", BACKBONES.names)
 
 
@@ -46,7 +52,7 @@ def images():
     return torch.rand(4, 3, 12, 12, generator=generator())
 
 
-PAPERS = ("algorithms", "averagings", "losses", "heads", "recipes")
+PAPERS = ("algorithms", "averagings", "adaptations", "losses", "heads", "recipes")
 KINDS = {*PAPERS, "augmentations", "backbones", "presets", "datasets", "selections"}
 
 
@@ -167,6 +173,70 @@ def test_an_augmentation_does_to_an_image_what_it_does_to_it_in_a_batch(name, im
     params = augmentation.sample(images, generator())
     repeated = augmentation.apply(images[:1].expand_as(images), params)
     torch.testing.assert_close(repeated[:1], augmentation.apply(images, params)[:1], atol=1e-6, rtol=0)
+
+
+@pytest.fixture
+def place():
+    """A classifier of images with batch normalization, images of a new place, and statistics of the source."""
+    torch.manual_seed(0)
+    backbone = BACKBONES["resnet8"]()
+    objective = Objective(HEADS["linear"](backbone.num_features, 3), {"cross_entropy": 1.0})
+    classifier = Classifier(backbone, objective, mean=(0.5,) * 3, std=(0.25,) * 3, dropout=0.5).eval()
+    source, target = torch.rand(2, 24, 3, 12, 12, generator=generator())
+    with torch.no_grad():
+        features = classifier.backbone_features(source)
+    domains, labels = torch.arange(24) % 2, torch.arange(24) % 3
+    return classifier, 0.5 * target, SourceStatistics.of(features, labels, domains, ("a", "b"), 3)
+
+
+@every_adaptation
+def test_an_adaptation_documents_its_options_which_are_keywords_with_defaults(name):
+    kind = ADAPTATIONS[name]
+    assert "References:" in kind.__doc__
+    for option in inspect.signature(kind).parameters.values():
+        assert option.kind is option.KEYWORD_ONLY
+        assert option.default is not option.empty
+        assert f"        {option.name}: " in kind.__doc__
+
+
+@every_adaptation
+def test_an_adaptation_makes_a_new_classifier_by_its_arguments_alone(name, place):
+    classifier, images, source = place
+    before, random = copy.deepcopy(classifier.state_dict()), torch.get_rng_state()
+    first = ADAPTATIONS[name]().adapt(classifier, images, source)
+    torch.manual_seed(5)
+    second = ADAPTATIONS[name]().adapt(classifier, images, source)
+    torch.set_rng_state(random)
+    assert first is not classifier
+    assert first.state_dict().keys() >= before.keys()
+    assert all(torch.equal(classifier.state_dict()[key], value) for key, value in before.items())
+    assert all(torch.equal(second.state_dict()[key], value) for key, value in first.state_dict().items())
+
+
+@every_adaptation
+def test_an_adaptation_changes_finite_logits_and_leaves_the_global_random_numbers_alone(name, place):
+    classifier, images, source = place
+    before = torch.get_rng_state()
+    adapted = ADAPTATIONS[name]().adapt(classifier, images, source).eval()
+    assert torch.equal(torch.get_rng_state(), before)
+    with torch.no_grad():
+        logits = adapted.logits(images)
+        assert logits.isfinite().all()
+        assert not torch.equal(logits, classifier.logits(images))
+
+
+@every_adaptation
+def test_an_adaptation_takes_ready_features_where_it_says_so(name, place):
+    classifier, images, source = place
+    kind = ADAPTATIONS[name]
+    if kind.needs == "images":
+        pytest.skip("changes the backbone")
+    on_images = kind().adapt(classifier, images, source)
+    with torch.no_grad():
+        features = classifier.backbone_features(images)
+    on_features = kind().adapt(with_backbone(classifier, torch.nn.Identity()), features, source)
+    for key in on_features.state_dict():
+        torch.testing.assert_close(on_features.state_dict()[key], on_images.state_dict()[key], atol=1e-5, rtol=1e-4)
 
 
 @every_backbone

@@ -1,8 +1,9 @@
 """afield: image classifiers that hold up far afield.
 
-Verbs, with the options of the command line: `compare`, `train`, `evaluate`, `predict`, `export`, `report`, `reproduce`,
-`augment_search`, `augment_learn`, `augment_show`; and `load` for a trained model. Parts for anyone's own loop:
-`afield.augment`, `afield.losses`, `afield.heads`, `afield.Objective`.
+Verbs, with the options of the command line: `compare`, `train`, `evaluate`, `predict`, `export`, `adapt`,
+`forecast`, `report`, `reproduce`, `augment_search`, `augment_learn`, `augment_show`; and `load` for a trained model.
+Parts for anyone's own loop: `afield.adaptation`, `afield.augment`, `afield.losses`, `afield.heads`,
+`afield.Objective`.
 
 Whatever needs torch is imported when it is first used, so that ``import afield`` and ``afield --help`` are quick.
 """
@@ -13,12 +14,14 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from afield.commands import (
+    Adapt,
     AugmentLearn,
     AugmentSearch,
     AugmentShow,
     Compare,
     Evaluate,
     Export,
+    Forecast,
     Predict,
     Report,
     Reproduce,
@@ -28,7 +31,7 @@ from afield.commands import (
 from afield.errors import InputError
 
 if TYPE_CHECKING:
-    from afield import augment, data, heads, losses, models
+    from afield import adaptation, augment, data, heads, losses, models
     from afield.deploy import Model, Prediction, load
     from afield.objective import Objective
 
@@ -40,6 +43,8 @@ augment_search = as_function(AugmentSearch)
 evaluate = as_function(Evaluate)
 predict = as_function(Predict)
 export = as_function(Export)
+adapt = as_function(Adapt)
+forecast = as_function(Forecast)
 report = as_function(Report)
 reproduce = as_function(Reproduce)
 augment_learn = as_function(AugmentLearn)
@@ -50,6 +55,8 @@ __all__ = [
     "Model",
     "Objective",
     "Prediction",
+    "adapt",
+    "adaptation",
     "augment",
     "augment_learn",
     "augment_search",
@@ -58,6 +65,7 @@ __all__ = [
     "data",
     "evaluate",
     "export",
+    "forecast",
     "heads",
     "load",
     "losses",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from afield.adaptation import ADAPTATIONS
 from afield.algorithms import ALGORITHMS, AVERAGINGS
 from afield.augment import AUGMENTATIONS
 from afield.augment.learned import AUGMENTORS
@@ -20,6 +21,7 @@ REGISTRIES: dict[str, Registry] = {
     "recipes": RECIPES,
     "algorithms": ALGORITHMS,
     "averagings": AVERAGINGS,
+    "adaptations": ADAPTATIONS,
     "losses": LOSSES,
     "heads": HEADS,
     "augmentations": AUGMENTATIONS,

@@ -1,4 +1,4 @@
-"""The classifier: normalization, backbone, dropout and objective."""
+"""The classifier: normalization, backbone, feature normalization, dropout and objective."""
 
 from __future__ import annotations
 
@@ -10,6 +10,26 @@ from torch import Tensor, nn
 from afield.objective import Objective
 
 
+class FeatureNorm(nn.Module):
+    """Standardizes features with fixed statistics: ``(features - mean) / std``. It is the identity until they are set.
+
+    Args:
+        features: D.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, features: int) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(features))
+        self.register_buffer("std", torch.ones(features))
+
+    def forward(self, features: Tensor) -> Tensor:
+        """``[B, D]`` -> ``[B, D]``."""
+        return (features - self.mean) / self.std
+
+
 class Classifier(nn.Module):
     """A model that maps images in [0, 1] to a loss or to logits.
 
@@ -19,16 +39,25 @@ class Classifier(nn.Module):
         mean: mean of each channel, subtracted before the backbone.
         std: standard deviation of each channel, a divisor before the backbone.
         dropout: dropout probability of the features during training.
+        feature_norm: module that standardizes the features of the backbone; None keeps them unchanged.
     """
 
     mean: Tensor
     std: Tensor
 
     def __init__(
-        self, backbone: nn.Module, objective: Objective, *, mean: Sequence[float], std: Sequence[float], dropout: float
+        self,
+        backbone: nn.Module,
+        objective: Objective,
+        *,
+        mean: Sequence[float],
+        std: Sequence[float],
+        dropout: float,
+        feature_norm: FeatureNorm | None = None,
     ) -> None:
         super().__init__()
         self.backbone = backbone
+        self.feature_norm = feature_norm
         self.dropout = nn.Dropout(dropout)
         self.objective = objective
         self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1))
@@ -43,9 +72,14 @@ class Classifier(nn.Module):
         """Images ``[B, 3, H, W]`` in [0, 1] -> normalized images for the backbone."""
         return (images - self.mean) / self.std
 
+    def backbone_features(self, inputs: Tensor) -> Tensor:
+        """Images ``[B, 3, H, W]`` in [0, 1], or precomputed features -> features ``[B, D]`` before `feature_norm`."""
+        return self.backbone(self.normalize(inputs) if inputs.ndim == 4 else inputs)
+
     def features(self, inputs: Tensor) -> Tensor:
         """Images ``[B, 3, H, W]`` in [0, 1], or precomputed features ``[B, D]`` -> features ``[B, D]``."""
-        return self.backbone(self.normalize(inputs) if inputs.ndim == 4 else inputs)
+        features = self.backbone_features(inputs)
+        return features if self.feature_norm is None else self.feature_norm(features)
 
     def embed(self, inputs: Tensor) -> Tensor:
         """Inputs -> features for the objective, ``[B, D]``, with dropout during training."""

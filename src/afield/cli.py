@@ -30,6 +30,8 @@ Verb = (
     | commands.Evaluate
     | commands.Predict
     | commands.Export
+    | commands.Adapt
+    | commands.Forecast
     | Annotated[Augment, tyro.conf.subcommand("augment", description="Learn, search or show an augmentation.")]
     | commands.Reproduce
     | commands.Report
@@ -122,6 +124,20 @@ def _show(verb: Any, result: Any) -> None:
             for prediction in result:
                 line = f"{prediction.path}\t{prediction.label}\t{prediction.probability:.4f}"
                 print(json.dumps(dataclasses.asdict(prediction)) if verb.json else line)
+        case commands.Adapt():
+            for line in console.adapted_lines(result):
+                out.print(line, soft_wrap=True, markup=False)
+            out.print(f"model in {verb.out}", soft_wrap=True, markup=False)
+        case commands.Forecast():
+            from afield.deploy.forecast import sentences
+
+            if verb.json:
+                print(json.dumps(console.expected_json(result)))
+            else:
+                for line in sentences(result):
+                    out.print(line, soft_wrap=True, markup=False)
+                if verb.out:
+                    out.print(f"page: {verb.out / 'report.html'}", soft_wrap=True, markup=False)
         case commands.List():
             for kind, entries in result.items():
                 out.print(console.entries_table(kind, entries))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import sys
 from collections.abc import Iterator
@@ -16,6 +17,8 @@ from rich.table import Table
 
 from afield.amounts import duration
 from afield.data import parts_of
+from afield.deploy.adapt import Adapted
+from afield.deploy.forecast import Expected
 from afield.records import Estimate, Record, Summary, exclusive
 from afield.reporting.learned import in_figures
 from afield.runs.callback import Callback, Labeled
@@ -108,7 +111,7 @@ def comparison_table(summary: Summary) -> Table:
     count = len(summary.seeds)
     title = f"{summary.data}: accuracy on unseen domains, %, mean [95 % interval], n = {count} ({rule})"
     searched = any(row.search_s is not None for row in recipes.values())
-    table = Table("recipe", title=escape(title))
+    table = Table("recipe", title=escape(title), caption=summary.protocol)
     for name in (*first.domains, "average", "vs erm, paired", *(["search, s"] if searched else [])):
         table.add_column(escape(name), justify="right")
     for name, row in recipes.items():
@@ -159,6 +162,17 @@ def evaluation_table(result: dict[str, Any]) -> Table:
         cells = [f"{100 * row[metric]:.2f}" for _, row in line for metric in ("accuracy", "map")]
         table.add_row(escape(name), f"{counted['n']:,}", *cells)
     return table
+
+
+def adapted_lines(adapted: Adapted) -> list[str]:
+    """How a model was adapted, and why so."""
+    done = "left as it is" if adapted.method == "none" else f"adapted by {adapted.method}"
+    return [f"{done}, {adapted.images:,} images: {adapted.reason}"]
+
+
+def expected_json(expected: Expected) -> dict[str, Any]:
+    """The same as JSON can hold it."""
+    return {**dataclasses.asdict(expected), "unusual": [str(path) for path in expected.unusual]}
 
 
 def entries_table(kind: str, entries: list[tuple[str, str, str]]) -> Table:

@@ -23,7 +23,8 @@ from afield.objective import Objective
 from afield.recipes import RECIPES, Recipe
 from afield.runs.build import build_algorithm
 from afield.training import Splits, Subset, TrainConfig, checkpoint, fit, loop
-from afield.training.batches import balanced
+from afield.training.batches import balanced, in_rounds
+from afield.types import IGNORE_INDEX
 
 TRAINED = [recipe for recipe in (*ALGORITHMS.names, *AVERAGINGS.names) if recipe in RECIPES]
 every_algorithm = pytest.mark.parametrize("name", TRAINED)
@@ -41,6 +42,12 @@ def images_of(sizes: list[int], seed: int = 0) -> Subset:
     return Subset(images.astype(np.uint8), labels, np.arange(len(domains)), domains)
 
 
+def unlabeled() -> Subset:
+    """Ten images of a brightness that no other domain has, and no labels; fewer than a batch."""
+    images = images_of([3, 3, 3, 10], seed=2)
+    return Subset(images.inputs, np.full(19, IGNORE_INDEX), np.arange(9, 19))
+
+
 def make_classifier(head: type[nn.Module] = LinearHead, seed: int = 0) -> Classifier:
     torch.manual_seed(seed)
     objective = Objective(head(32, 3), {"cross_entropy": 1.0})
@@ -56,7 +63,8 @@ def make_batch(count: int = 18, source: Subset | None = None) -> Batch:
     source = source or images_of(SIZES)
     indices = balanced(source, count, np.random.default_rng(0))[0]
     inputs, targets = source.take(indices)
-    return Batch(inputs, targets, torch.from_numpy(source.domain_of[indices]), torch.from_numpy(indices), 0.5)
+    target, _ = unlabeled().take(indices % 10)
+    return Batch(inputs, targets, torch.from_numpy(source.domain_of[indices]), torch.from_numpy(indices), 0.5, target)
 
 
 def gradients(algorithm: Algorithm, batch: Batch, seed: int = 0) -> dict[str, torch.Tensor]:
@@ -71,7 +79,7 @@ def train(algorithm: Algorithm, folder: Path, training: TrainConfig = SETTINGS, 
     source = images_of(SIZES)
     return fit(
         algorithm,
-        Splits(source, images_of([6, 6, 6], seed=1), {}),
+        Splits(source, images_of([6, 6, 6], seed=1), {}, {"new": unlabeled()}),
         training,
         build_chain(augmentation),
         seed=1,
@@ -125,6 +133,7 @@ def test_an_update_is_decided_by_the_seed_and_does_not_change_the_batch(name):
     assert first.keys() == second.keys()
     assert all(torch.equal(first[key], second[key]) for key in first)
     assert all(torch.equal(a, b) for a, b in zip(batch[:4], before[:4], strict=True))
+    assert torch.equal(batch.target, before.target)
 
 
 @every_algorithm
@@ -256,6 +265,37 @@ def test_balanced_batches_have_equally_many_of_each_domain_and_small_domains_go_
     assert sorted(counts[53:].tolist()) == [2] * 6 + [3] * 2
     with pytest.raises(InputError, match="--batch-size 3 or more"):
         balanced(source, 2, np.random.default_rng(0))
+
+
+def test_target_batches_have_the_size_of_the_others_and_pass_all_examples_equally_often():
+    batches = in_rounds(unlabeled(), 18, 5, np.random.default_rng(0))
+    assert [len(batch) for batch in batches] == [18] * 5
+    assert np.bincount(np.concatenate(batches)).tolist() == [9] * 10
+    assert sorted(np.concatenate(batches)[:10].tolist()) == list(range(10))
+
+
+def test_the_loop_gives_a_target_batch_to_what_uses_one_and_to_nothing_else(tmp_path):
+    def seen(algorithm: Algorithm) -> list[torch.Tensor | None]:
+        batches = []
+        algorithm.register_forward_pre_hook(lambda _, inputs: batches.append(inputs[0].target))
+        train(algorithm, tmp_path / type(algorithm).__name__, augmentation="none")
+        return batches
+
+    assert seen(make("erm")) == [None] * 6
+    images, _ = unlabeled().take(np.arange(10))
+    for epoch in (seen(make("mcc"))[:3], seen(make("mcd"))[3:]):
+        given = torch.cat(epoch)
+        counts = [(given == image).flatten(1).all(dim=1).sum() for image in images]
+        assert sum(counts) == 54
+        assert set(map(int, counts)) <= {5, 6}
+
+
+def test_accumulated_micro_batches_divide_the_target_as_they_divide_the_batch(tmp_path):
+    sizes = []
+    algorithm = make("mcc")
+    algorithm.register_forward_pre_hook(lambda _, inputs: sizes.append((len(inputs[0].inputs), len(inputs[0].target))))
+    train(algorithm, tmp_path, TrainConfig(epochs=1, batch_size=18, accumulate=3))
+    assert sizes == [(6, 6)] * 9
 
 
 def test_the_setting_of_sampling_goes_before_what_the_algorithm_says(tmp_path):

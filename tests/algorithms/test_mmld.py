@@ -12,8 +12,8 @@ from torch import nn
 
 from afield.algorithms import MMLD, Batch
 from afield.algorithms.clusters import cluster, renumbered
-from afield.algorithms.mmld import mean_entropy, ramp, styles_of
-from afield.algorithms.reversal import scaled_gradient
+from afield.algorithms.mmld import mean_entropy, styles_of
+from afield.algorithms.reversal import ramp, scaled_gradient
 from afield.classifier import Classifier
 from afield.errors import InputError
 from afield.heads import ArcFaceHead, LinearHead

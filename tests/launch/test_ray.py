@@ -75,6 +75,12 @@ def test_a_cluster_gives_the_summary_of_one_process_and_does_nothing_twice(alone
 
 
 @needs_ray
+def test_recipes_that_adapt_give_the_summary_of_one_process(cluster, tmp_path):
+    adapting = ("--recipes", "mcd", "erm+standardize+t3a", "--adapt-fraction", "0.5")
+    assert finish(tmp_path / "ray", *adapting, *on(cluster)) == finish(tmp_path / "alone", *adapting)
+
+
+@needs_ray
 def test_a_node_that_is_lost_leaves_its_runs_to_the_others(alone, cluster, tmp_path):
     out = tmp_path / "out"
     doomed = add_node(cluster, num_cpus=1)

@@ -60,6 +60,22 @@ def test_recipes_joined_by_a_plus_have_what_each_of_them_changes():
     assert same == Recipe("erm+coral", algorithm="coral")
 
 
+def test_adaptations_follow_each_other_in_the_order_of_the_text():
+    both, other = resolve(["flattening+standardize+t3a", "t3a+standardize+erm"])
+    assert both == dataclasses.replace(
+        RECIPES["flattening"], name="flattening+standardize+t3a", adaptation=("standardize", "t3a")
+    )
+    assert other == Recipe("t3a+standardize+erm", adaptation=("t3a", "standardize"))
+
+
+def test_an_adaptation_and_its_options_come_from_a_file_and_from_settings(tmp_path):
+    text = 'adaptation = ["standardize", "t3a"]\nadaptation_options = {t3a = {supports = 20}}\n'
+    (tmp_path / "mine.toml").write_text(text)
+    (recipe,) = resolve([f"arcface+{tmp_path / 'mine.toml'}"], ["adaptation_options.standardize.pseudo_count=5"])
+    assert (recipe.head, recipe.adaptation) == ("arcface", ("standardize", "t3a"))
+    assert recipe.adaptation_options == {"t3a": {"supports": 20}, "standardize": {"pseudo_count": 5}}
+
+
 def test_joined_recipes_have_the_losses_of_all_and_do_without_those_that_any_does_without():
     (recipe,) = resolve(["flattening+label_smoothing"])
     assert recipe.losses == {"complement_flattening": 0.5, "label_smoothing": 1.0}

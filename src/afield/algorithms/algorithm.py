@@ -23,6 +23,7 @@ class Batch(NamedTuple):
         domains: index of each example's training domain, ``[B]``, from 0 to E - 1.
         indices: index of each example in the training set, ``[B]``, from 0 to N - 1.
         progress: fraction of the training steps that are done, in [0, 1).
+        target: unlabeled inputs of the new place, as many as `inputs`, for algorithms that use them; otherwise None.
     """
 
     inputs: Tensor
@@ -30,6 +31,7 @@ class Batch(NamedTuple):
     domains: Tensor
     indices: Tensor
     progress: float
+    target: Tensor | None = None
 
 
 Terms = dict[str, Tensor]
@@ -62,6 +64,7 @@ class Algorithm(nn.Module):
         sampling: default way to draw batches.
         soft_targets: whether the algorithm accepts probabilities as targets.
         data_parallel: whether each process can compute the terms on its own part of a batch.
+        uses_target: whether the algorithm needs unlabeled inputs of the new place in each batch.
 
     Args:
         classifier: model to train, in place.
@@ -73,6 +76,7 @@ class Algorithm(nn.Module):
     sampling: ClassVar[Sampling] = "shuffled"
     soft_targets: ClassVar[bool] = True
     data_parallel: ClassVar[bool] = True
+    uses_target: ClassVar[bool] = False
 
     def __init__(self, classifier: Classifier, domain_sizes: Sequence[int]) -> None:
         super().__init__()

@@ -36,6 +36,11 @@ class Averaging(Algorithm):
         """The sampling of the wrapped algorithm."""
         return self.algorithm.sampling
 
+    @property
+    def uses_target(self) -> bool:  # type: ignore[override]
+        """That of the algorithm."""
+        return self.algorithm.uses_target
+
     def terms(self, batch: Batch) -> Terms:
         """See `Algorithm.terms`."""
         return self.algorithm(batch)

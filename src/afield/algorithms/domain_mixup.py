@@ -10,6 +10,7 @@ from afield.algorithms.algorithm import Algorithm, Batch, Terms
 from afield.algorithms.pairing import partners_elsewhere
 from afield.algorithms.registry import ALGORITHMS
 from afield.classifier import Classifier
+from afield.validation import check_within
 
 
 @ALGORITHMS.register(
@@ -43,8 +44,7 @@ class DomainMixup(Algorithm):
 
     def __init__(self, classifier: Classifier, domain_sizes: Sequence[int], *, alpha: float = 0.2) -> None:
         super().__init__(classifier, domain_sizes)
-        if not alpha > 0:
-            raise ValueError(f"alpha must be positive, got {alpha!r}")
+        check_within("(0, inf)", alpha=alpha)
         self.alpha = alpha
 
     def terms(self, batch: Batch) -> Terms:

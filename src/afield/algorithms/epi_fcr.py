@@ -12,9 +12,9 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from afield.algorithms.algorithm import Algorithm, Batch, Terms
+from afield.algorithms.random_objective import random_objective
 from afield.algorithms.registry import ALGORITHMS
 from afield.classifier import Classifier
-from afield.objective import Objective
 from afield.validation import check_within
 
 
@@ -71,11 +71,11 @@ class EpiFCR(Algorithm):
         self.factors = {"features": features, "head": head, "random": random}
         self.warm_up = warm_up
         self.specific = nn.ModuleList(copy.deepcopy(classifier) for _ in domain_sizes)
-        self.random = random_objective(classifier.objective)
+        self.random = random_objective(classifier.objective).requires_grad_(False)
 
     def terms(self, batch: Batch) -> Terms:
         """``objective`` and ``specific`` (the partners); after the warm-up also ``features``, ``head``, ``random``."""
-        inputs, targets, domains, _, progress = batch
+        inputs, targets, domains, _, progress = batch[:5]
         classifier, objective = self.classifier, self.classifier.objective
         embedded = classifier.embed(inputs)
         rows = {domain: domains == domain for domain in domains.unique().tolist()}
@@ -121,12 +121,3 @@ def frozen_objective(partner: Classifier, embedded: Tensor, targets: Tensor) -> 
     weights = {name: weight.detach() for name, weight in partner.objective.named_parameters()}
     with evaluation_mode(partner):
         return functional_call(partner.objective, weights, (embedded, targets))
-
-
-def random_objective(objective: Objective) -> Objective:
-    """A frozen copy of an objective whose matrices are drawn from a normal distribution of the same deviation."""
-    drawn = copy.deepcopy(objective).requires_grad_(False)
-    for parameter in drawn.parameters():
-        if parameter.ndim > 1:
-            parameter.normal_(std=float(parameter.std()))
-    return drawn

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 
@@ -13,7 +12,7 @@ from torch import Tensor, nn
 from afield.algorithms.algorithm import Algorithm, Batch, Terms
 from afield.algorithms.clusters import cluster, renumbered
 from afield.algorithms.registry import ALGORITHMS
-from afield.algorithms.reversal import scaled_gradient
+from afield.algorithms.reversal import ramp, scaled_gradient
 from afield.classifier import Classifier
 from afield.models import feature_stages
 from afield.validation import check_within
@@ -130,11 +129,6 @@ def domain_classifier(features: int, domains: int, hidden: int) -> nn.Sequential
     first = (nn.Linear(features, hidden), nn.ReLU(), nn.Dropout(0.5))
     second = (nn.Linear(hidden, hidden), nn.ReLU(), nn.Dropout(0.5))
     return nn.Sequential(UnitLength(), *first, *second, nn.Linear(hidden, domains))
-
-
-def ramp(progress: float) -> float:
-    """A factor that rises from 0 to 1 during training, as in Ganin et al., "Domain-Adversarial Training", 2016."""
-    return 2 / (1 + math.exp(-10 * progress)) - 1
 
 
 @torch.no_grad()

@@ -1,6 +1,8 @@
-"""Gradient scaling and reversal."""
+"""Gradient scaling and reversal, and the schedule of their factor."""
 
 from __future__ import annotations
+
+import math
 
 from torch import Tensor
 
@@ -16,3 +18,8 @@ def scaled_gradient(x: Tensor, factor: float) -> Tensor:
     """
     constant = x.detach()
     return constant + factor * (x - constant)
+
+
+def ramp(progress: float) -> float:
+    """A factor that rises from 0 to 1 during training, as in Ganin et al., "Domain-Adversarial Training", 2016."""
+    return 2 / (1 + math.exp(-10 * progress)) - 1

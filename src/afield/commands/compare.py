@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
@@ -27,6 +28,9 @@ class Compare(TrainingOptions, LaunchOptions):
         recipes: Names from `afield list recipes`, or .toml, .yaml or .json files.
         seeds: Number of seeds; each has its own split and initialization, the same for all recipes.
         selection: Rule that selects the epoch of each run: a name from `afield list selections`.
+        adapt_fraction: Fraction of the images of each unseen domain that recipes can adapt to, without labels. All
+            recipes are tested on the other images.
+        transductive: Adapt to the test images themselves, without labels. The results are labeled as transductive.
     """
 
     verb: ClassVar[str] = "compare"
@@ -34,6 +38,8 @@ class Compare(TrainingOptions, LaunchOptions):
     recipes: tuple[str, ...] = ("erm", "flattening", "arcface")
     seeds: int = 3
     selection: str = "train_validation"
+    adapt_fraction: float | None = None
+    transductive: bool = False
 
     @property
     def run_folder(self) -> Path:
@@ -42,20 +48,30 @@ class Compare(TrainingOptions, LaunchOptions):
 
     def check(self) -> None:
         """Refuse an unknown selection rule too."""
+        from afield.errors import InputError
         from afield.evaluation import SELECTIONS
 
         super().check()
         check_counts(self, "seeds")
         SELECTIONS.entry(self.selection)
+        if self.transductive and self.adapt_fraction is not None:
+            raise InputError("--adapt-fraction and --transductive are mutually exclusive")
 
     def load(self, callback: Callback) -> tuple[Comparison, Sequence[Run]]:
         """The comparison and its runs."""
         from afield.comparison.compare import check
         from afield.comparison.grid import Comparison
+        from afield.data import Unlabeled
         from afield.recipes import resolve
+        from afield.runs.build import check_unlabeled
 
         recipes = resolve(self.recipes, self.set)
-        setup = self.load_setup(callback)
+        adapting = self.transductive or self.adapt_fraction is not None
+        unlabeled = Unlabeled(self.adapt_fraction) if adapting else None
+        setup = dataclasses.replace(self.load_setup(callback), unlabeled=unlabeled)
+        for recipe in recipes:
+            if recipe.adaptation:
+                check_unlabeled(setup, recipe)
         self.make_fabric(setup.training.precision)
         callback.start(setup)
         comparison = Comparison(setup, recipes, self.seeds, self.selection)

@@ -18,7 +18,7 @@ from afield.models import build_backbone
 from afield.records import Record, Summary, write_json, write_records, write_summary
 from afield.reporting import render
 from afield.runs.augmentation import check_augmentation
-from afield.runs.build import build_algorithm, build_objective, check_algorithm, check_targets
+from afield.runs.build import build_algorithm, build_objective, check_adaptation, check_algorithm, check_targets
 from afield.runs.run import Run
 
 RECORDS, SUMMARY, ANALYSIS, GALLERY = "records.jsonl", "summary.json", "analysis.json", "gallery.json"
@@ -50,11 +50,12 @@ def check(runs: Sequence[Run]) -> None:
         check_targets(recipe, objective, check_augmentation(setup, recipe))
         domains = min(run.num_domains for run in runs)
         check_algorithm(setup, recipe, domains)
+        check_adaptation(setup, recipe)
         dropout = recipe.train_config(setup.training).dropout
         classifier = Classifier(backbone, objective, mean=mean, std=std, dropout=dropout)
         build_algorithm(recipe, classifier, [1] * domains, seed=0)
     for held_out, seed in sorted({(run.held_out, run.seed) for run in runs}):
-        make_fold(setup.data, held_out, setup.validation, seed)
+        make_fold(setup.data, held_out, setup.validation, seed, setup.unlabeled)
 
 
 def run_comparison(comparison: Comparison, executor: Executor, launch: Launch) -> Summary:
@@ -80,7 +81,8 @@ def run_comparison(comparison: Comparison, executor: Executor, launch: Launch) -
         if len(records) < len(runs):
             write_records(out / RECORDS, records)
     selected = select(records, selection)
-    summary = summarize(selected, Path(setup.data.name).name, selection)
+    protocol = None if setup.unlabeled is None else setup.unlabeled.describe()
+    summary = summarize(selected, Path(setup.data.name).name, selection, protocol=protocol)
     if executor.fabric(runs[0]).is_global_zero:
         write_records(out / RECORDS, selected)
         found = read_predictions([run for run in runs if len(run.held_out) == 1], executor.folder, selection)

@@ -95,8 +95,8 @@ def _source(left: Sequence[Run], tried: Sequence[Run], finished: int) -> str:
 def _kind(run: Run) -> str:
     """A key that is equal for runs with the same time per image."""
     setup, recipe = run.setup.config(), run.recipe.config()
-    decisive = ("augment", "augment_options", "algorithm", "algorithm_options", "averaging")
-    return canonical_json([setup, *(recipe[name] for name in decisive)])
+    decisive = ("augment", "augment_options", "algorithm", "algorithm_options", "averaging", "adaptation")
+    return canonical_json([setup, *(recipe.get(name) for name in decisive)])
 
 
 def _images(run: Run) -> float:
@@ -141,7 +141,9 @@ def _epoch(run: Run, parts: Splits, algorithm: Algorithm, fabric: Fabric, steps:
     setup, times = run.setup, list[tuple[float, float]]()
     batch = min(run.training.batch_size, len(parts.train))
     tests = {name: _evenly_spaced(source, PROBE_IMAGES) for name, source in parts.tests.items()}
-    few = Splits(_evenly_spaced(parts.train, steps * batch), _evenly_spaced(parts.val, PROBE_IMAGES), tests)
+    few = Splits(
+        _evenly_spaced(parts.train, steps * batch), _evenly_spaced(parts.val, PROBE_IMAGES), tests, parts.adapt
+    )
     fraction = sum(map(len, few.watched.values())) / sum(map(len, parts.watched.values()))
     with TemporaryDirectory(prefix="afield-") as folder, torch.random.fork_rng(devices=[]):
         began = time.perf_counter()

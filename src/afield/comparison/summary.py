@@ -22,7 +22,9 @@ def select(records: Sequence[Record], rule: str) -> list[Record]:
     return selected
 
 
-def summarize(selected: Sequence[Record], data: str, rule: str, metric: str = "accuracy") -> Summary:
+def summarize(
+    selected: Sequence[Record], data: str, rule: str, metric: str = "accuracy", protocol: str | None = None
+) -> Summary:
     """Summarize selected records: n, mean, standard deviation and interval over seeds, by recipe and unseen domain.
 
     Values are fractions. ``average`` is the mean over domains, over seeds. ``vs_erm`` is the difference between the
@@ -48,7 +50,7 @@ def summarize(selected: Sequence[Record], data: str, rule: str, metric: str = "a
         for recipe in recipes
     }
     recommended, reason = recommend(averages)
-    return Summary(data, rule, metric, tuple(seeds), table, recommended, reason)
+    return Summary(data, rule, metric, tuple(seeds), table, recommended, reason, protocol)
 
 
 def recommend(averages: dict[str, list[float]]) -> tuple[str | None, str]:

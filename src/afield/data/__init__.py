@@ -2,4 +2,10 @@
 
 from afield.data.catalog import DATASETS as DATASETS, load as load
 from afield.data.images import ImageSet as ImageSet
-from afield.data.splits import Fold as Fold, Validation as Validation, make_fold as make_fold, parts_of as parts_of
+from afield.data.splits import (
+    Fold as Fold,
+    Unlabeled as Unlabeled,
+    Validation as Validation,
+    make_fold as make_fold,
+    parts_of as parts_of,
+)

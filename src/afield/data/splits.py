@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -24,18 +24,19 @@ class Fold:
     """A split of an `ImageSet`, given by indices.
 
     `held_out` contains the names of the unseen parts, and `tests` the indices of each. `train` and `val` divide the
-    images of the other parts.
+    images of the other parts. `adapt` contains the images of each unseen part that are given without labels, if any.
     """
 
     held_out: tuple[str, ...]
     train: Indices
     val: Indices
     tests: dict[str, Indices]
+    adapt: dict[str, Indices] = field(default_factory=dict)
 
     def hash(self, data: ImageSet) -> str:
         """A hash of the pixels in each part. Equal splits of equal data have equal hashes."""
         digest = hashlib.sha256()
-        for part in (self.train, self.val, *self.tests.values()):
+        for part in (self.train, self.val, *self.tests.values(), *self.adapt.values()):
             digest.update(np.sort(data.digests[part]).tobytes() + b"|")
         return digest.hexdigest()[:16]
 
@@ -60,6 +61,36 @@ class Validation:
             raise InputError(f"the validation fraction must lie between 0 and 1, got {self.fraction}")
 
 
+@dataclass(frozen=True)
+class Unlabeled:
+    """Which images of an unseen part are given without their labels, to adapt to.
+
+    Attributes:
+        fraction: of each unseen part, in (0, 1), drawn at random; the others test. None gives the test images
+            themselves (transductive).
+    """
+
+    fraction: float | None
+
+    def __post_init__(self) -> None:
+        if self.fraction is not None and not 0 < self.fraction < 1:
+            raise InputError(f"--adapt-fraction must lie between 0 and 1, got {self.fraction}")
+
+    @property
+    def transductive(self) -> bool:
+        """Whether the images to adapt to are the test images."""
+        return self.fraction is None
+
+    def describe(self) -> str:
+        """How recipes are tested, in one line for tables and reports."""
+        if self.fraction is None:
+            return "TRANSDUCTIVE: recipes that adapt see the test images themselves, without labels"
+        return (
+            f"{100 * self.fraction:g} % of each unseen domain is given without labels; all recipes are tested on the "
+            "other images"
+        )
+
+
 def parts_of(data: ImageSet) -> tuple[str, ...]:
     """The parts to hold out one at a time: the domains, the given test set, or else five folds."""
     if data.has_domains:
@@ -69,11 +100,13 @@ def parts_of(data: ImageSet) -> tuple[str, ...]:
     return tuple(f"fold {i + 1}" for i in range(CROSS_VALIDATION_FOLDS))
 
 
-def make_fold(data: ImageSet, held_out: Sequence[str], validation: Validation, seed: int) -> Fold:
+def make_fold(
+    data: ImageSet, held_out: Sequence[str], validation: Validation, seed: int, unlabeled: Unlabeled | None = None
+) -> Fold:
     """The split for these unseen parts. Equal arguments give equal splits, independent of the recipe.
 
     Raises:
-        InputError: if no training images are left, or the split lists do not fit the data.
+        InputError: if no images are left to train or to test on, or the split lists do not fit the data.
     """
     part = _part_of_each_image(data, seed)
     names = parts_of(data)
@@ -86,7 +119,23 @@ def make_fold(data: ImageSet, held_out: Sequence[str], validation: Validation, s
             few = "" if data.has_domains else f"; {len(data)} images are too few for {CROSS_VALIDATION_FOLDS} folds"
             raise InputError(f"{name} has no test images{few}")
     train, val = split_validation(data, rest, validation, seed)
-    return Fold(tuple(held_out), train, val, tests)
+    if unlabeled is None:
+        return Fold(tuple(held_out), train, val, tests)
+    adapt = {name: _unlabeled_images(test, name, unlabeled, seed) for name, test in tests.items()}
+    if not unlabeled.transductive:
+        tests = {name: np.setdiff1d(test, adapt[name]) for name, test in tests.items()}
+    return Fold(tuple(held_out), train, val, tests, adapt)
+
+
+def _unlabeled_images(test: Indices, name: str, unlabeled: Unlabeled, seed: int) -> Indices:
+    """The images of an unseen part to adapt to, in order; the draw depends on their number alone, never on a label."""
+    if unlabeled.fraction is None:
+        return test
+    if len(test) < 2:
+        raise InputError(f"{name} has {len(test)} image; --adapt-fraction needs at least 2, to adapt to and to test on")
+    count = min(max(round(unlabeled.fraction * len(test)), 1), len(test) - 1)
+    rng = np.random.default_rng(seed_for("adaptation", seed, name))
+    return np.sort(rng.permutation(test)[:count])
 
 
 def split_validation(data: ImageSet, rest: Indices, validation: Validation, seed: int) -> tuple[Indices, Indices]:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from afield.classifier import Classifier
+from afield.classifier import Classifier, FeatureNorm
 from afield.data.decode import BadImageError, decode, squash, upright_rgb
 from afield.errors import InputError
 from afield.models import BackboneConfig, build_backbone
@@ -89,11 +89,16 @@ class Model:
         predictions = []
         for start in range(0, len(pictures), BATCH):
             chunk = pictures[start : start + BATCH]
-            probabilities = self.logits(np.stack([self._pixels(picture) for picture in chunk])).softmax(dim=1)
+            probabilities = self.logits(np.stack([self.pixels(picture) for picture in chunk])).softmax(dim=1)
             predictions += [self._prediction(p, row.tolist()) for p, row in zip(chunk, probabilities, strict=True)]
         return predictions
 
-    def _pixels(self, picture: Picture) -> NDArray[np.uint8]:
+    def pixels(self, picture: Picture) -> NDArray[np.uint8]:
+        """One picture as the model takes it, ``[H, W, 3]``.
+
+        Raises:
+            InputError: a file that is missing or is not an image.
+        """
         if isinstance(picture, np.ndarray):
             picture = Image.fromarray(picture)
         try:
@@ -143,8 +148,9 @@ def load(run: str | Path) -> Model:
     names = tuple(description["class_names"])
     backbone, features = build_backbone(BackboneConfig(**description["backbone"]))
     objective = build_objective(recipe_from(description["recipe"], MODEL), features, len(names))
-    classifier = Classifier(backbone, objective, mean=(0.0,) * 3, std=(1.0,) * 3, dropout=0.0)
     tensors, _ = checkpoint.load(folder / WEIGHTS)
+    norm = FeatureNorm(features) if "feature_norm.mean" in tensors else None
+    classifier = Classifier(backbone, objective, mean=(0.0,) * 3, std=(1.0,) * 3, dropout=0.0, feature_norm=norm)
     try:
         classifier.load_state_dict(tensors)
     except RuntimeError as error:

@@ -19,7 +19,7 @@ def predict_files(model: Model, paths: Sequence[Path], on_bad_image: Literal["er
     Raises:
         InputError: if a path does not exist, a folder contains no images, or, with ``"error"``, an image is bad.
     """
-    files = [file for path in paths for file in _files(Path(path))]
+    files = [file for path in paths for file in image_paths(Path(path))]
     predictions: list[Prediction] = []
     for start in range(0, len(files), BATCH):
         batch = files[start : start + BATCH]
@@ -42,7 +42,12 @@ def _one_by_one(model: Model, files: Sequence[Path]) -> list[Prediction]:
     return found
 
 
-def _files(path: Path) -> list[Path]:
+def image_paths(path: Path) -> list[Path]:
+    """A file itself, or all images in a folder, in the order of their paths.
+
+    Raises:
+        InputError: a path that does not exist, or a folder without images.
+    """
     if not path.exists():
         raise InputError(f"no such file or folder: {path}")
     if path.is_file():

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 from lightning_fabric import Fabric
 from torch import nn
 
+from afield.adaptation.calibration import Play
 from afield.classifier import Classifier
 from afield.comparison.compare import check
 from afield.data import parts_of
 from afield.deploy import model as saved
+from afield.deploy.source import AGAIN, calibrate, clear, known_source, why_no_plays
 from afield.errors import InputError
 from afield.recipes import Recipe
 from afield.records import Record, read_record
@@ -38,14 +41,22 @@ def run_training(
         raise InputError(f"{out} contains a model trained with other settings; choose another --out")
     check([run])
     features = frozen_features(setup, fabric, callback.features)
+    plays, why = list[Play](), why_no_plays(run) or (AGAIN if features is None else "")
+    if not why and not (out / DONE).exists():
+        plays = calibrate(run, features, out, fabric, callback)
     callback.run(0, 1, run)
 
     def keep(classifier: Classifier, progress: TrainState) -> None:
         classifier.load_state_dict(progress.best)
+        classifier, source = known_source(run, classifier, features, fabric)
+        dataclasses.replace(source, plays=plays, why_no_plays=why).save(out)
         if isinstance(classifier.backbone, nn.Identity):
             classifier.backbone, _ = frozen_backbone(setup.backbone)
         height, width = setup.data.images.shape[1:3]
         model = saved.Model(classifier, setup.data.class_names, height, run.config, width)
         saved.save(out, model, setup.backbone, recipe)
 
-    return execute(run, out, fabric, features=features, callback=callback, on_trained=keep)
+    record = execute(run, out, fabric, features=features, callback=callback, on_trained=keep)
+    if fabric.is_global_zero:
+        clear(out)
+    return record

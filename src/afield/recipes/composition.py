@@ -33,18 +33,20 @@ def changes(fields: Mapping[str, Any], default: Mapping[str, Any]) -> Change:
 
 
 def compose(name: str, recipes: Sequence[Recipe]) -> Recipe:
-    """A recipe called `name` that combines the changes of all given recipes.
+    """A recipe called `name` that combines the changes of all given recipes. Their adaptations are applied in order.
 
     Raises:
-        InputError: if two recipes set a field to different values.
+        InputError: if two recipes set a field to different values, or a recipe is given twice.
     """
     fields = [{**dataclasses.asdict(recipe), "name": name} for recipe in recipes]
     named = {recipe.name: own for recipe, own in zip(recipes, fields, strict=True)}
+    if len(named) < len(fields):
+        raise InputError(f"{name}: a recipe is named twice")
     return Recipe(**merged(named, dataclasses.asdict(Recipe(name))))
 
 
 def merged(recipes: Mapping[str, Mapping[str, Any]], default: Mapping[str, Any]) -> dict[str, Any]:
-    """The default fields with the changes of all recipes.
+    """The default fields with the changes of all recipes. Tuples are joined, in the order of the recipes.
 
     Args:
         recipes: fields of each recipe, by recipe name.
@@ -57,7 +59,9 @@ def merged(recipes: Mapping[str, Mapping[str, Any]], default: Mapping[str, Any])
     owner: dict[tuple[str, ...], str] = {}
     for name, fields in recipes.items():
         for path, value in changes(fields, default).items():
-            if path in together and together[path] != value:
+            if isinstance(value, tuple):
+                value = together.get(path, ()) + value
+            elif path in together and together[path] != value:
                 what = f"{owner[path]!r} has {together[path]!r} and {name!r} has {value!r}"
                 raise InputError(f"{'+'.join(recipes)}: the recipes conflict in {'.'.join(path)}: {what}")
             together[path], owner[path] = value, name

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from afield.adaptation import ADAPTATIONS
 from afield.algorithms import ALGORITHMS, AVERAGINGS
 from afield.recipes.recipe import Recipe
 from afield.registry import Registry
@@ -89,6 +90,7 @@ _LIBRARY = (
     ),
     *((Recipe(e.name, algorithm=e.name), e.summary, e.reference) for e in ALGORITHMS if e.name != "erm"),
     *((Recipe(e.name, averaging=e.name), e.summary, e.reference) for e in AVERAGINGS),
+    *((Recipe(e.name, adaptation=(e.name,)), e.summary, e.reference) for e in ADAPTATIONS),
     (
         Recipe(
             "fast_cifar",

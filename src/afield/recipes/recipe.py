@@ -1,4 +1,4 @@
-"""The recipe: changes of objective, augmentation, algorithm and training, but not of the architecture."""
+"""The recipe: changes of objective, augmentation, algorithm, adaptation and training, but not of the architecture."""
 
 from __future__ import annotations
 
@@ -37,6 +37,9 @@ class Recipe:
         algorithm_options: keyword arguments of the algorithm, for example ``{"penalty": 10.0}``.
         averaging: name in ``afield.algorithms.AVERAGINGS``; predictions use weights averaged over training.
         averaging_options: keyword arguments of the averaging, for example ``{"tolerance": 1.2}``.
+        adaptation: names in ``afield.adaptation.ADAPTATIONS``, applied in this order after training to unlabeled images
+            of the new place.
+        adaptation_options: keyword arguments by adaptation name, for example ``{"t3a": {"filter_size": 20}}``.
         training: settings of `TrainConfig` that replace the shared settings, for example ``{"learning_rate": 0.001}``.
 
     Raises:
@@ -56,10 +59,14 @@ class Recipe:
     algorithm_options: Mapping[str, Any] = field(default_factory=dict)
     averaging: str | None = None
     averaging_options: Mapping[str, Any] = field(default_factory=dict)
+    adaptation: tuple[str, ...] = ()
+    adaptation_options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     training: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         where = f"recipe {self.name!r}"
+        if isinstance(self.adaptation, list):  # as JSON and TOML have it
+            object.__setattr__(self, "adaptation", tuple(self.adaptation))
         for name, hint in get_type_hints(Recipe).items():
             value, kind = getattr(self, name), hint if isinstance(hint, UnionType) else get_origin(hint) or hint
             if not isinstance(value, kind):
@@ -68,9 +75,12 @@ class Recipe:
             raise InputError(f"{where} has no losses")
         for loss, weight in (*self.losses.items(), *self.linear_losses.items()):
             check_number(f"{where}: the weight of {loss}", weight, 0, 1000)
-        for loss, options in self.loss_options.items():
+        for part, options in (*self.loss_options.items(), *self.adaptation_options.items()):
             if not isinstance(options, Mapping):
-                raise InputError(f"{where}: the options of {loss} cannot be {options!r}")
+                raise InputError(f"{where}: the options of {part} cannot be {options!r}")
+        for name in self.adaptation:
+            if self.adaptation.count(name) > 1:
+                raise InputError(f"{where} adapts by {name!r} twice")
         for name, value in self.training.items():
             if name == "precision":
                 raise InputError(f"{where}: all runs share the precision; set it with --precision, not in a recipe")
@@ -87,5 +97,9 @@ class Recipe:
         return dataclasses.replace(shared, **self.training)
 
     def config(self) -> dict[str, Any]:
-        """The fields for records and hashes of runs, JSON-serializable. Files are identified by their content."""
-        return {**dataclasses.asdict(self), "augment": self.augment and chain_key(self.augment)}
+        """The fields for records and hashes of runs, JSON-serializable. Files are identified by their content.
+
+        Empty fields of the adaptation are omitted, so that recipes without one keep the hashes of earlier versions.
+        """
+        fields = {**dataclasses.asdict(self), "augment": self.augment and chain_key(self.augment)}
+        return {name: value for name, value in fields.items() if value or not name.startswith("adaptation")}

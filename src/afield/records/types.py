@@ -177,6 +177,7 @@ class Summary(Subscriptable):
         recipes: results of each recipe.
         recommended: name of the recommended recipe, if one is significantly better than the baseline.
         reason: explanation of the recommendation, a sentence.
+        protocol: test protocol of the unseen domains, one line, if recipes can adapt to them; otherwise None.
         schema: version of the format.
     """
 
@@ -187,4 +188,5 @@ class Summary(Subscriptable):
     recipes: Mapping[str, SummaryRow]
     recommended: str | None
     reason: str
+    protocol: str | None = None
     schema: int = SCHEMA

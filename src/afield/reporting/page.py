@@ -56,6 +56,7 @@ def render(folder: Path) -> Path:
         wrong_classes=figures.wrong_classes(analysis, color),
         most_wrong=figures.WRONG_CLASSES,
         confusions=_confusions(analysis),
+        searched=[row for row in recipes.values() if row.search_s is not None],
         learned=by_recipe(records),
         provenance=provenance(records),
     )
@@ -80,6 +81,7 @@ def _facts(config: Mapping[str, Any], summary: Summary, analysis: dict[str, Any]
         "Image size": f"{size} × {size} pixels",
         "Training": f"{training['epochs']} epochs, batches of {training['batch_size']}, {augmentation}",
         "Seeds": ", ".join(map(str, summary.seeds)),
+        **({} if summary.protocol is None else {"Unlabeled images": summary.protocol}),
     }
 
 

@@ -9,7 +9,9 @@ from collections.abc import Callable, Mapping, Sequence
 import torch
 from torch import nn
 
+from afield.adaptation import build_adaptation
 from afield.algorithms import ALGORITHMS, AVERAGINGS, Algorithm
+from afield.algorithms.domain_norm import DomainFeatureNorm, name_domains
 from afield.augment import Augmentation, MixingAugmentation
 from afield.classifier import Classifier
 from afield.errors import InputError, first_line, unknown_name
@@ -19,6 +21,7 @@ from afield.models import build_backbone
 from afield.objective import Objective
 from afield.recipes import Recipe
 from afield.records import seed_for
+from afield.runs.adapting import standardizes
 from afield.runs.config import ExperimentConfig, choose_memory
 
 
@@ -70,7 +73,9 @@ def build_classifier(setup: ExperimentConfig, recipe: Recipe, seed: int) -> Clas
         torch.manual_seed(seed_for("init head", seed))
         objective = build_objective(recipe, features, len(setup.data.class_names))
     mean, std = setup.backbone.normalization
-    return Classifier(backbone, objective, mean=mean, std=std, dropout=recipe.train_config(setup.training).dropout)
+    norm = DomainFeatureNorm(features) if standardizes(recipe) else None
+    dropout = recipe.train_config(setup.training).dropout
+    return Classifier(backbone, objective, mean=mean, std=std, dropout=dropout, feature_norm=norm)
 
 
 def build_head_classifier(setup: ExperimentConfig, recipe: Recipe, seed: int, features: int) -> Classifier:
@@ -80,6 +85,34 @@ def build_head_classifier(setup: ExperimentConfig, recipe: Recipe, seed: int, fe
         objective = build_objective(recipe, features, len(setup.data.class_names))
     mean, std = setup.backbone.normalization
     return Classifier(nn.Identity(), objective, mean=mean, std=std, dropout=recipe.train_config(setup.training).dropout)
+
+
+def check_adaptation(setup: ExperimentConfig, recipe: Recipe) -> None:
+    """Check that what the recipe adapts by fits the experiment.
+
+    Raises:
+        InputError: unknown names or options, or features where an adaptation needs the network.
+    """
+    chain = build_adaptation(recipe.adaptation, recipe.adaptation_options)
+    for name, part in zip(recipe.adaptation, chain.parts, strict=True):
+        if setup.freeze and part.needs == "images":
+            raise InputError(
+                f"recipe {recipe.name!r}: adaptation {name} changes the backbone; --freeze provides extracted features "
+                "only"
+            )
+
+
+def check_unlabeled(setup: ExperimentConfig, recipe: Recipe) -> None:
+    """Check that there are images to adapt to, for a recipe that adapts.
+
+    Raises:
+        InputError: there are none.
+    """
+    if setup.unlabeled is None:
+        raise InputError(
+            f"recipe {recipe.name!r} adapts to unlabeled images of the unseen domain; `afield compare` gives it a "
+            "fraction of them with --adapt-fraction, such as --adapt-fraction 0.5"
+        )
 
 
 def build_algorithm(recipe: Recipe, classifier: Classifier, domain_sizes: Sequence[int], seed: int) -> Algorithm:
@@ -96,6 +129,8 @@ def build_algorithm(recipe: Recipe, classifier: Classifier, domain_sizes: Sequen
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed_for("init algorithm", seed))
             algorithm = kind(classifier, domain_sizes, **recipe.algorithm_options)
+        if isinstance(classifier.feature_norm, DomainFeatureNorm):
+            name_domains(algorithm, classifier.feature_norm)
         if recipe.averaging is None:
             return algorithm
         averaging = AVERAGINGS[recipe.averaging]
@@ -117,7 +152,7 @@ def check_algorithm(setup: ExperimentConfig, recipe: Recipe, domains: int) -> No
 
     Raises:
         InputError: if there are too few domains, batches are too small or too large, settings contradict each other, or
-            the backbone is frozen and the algorithm needs images.
+            the backbone is frozen and the algorithm needs images, or it needs unlabeled images and there are none.
     """
     kind = ALGORITHMS[recipe.algorithm]
     if domains < kind.domains_at_least:
@@ -125,6 +160,8 @@ def check_algorithm(setup: ExperimentConfig, recipe: Recipe, domains: int) -> No
             f"recipe {recipe.name!r}: algorithm {recipe.algorithm} needs {kind.domains_at_least} or more training "
             f"domains, got {domains}"
         )
+    if kind.uses_target:
+        check_unlabeled(setup, recipe)
     if setup.freeze and kind.needs == "images":
         raise InputError(
             f"recipe {recipe.name!r}: algorithm {recipe.algorithm} needs images or feature maps; --freeze "

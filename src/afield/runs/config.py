@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from afield.augment import chain_key
-from afield.data import ImageSet, Validation
+from afield.data import ImageSet, Unlabeled, Validation
 from afield.errors import InputError
 from afield.models import BACKBONES, BackboneConfig
 from afield.training import PRESETS, TrainConfig
@@ -37,6 +37,7 @@ class ExperimentConfig:
         memory: memory limit for the images, in bytes, if they exceed it; otherwise None. It affects the order of the
             images.
         tuning: settings of a last stage, in which recipes use their own augmentation; see `afield.runs.stages`.
+        unlabeled: the images of the unseen parts that recipes can adapt to; None if there are none.
     """
 
     data: ImageSet
@@ -46,6 +47,7 @@ class ExperimentConfig:
     training: TrainConfig
     memory: int | None = None
     tuning: TrainConfig | None = None
+    unlabeled: Unlabeled | None = None
 
     def __post_init__(self) -> None:
         if self.freeze and self.training.augment != "none":
@@ -73,6 +75,7 @@ class ExperimentConfig:
             "training": _training_key(self.training),
             **({} if self.memory is None else {"memory": self.memory}),
             **({} if self.tuning is None else {"tuning": _training_key(self.tuning)}),
+            **({} if self.unlabeled is None else {"unlabeled": dataclasses.asdict(self.unlabeled)}),
         }
 
 

@@ -12,8 +12,10 @@ import torch
 from lightning_fabric import Fabric
 from numpy.typing import NDArray
 
+from afield.adaptation import build_adaptation
 from afield.classifier import Classifier
 from afield.records import Record, read_record, write_record
+from afield.runs.adapting import Adapter, standardizes
 from afield.runs.build import build_algorithm
 from afield.runs.callback import SILENT, Callback
 from afield.runs.provenance import provenance
@@ -57,7 +59,7 @@ def execute(
     fold, parts, classifier = prepare(run, features, fabric)
     trained = None
     try:
-        trained = _train(run, classifier, parts, folder, fabric, callback)
+        trained = _train(run, classifier, parts, folder, fabric, callback, adapter(run, parts, features, fabric))
     except DivergedError:
         if not run.may_diverge:
             raise
@@ -69,7 +71,11 @@ def execute(
         seed=run.seed,
         config=run.config,
         split_hash=fold.hash(run.setup.data),
-        images={"train": len(parts.train), **{name: len(source) for name, source in parts.watched.items()}},
+        images={
+            "train": len(parts.train),
+            **{name: len(source) for name, source in parts.watched.items()},
+            **{f"adapt/{name}": len(source) for name, source in parts.adapt.items()},
+        },
         epochs=() if progress is None else tuple(progress.epochs),
         duration_s=round(time.perf_counter() - began, 3),
         learned=None if stages is None else stages.record,
@@ -95,7 +101,13 @@ def execute(
 
 
 def _train(
-    run: Run, classifier: Classifier, parts: Splits, folder: Path, fabric: Fabric, callback: Callback
+    run: Run,
+    classifier: Classifier,
+    parts: Splits,
+    folder: Path,
+    fabric: Fabric,
+    callback: Callback,
+    predict_parts: Adapter | None,
 ) -> tuple[Stages, TrainState]:
     """Train the classifier in place, in all stages of the run."""
     with torch.random.fork_rng(devices=[]):
@@ -110,7 +122,25 @@ def _train(
             checkpoint_file=folder / CHECKPOINT,
             fabric=fabric,
             on_epoch=callback.epoch,
+            predict_parts=predict_parts,
         )
+
+
+def adapter(run: Run, parts: Splits, features: NDArray[np.float32] | None, fabric: Fabric) -> Adapter | None:
+    """What predicts in place of the classifier, if the run's recipe adapts."""
+    recipe, setup = run.recipe, run.setup
+    if not recipe.adaptation:
+        return None
+    train = parts.train if features is None else dataclasses.replace(parts.train, inputs=features)
+    return Adapter(
+        build_adaptation(recipe.adaptation, recipe.adaptation_options),
+        standardizes(recipe),
+        parts,
+        train,
+        setup.data,
+        min(run.training.batch_size, len(train)),
+        fabric,
+    )
 
 
 def _unlink_checkpoints(folder: Path) -> None:

@@ -17,10 +17,11 @@ from afield.classifier import Classifier
 from afield.data import Fold, make_fold
 from afield.recipes import Recipe
 from afield.records import run_hash, seed_for
+from afield.runs.adapting import standardized, standardizes
 from afield.runs.build import build_classifier, build_head_classifier
 from afield.runs.config import ExperimentConfig
 from afield.training import Splits, Subset, TrainConfig, resident
-from afield.types import SeesImages
+from afield.types import IGNORE_INDEX, SeesImages
 
 SEEN = 5000
 """Largest number of training images for a backbone that computes weights from images (`SeesImages`)."""
@@ -85,12 +86,16 @@ class Run:
 def prepare(run: Run, features: NDArray[np.float32] | None, fabric: Fabric) -> tuple[Fold, Splits, Classifier]:
     """Create the split, the subsets of images or features ``[N, D]``, and the initial classifier of a run."""
     setup, data = run.setup, run.setup.data
-    fold = make_fold(data, run.held_out, setup.validation, run.seed)
-    inputs = _near(data.images if features is None else features, setup, fabric)
+    fold = make_fold(data, run.held_out, setup.validation, run.seed, setup.unlabeled)
+    inputs = seen = _near(data.images if features is None else features, setup, fabric)
+    if features is not None and standardizes(run.recipe):
+        seen = _near(standardized(features, fold, data.domains), setup, fabric)
+    unknown = np.full_like(data.labels, IGNORE_INDEX)
     parts = Splits(
-        train=Subset(inputs, data.labels, fold.train, data.domains, setup.memory),
-        val=Subset(inputs, data.labels, fold.val, memory=setup.memory),
+        train=Subset(seen, data.labels, fold.train, data.domains, setup.memory),
+        val=Subset(seen, data.labels, fold.val, memory=setup.memory),
         tests={name: Subset(inputs, data.labels, indices, memory=setup.memory) for name, indices in fold.tests.items()},
+        adapt={name: Subset(inputs, unknown, indices, memory=setup.memory) for name, indices in fold.adapt.items()},
     )
     if features is not None:
         return fold, parts, build_head_classifier(setup, run.recipe, run.seed, features.shape[1])

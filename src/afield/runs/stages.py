@@ -79,7 +79,7 @@ def run_stages(
     with nullcontext() if first_folder == folder else exclusive(first_folder):
         fit(
             build_algorithm(run.recipe, classifier, parts.train.domain_sizes, run.seed),
-            Splits(parts.train, parts.val, {}),
+            Splits(parts.train, parts.val, {}, parts.adapt),
             first,
             build_chain(first_names),
             seed=run.seed,

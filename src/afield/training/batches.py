@@ -24,6 +24,12 @@ def shuffled(source: Subset, batch: int, rng: np.random.Generator) -> list[Posit
     return np.split(order[: steps * batch], steps)
 
 
+def in_rounds(source: Subset, batch: int, batches: int, rng: np.random.Generator) -> list[Positions]:
+    """Positions for `batches` batches of `batch` examples each. All examples are used in random order, repeatedly."""
+    rounds = [rng.permutation(len(source)) for _ in range(-(-batch * batches // len(source)))]
+    return np.split(np.concatenate(rounds)[: batch * batches], batches)
+
+
 def balanced(source: Subset, batch: int, rng: np.random.Generator) -> list[Positions]:
     """Batches with the same number of examples from each domain. The number of batches is that of `shuffled`.
 
@@ -48,18 +54,25 @@ def balanced(source: Subset, batch: int, rng: np.random.Generator) -> list[Posit
 
 
 def labeled(
-    inputs: Tensor, targets: Tensor, source: Subset, positions: Positions, progress: float, fabric: Fabric
+    inputs: Tensor,
+    targets: Tensor,
+    source: Subset,
+    positions: Positions,
+    progress: float,
+    fabric: Fabric,
+    unlabeled: Tensor | None = None,
 ) -> Batch:
     """Add domains and indices to inputs and targets. `progress` is the fraction of the steps that are done."""
     domains, indices = fabric.to_device((torch.from_numpy(source.domain_of[positions]), torch.from_numpy(positions)))
-    return Batch(inputs, targets, domains, indices, progress)
+    return Batch(inputs, targets, domains, indices, progress, unlabeled)
 
 
 def micro_batch(batch: Batch, index: int, count: int) -> Batch:
     """Part `index` of `count` equal parts of a batch, with consecutive rows."""
     rows = slice(len(batch.indices) * index // count, len(batch.indices) * (index + 1) // count)
     inputs, targets, domains, indices = (values[rows] for values in batch[:4])
-    return Batch(inputs, targets, domains, indices, batch.progress)
+    target = None if batch.target is None else batch.target[rows]
+    return Batch(inputs, targets, domains, indices, batch.progress, target)
 
 
 def in_order(source: Subset, batch: int, progress: float, fabric: Fabric) -> Iterator[Batch]:

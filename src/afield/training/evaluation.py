@@ -29,6 +29,14 @@ def predict(classifier: Classifier, source: Subset, *, batch_size: int, fabric: 
     return found
 
 
+def predict_watched(classifier: Classifier, parts: Splits, batch_size: int, fabric: Fabric) -> dict[str, Tensor]:
+    """Logits ``[N, K]`` of each watched part by its name."""
+    return {
+        name: predict(classifier, source, batch_size=source.evaluation_batch(batch_size), fabric=fabric)
+        for name, source in parts.watched.items()
+    }
+
+
 def validation_loss(algorithm: Algorithm, val: Subset, batch_size: int, fabric: Fabric) -> float:
     """Mean cross-entropy of the classifier during training. Sets the algorithm back to training mode."""
     logits = predict(algorithm.classifier, val, batch_size=val.evaluation_batch(batch_size), fabric=fabric)

@@ -18,15 +18,17 @@ from torch import Tensor
 
 from afield.algorithms import Algorithm, Batch, Terms, total
 from afield.augment import Augmentation
+from afield.classifier import Classifier
 from afield.errors import InputError
 from afield.records import seed_for
 from afield.settings import TrainConfig
 from afield.training.batches import balanced, in_order, labeled, micro_batch, shuffled
-from afield.training.evaluation import add_epoch, predict, validation_loss
+from afield.training.evaluation import add_epoch, predict_watched, validation_loss
 from afield.training.optimizer import build_optimizer
 from afield.training.prepare import prepared
 from afield.training.state import TrainState, restore, save
 from afield.training.subset import Splits
+from afield.training.target import target_batches
 
 CHECKPOINT_SECONDS = 20.0
 
@@ -59,6 +61,7 @@ def fit(
     checkpoint_file: Path,
     fabric: Fabric,
     on_epoch: Callable[[EpochReport], None] = lambda report: None,
+    predict_parts: Callable[[Classifier], dict[str, Tensor]] | None = None,
 ) -> TrainState:
     """Train, or resume training from `checkpoint_file` if it exists.
 
@@ -77,6 +80,8 @@ def fit(
         checkpoint_file: written every `CHECKPOINT_SECONDS`; the caller removes it.
         fabric: device, precision and processes.
         on_epoch: called after each epoch.
+        predict_parts: from the classifier of an epoch to logits of each watched part by name; without it, the
+            classifier predicts all parts as it is.
 
     Raises:
         DivergedError: if the loss is not finite.
@@ -95,7 +100,9 @@ def fit(
     sampling = algorithm.sampling if training.sampling == "auto" else training.sampling
     draw = balanced if sampling == "balanced" else shuffled
     validate = partial(validation_loss, algorithm, parts.val, batch_size, fabric)
-    augment_generator = torch.Generator()
+    augment_generator, target_generator = torch.Generator(), torch.Generator()
+    target = parts.target if algorithm.uses_target else None
+    predict_parts = predict_parts or partial(predict_watched, parts=parts, batch_size=batch_size, fabric=fabric)
 
     while state.epoch < training.epochs:
         # Batches and generators of the epoch. The generators are seeded, or restored from the checkpoint.
@@ -103,11 +110,13 @@ def fit(
         batches = draw(parts.train, batch_size, np.random.default_rng(seed_for("order", seed, state.epoch)))
         _check_micro_batches(algorithm, len(batches[0]), training.accumulate, fabric)
         augment_generator.manual_seed(seed_for("augment", seed, state.epoch))
+        target_generator.manual_seed(seed_for("target augment", seed, state.epoch))
         torch.manual_seed(seed_for("dropout", seed, state.epoch, fabric.global_rank))
         if generators:
             augment_generator.set_state(generators.pop("augment"))
+            target_generator.set_state(generators.pop("target", target_generator.get_state()))
             torch.set_rng_state(generators.pop("torch"))
-        sums: dict[str, Any] = dict(state.sums)
+        sums = {name: _double(value, fabric) for name, value in state.sums.items()}
         if first == 0:
             evaluation_batch = parts.train.evaluation_batch(batch_size)
             algorithm.start_epoch(
@@ -126,30 +135,40 @@ def fit(
             epoch=state.epoch,
             seed=seed,
         )
-        with closing(examples):
-            for indices, ready in zip(batches[first:], examples, strict=True):
+        targets = target_batches(
+            target,
+            len(batches[0]),
+            range(first, steps_per_epoch),
+            augmentation,
+            target_generator,
+            num_classes=algorithm.classifier.num_classes,
+            fabric=fabric,
+            epoch=state.epoch,
+            seed=seed,
+        )
+        with closing(examples), closing(targets):
+            for indices, ready, unlabeled in zip(batches[first:], examples, targets, strict=True):
                 step = state.epoch * steps_per_epoch + state.position
                 for group in optimizer.param_groups:
                     group["lr"] = group["rate"] * training.learning_rate_at(step, steps)
-                batch = labeled(ready.inputs, ready.targets, parts.train, indices, step / steps, fabric)
+                other = None if unlabeled is None else unlabeled.inputs
+                batch = labeled(ready.inputs, ready.targets, parts.train, indices, step / steps, fabric, other)
                 for name, term in _update(algorithm, model, batch, training.accumulate, fabric).items():
-                    sums[name] = sums.get(name, 0.0) + term.double()
+                    sums[name] = sums.get(name, _double(0.0, fabric)) + term
                 stepper.step()
                 stepper.zero_grad()
                 algorithm.end_step(step + 1, steps, validate)
                 state.position += 1
                 if checkpoint.due and state.position < steps_per_epoch:
                     state.sums = _finite(sums, label, state, checkpoint_file)
-                    checkpoint.write(state, ready.drawn)
+                    drawn = {} if unlabeled is None else {"target": unlabeled.drawn}
+                    checkpoint.write(state, {"augment": ready.drawn, **drawn})
 
         # Evaluation, report and checkpoint.
         means = {name: cast(Tensor, fabric.all_reduce(value / steps_per_epoch)) for name, value in sums.items()}
         train_terms = _finite(means, label, state, checkpoint_file)
         trained, predictor = time.monotonic(), algorithm.predictor()
-        state.logits = {
-            name: predict(predictor, source, batch_size=source.evaluation_batch(batch_size), fabric=fabric)
-            for name, source in parts.watched.items()
-        }
+        state.logits = predict_parts(predictor)
         _finite({name: logits.sum() for name, logits in state.logits.items()}, label, state, checkpoint_file)
         add_epoch(predictor, parts, state, train_terms)
         state.epoch, state.position, state.sums = state.epoch + 1, 0, {}
@@ -165,7 +184,7 @@ def fit(
             )
         )
         if checkpoint.due or state.epoch == training.epochs:
-            checkpoint.write(state, augment_generator.get_state())
+            checkpoint.write(state, {"augment": augment_generator.get_state()})
     return state
 
 
@@ -183,9 +202,9 @@ class _Checkpoint:
     def due(self) -> bool:
         return time.monotonic() - self.written > CHECKPOINT_SECONDS
 
-    def write(self, state: TrainState, augment_generator: Tensor) -> None:
+    def write(self, state: TrainState, drawn: Mapping[str, Tensor]) -> None:
         if self.fabric.is_global_zero:
-            save(self.path, state, self.algorithm, self.optimizer, augment_generator)
+            save(self.path, state, self.algorithm, self.optimizer, drawn)
         self.written = time.monotonic()
 
 
@@ -208,6 +227,10 @@ def _check_micro_batches(algorithm: Algorithm, batch: int, accumulate: int, fabr
     for module in algorithm.modules():
         if fabric.world_size > 1 and not getattr(module, "data_parallel", True):
             raise InputError(f"{type(module).__name__} does not support data parallelism: --devices must be 1")
+
+
+def _double(value: float, fabric: Fabric) -> Tensor:
+    return torch.tensor(value, dtype=torch.float64, device=fabric.device)
 
 
 def _finite(sums: Mapping[str, Tensor], label: str, state: TrainState, checkpoint_file: Path) -> dict[str, float]:

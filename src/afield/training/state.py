@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -45,14 +46,14 @@ def save(
     progress: TrainState,
     algorithm: Algorithm,
     optimizer: torch.optim.Optimizer,
-    drawn: Tensor,
+    drawn: Mapping[str, Tensor],
 ) -> None:
-    """Write a checkpoint: state, algorithm, optimizer, and the generators of augmentation (`drawn`) and dropout."""
+    """Write a checkpoint: state, algorithm, optimizer, and the generators, those of the inputs in `drawn`."""
     groups = {
         "model": algorithm.state_dict(),
         "optimizer": checkpoint.optimizer_tensors(optimizer),
         **{name: getattr(progress, name) for name in TENSORS},
-        "rng": {"augment": drawn, "torch": torch.get_rng_state()},
+        "rng": {**drawn, "torch": torch.get_rng_state()},
     }
     state = {name: getattr(progress, name) for name in ("epoch", "position", "sums")}
     checkpoint.save(path, checkpoint.flat(groups), {**state, "epochs": [asdict(epoch) for epoch in progress.epochs]})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
@@ -106,16 +106,28 @@ class Subset:
 
 @dataclass(frozen=True)
 class Splits:
-    """The training, validation and test examples of a run. Test examples are never used for selection."""
+    """The training, validation and test examples of a run. Test examples are never used for selection.
+
+    `adapt` contains the examples of unseen parts that are given without labels.
+    """
 
     train: Subset
     val: Subset
     tests: Mapping[str, Subset]
+    adapt: Mapping[str, Subset] = field(default_factory=dict)
 
     @property
     def watched(self) -> dict[str, Subset]:
         """The parts to evaluate after each epoch: ``validation`` and ``test/NAME``."""
         return {"validation": self.val, **{f"test/{name}": source for name, source in self.tests.items()}}
+
+    @property
+    def target(self) -> Subset | None:
+        """The unlabeled examples of all unseen parts together, if there are any."""
+        if not self.adapt:
+            return None
+        indices = np.concatenate([source.indices for source in self.adapt.values()])
+        return replace(next(iter(self.adapt.values())), indices=indices)
 
 
 def resident(array: NDArray, device: torch.device, chunk: int = 1024) -> Tensor:

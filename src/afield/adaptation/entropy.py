@@ -1,0 +1,24 @@
+"""How uncertain predictions are, each and on the whole."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def entropy(logits: Tensor) -> Tensor:
+    """Entropy of each prediction in nats: logits ``[N, K]`` -> ``[N]``."""
+    log_p = logits.log_softmax(dim=1)
+    return -(log_p.exp() * log_p).sum(dim=1)
+
+
+def mutual_information(logits: Tensor) -> Tensor:
+    """How certain and how diverse predictions are: entropy of the mean prediction minus the mean entropy, a scalar.
+
+    It is 0 where all predictions are the same, however certain, and ``log K`` at most.
+
+    References:
+        Krause, Perona and Gomes, "Discriminative clustering by regularized information maximization", NeurIPS 2010,
+        equation 1; the information-maximization loss of SHOT is its negative.
+    """
+    return torch.special.entr(logits.softmax(dim=1).mean(dim=0)).sum() - entropy(logits).mean()

@@ -1,0 +1,64 @@
+"""What adaptation has to know of the training data: features by domain, and how frequent each class is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from afield.adaptation.statistics import FeatureStatistics
+
+
+@dataclass(frozen=True)
+class SourceStatistics:
+    """Statistics of the backbone's features of the training images.
+
+    Attributes:
+        domains: of each training domain, by its name.
+        priors: fraction of each class among the training images, ``[K]``.
+    """
+
+    domains: Mapping[str, FeatureStatistics]
+    priors: Tensor
+
+    @classmethod
+    def of(
+        cls, features: Tensor, labels: Tensor, domains: Tensor, domain_names: Sequence[str], num_classes: int
+    ) -> SourceStatistics:
+        """Statistics of training images.
+
+        Args:
+            features: ``[N, D]``.
+            labels: class indices ``[N]``.
+            domains: index into `domain_names`, ``[N]``; domains without images are left out.
+            domain_names: names.
+            num_classes: K.
+        """
+        found = domains.unique().tolist()
+        statistics = {domain_names[index]: FeatureStatistics.of(features[domains == index]) for index in found}
+        return cls(statistics, labels.bincount(minlength=num_classes) / len(labels))
+
+    @property
+    def pooled(self) -> FeatureStatistics:
+        """Of all training images together."""
+        return FeatureStatistics.pooled([*self.domains.values()])
+
+    def tensors(self) -> dict[str, Tensor]:
+        """As named tensors, for a file."""
+        named = {"priors": self.priors}
+        for name, domain in self.domains.items():
+            count = torch.tensor(domain.count)
+            named |= {f"mean/{name}": domain.mean, f"variance/{name}": domain.variance, f"count/{name}": count}
+        return named
+
+    @classmethod
+    def from_tensors(cls, tensors: Mapping[str, Tensor]) -> SourceStatistics:
+        """What `tensors` gave."""
+        names = sorted(name.removeprefix("mean/") for name in tensors if name.startswith("mean/"))
+        domains = {
+            name: FeatureStatistics(tensors[f"mean/{name}"], tensors[f"variance/{name}"], int(tensors[f"count/{name}"]))
+            for name in names
+        }
+        return cls(domains, tensors["priors"])

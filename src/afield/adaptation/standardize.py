@@ -1,0 +1,53 @@
+"""Standardized features: each domain's by its own mean and deviation, the new place's too."""
+
+from __future__ import annotations
+
+import copy
+
+from torch import Tensor
+
+from afield.adaptation.features import backbone_features
+from afield.adaptation.registry import ADAPTATIONS, Adaptation
+from afield.adaptation.source import SourceStatistics
+from afield.adaptation.statistics import FeatureStatistics, shrink
+from afield.classifier import Classifier, FeatureNorm
+from afield.validation import check_number
+
+
+@ADAPTATIONS.register("standardize", reference="Li et al., Revisiting Batch Normalization (AdaBN), 2016.")
+class Standardize(Adaptation):
+    """Standardizes features by the mean and deviation of the new place.
+
+    A classifier that was trained on features standardized domain by domain is given features standardized by the new
+    place's statistics. For any other classifier, the standardized features are scaled and moved to the mean and
+    deviation of the training images.
+
+    Args:
+        pseudo_count: k, in images: how strongly the statistics are shrunk towards those of all training images; see
+            `afield.adaptation.shrink`.
+
+    Raises:
+        InputError: a negative pseudo-count.
+
+    References:
+        Li et al., "Revisiting batch normalization for practical domain adaptation", 2016 (AdaBN), here on the features
+        of the backbone. Schneider et al., NeurIPS 2020, equation 1, for the pseudo-count.
+    """
+
+    def __init__(self, *, pseudo_count: float = 10.0) -> None:
+        check_number("pseudo_count", pseudo_count, 0, 1e9)
+        self.pseudo_count = pseudo_count
+
+    def adapt(self, classifier: Classifier, inputs: Tensor, source: SourceStatistics) -> Classifier:
+        """See the class."""
+        features, known = backbone_features(classifier, inputs), source.pooled
+        found = shrink(FeatureStatistics.of(features), known, self.pseudo_count)
+        adapted = copy.deepcopy(classifier)
+        mean, std = found.mean, found.std
+        if adapted.feature_norm is None:
+            adapted.feature_norm = FeatureNorm(features.shape[1])
+            std = std / known.std
+            mean = mean - known.mean * std
+        adapted.feature_norm.mean.copy_(mean)
+        adapted.feature_norm.std.copy_(std)
+        return adapted

@@ -1,0 +1,112 @@
+"""CDAN+E: a discriminator that sees features times probabilities, and counts examples by their certainty."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from afield.algorithms.algorithm import Algorithm, Batch, Terms
+from afield.algorithms.discriminator import Discriminator
+from afield.algorithms.registry import ALGORITHMS
+from afield.algorithms.reversal import ramp
+from afield.algorithms.target import entropy, features_of_both
+from afield.classifier import Classifier
+from afield.validation import check_within
+
+LARGEST, PROJECTIONS = 4096, 1024
+"""Products of a feature and a probability: the discriminator sees all of them up to this number, else projections."""
+
+
+@ALGORITHMS.register("cdan", reference="Long et al., Conditional Adversarial Domain Adaptation, NeurIPS 2018.")
+class CDAN(Algorithm):
+    """Like dann, but the discriminator sees features times probabilities (CDAN+E).
+
+    The objective, and a discriminator between training domains and new place that sees features times softmax.
+
+    The discriminator sees the outer product of features and probabilities, or 1024 random projections of it where it
+    has more than 4096 entries. Each example counts by ``1 + exp(-H)``, where H is the entropy of its prediction
+    (CDAN+E); the weights of each side sum to 1. The gradient is reversed as in `DANN`, and grows as there. As in the
+    authors' code, no gradient goes through the probabilities; other than there, none goes through the weights.
+
+    The paper has one source domain; here all training domains together are the source. One learning rate is for all,
+    where the authors' backbone learns at a tenth of the discriminator's.
+
+    Args:
+        classifier: trained in place.
+        domain_sizes: not used.
+        adversary: largest factor of the reversed gradient, 1 in the paper.
+        hidden: units in each hidden layer of the discriminator, 1024 in the authors' code.
+
+    Raises:
+        ValueError: a negative factor.
+
+    References:
+        Long et al., "Conditional Adversarial Domain Adaptation", NeurIPS 2018, equations 4 to 9.
+    """
+
+    needs = "images"
+    soft_targets = False
+    uses_target = True
+
+    def __init__(
+        self, classifier: Classifier, domain_sizes: Sequence[int], *, adversary: float = 1.0, hidden: int = 1024
+    ) -> None:
+        super().__init__(classifier, domain_sizes)
+        check_within("[0, inf)", adversary=adversary)
+        self.adversary = adversary
+        features, classes = classifier.objective.head.in_features, classifier.num_classes
+        small = features * classes <= LARGEST
+        self.product = OuterProduct() if small else RandomProduct(features, classes, PROJECTIONS)
+        self.discriminator = Discriminator(features * classes if small else PROJECTIONS, hidden)
+
+    def terms(self, batch: Batch) -> Terms:
+        """``objective`` and ``domain``, what the discriminator loses."""
+        source, target = features_of_both(self.classifier, batch)
+        seen, weights = zip(self._seen(source), self._seen(target), strict=True)
+        losses = self.discriminator.losses(*seen, self.adversary * ramp(batch.progress))
+        sides = [(weight * loss).sum() for weight, loss in zip(weights, losses, strict=True)]
+        return {
+            "objective": self.classifier.objective(self.classifier.dropout(source), batch.targets),
+            "domain": (sides[0] + sides[1]) / 2,
+        }
+
+    def _seen(self, features: Tensor) -> tuple[Tensor, Tensor]:
+        """What the discriminator sees of features ``[B, D]``, and the weights ``[B]``, which sum to 1."""
+        with torch.no_grad():
+            logits = self.classifier.objective.logits(features)
+            weights = 1 + (-entropy(logits)).exp()
+        return self.product(features, logits.softmax(dim=1)), weights / weights.sum()
+
+
+class OuterProduct(nn.Module):
+    """Features ``[B, D]`` and probabilities ``[B, K]`` -> all their products, ``[B, K D]``."""
+
+    def forward(self, features: Tensor, probabilities: Tensor) -> Tensor:
+        """See the class."""
+        return (probabilities[:, :, None] * features[:, None, :]).flatten(1)
+
+
+class RandomProduct(nn.Module):
+    """Features ``[B, D]`` and probabilities ``[B, K]`` -> random projections of their outer product, ``[B, M]``.
+
+    Both are projected by fixed matrices of normal entries, multiplied entry by entry, and divided by the root of M:
+    the inner product of two results has that of the outer products as its mean.
+
+    References:
+        Long et al., NeurIPS 2018, equation 6.
+    """
+
+    of_features: Tensor
+    of_probabilities: Tensor
+
+    def __init__(self, features: int, classes: int, projections: int) -> None:
+        super().__init__()
+        self.register_buffer("of_features", torch.randn(features, projections))
+        self.register_buffer("of_probabilities", torch.randn(classes, projections))
+
+    def forward(self, features: Tensor, probabilities: Tensor) -> Tensor:
+        """See the class."""
+        products = (features @ self.of_features) * (probabilities @ self.of_probabilities)
+        return products / self.of_features.shape[1] ** 0.5

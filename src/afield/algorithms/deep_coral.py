@@ -1,0 +1,43 @@
+"""Deep CORAL with the new place: aligns means and covariances of features across domains, the unlabeled one too."""
+
+from __future__ import annotations
+
+import torch
+
+from afield.algorithms.algorithm import Batch, Terms
+from afield.algorithms.coral import CORAL, coral_distance
+from afield.algorithms.registry import ALGORITHMS
+from afield.algorithms.target import features_of_both
+
+
+@ALGORITHMS.register("deep_coral", reference="Sun and Saenko, Deep CORAL, ECCV 2016 workshops.")
+class DeepCORAL(CORAL):
+    """Like coral, with the unlabeled new place as one more domain.
+
+    `CORAL`, with the new place as one more domain. A single training domain is enough, as in the paper.
+
+    Args:
+        classifier: trained in place.
+        domain_sizes: how many training domains there are.
+        penalty: factor of the distance; see `CORAL`.
+
+    Raises:
+        ValueError: a negative penalty.
+
+    References:
+        Sun and Saenko, "Deep CORAL", ECCV 2016 workshops, equations 1 to 3.
+    """
+
+    domains_at_least = 1
+    needs = "images"
+    soft_targets = False
+    uses_target = True
+
+    def terms(self, batch: Batch) -> Terms:
+        """``objective`` and ``coral``, the mean distance over all pairs of domains."""
+        source, target = features_of_both(self.classifier, batch)
+        domains = torch.cat([batch.domains, torch.full_like(batch.domains, -1)])
+        return {
+            "objective": self.classifier.objective(self.classifier.dropout(source), batch.targets),
+            "coral": self.penalty * coral_distance(torch.cat([source, target]), domains),
+        }

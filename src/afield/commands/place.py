@@ -1,0 +1,111 @@
+"""``afield adapt`` and ``afield forecast``: a trained model in a new place, which has images without labels."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import tyro
+
+from afield.commands.options import DataOptions
+
+if TYPE_CHECKING:
+    from afield.deploy.adapt import Adapted
+    from afield.deploy.forecast import Expected
+    from afield.deploy.place import Place
+    from afield.deploy.source import Source
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlaceOptions:
+    """A model, a new place, and the model's training data.
+
+    Attributes:
+        model: Folder that `afield train` wrote.
+        unlabeled: Folder of images of the new place, without labels.
+        data: The training data, as given to `afield train`; needed only if the model folder says too little of them.
+        layout: Layout of the folder of training data, if it is not recognized.
+        on_bad_image: What to do with files that are not images: stop, or skip them.
+    """
+
+    model: Annotated[Path, tyro.conf.Positional]
+    unlabeled: Path
+    data: str | None = None
+    layout: Literal["domain/class", "class", "split/class"] | None = None
+    on_bad_image: Literal["error", "skip"] = "error"
+
+    @contextmanager
+    def read(self) -> Iterator[tuple[Source, Place]]:
+        """What is known of the training data, and the images of the new place."""
+        from afield.console import watching
+        from afield.deploy import load
+        from afield.deploy.adapt import check_not_adapted
+        from afield.deploy.place import read_place
+        from afield.deploy.source import Source, learn_source
+        from afield.errors import InputError
+        from afield.launch.fabric import make_fabric
+
+        folder = Path(self.model)
+        model = load(folder)
+        check_not_adapted(folder)
+        source = Source.load(folder)
+        with watching() as callback:
+            place = read_place(model, Path(self.unlabeled), self.on_bad_image, callback.features)
+            if self.data is not None and (source is None or not source.plays):
+                options = DataOptions(self.data, self.layout, model.image_size, self.on_bad_image)
+                data = options.load_data(model.image_size, callback.decode)
+                source = learn_source(folder, data, make_fabric("cpu", "32"), callback)
+            if source is None:
+                raise InputError(f"{folder} says nothing of its training data; give them with --data")
+            yield source, place
+
+
+@dataclass(frozen=True, kw_only=True)
+class Adapt(PlaceOptions):
+    """Adapt a trained model to a new place by images without labels.
+
+    Attributes:
+        out: Folder of the adapted model.
+        method: Adaptations from `afield list adaptations`, joined by +, such as standardize+t3a. By default the one
+            that helped most where each training domain played the new place, or none.
+    """
+
+    out: Path
+    method: str = "auto"
+
+    def run(self) -> Adapted:
+        """Adapt, and write the model; returns it with the reason for the method."""
+        from afield.console import held
+        from afield.deploy.adapt import adapt_model
+
+        with held(Path(self.out)), self.read() as (source, place):
+            return adapt_model(Path(self.model), place, source, self.method, Path(self.out))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Forecast(PlaceOptions):
+    """Forecast the accuracy of a trained model in a new place from images without labels.
+
+    Attributes:
+        out: Folder for a page with the forecast and the most unusual images; by default no page is written.
+        json: Print the result as JSON.
+    """
+
+    out: Path | None = None
+    json: bool = False
+
+    def run(self) -> Expected:
+        """The expected accuracy with its interval, and what is unusual about the images."""
+        from afield.deploy import load
+        from afield.deploy.forecast import forecast_place
+        from afield.deploy.forecast_page import forecast_page
+
+        model = load(Path(self.model))
+        with self.read() as (source, place):
+            expected = forecast_place(model, place, source)
+        if self.out is not None:
+            forecast_page(expected, model).write(Path(self.out))
+        return expected

@@ -1,0 +1,107 @@
+"""Adapt a trained model to a new place; the result is a model folder like any other."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from afield.adaptation import ADAPTATIONS, Chain, with_backbone
+from afield.adaptation.calibration import METHODS, Candidate, with_images
+from afield.adaptation.choice import Choice, choose
+from afield.classifier import Classifier
+from afield.deploy.model import MODEL, WEIGHTS, Model, load
+from afield.deploy.place import Place
+from afield.deploy.source import Source
+from afield.errors import InputError
+from afield.records import read_json, run_hash, write_json
+from afield.training import checkpoint
+
+ADAPTED = "adapted"
+"""The key of a model's description that says to what it is adapted."""
+
+
+@dataclass(frozen=True)
+class Adapted:
+    """A model that is adapted to a new place.
+
+    Attributes:
+        model: to predict with there.
+        method: adaptations joined by ``+``; ``none`` if the model is left as it is.
+        images: number of images that it is adapted to.
+        gains: what the method gained on each training domain that played the new place, in fractions.
+        reason: why this method, in a sentence.
+    """
+
+    model: Model
+    method: str
+    images: int
+    gains: Mapping[str, float]
+    reason: str
+
+
+def adapt_model(folder: Path, place: Place, source: Source, method: str, out: Path) -> Adapted:
+    """Adapt the model of a folder to a place, and write the result to another folder.
+
+    Args:
+        folder: of the model.
+        place: its unlabeled images.
+        source: what is known of the training data.
+        method: adaptations joined by ``+``; ``auto`` chooses by what helped where training domains played the new
+            place; ``none`` leaves the model as it is.
+        out: folder to write.
+
+    Raises:
+        InputError: an unknown method, one that cannot change this model, or an `out` that holds another model.
+    """
+    model, description = load(folder), read_json(folder / MODEL)
+    choice = choose_method(method, source, len(place.files))
+    about: dict[str, Any] = {"method": choice.candidate.text, "images": len(place.files), "place": place.name}
+    about |= {"reason": choice.reason, "from": run_hash(description)}
+    if (out / MODEL).exists() and read_json(out / MODEL).get(ADAPTED, {}).get("from") != about["from"]:
+        raise InputError(f"{out} holds another model; choose another --out")
+    classifier = adapted_classifier(model, place, source, choice.candidate.build())
+    checkpoint.save(out / WEIGHTS, classifier.state_dict(), {})
+    source.save(out)
+    write_json(out / MODEL, {**description, ADAPTED: about})
+    return Adapted(
+        replace(model, classifier=classifier.eval()),
+        choice.candidate.text,
+        len(place.files),
+        choice.gains,
+        choice.reason,
+    )
+
+
+def check_not_adapted(folder: Path) -> None:
+    """Raise `InputError` if the model of a folder is adapted to a place already."""
+    if (about := read_json(folder / MODEL).get(ADAPTED)) and about["method"] != "none":
+        raise InputError(f"{folder} is adapted to {about['place']} already; give the model that it was made from")
+
+
+def choose_method(method: str, source: Source, images: int) -> Choice:
+    """The adaptations to use; see `adapt_model`."""
+    names = () if method in ("auto", "none") else tuple(method.split("+"))
+    for name in names:
+        ADAPTATIONS.entry(name)
+    if method == "none":
+        return Choice(Candidate(), {}, "as asked for")
+    if method == "auto":
+        if not source.plays:
+            return Choice(Candidate(), {}, f"{source.why_no_plays}; --method standardize+t3a adapts nevertheless")
+        return choose(source.plays, images)
+    if names in METHODS and with_images(source.plays, images):
+        return choose(source.plays, images, names)
+    return Choice(Candidate(names), {}, "as asked for; it is not known what it gained on the training domains")
+
+
+def adapted_classifier(model: Model, place: Place, source: Source, chain: Chain) -> Classifier:
+    """The model's classifier, adapted to a place: by the features at hand, unless the network itself changes."""
+    classifier = model.classifier
+    if any(part.needs == "images" for part in chain.parts):
+        return chain.adapt(classifier, place.images(model), source.statistics)
+    on_features = chain.adapt(with_backbone(classifier, nn.Identity()), place.features, source.statistics)
+    return with_backbone(on_features, classifier.backbone)

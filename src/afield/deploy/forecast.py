@@ -1,0 +1,117 @@
+"""How accurate a model will be in a new place, and what is unusual about the images there."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from afield.adaptation import FeatureStatistics, SourceStatistics, with_backbone
+from afield.adaptation.calibration import forecast_all
+from afield.adaptation.choice import Forecast, forecast
+from afield.deploy.model import Model
+from afield.deploy.place import Place
+from afield.deploy.source import Source
+
+OFTEN = 2.0
+"""A class is predicted far more often than before if its share has grown by this factor, and by `MORE`."""
+
+MORE = 0.05
+UNUSUAL = 12
+
+
+@dataclass(frozen=True)
+class Expected:
+    """What is to be expected of a model in a new place.
+
+    Attributes:
+        place: name of the folder.
+        images: number of its images.
+        forecast: the accuracy.
+        forecasts: of all methods, by name.
+        unlike: how far the mean features lie from those of the training images; 1 is the mean distance of a training
+            domain from the others. None for a single training domain.
+        more_often: share among the predictions and among the training images of each class predicted far more often.
+        unusual: the files that are most unlike all training domains, the most unusual one first.
+    """
+
+    place: str
+    images: int
+    forecast: Forecast
+    forecasts: Mapping[str, float]
+    unlike: float | None
+    more_often: Mapping[str, tuple[float, float]]
+    unusual: Sequence[Path]
+
+
+def forecast_place(model: Model, place: Place, source: Source) -> Expected:
+    """What is to be expected of a model at a place.
+
+    Args:
+        model: the model.
+        place: unlabeled images.
+        source: what is known of the training data.
+    """
+    classifier = with_backbone(model.classifier, nn.Identity())
+    values = forecast_all(classifier, place.features, source.statistics, source.reference)
+    with torch.no_grad():
+        predicted = classifier.logits(place.features).argmax(dim=1)
+    shares = predicted.bincount(minlength=len(model.class_names)) / len(predicted)
+    priors = source.statistics.priors
+    often = (shares >= OFTEN * priors) & (shares >= priors + MORE)
+    order = distances(place.features, source.statistics).argsort(descending=True, stable=True)[:UNUSUAL]
+    return Expected(
+        place=place.name,
+        images=len(place.files),
+        forecast=forecast(values, source.plays, len(place.files), source.why_no_plays),
+        forecasts=values,
+        unlike=unlikeness(place.features, source.statistics),
+        more_often={model.class_names[k]: (float(shares[k]), float(priors[k])) for k in np.flatnonzero(often)},
+        unusual=[place.files[row] for row in order.tolist()],
+    )
+
+
+def sentences(expected: Expected) -> list[str]:
+    """The expected accuracy in a new place with its interval, and what is unusual there."""
+    found = expected.forecast
+    line = f"expected accuracy at {expected.place}: {100 * found.accuracy:.0f} %"
+    if found.low is not None and found.high is not None:
+        line += f" [{100 * found.low:.0f}, {100 * found.high:.0f}]"
+    line += f"; method {found.method}"
+    if found.error is not None:
+        line += f", {100 * found.error:.1f} points off on average on your own domains"
+    lines = [line, *([found.note] if found.note else [])]
+    if expected.unlike is not None:
+        lines.append(
+            f"its images are {expected.unlike:.1f} times as unlike the training domains as these are each other"
+        )
+    for name, (share, prior) in expected.more_often.items():
+        lines.append(
+            f"predicted far more often than before: {name}, {100 * share:.0f} % instead of {100 * prior:.0f} %"
+        )
+    lines.append(f"most unusual: {', '.join(map(str, expected.unusual[:3]))}")
+    return lines
+
+
+def distances(features: Tensor, source: SourceStatistics) -> Tensor:
+    """How far each image is from the nearest training domain: features ``[N, D]`` -> ``[N]``, in deviations."""
+    each = [((features - one.mean) / one.std).square().mean(dim=1).sqrt() for one in source.domains.values()]
+    return torch.stack(each).amin(dim=0)
+
+
+def unlikeness(features: Tensor, source: SourceStatistics) -> float | None:
+    """The distance of the mean features from the training images', in mean distances of a domain from the others."""
+    domains = [*source.domains.values()]
+    if len(domains) < 2:
+        return None
+    rest = [FeatureStatistics.pooled([other for other in domains if other is not one]) for one in domains]
+    usual = [_distance(one, others) for one, others in zip(domains, rest, strict=True)]
+    return _distance(FeatureStatistics.of(features), source.pooled) * len(usual) / sum(usual)
+
+
+def _distance(one: FeatureStatistics, other: FeatureStatistics) -> float:
+    return float(((one.mean - other.mean) / other.std).square().mean().sqrt())

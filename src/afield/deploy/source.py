@@ -1,0 +1,188 @@
+"""What a model folder keeps of its training data, so that the model can be adapted and its accuracy forecast."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from lightning_fabric import Fabric
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from afield.adaptation import SourceStatistics, with_backbone
+from afield.adaptation.calibration import Play, from_json, play, to_json
+from afield.adaptation.features import backbone_features
+from afield.adaptation.forecasts import Reference
+from afield.algorithms import ALGORITHMS
+from afield.classifier import Classifier
+from afield.data import ImageSet, Validation
+from afield.deploy.model import MODEL, load
+from afield.errors import InputError
+from afield.models import BackboneConfig
+from afield.recipes import recipe_from
+from afield.records import read_json, write_json
+from afield.runs.adapting import source_statistics, standardizes, with_norm
+from afield.runs.callback import Callback
+from afield.runs.config import ExperimentConfig
+from afield.runs.execute import execute
+from afield.runs.run import Run, prepare
+from afield.training import TrainConfig, TrainState, checkpoint, predict
+
+SOURCE, CALIBRATION, PLAYS = "adaptation.safetensors", "calibration", "plays.json"
+BATCH = 256
+AGAIN = "no training domain has played the new place; --data, with the training data, trains again without each of them"
+SMALLEST = 20
+"""Images that a training domain needs to play the new place: ten to adapt to, and as many to test on."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """What is known of the training data.
+
+    Attributes:
+        statistics: of the features of the training images.
+        reference: of the validation images, with the model as it is.
+        plays: how each training domain played the new place; empty if they did not.
+        why_no_plays: why they did not, in a sentence.
+    """
+
+    statistics: SourceStatistics
+    reference: Reference
+    plays: Sequence[Play] = ()
+    why_no_plays: str = ""
+
+    def save(self, folder: Path) -> None:
+        """Write it to a model folder."""
+        state = {"reference": asdict(self.reference), "plays": to_json(self.plays)}
+        state["why_no_plays"] = self.why_no_plays
+        checkpoint.save(folder / SOURCE, self.statistics.tensors(), state)
+
+    @classmethod
+    def load(cls, folder: Path) -> Source | None:
+        """What `save` wrote to a model folder; None if it holds none."""
+        if not (folder / SOURCE).exists():
+            return None
+        tensors, state = checkpoint.load(folder / SOURCE)
+        reference, plays = Reference(**state["reference"]), from_json(state["plays"])
+        return cls(SourceStatistics.from_tensors(tensors), reference, plays, state["why_no_plays"])
+
+
+def known_source(
+    run: Run, classifier: Classifier, features: NDArray[np.float32] | None, fabric: Fabric
+) -> tuple[Classifier, Source]:
+    """A trained classifier as it is used, and what is known of its training data.
+
+    If its features are standardized by domain while training, it is used with the statistics of all training images.
+    """
+    fold, parts, _ = prepare(run, features, fabric)
+    train, val = (part if features is None else replace(part, inputs=features) for part in (parts.train, parts.val))
+    statistics = source_statistics(classifier, train, run.setup.data, BATCH, fabric)
+    if standardizes(run.recipe):
+        classifier = with_norm(classifier, statistics.pooled)
+    labels = torch.from_numpy(run.setup.data.labels[fold.val])
+    reference = Reference.of(predict(classifier, val, batch_size=BATCH, fabric=fabric), labels)
+    on_cpu = {name: tensor.cpu() for name, tensor in statistics.tensors().items()}
+    return classifier, Source(SourceStatistics.from_tensors(on_cpu), reference)
+
+
+def players(run: Run) -> list[str]:
+    """The training domains that have images enough to play the new place."""
+    data = run.setup.data
+    sizes = np.bincount(data.domains, minlength=len(data.domain_names))
+    named = zip(data.domain_names, sizes, strict=True)
+    return [name for name, size in named if size >= SMALLEST and name not in run.held_out]
+
+
+def why_no_plays(run: Run) -> str:
+    """Why the run's training domains cannot play the new place; empty if they can."""
+    if len(players(run)) <= ALGORITHMS[run.recipe.algorithm].domains_at_least:
+        return f"the training data have too few domains of {SMALLEST} images for one of them to play the new place"
+    return ""
+
+
+def calibrate(
+    run: Run, features: NDArray[np.float32] | None, out: Path, fabric: Fabric, callback: Callback
+) -> list[Play]:
+    """Train the run's recipe without each training domain in turn, and let the domain play the new place.
+
+    Args:
+        run: of the model.
+        features: ``[N, D]`` of the whole data set, if the backbone is frozen.
+        out: model folder. What is finished there is not repeated; `clear` removes it.
+        fabric: device and precision.
+        callback: told of runs and epochs.
+    """
+    plays, domains = list[Play](), players(run)
+    for index, domain in enumerate(domains):
+        without = replace(run, held_out=(*run.held_out, domain))
+        folder = out / CALIBRATION / without.hash
+
+        def let_play(
+            classifier: Classifier, progress: TrainState, run: Run = without, folder: Path = folder, name: str = domain
+        ) -> None:
+            classifier.load_state_dict(progress.best)
+            write_json(folder / PLAYS, to_json(_plays(run, name, classifier, features, fabric)))
+
+        callback.run(index, len(domains), without)
+        execute(without, folder, fabric, features=features, callback=callback, on_trained=let_play)
+        plays += from_json(read_json(folder / PLAYS))
+    return plays
+
+
+def clear(out: Path) -> None:
+    """Remove what `calibrate` left in a model folder."""
+    shutil.rmtree(out / CALIBRATION, ignore_errors=True)
+
+
+def learn_source(folder: Path, data: ImageSet, fabric: Fabric, callback: Callback) -> Source:
+    """What is known of a model's training data, learned from them again and added to the model's folder.
+
+    Raises:
+        InputError: other data than the model was trained on.
+    """
+    description, model = read_json(folder / MODEL), load(folder)
+    config = description["config"]
+    if data.fingerprint != config["data"]["fingerprint"]:
+        raise InputError(f"--data {data.name} is not what {folder} was trained on ({config['data']['name']})")
+    weights, frozen = config["backbone"]["weights"].split()[0], config["backbone"]["freeze"]
+    named = "none" if frozen or weights.startswith("sha256") else weights
+    validation = Validation(config["validation"]["fraction"], config["validation"]["stratified"])
+    backbone = BackboneConfig(**description["backbone"], weights=named)
+    setup = ExperimentConfig(data, backbone, frozen, validation, TrainConfig(**config["training"]))
+    run = Run(setup, recipe_from(description["recipe"], MODEL), tuple(config["held_out"]), config["seed"])
+    features = backbone_features(model.classifier, _images(data)).numpy() if frozen else None
+    classifier = with_backbone(model.classifier, nn.Identity()) if frozen else model.classifier
+    _, source = known_source(run, classifier, features, fabric)
+    why = why_no_plays(run)
+    if not frozen and named != weights:
+        why = "the network's training started from a file of weights that its folder does not hold"
+    source = replace(source, why_no_plays=why, plays=[] if why else calibrate(run, features, folder, fabric, callback))
+    source.save(folder)
+    clear(folder)
+    return source
+
+
+def _plays(
+    run: Run, domain: str, classifier: Classifier, features: NDArray[np.float32] | None, fabric: Fabric
+) -> list[Play]:
+    classifier, source = known_source(run, classifier, features, fabric)
+    data, classifier = run.setup.data, classifier.cpu().eval()
+    rows = np.flatnonzero(data.domains == data.domain_names.index(domain))
+    inputs = _images(data.subset(rows)) if features is None else torch.from_numpy(features[rows])
+    return play(
+        with_backbone(classifier, nn.Identity()),
+        backbone_features(classifier, inputs),
+        torch.from_numpy(data.labels[rows]),
+        source=source.statistics,
+        reference=source.reference,
+        domain=domain,
+        seed=run.seed,
+    )
+
+
+def _images(data: ImageSet) -> Tensor:
+    return torch.from_numpy(data.images).permute(0, 3, 1, 2)

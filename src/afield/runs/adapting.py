@@ -1,0 +1,135 @@
+"""How a run adapts its classifier to each unseen part before it is tested there, and how it trains for that."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from lightning_fabric import Fabric
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from afield.adaptation import Adaptation, FeatureStatistics, SourceStatistics
+from afield.classifier import Classifier, FeatureNorm
+from afield.data import Fold, ImageSet
+from afield.pixels import as_floats
+from afield.recipes import Recipe
+from afield.training import Splits, Subset, predict
+
+
+def standardizes(recipe: Recipe) -> bool:
+    """Whether the features of each training domain are standardized by its own statistics while training."""
+    return "standardize" in recipe.adaptation
+
+
+def standardized(features: NDArray[np.float32], fold: Fold, domains: NDArray[np.int64]) -> NDArray[np.float32]:
+    """A copy of ready features ``[N, D]``, in which the rows that train or validate are standardized by domain.
+
+    The statistics are those of the domain's training images. All other rows stay as they are.
+    """
+    found = np.array(features)
+    for domain in np.unique(domains[fold.train]):
+        statistics = FeatureStatistics.of(torch.from_numpy(features[fold.train[domains[fold.train] == domain]]))
+        seen = np.concatenate([fold.train, fold.val])
+        rows = seen[domains[seen] == domain]
+        found[rows] = (features[rows] - statistics.mean.numpy()) / statistics.std.numpy()
+    return found
+
+
+def source_statistics(
+    classifier: Classifier, train: Subset, data: ImageSet, batch_size: int, fabric: Fabric
+) -> SourceStatistics:
+    """Of the backbone's features of all training images, without augmentation.
+
+    Args:
+        classifier: left in evaluation mode.
+        train: images, or features as the backbone gives them.
+        data: names the domains and classes.
+        batch_size: examples at a time.
+        fabric: device and precision.
+    """
+    classifier.eval()
+    with torch.no_grad(), fabric.autocast():
+        features = [
+            classifier.backbone_features(as_floats(fabric.to_device(inputs))).float()
+            for _, inputs, _ in train.in_order(batch_size)
+        ]
+    labels, domains = (torch.from_numpy(values[train.indices]) for values in (data.labels, data.domains))
+    every = torch.cat(features)
+    return SourceStatistics.of(
+        every, labels.to(every.device), domains.to(every.device), data.domain_names, len(data.class_names)
+    )
+
+
+def with_norm(classifier: Classifier, statistics: FeatureStatistics) -> Classifier:
+    """A copy of the classifier whose features are standardized by these statistics."""
+    found = copy.deepcopy(classifier)
+    norm = FeatureNorm(len(statistics.mean)).to(statistics.mean.device)
+    norm.mean.copy_(statistics.mean)
+    norm.std.copy_(statistics.std)
+    found.feature_norm = norm
+    return found
+
+
+@dataclass(frozen=True)
+class Adapter:
+    """Predicts each watched part: an unseen one with the classifier adapted to its unlabeled images.
+
+    Validation images are of the training domains, and so is the classifier that predicts them. Where its features are
+    standardized by domain, they are by the statistics of the image's own domain; of a frozen backbone, they come so.
+
+    Attributes:
+        adaptation: of the recipe.
+        standardizes: whether features are standardized by domain while training.
+        parts: of the run.
+        train: the training images, or their features as the backbone gives them.
+        data: names the domains and classes.
+        batch_size: examples at a time.
+        fabric: device and precision.
+    """
+
+    adaptation: Adaptation
+    standardizes: bool
+    parts: Splits
+    train: Subset
+    data: ImageSet
+    batch_size: int
+    fabric: Fabric
+
+    def __call__(self, predictor: Classifier) -> dict[str, Tensor]:
+        """Logits ``[N, K]`` of each watched part by its name."""
+        source = source_statistics(predictor, self.train, self.data, self.batch_size, self.fabric)
+        if self.standardizes and not isinstance(predictor.backbone, nn.Identity):
+            validation = self._by_domain(predictor, source)
+        else:
+            validation = self._predict(predictor, self.parts.val)
+        tests = {
+            f"test/{name}": self._predict(self.adapted(predictor, name, source), test)
+            for name, test in self.parts.tests.items()
+        }
+        return {"validation": validation, **tests}
+
+    def adapted(self, predictor: Classifier, name: str, source: SourceStatistics) -> Classifier:
+        """The classifier for an unseen part; without images to adapt to, that for all training domains together."""
+        classifier = with_norm(predictor, source.pooled) if self.standardizes else predictor
+        if name in self.parts.adapt:
+            unlabeled = self.parts.adapt[name]
+            ((inputs, _),) = unlabeled.batches([np.arange(len(unlabeled))])
+            with self.fabric.autocast():
+                classifier = self.adaptation.adapt(classifier.eval(), self.fabric.to_device(inputs), source)
+        return classifier
+
+    def _by_domain(self, predictor: Classifier, source: SourceStatistics) -> Tensor:
+        val = self.parts.val
+        found = torch.empty(len(val), predictor.num_classes)
+        domains = self.data.domains[val.indices]
+        for domain in np.unique(domains):
+            rows = np.flatnonzero(domains == domain)
+            classifier = with_norm(predictor, source.domains[self.data.domain_names[domain]])
+            found[rows] = self._predict(classifier, replace(val, indices=val.indices[rows]))
+        return found
+
+    def _predict(self, classifier: Classifier, part: Subset) -> Tensor:
+        return predict(classifier, part, batch_size=part.evaluation_batch(self.batch_size), fabric=self.fabric)
