@@ -483,7 +483,7 @@ LINE = json.loads(canonical_json(dataclasses.asdict(RECORD)))
         (LINE | {"epochs": [{"train_loss": 1.0, "test": {}}]}, r"epochs\[0\] lacks validation"),
         (LINE | {"test": {"art": {"accuracy": "high"}}}, r"test\.art\.accuracy must be a number, got 'high'"),
         (LINE | {"selection": {"rule": "last", "epoch": 1, "why": ""}}, "selection has unknown fields: why"),
-        (LINE | {"schema": 3}, "has schema 3; this version of afield reads 1 to 2"),
+        (LINE | {"schema": 3}, "has schema 3; this version of afield reads schemas 1 to 2"),
         ({"schema": 1, "test": {}}, "not a record of schema 1"),
         ({"validation_accuracy": 0.5, "config": []}, "not a record of schema 1"),
     ],
@@ -499,7 +499,7 @@ def test_an_estimate_has_two_ends_or_none(tmp_path):
     summary["recipes"]["erm"]["average"]["ci95"] = [0.1]
     write_json(tmp_path / "summary.json", summary)
     with pytest.raises(
-        InputError, match=r"summary\.json: recipes\.erm\.average\.ci95 must be a list of 2, got \[0\.1\]"
+        InputError, match=r"summary\.json: recipes\.erm\.average\.ci95 must be a list of length 2, got \[0\.1\]"
     ):
         read_summary(tmp_path / "summary.json")
 

@@ -32,7 +32,7 @@ from afield.commands import (
 from afield.errors import InputError
 
 if TYPE_CHECKING:
-    from afield import adaptation, augment, data, heads, losses, models
+    from afield import adaptation, augment, data, heads, labeling, losses, models
     from afield.deploy import Model, Prediction, load
     from afield.objective import Objective
 
@@ -70,6 +70,7 @@ __all__ = [
     "forecast",
     "heads",
     "label",
+    "labeling",
     "load",
     "losses",
     "models",

@@ -1,4 +1,4 @@
-"""Amounts as people write and read them: bytes and durations. Free of torch."""
+"""Parsing and formatting of memory sizes and durations. Does not import torch."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ SECONDS = {"s": 1, "m": 60, "h": 3600}
 
 
 def parse_bytes(option: str, text: str) -> int:
-    """``"2GiB"``, ``"1.5 GB"`` or ``"800M"`` in bytes.
+    """Convert ``"2GiB"``, ``"1.5 GB"`` or ``"800M"`` to bytes.
 
     Raises:
-        InputError: anything else; it names the option.
+        InputError: if the text has another form. The message contains the name of the option.
     """
     match = re.fullmatch(r"(\d+(?:\.\d+)?) ?([KMGT]i?|)B?", text.strip())
     if match is None:
@@ -24,10 +24,10 @@ def parse_bytes(option: str, text: str) -> int:
 
 
 def parse_seconds(option: str, text: str | None) -> float:
-    """``"90s"``, ``"9m"`` or ``"2h"`` in seconds; infinity for None.
+    """Convert ``"90s"``, ``"9m"`` or ``"2h"`` to seconds, and None to infinity.
 
     Raises:
-        InputError: anything else; it names the option.
+        InputError: if the text has another form. The message contains the name of the option.
     """
     if text is None:
         return math.inf
@@ -38,7 +38,7 @@ def parse_seconds(option: str, text: str | None) -> float:
 
 
 def duration(seconds: float) -> str:
-    """Hours and minutes, minutes and seconds, or seconds.
+    """Format a duration in hours and minutes, minutes and seconds, or seconds.
 
     >>> duration(0.34), duration(75), duration(7500)
     ('0.3 s', '1 min 15 s', '2 h 5 min')

@@ -1,4 +1,4 @@
-"""All registries, by the name that ``afield list`` takes."""
+"""All registries, by the names in ``afield list``."""
 
 from __future__ import annotations
 
@@ -36,10 +36,10 @@ REGISTRIES: dict[str, Registry] = {
 
 
 def chosen(kind: str) -> dict[str, Registry]:
-    """The registry of this kind by its name; all of them for ``all``.
+    """The registry of a kind, by its name; all registries for ``all``.
 
     Raises:
-        InputError: an unknown kind.
+        InputError: if the kind is unknown.
     """
     kind = current("kind", kind)
     if kind not in ("all", *REGISTRIES):

@@ -1,4 +1,4 @@
-"""The command line: parse a command, run it, print its result."""
+"""The command line interface: parses a command, runs it, and prints its result."""
 
 from __future__ import annotations
 
@@ -43,11 +43,11 @@ Verb = (
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Run a command. Wrong input ends with one line and exit code 2; an interrupt, SIGTERM or SIGHUP with 130."""
+    """Run a command. Invalid input prints one line and gives exit code 2; an interrupt, SIGTERM or SIGHUP gives 130."""
     for name in ("SIGTERM", "SIGHUP"):
         if (number := getattr(signal, name, None)) and signal.getsignal(number) is signal.SIG_DFL:  # not under nohup
             signal.signal(number, signal.default_int_handler)
-    # Threads of small networks often wait for each other: wait briefly, so that other jobs can use the core.
+    # In small networks, threads often wait for each other. A short spin time leaves the core to other jobs.
     os.environ.setdefault("GOMP_SPINCOUNT", "30000")
     warnings.formatwarning = lambda message, *_: f"afield: warning: {message}\n"
     warnings.filterwarnings("default", message=".* is deprecated; use ", category=DeprecationWarning)
@@ -75,13 +75,13 @@ compare recipes on unseen domains, train the best one, use the model."""
 
 
 def _renamed(argument: str) -> str:
-    """The option of this argument by its current name."""
+    """Replace a deprecated option name in an argument."""
     option, equals, value = argument.partition("=")
     return f"--{current('option', option[2:])}{equals}{value}" if option.startswith("--") else argument
 
 
 def _leave_processes() -> None:
-    """Close the process group of a data-parallel run; its threads would outlive the interpreter."""
+    """Destroy the process group of a data-parallel run, whose threads would otherwise outlive the interpreter."""
     distributed = sys.modules.get("torch.distributed")
     if distributed is not None and distributed.is_available() and distributed.is_initialized():
         distributed.destroy_process_group()
@@ -102,9 +102,9 @@ def _show(verb: Any, result: Any) -> None:
         case commands.launching.LaunchOptions(dry_run=True):
             say(console.plan_text(result))
         case commands.launching.LaunchOptions(share=str()):
-            out.print(f"{result['runs']} runs of this share are done; without --share, the command writes the summary")
+            out.print(f"{result['runs']} runs of this share are done; run without --share to write the summary")
         case commands.launching.LaunchOptions(launcher="slurm"):
-            say(f"nothing is submitted yet; {result['script']} says how to submit it")
+            say(f"not submitted; {result['script']} contains the commands to submit it")
         case commands.Compare():
             out.print(console.comparison_table(result))
             if result.mixed:
@@ -121,7 +121,7 @@ def _show(verb: Any, result: Any) -> None:
             origin = result.origin
             tried = origin["search"]["trials"] * origin["search"]["searches"] * len(origin["folds"])
             cost = f"{origin['trials']} of {tried} trials, {origin['seconds']['all']:.0f} s"
-            say(f"{len(result.sub_policies)} sub-policies from {cost}; use it as --augment {verb.file}")
+            say(f"{len(result.sub_policies)} sub-policies from {cost}; to use them: --augment {verb.file}")
         case commands.Reproduce():
             say(f"report: {result.page}")
             if result.done < result.runs:

@@ -1,4 +1,4 @@
-"""Progress on a terminal, and the tables that commands print."""
+"""Progress on the terminal, and the tables that commands print."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from afield.training import EpochReport
 
 
 class ConsoleCallback(Callback):
-    """Shows the data, and progress bars of decoding, features, runs and epochs."""
+    """Prints the data, and shows progress bars of decoding, features, runs and epochs."""
 
     def __init__(self, console: Console, progress: Progress) -> None:
         self.console = console
@@ -36,11 +36,11 @@ class ConsoleCallback(Callback):
         self.tasks: dict[str, Any] = {}
 
     def start(self, setup: ExperimentConfig) -> None:
-        """Print the data, how they are split, and warnings of leakage."""
+        """Print the data, the held-out parts, and warnings of leakage."""
         data, backbone, parts = setup.data, setup.backbone, parts_of(setup.data)
         self.console.print(data.describe(), highlight=False, markup=False)
         how = "each domain" if data.has_domains else "the given test set" if parts == ("test",) else "each of 5 folds"
-        self.console.print(f"  left out in turn: {how}; backbone {backbone.name}, weights {backbone.weights}")
+        self.console.print(f"  held out in turn: {how}; backbone {backbone.name}, weights {backbone.weights}")
         for line in data.leaks():
             self.console.print(f"[yellow]warning:[/] {escape(line)}")
 
@@ -49,29 +49,29 @@ class ConsoleCallback(Callback):
         self.console.print(f"{runs} runs, about {duration(seconds)} of training one after the other", highlight=False)
 
     def decode(self, done: int, total: int) -> None:
-        """Show how many images are decoded; a total of 0 is unknown."""
+        """Show the number of decoded images. A total of 0 means that the total is unknown."""
         self._show("decoding images", done, total)
 
     def features(self, done: int, total: int) -> None:
-        """Show for how many images features are extracted."""
+        """Show the number of images with extracted features."""
         self._show("extracting features", done, total)
 
     def run(self, index: int, total: int, run: Labeled) -> None:
-        """Show that a run begins."""
+        """Show the start of a run."""
         self._show("runs", index, total, run.label)
 
     def epoch(self, report: EpochReport) -> None:
-        """Show that an epoch ended."""
+        """Show the results of an epoch."""
         accuracy, rate = 100 * report.validation_accuracy, report.images_per_second
         detail = f"loss {report.train_loss:.3f}, validation {accuracy:.1f} %, {rate:,.0f} images/s"
         self._show("epochs", report.epoch, report.epochs, detail)
 
     def learning(self, epoch: int, epochs: int, detail: str) -> None:
-        """Show that an epoch of learning an augmentation ended."""
+        """Show the results of an epoch of learning an augmentation."""
         self._show("learning the augmentation", epoch, epochs, detail)
 
     def trial(self, done: int, total: int, loss: float) -> None:
-        """Show that a trial ended."""
+        """Show the result of a trial."""
         self._show("trials", done, total, f"loss {loss:.3f}")
 
     def _show(self, name: str, done: int, total: int, detail: str = "") -> None:
@@ -82,8 +82,8 @@ class ConsoleCallback(Callback):
 
 @contextmanager
 def watching() -> Iterator[ConsoleCallback]:
-    """Progress on standard error while the block runs; bars on a terminal only."""
-    console = Console(stderr=True, quiet=_follows())
+    """Show progress on standard error during a ``with`` block. Bars are shown only on a terminal."""
+    console = Console(stderr=True, quiet=_is_secondary_process())
     columns = (
         TextColumn("{task.description}"),
         BarColumn(bar_width=20),
@@ -96,14 +96,15 @@ def watching() -> Iterator[ConsoleCallback]:
 
 
 def held(out: Path) -> AbstractContextManager[None]:
-    """A lock on the run folder while the block runs; the first of several processes holds it."""
-    return nullcontext() if _follows() else exclusive(out)
+    """Lock the run folder during a ``with`` block, in the first of several processes."""
+    return nullcontext() if _is_secondary_process() else exclusive(out)
 
 
 def comparison_table(summary: Summary) -> Table:
-    """The table of a summary: a row for each recipe; columns for unseen domains, their average, and the gain over erm.
+    """The table of a summary, with a row for each recipe.
 
-    If augmentations were learned, a last column has the seconds that it took.
+    The columns are the unseen domains, their average, the gain over erm, and, if augmentations were learned, the
+    duration of learning them in seconds.
     """
     recipes = summary.recipes
     first = next(iter(recipes.values()))
@@ -125,7 +126,7 @@ def comparison_table(summary: Summary) -> Table:
 
 
 def learned_lines(record: Record) -> list[str]:
-    """The result of a run with a learned augmentation: accuracy, measures of the augmentor, collapses."""
+    """The results of a run with a learned augmentation: accuracy, measures of the augmentor, and collapses."""
     best, learned = max(epoch.validation["accuracy"] for epoch in record.epochs), record.learned
     assert learned is not None
     figures = in_figures([learned.measures])
@@ -137,7 +138,7 @@ def learned_lines(record: Record) -> list[str]:
 
 
 def plan_text(plan: dict[str, Any]) -> str:
-    """The output of a dry run: a line for each run, then the number of runs left and their estimated time."""
+    """The output of a dry run: a line for each run, the number of remaining runs, and their estimated time."""
     runs = plan["runs"]
     left = sum(run["state"] != "done" for run in runs)
     lines = [f"{run['state']:6} {run['run']} {run['label']}" for run in runs]
@@ -146,12 +147,12 @@ def plan_text(plan: dict[str, Any]) -> str:
         lines.append(f"features of the frozen backbone: about {duration(plan['features_s'])}, once")
     if left:
         where = "on this machine" + (f", {plan['at_once']} at a time" if plan["at_once"] > 1 else "")
-        lines.append(f"in all about {duration(plan['total_s'])} {where}; estimated from {plan['source']}")
+        lines.append(f"total: about {duration(plan['total_s'])} {where}; estimated from {plan['source']}")
     return "\n".join(lines)
 
 
 def evaluation_table(result: dict[str, Any]) -> Table:
-    """Accuracy and mAP of a model by domain; figures with test-time augmentation in separate columns."""
+    """A table of accuracy and mAP by domain. Metrics with test-time augmentation have separate columns."""
     kinds = {"": result, **({f", tta {result['tta']['kind']}": result["tta"]} if "tta" in result else {})}
     table = Table("domain", title=escape(result["data"]))
     for name in ("images", *(f"{metric}{kind}, %" for kind in kinds for metric in ("accuracy", "mAP"))):
@@ -201,7 +202,7 @@ def label_text(rows: Sequence[Row], file: Path) -> str:
 
 
 def entries_table(kind: str, entries: list[tuple[str, str, str]]) -> Table:
-    """The entries of a registry."""
+    """A table of the entries of a registry."""
     table = Table(title=kind, title_justify="left", show_header=False, box=None)
     for name, summary, reference in entries:
         table.add_row(f"[bold]{name}", summary, f"[dim]{reference}")
@@ -209,7 +210,7 @@ def entries_table(kind: str, entries: list[tuple[str, str, str]]) -> Table:
 
 
 def interval(value: Estimate, sign: str = "") -> str:
-    """A mean with its interval, both as percentages: ``71.9 [70.2, 73.6]``."""
+    """A mean and its interval in percent, as text: ``71.9 [70.2, 73.6]``."""
     mean = f"{100 * value.mean:{sign}.1f}"
     if value.ci95 is None:
         return mean
@@ -218,10 +219,10 @@ def interval(value: Estimate, sign: str = "") -> str:
 
 
 def output() -> Console:
-    """Standard output, as wide as the terminal; 160 characters if it is none."""
-    return Console(width=None if sys.stdout.isatty() else 160, highlight=False, quiet=_follows())
+    """The console of standard output, with the width of the terminal, or 160 characters without a terminal."""
+    return Console(width=None if sys.stdout.isatty() else 160, highlight=False, quiet=_is_secondary_process())
 
 
-def _follows() -> bool:
-    """Whether this is one of several processes, and not the first."""
+def _is_secondary_process() -> bool:
+    """Whether this is not the first of several processes."""
     return os.environ.get("LOCAL_RANK", "0") != "0" or os.environ.get("NODE_RANK", "0") != "0"

@@ -1,4 +1,4 @@
-"""Old public names that keep working for one version, each with a `DeprecationWarning`. Free of torch."""
+"""Deprecated public names, which work for one more version with a `DeprecationWarning`. Does not import torch."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ RENAMED = {
         "Training": "TrainConfig",
     },
 }
-"""New by old name, by what it names: an option, an entry of a registry, or an attribute of a module."""
+"""New names by old names, by kind: options, entries of a registry, or attributes of a module."""
 
 
 def current(kind: str, name: str) -> str:
-    """The name that stands for `name` today; an old one is warned of."""
+    """The current name for `name`. Issues a warning if `name` is deprecated."""
     new = RENAMED.get(kind, {}).get(name, name)
     if new != name:
         warnings.warn(f"{kind} {name!r} is deprecated; use {new!r}", DeprecationWarning, stacklevel=3)
@@ -34,7 +34,7 @@ def current(kind: str, name: str) -> str:
 
 
 def renamed_attributes(module: str) -> Callable[[str], Any]:
-    """A module's ``__getattr__``, which finds attributes by their old names."""
+    """Create the ``__getattr__`` of a module, which finds attributes by their old names."""
 
     def find(name: str) -> Any:
         if name not in RENAMED[module]:

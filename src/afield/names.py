@@ -1,4 +1,4 @@
-"""Names from data and files: one normal form, nothing that controls a terminal, and a safe way to show any text."""
+"""Names from data and files: normalization, rejection of control characters, and safe printing."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ _BIDI = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 
 
 def checked_name(name: str, kind: str) -> str:
-    """The name in normal form NFC, so that equal names are equal however a file system has stored them.
+    """Normalize a name to the form NFC, so that equal names from different file systems are equal.
 
     Args:
-        name: of a class, a domain or a recipe.
-        kind: of name, for the message.
+        name: name of a class, a domain or a recipe.
+        kind: kind of the name, for error messages.
 
     Raises:
-        InputError: an empty name, a name that is too long, or a name with control characters, line breaks, text
-            direction marks, or bytes that are not UTF-8.
+        InputError: if the name is empty, too long, or contains control characters, line breaks, text direction marks,
+            or bytes that are not UTF-8.
 
     >>> checked_name("Ba\u0308r", "class") == "B\u00e4r"
     True
@@ -29,14 +29,16 @@ def checked_name(name: str, kind: str) -> str:
     if not name.strip():
         raise InputError(f"a {kind} has an empty name")
     if len(name) > MAX_LENGTH:
-        raise InputError(f"{kind} {shown(name[:20])}...: a name of {len(name):,} characters; at most {MAX_LENGTH}")
+        raise InputError(
+            f"{kind} {shown(name[:20])}...: a name must have at most {MAX_LENGTH} characters, got {len(name):,}"
+        )
     if bad := next((character for character in name if _unprintable(character)), None):
         raise InputError(f"{kind} '{shown(name)}': a name must not contain the character U+{ord(bad):04X}")
     return name
 
 
 def shown(text: str) -> str:
-    """The text with every character that is unsafe to print as a backslash escape.
+    """Replace every character that is unsafe to print by a backslash escape.
 
     >>> shown("a\\x1b[31m")
     'a\\\\x1b[31m'
@@ -45,7 +47,7 @@ def shown(text: str) -> str:
 
 
 def _unprintable(character: str) -> bool:
-    """Control characters, surrogates, line and paragraph separators, direction marks, and noncharacters."""
+    """Whether it is a control character, surrogate, line or paragraph separator, direction mark, or noncharacter."""
     code = ord(character)
     nothing = code & 0xFFFE == 0xFFFE or 0xFDD0 <= code <= 0xFDEF
     return unicodedata.category(character) in ("Cc", "Cs", "Zl", "Zp") or character in _BIDI or nothing

@@ -1,4 +1,4 @@
-"""Pixels as bytes and as floats in [0, 1], and images as NumPy arrays and as PyTorch batches."""
+"""Conversion of images between bytes and floats in [0, 1], and between NumPy arrays and PyTorch batches."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from torch import Tensor
 
 
 def as_floats(images: Tensor) -> Tensor:
-    """uint8 -> float32 in [0, 1]; floats, and features, are returned as they are."""
+    """Convert uint8 to float32 in [0, 1]. Floats, including features, are returned unchanged."""
     return images.float().div_(255) if images.dtype == torch.uint8 else images
 
 
@@ -24,16 +24,16 @@ def check_range(images: Tensor) -> None:
 
 
 def as_bytes(images: Tensor) -> Tensor:
-    """Floats in [0, 1] -> uint8, rounded."""
+    """Convert floats in [0, 1] to uint8, rounded."""
     check_range(images)
     return images.mul(255).round_().clamp_(0, 255).to(torch.uint8)
 
 
 def to_batch(images: NDArray[np.uint8]) -> Tensor:
-    """``[N, H, W, 3]`` -> float32 ``[N, 3, H, W]`` in [0, 1], channels last in memory."""
+    """Convert uint8 ``[N, H, W, 3]`` to float32 ``[N, 3, H, W]`` in [0, 1], in channels-last memory format."""
     return as_floats(torch.from_numpy(np.ascontiguousarray(images)).permute(0, 3, 1, 2))
 
 
 def to_array(images: Tensor) -> NDArray[np.uint8]:
-    """Float ``[N, 3, H, W]`` in [0, 1] -> ``[N, H, W, 3]``."""
+    """Convert float ``[N, 3, H, W]`` in [0, 1] to uint8 ``[N, H, W, 3]``."""
     return as_bytes(images).permute(0, 2, 3, 1).contiguous().numpy()

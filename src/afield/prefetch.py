@@ -1,4 +1,4 @@
-"""Results computed in the background before they are needed, in order."""
+"""Computation of results in background threads before they are needed, in order."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ R = TypeVar("R")
 def prefetch(
     function: Callable[[T], R], items: Iterable[T], *, depth: int, threads: int = 1
 ) -> Generator[R, None, None]:
-    """``function(item)`` for each item, in their order, as `map` gives them, but computed before they are requested.
+    """Yield ``function(item)`` for each item in order, like `map`, but compute results before they are requested.
 
-    One thread calls the function on one item after the other; several threads work on several items at a time. At
-    most ``depth + 1`` results exist in addition to the last one that was yielded.
+    With one thread, the items are processed one after the other. With several threads, several items are processed at
+    the same time. At most ``depth + 1`` results exist in addition to the last one that was yielded.
 
     Args:
-        function: called with each item; its exception is raised in place of its result.
-        items: read by the thread that requests results.
+        function: function of an item. If it raises an exception, the exception is raised in place of the result.
+        items: items. They are read by the thread that requests results.
         depth: number of results that are computed in advance.
         threads: number of worker threads.
 

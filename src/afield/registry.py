@@ -1,4 +1,4 @@
-"""Named things: each is registered beside its definition, and lists are made from the registry."""
+"""Registries of named objects, which are registered next to their definition. Lists are generated from registries."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ Value = TypeVar("Value")
 
 @dataclass(frozen=True)
 class Entry(Generic[T]):
-    """One named thing.
+    """An entry of a registry.
 
-    `summary` is one line for a table, `reference` the paper or code the thing comes from.
+    `summary` is one line for a table; `reference` is the source, a paper or code.
     """
 
     name: str
@@ -35,7 +35,7 @@ class Registry(Generic[T]):
         self._entries: dict[str, Entry[T]] = {}
 
     def register(self, name: str, *, reference: str = "-", **traits: Any) -> Callable[[Value], Value]:
-        """A decorator that registers a class or a function; the first line of its docstring is the summary."""
+        """Return a decorator that registers a class or function. The first line of its docstring is the summary."""
 
         def add(value: Value) -> Value:
             summary = (inspect.getdoc(value) or "").partition("\n")[0]
@@ -44,7 +44,7 @@ class Registry(Generic[T]):
         return add
 
     def add(self, name: str, value: T, *, summary: str, reference: str = "-") -> T:
-        """Register a value without a docstring of its own and return it. A name that is taken raises `ValueError`."""
+        """Register a value that has no docstring, and return it. Raises `ValueError` if the name is already used."""
         if name in self._entries:
             raise ValueError(f"{self.kind} {name!r} is registered twice")
         self._entries[name] = Entry(name, value, summary, reference)
@@ -54,7 +54,7 @@ class Registry(Generic[T]):
         return self.entry(name).value
 
     def entry(self, name: str) -> Entry[T]:
-        """The entry of this name; an unknown one raises `InputError` with the nearest names."""
+        """The entry with this name. Raises an `InputError` with similar names if it is unknown."""
         name = current(self.kind, name)
         if name not in self._entries:
             unknown_name(self.kind, name, self._entries)

@@ -1,4 +1,4 @@
-"""Settings that carry their documentation and range, and the checks of values. Free of torch."""
+"""Definitions of settings with documentation and range, and checks of values. Does not import torch."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from afield.errors import InputError, unknown_name
 
 @dataclass(frozen=True)
 class Setting:
-    """The definition of one setting: option, check and row of the documentation are made from it.
+    """The definition of a setting. Option, check and documentation are generated from it.
 
     Attributes:
-        help: what the setting does; empty if the docstring of its class says it.
-        low: smallest number allowed.
-        high: largest number allowed.
-        values: description of the allowed text, if the setting is a text with no fixed choices.
-        check_text: raises `InputError` for a text that is not allowed.
-        kind: type of the value; the choices, if it is a `Literal`; may be optional.
+        help: description of the setting; empty if it is in the docstring of its class.
+        low: smallest allowed number.
+        high: largest allowed number.
+        values: description of the allowed texts, for a text without fixed choices.
+        check_text: raises `InputError` if a text is not allowed.
+        kind: type of the value, which can be optional or a `Literal` of the choices.
     """
 
     help: str = ""
@@ -39,11 +39,11 @@ class Setting:
         return tuple(choice for choice in get_args(self.kind) if isinstance(choice, str))
 
     def describe(self) -> str:
-        """What the setting does, and what text it takes."""
+        """The description of the setting and of the allowed texts."""
         return f"{self.help.removesuffix('.')}: {self.values}." if self.values else self.help
 
     def check(self, name: str, value: object) -> None:
-        """Raise `InputError` unless the setting called `name` can have this value."""
+        """Raise `InputError` if this value is not allowed. `name` is the name of the setting in the message."""
         if value is None and type(None) in get_args(self.kind):
             return
         if self.choices:
@@ -58,13 +58,13 @@ class Setting:
 
 
 def setting(default: Any, help: str = "", **definition: Any) -> Any:
-    """A dataclass field with this default and a `Setting` of the other arguments."""
+    """Create a dataclass field with a default and a `Setting`. The other arguments define the setting."""
     return dataclasses.field(default=default, metadata={"setting": Setting(help, **definition)})
 
 
 @functools.cache
 def settings_of(config: type) -> dict[str, Setting]:
-    """The settings of a dataclass by name; a field without a `setting` has a type only."""
+    """The settings of a dataclass by name. For fields without a `setting`, only the type is defined."""
     hints = get_type_hints(config)
     return {
         field.name: dataclasses.replace(field.metadata.get("setting", Setting()), kind=hints[field.name])
@@ -73,7 +73,7 @@ def settings_of(config: type) -> dict[str, Setting]:
 
 
 class Checked:
-    """Base of dataclasses of settings: a value outside its range, choices or type raises `InputError`."""
+    """Base class of dataclasses of settings. A value outside its range, choices or type raises `InputError`."""
 
     def __post_init__(self) -> None:
         for name, definition in settings_of(type(self)).items():  # type: ignore[arg-type]
@@ -81,10 +81,10 @@ class Checked:
 
 
 def read_settings(config: type, options: Mapping[str, Any], where: str) -> Any:
-    """A dataclass of settings from a mapping, nested ones from nested mappings.
+    """Create a dataclass of settings from a mapping, and nested dataclasses from nested mappings.
 
     Raises:
-        InputError: an unknown field (the nearest are given), or a value that the field does not take.
+        InputError: if a field is unknown (the message suggests similar names) or a value is not allowed.
     """
     values, known = dict(options), settings_of(config)
     for name, value in options.items():
@@ -92,7 +92,7 @@ def read_settings(config: type, options: Mapping[str, Any], where: str) -> Any:
             unknown_name(f"setting of {where}:", name, known)
         if dataclasses.is_dataclass(known[name].kind):
             if not isinstance(value, Mapping):
-                raise InputError(f"{where}: {name} is a table of settings, got {value!r}")
+                raise InputError(f"{where}: {name} must be a table of settings, got {value!r}")
             values[name] = read_settings(known[name].kind, value, f"{where}.{name}")
     try:
         return config(**values)
@@ -101,7 +101,7 @@ def read_settings(config: type, options: Mapping[str, Any], where: str) -> Any:
 
 
 def check_number(name: str, value: object, low: float, high: float, *, whole: bool = False) -> None:
-    """Raise `InputError` unless the value is a number, or a whole number, from low to high."""
+    """Raise `InputError` if the value is not a number (or integer, with `whole`) from low to high."""
     number = isinstance(value, int if whole else int | float) and not isinstance(value, bool)
     if not (number and low <= value <= high):  # type: ignore[operator]
         kind = "be a whole number" if whole else "lie"
@@ -109,7 +109,7 @@ def check_number(name: str, value: object, low: float, high: float, *, whole: bo
 
 
 def check_within(interval: str, **values: object) -> None:
-    """Raise `InputError` unless each value is a number in the interval: ``check_within("[0, 1)", share=share)``."""
+    """Raise `InputError` if a value is not a number in the interval: ``check_within("[0, 1)", share=share)``."""
     low, high = map(float, interval[1:-1].split(","))
     for name, value in values.items():
         number = isinstance(value, Real) and not isinstance(value, bool) and low <= float(value) <= high

@@ -14,4 +14,4 @@ def test_draws_in_words():
     place = int((params.down != 0).nonzero()[0])
     assert in_words(params, place, (9, 9)) == f"shift {params.right[place]}, {params.down[place]} px"
     flips = AlternatingFlip().sample_at(images, torch.Generator(), Visit(torch.arange(6), 0, 0))
-    assert [in_words(flips, i, (9, 9)) == "mirrored" for i in range(6)] == flips.flip.tolist()
+    assert [in_words(flips, i, (9, 9)) == "flipped" for i in range(6)] == flips.flip.tolist()

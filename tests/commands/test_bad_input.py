@@ -251,7 +251,7 @@ def test_a_full_disk_ends_with_one_line_and_what_is_done_stays(afield, tmp_path,
 def test_images_of_a_size_that_the_backbone_does_not_take_are_refused_before_training(afield, photos, tmp_path):
     arguments = ("--backbone", "vit_tiny_patch16_224", "--image-size", 32, "--out", tmp_path / "out")
     line = refused(afield, "compare", "--data", photos, *arguments)
-    assert "backbone vit_tiny_patch16_224 does not take images of 32 x 32" in line
+    assert "backbone vit_tiny_patch16_224 does not support images of 32 x 32 pixels" in line
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")

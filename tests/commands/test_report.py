@@ -43,7 +43,7 @@ def test_a_committed_reproduction_has_its_page_and_its_figures(afield, tmp_path,
     folder = copied(name, tmp_path / name)
     code, _, err = afield("report", folder)
     assert code == 0, err
-    assert f"Made by {read_json(folder / 'summary.json')['command']}." in (folder / "report.html").read_text()
+    assert f"Created by {read_json(folder / 'summary.json')['command']}." in (folder / "report.html").read_text()
     for figure in (RESULTS / name).glob("*.svg"):
         assert (folder / figure.name).read_text() == figure.read_text()
 

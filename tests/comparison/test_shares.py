@@ -31,7 +31,7 @@ def test_all_shares_together_are_all_runs_each_once():
 def test_a_share_that_is_none_is_refused_in_one_line(afield, tmp_path, text):
     code, _, err = afield("compare", "--out", tmp_path / "out", f"--share={text}")
     assert code == 2
-    assert err.startswith("afield: --share takes NUMBER/COUNT with 1 <= NUMBER <= COUNT")
+    assert err.startswith("afield: --share must be NUMBER/COUNT with 1 <= NUMBER <= COUNT")
     assert err.count("\n") == 1
 
 

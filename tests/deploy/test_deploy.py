@@ -90,7 +90,7 @@ def test_predict_stops_at_a_bad_image_or_passes_over_it(afield, model_folder, ph
 
 
 def test_a_folder_without_a_model_says_how_to_make_one(tmp_path):
-    with pytest.raises(InputError, match="holds no model; `afield train"):
+    with pytest.raises(InputError, match="contains no model; `afield train"):
         package.load(tmp_path)
 
 

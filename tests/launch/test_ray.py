@@ -136,7 +136,7 @@ def test_where_no_cluster_is_the_command_stops_at_once(afield, tmp_path):
         address = f"127.0.0.1:{free.getsockname()[1]}"
     code, _, err = afield("compare", "--out", tmp_path / "out", "--launcher", "ray", "--ray-address", address)
     assert code == 2
-    assert err.startswith(f"afield: --ray-address {address}: no Ray cluster answers there (")
+    assert err.startswith(f"afield: --ray-address {address}: no Ray cluster at this address (")
     assert err.count("\n") == 1
 
 

@@ -63,30 +63,30 @@ NO_DRAWS = Draws(torch.zeros(1, 2, dtype=torch.int64), torch.zeros(1, 2, dtype=t
 @pytest.mark.parametrize(
     ("params", "words"),
     [
-        (None, "as it is"),
+        (None, "unchanged"),
         (DRAWS, "rotate 27, equalize"),
-        (NO_DRAWS, "as it is"),
+        (NO_DRAWS, "unchanged"),
         # Sampling a quarter of 64 pixels further to the right moves the picture 8 pixels to the left.
         (affine(x=0.25, y=-0.5), "0°, 1.00 x 1.00, shear 0.00, shift -8.0, 8.0 px"),
         (affine(rotation=0.5236), "30°, 1.00 x 1.00, shear 0.00, shift 0.0, 0.0 px"),
-        (affine(rotation=0.5236, applied=False), "as it is"),
+        (affine(rotation=0.5236, applied=False), "unchanged"),
         (StandardParams(**CROP, **PLAIN, flip=torch.tensor([False])), "crop of 32.0 x 32.0 px at 24.0, 0.0"),
         (
             StandardParams(**WHOLE, **COLORED, flip=torch.tensor([True])),
-            "mirrored, brightness x 1.25, saturation x 0.50, hue -36°",
+            "flipped, brightness x 1.25, saturation x 0.50, hue -36°",
         ),
-        (StandardParams(**WHOLE, **PLAIN, flip=torch.tensor([False])), "as it is"),
+        (StandardParams(**WHOLE, **PLAIN, flip=torch.tensor([False])), "unchanged"),
         (Boxes(*one(2, 6, 3, 10)), "box of 7 x 4 px at 3, 2"),
-        (Boxes(*one(2, 2, 3, 10)), "as it is"),
-        (Pairs(*one(5, 0.75)), "75 % itself, 25 % of image 5"),
-        (Pairs(*one(5, 1.0)), "as it is"),
+        (Boxes(*one(2, 2, 3, 10)), "unchanged"),
+        (Pairs(*one(5, 0.75)), "75 % original, 25 % of image 5"),
+        (Pairs(*one(5, 1.0)), "unchanged"),
         (CutPairs(*one(5, 0.75, 0, 16, 32, 64)), "25 % of image 5: box of 32 x 16 px at 32, 0"),
         (
             MixtureDraws(torch.tensor([[0.25, 0.75]]), torch.tensor([[kind("invert"), 0, 0]]), torch.zeros(1, 3)),
-            "25 % itself + 75 % (invert)",
+            "25 % original + 75 % (invert)",
         ),
         ((Boxes(*one(2, 6, 3, 10)), None, DRAWS), "box of 7 x 4 px at 3, 2; rotate 27, equalize"),
-        ((None, NO_DRAWS), "as it is"),
+        ((None, NO_DRAWS), "unchanged"),
     ],
 )
 def test_words(params: Any, words: str) -> None:
@@ -99,12 +99,12 @@ def test_every_augmentation_has_words(name: str) -> None:
     params = AUGMENTATIONS[name]().sample(images, torch.Generator().manual_seed(0))
     words = {in_words(params, image, (16, 16)) for image in range(40)}
     assert type(params).__name__ not in words
-    assert (words == {"as it is"}) == (name == "none")
+    assert (words == {"unchanged"}) == (name == "none")
 
 
-def test_a_mirrored_crop_says_so() -> None:
+def test_the_text_of_a_flipped_crop_says_so() -> None:
     params = RandomResizedCrop(flip=1.0).sample(torch.zeros(1, 3, 8, 8), torch.Generator().manual_seed(0))
-    assert re.fullmatch(r"crop of \d x \d px at \d, \d, mirrored", in_words(params, 0, (8, 8)))
+    assert re.fullmatch(r"crop of \d x \d px at \d, \d, flipped", in_words(params, 0, (8, 8)))
 
 
 @pytest.fixture(scope="module")
@@ -124,7 +124,7 @@ def test_what_is_shown_is_what_the_words_say(digits: ImageSet) -> None:
     mixed = 0
     for place, subject in enumerate(shown):
         for draw in subject.draws:
-            found = re.fullmatch(r"\d+ % itself, (\d+) % of image (\d)", draw.words)
+            found = re.fullmatch(r"\d+ % original, (\d+) % of image (\d)", draw.words)
             share, partner = (int(found[1]) / 100, int(found[2])) if found else (0.0, place)
             expected = (1 - share) * originals[place] + share * originals[partner]
             assert np.abs(pixels(draw.image) - expected).max() <= 0.005 * 255 + 1
@@ -137,7 +137,7 @@ def test_images_come_from_all_domains_and_are_the_same_each_time(digits: ImageSe
     assert {subject.caption.split(", ")[1] for subject in shown} == set(digits.domain_names)
     for subject in shown:
         assert len(subject.draws) == 6
-        assert {draw.words for draw in subject.draws} == {"as it is"}
+        assert {draw.words for draw in subject.draws} == {"unchanged"}
         assert {draw.image for draw in subject.draws} == {subject.image}
         assert (pixels(subject.image) == digits.images).all(axis=(1, 2, 3)).any()
     assert subjects(digits, build_chain("none"), count=4, seed=0) == shown
@@ -232,7 +232,7 @@ def test_the_page_of_a_run_holds_the_numbers_of_its_record(learned: Path) -> Non
     assert f"<td>{100 * kept:.1f} %</td>" in html
     assert f"{record['learned']['search_s']:.1f} s to learn" in html
     assert f"validation {100 * record['epochs'][0]['validation']['accuracy']:.1f} %" in html
-    assert "1 without it, 1 to learn it, 1 on its images" in html
+    assert "1 without augmentation, 1 to learn it, 1 with it" in html
     assert "augmentor.bounds.rotation=10" in html
     assert record["run"] in html
     assert [title for title in ("adversarial loss of the augmentor G", "loss of the discriminator D") if title in html]
@@ -277,12 +277,12 @@ def test_a_page_of_a_file_and_of_a_chain(afield: Any, tmp_path: Path) -> None:
     assert (code, out.strip()) == (0, str(tmp_path / "a.html"))
     html = page(tmp_path / "a.html")
     assert "Strength of the transformations" in html
-    assert "How it was learned" not in html
+    assert "Training of the augmentation" not in html
     assert len(re.findall(r"px</small>", html)) == 5 + 4 * 6
     code, _, _ = afield("augment", "show", "cutout+trivialaugment", "--out", tmp_path / "b.html")
     assert code == 0
     html = page(tmp_path / "b.html")
-    assert "What <code>cutout+trivialaugment</code> does to images of digits" in html
+    assert "Effect of <code>cutout+trivialaugment</code> on images of digits" in html
     assert re.search(r"<small>box of \d+ x \d+ px at \d+, \d+; \w+", html)
 
 
@@ -302,7 +302,7 @@ def test_nothing_is_fetched_and_no_id_clashes(learned: Path) -> None:
     ("arguments", "expected"),
     [
         (("show", "trivialaugmen"), "unknown augmentation 'trivialaugmen'; did you mean 'trivialaugment'"),
-        (("show", "runs/nowhere"), "runs/nowhere holds no learned augmentation"),
+        (("show", "runs/nowhere"), "runs/nowhere contains no learned augmentation"),
         (("show", "crop", "--count", 1), "--count must be a whole number between 2 and 100, got 1"),
         (("show", "nothing.safetensors"), "cannot read nothing.safetensors"),
         (("learn", "--augment", "crop"), "augment='crop' must include a name from `afield list augmentors`"),
@@ -324,7 +324,7 @@ def test_images_of_another_size_and_other_folders_are_refused(afield: Any, learn
     message = refused(afield, "augment", "show", learned, "--data", photos, "--image-size", 20)
     assert "images are 20 px wide" in message
     assert "16 px" in message
-    assert "holds no learned augmentation" in refused(afield, "augment", "show", photos)
+    assert "contains no learned augmentation" in refused(afield, "augment", "show", photos)
 
 
 def test_browser_shows_the_page(learned: Path, browser: Any) -> None:

@@ -179,12 +179,12 @@ def test_without_erm_there_is_no_difference(tmp_path: Path) -> None:
     summary = read_summary(tmp_path / "summary.json")
     write_summary(tmp_path / "summary.json", dataclasses.replace(summary, recipes=recipes))
     html = page(tmp_path)
-    assert "against erm" not in html
+    assert "vs. erm" not in html
     assert "<code>erm</code> was not run" in html
 
 
 @pytest.mark.parametrize(
-    ("rule", "label"), [("train_validation", "never selected on"), ("oracle", "the oracle selects on it")]
+    ("rule", "label"), [("train_validation", "not used for selection"), ("oracle", "used for selection by the oracle")]
 )
 def test_oracle_is_labeled_and_no_other_rule(tmp_path: Path, rule: str, label: str) -> None:
     html = page(compared(tmp_path, rule=rule))
@@ -230,7 +230,7 @@ def test_of_more_recipes_than_colors_the_best_and_the_baseline_are_drawn(tmp_pat
     for name in ("records.jsonl", "summary.json", "analysis.json"):
         shutil.copy(source / name, tmp_path / name)
     text = render(tmp_path).read_text()
-    assert "10 of 14 recipes are drawn: erm and those with the best average." in text
+    assert "10 of 14 recipes are shown: erm and the recipes with the best averages." in text
     key = re.search(r'<ul class="key">.*?</ul>', text, re.DOTALL)
     assert key is not None
     hues = re.findall(r'<i style="background: (#\w+)"></i>([\w+]+)</li>', key[0])
@@ -253,8 +253,8 @@ def test_without_a_gallery_the_page_shows_no_images(tmp_path: Path) -> None:
 def test_worst_errors_and_provenance(tmp_path: Path) -> None:
     html = page(compared(tmp_path))
     assert "cat → dog, 98.7 %<small>cat/" in html
-    assert "No error." in html
-    for fact in ("<dd>8</dd>", "5 min 22 s", "4 distinct", "0123456789ab", "cpu A &amp; B", "python 3.11.7"):
+    assert "No errors." in html
+    for fact in ("<dd>8</dd>", "5 min 22 s", "4 different splits", "0123456789ab", "cpu A &amp; B", "python 3.11.7"):
         assert fact in html
 
 
@@ -288,7 +288,7 @@ def test_learned_augmentation_has_a_section(tmp_path: Path) -> None:
     cells = re.findall(r"<td>(.*?)</td>", row[1])
     assert cells == ["0.30", "0.125", "0.062", "+0.50 bits", "95.0 %", "1.0 %", "10.5"]
     assert "2 of 4 runs, one corner: every &lt;image&gt; alike." in html
-    assert "curves begin with the training on its images" in html
+    assert "curves start with the training on augmented images" in html
     (tmp_path / "plain").mkdir()
     assert "Learned augmentation" not in page(compared(tmp_path / "plain"))
 

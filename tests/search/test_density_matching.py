@@ -255,11 +255,11 @@ def test_what_was_found_trains_a_model(arrays, tmp_path, uninterrupted, afield):
         (("--trials", 0), "--trials must lie between 1 and 100000, got 0"),
         (("--sub-policies", 0), "--sub-policies must lie between 1"),
         (("--seed", -1), "--seed must lie between 0"),
-        (("--folds", 61), "60 images are too few for --folds 61"),
+        (("--folds", 61), "--folds 61 needs at least 61 images, got 60"),
         (("--time-budget", "9"), "--time-budget must be a duration such as 90s, 9m or 2h, got '9'"),
         (("--held-out", "night"), "unknown domain to hold out 'night'; allowed: none"),
         (("--recipe", "arcfase"), "did you mean 'arcface'"),
-        (("--freeze",), "--freeze extracts features once"),
+        (("--freeze",), "a policy search needs images; --freeze uses features only"),
         (("--devices", 2), "--devices must be 1 for a search"),
     ],
 )

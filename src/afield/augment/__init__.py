@@ -1,4 +1,4 @@
-"""Augmentations of batches ``[B, 3, H, W]``, float in [0, 1] or uint8, with a draw for each image."""
+"""Augmentations of batches ``[B, 3, H, W]``, float in [0, 1] or uint8, with parameters sampled for each image."""
 
 from afield.augment.base import (
     AUGMENTATIONS as AUGMENTATIONS,

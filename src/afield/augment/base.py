@@ -1,4 +1,4 @@
-"""What an augmentation is: its interfaces, its base class, and the registry that every augmentation joins."""
+"""The interfaces, the base class and the registry of augmentations."""
 
 from __future__ import annotations
 
@@ -12,46 +12,46 @@ from afield.registry import Registry
 
 
 class Augmentation(Protocol):
-    """Sampling apart from applying: the same parameters give the same images."""
+    """An augmentation with separate steps for sampling and applying. The same parameters give the same images."""
 
     @abstractmethod
     def sample(self, images: Tensor, generator: Generator) -> Any:
-        """Draw parameters for each image of a batch ``[B, 3, H, W]``, float in [0, 1] or uint8."""
+        """Sample parameters for each image of a batch ``[B, 3, H, W]``, float in [0, 1] or uint8."""
 
     @abstractmethod
     def apply(self, images: Tensor, params: Any) -> Tensor:
-        """The batch under these parameters, ``[B, 3, H, W]``."""
+        """Apply these parameters to the batch; returns ``[B, 3, H, W]``."""
 
 
 @runtime_checkable
 class MixingAugmentation(Augmentation, Protocol):
-    """An augmentation that mixes images, and so their targets."""
+    """An augmentation that mixes images and their targets."""
 
     @abstractmethod
     def mix_targets(self, targets: Tensor, params: Any, num_classes: int) -> Tensor:
-        """Class indices ``[B]`` or probabilities ``[B, K]`` -> the probabilities of the mixed images, ``[B, K]``."""
+        """Mix targets: class indices ``[B]`` or probabilities ``[B, K]`` -> probabilities ``[B, K]``."""
 
 
 class SavedAugmentation(Augmentation, Protocol):
-    """An augmentation that was searched or learned, and is kept in a file."""
+    """A searched or learned augmentation that is saved in a file."""
 
     @property
     def digest(self) -> str:
-        """16 hexadecimal digits that name what it does, wherever the file lies."""
+        """A hash of 16 hexadecimal digits that identifies the augmentation independently of the file's path."""
 
 
 def takes_bytes(augmentation: Augmentation) -> bool:
-    """Whether it is given uint8 images: it works on bytes, or gives the same result for bytes and floats."""
+    """Whether the augmentation receives uint8 images, because it needs them or gives the same result for floats."""
     return getattr(augmentation, "takes_bytes", False)
 
 
 class Visit(NamedTuple):
-    """Which training images a batch holds, and when.
+    """The training images of a batch, and the epoch.
 
     Attributes:
-        indices: of the images among the training images, int64 ``[B]``.
-        epoch: from 0.
-        seed: of the run.
+        indices: indices of the batch in the training images, int64 ``[B]``.
+        epoch: number of the epoch, from 0.
+        seed: seed of the run.
     """
 
     indices: Tensor
@@ -61,14 +61,14 @@ class Visit(NamedTuple):
 
 @runtime_checkable
 class EpochAwareAugmentation(Augmentation, Protocol):
-    """An augmentation whose draw for an image depends on its draws in other epochs."""
+    """An augmentation whose parameters for an image depend on those in other epochs."""
 
     def sample_at(self, images: Tensor, generator: Generator, visit: Visit) -> Any:
-        """`sample`, for images ``[B, 3, H, W]`` that are known."""
+        """Sample parameters for training images ``[B, 3, H, W]`` with known indices."""
 
 
 def sample_at(augmentation: Augmentation, images: Tensor, generator: Generator, visit: Visit) -> Any:
-    """Draw parameters for known training images; only epoch-aware augmentations use what is known."""
+    """Sample parameters for training images. Only epoch-aware augmentations use `visit`."""
     if isinstance(augmentation, EpochAwareAugmentation):
         return augmentation.sample_at(images, generator, visit)
     return augmentation.sample(images, generator)
@@ -78,18 +78,19 @@ AUGMENTATIONS: Registry[Callable[[], Augmentation]] = Registry("augmentation")
 
 
 class OnBatch(Augmentation):
-    """Base of augmentations that keep the targets: calling one samples and applies."""
+    """Base class of augmentations that do not change the targets. A call samples parameters and applies them."""
 
     def __call__(self, images: Tensor, *, generator: Generator | None = None) -> Tensor:
-        """A batch ``[B, 3, H, W]``, uint8 or float in [0, 1] -> the batch with a draw for each image.
+        """Augment a batch ``[B, 3, H, W]``, uint8 or float in [0, 1].
 
-        A CPU `generator` makes it repeatable; without one each call draws from a seed of the operating system.
+        With a CPU `generator`, the result is reproducible. Without it, each call uses a new seed from the operating
+        system.
         """
         return self.apply(images, self.sample(images, generator or fresh()))
 
 
 def fresh() -> Generator:
-    """A generator with a seed from the operating system; the global random numbers stay as they are."""
+    """A generator with a seed from the operating system. The global random state does not change."""
     generator = Generator()
     generator.seed()
     return generator

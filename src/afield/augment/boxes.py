@@ -1,4 +1,4 @@
-"""A rectangle of pixels for each image."""
+"""Rectangles of pixels, one for each image."""
 
 from __future__ import annotations
 
@@ -12,7 +12,10 @@ from afield.augment.params import UNTOUCHED, PerImage
 
 @dataclass(frozen=True)
 class Boxes(PerImage):
-    """Rows ``top`` to ``bottom - 1`` and columns ``left`` to ``right - 1``, each ``[B]``, int64; may be empty."""
+    """Boxes of rows ``top`` to ``bottom - 1`` and columns ``left`` to ``right - 1``, each ``[B]``, int64.
+
+    A box can be empty.
+    """
 
     top: Tensor
     bottom: Tensor
@@ -21,11 +24,11 @@ class Boxes(PerImage):
 
     @property
     def area(self) -> Tensor:
-        """Pixels, ``[B]``."""
+        """The number of pixels of each box, ``[B]``."""
         return (self.bottom - self.top) * (self.right - self.left)
 
     def place(self, index: int) -> str:
-        """Width x height of one box, then the column and the row of its upper left corner."""
+        """The width and height of one box, and the column and row of its upper left corner, as text."""
         top, bottom, left, right = (int(edge[index]) for edge in (self.top, self.bottom, self.left, self.right))
         return f"{right - left} x {bottom - top} px at {left}, {top}"
 
@@ -34,7 +37,7 @@ class Boxes(PerImage):
         return f"box of {self.place(index)}" if self.area[index] else UNTOUCHED
 
     def mask(self, images: Tensor) -> Tensor:
-        """Where the box of each image is: bool ``[B, 1, H, W]``, on the images' device."""
+        """The mask of the boxes, bool ``[B, 1, H, W]``, on the images' device."""
         top, bottom, left, right = (edge[:, None] for edge in (self.top, self.bottom, self.left, self.right))
         rows, columns = torch.arange(images.shape[2]), torch.arange(images.shape[3])
         in_rows, in_columns = (rows >= top) & (rows < bottom), (columns >= left) & (columns < right)
@@ -42,13 +45,13 @@ class Boxes(PerImage):
 
 
 def first_fitting(tall: Tensor, wide: Tensor, fits: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Of several tries ``[B, tries]`` the height and width of the first that fits, and whether one does, ``[B]``."""
+    """The height and width of the first of several tries ``[B, tries]`` that fits, and whether any fits, ``[B]``."""
     first = fits.int().argmax(dim=1, keepdim=True)
     return tall.gather(1, first).squeeze(1), wide.gather(1, first).squeeze(1), fits.any(dim=1)
 
 
 def around(center_y: Tensor, center_x: Tensor, half_height: Tensor, half_width: Tensor, size: torch.Size) -> Boxes:
-    """Boxes of twice the half sizes about pixels, cut at the edges of images ``[B, 3, H, W]``; int64 ``[B]`` each."""
+    """Boxes with these centers and half sizes, int64 ``[B]`` each, clipped to the images ``[B, 3, H, W]``."""
     height, width = size[2:]
     return Boxes(
         top=(center_y - half_height).clamp(min=0),

@@ -1,4 +1,4 @@
-"""Fractions that sum to one, drawn for each image from a Dirichlet or a Beta distribution."""
+"""Samples of Dirichlet and Beta distributions, with a generator."""
 
 from __future__ import annotations
 
@@ -10,11 +10,14 @@ from torch import Generator, Tensor
 
 
 def dirichlet(alpha: Sequence[float], count: int, generator: Generator) -> Tensor:
-    """``[count, len(alpha)]``, float32. NumPy draws, seeded by the generator: PyTorch's Dirichlet takes none."""
+    """Samples of a Dirichlet distribution, float32 ``[count, len(alpha)]``.
+
+    They are drawn with NumPy, seeded by the generator, because PyTorch's Dirichlet does not accept a generator.
+    """
     seed = int(torch.randint(2**62, (), generator=generator))
     return torch.from_numpy(np.random.default_rng(seed).dirichlet(alpha, count)).float()
 
 
 def beta(alpha: float, count: int, generator: Generator) -> Tensor:
-    """Beta(alpha, alpha): ``[count]``, float32."""
+    """Samples of Beta(alpha, alpha), float32 ``[count]``."""
     return dirichlet([alpha, alpha], count, generator)[:, 0]

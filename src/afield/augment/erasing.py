@@ -1,4 +1,4 @@
-"""Cutout and random erasing: a rectangle of each image painted over."""
+"""Cutout and random erasing, which fill a rectangle of each image."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class _Erasing(OnBatch):
     takes_bytes = True
 
     def apply(self, images: Tensor, params: Boxes) -> Tensor:
-        """The batch with each image's box painted over."""
+        """Fill the box of each image."""
         value = round(255 * self.fill) if images.dtype == torch.uint8 else self.fill
         return images.clone().masked_fill_(params.mask(images), value)
 
@@ -27,13 +27,13 @@ class _Erasing(OnBatch):
 @AUGMENTATIONS.register("cutout", reference="DeVries and Taylor, Improved Regularization of CNNs with Cutout, 2017.")
 @dataclass(frozen=True)
 class Cutout(_Erasing):
-    """A black square of half the side, cut at the edges.
+    """Fills a square of half the image side with black.
 
-    A square about any pixel, cut at the edges of the image.
+    The center of the square can be any pixel; the square is clipped to the image.
 
     Attributes:
-        size: side of the square as a fraction of the shorter side of the image: 0.5 is 16 of 32 pixels.
-        fill: gray to paint with, from 0 (black) to 1 (white). The paper paints after normalizing, with the mean.
+        size: side of the square as a fraction of the shorter side of the image; 0.5 means 16 of 32 pixels.
+        fill: gray value of the square, from 0 (black) to 1 (white). The paper fills the normalized image with the mean.
 
     References:
         DeVries and Taylor, "Improved Regularization of CNNs with Cutout", 2017.
@@ -43,7 +43,7 @@ class Cutout(_Erasing):
     fill: float = 0.0
 
     def sample(self, images: Tensor, generator: Generator) -> Boxes:
-        """Draw the center of each square."""
+        """Sample the center of each square."""
         height, width = images.shape[2:]
         y = torch.randint(height, (len(images),), generator=generator)
         x = torch.randint(width, (len(images),), generator=generator)
@@ -54,18 +54,18 @@ class Cutout(_Erasing):
 @AUGMENTATIONS.register("random_erasing", reference="Zhong et al., Random Erasing Data Augmentation, AAAI 2020.")
 @dataclass(frozen=True)
 class RandomErasing(_Erasing):
-    """Half of the time a black rectangle of 2 to 33 % of the area.
+    """Fills a rectangle of 2 to 33 % of the area with black, with probability 0.5.
 
-    With a probability, a rectangle of a drawn area and shape, inside the image.
+    The area and the aspect ratio of the rectangle are random. It lies inside the image.
 
     Attributes:
-        p: probability.
-        scale: range of the area, as a fraction of the image's.
-        ratio: range of height over width, drawn in the logarithm.
-        fill: gray to paint with, from 0 (black) to 1 (white).
+        p: probability of erasing.
+        scale: range of the area, as a fraction of the image area.
+        ratio: range of the ratio of height to width, sampled log-uniformly.
+        fill: gray value of the rectangle, from 0 (black) to 1 (white).
 
     References:
-        Zhong et al., "Random Erasing Data Augmentation", AAAI 2020; ten tries to fit as in torchvision.
+        Zhong et al., "Random Erasing Data Augmentation", AAAI 2020; at most ten tries, as in torchvision.
     """
 
     p: float = 0.5
@@ -74,7 +74,7 @@ class RandomErasing(_Erasing):
     fill: float = 0.0
 
     def sample(self, images: Tensor, generator: Generator) -> Boxes:
-        """Draw boxes, empty where nothing is erased."""
+        """Sample the boxes. A box is empty if nothing is erased."""
         count, (height, width) = len(images), images.shape[2:]
 
         def uniform(low: float, high: float, *shape: int) -> Tensor:

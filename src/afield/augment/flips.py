@@ -1,4 +1,4 @@
-"""A mirror image every other epoch."""
+"""Horizontal flips that alternate between epochs."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from afield.augment.params import UNTOUCHED, PerImage
 
 @dataclass(frozen=True)
 class Mirrored(PerImage):
-    """Whether each image is mirrored, bool ``[B]``."""
+    """Whether each image is flipped horizontally, bool ``[B]``."""
 
     flip: Tensor
 
     def describe(self, index: int, image_size: tuple[int, int]) -> str:
         """See `PerImage.describe`."""
-        return "mirrored" if self.flip[index] else UNTOUCHED
+        return "flipped" if self.flip[index] else UNTOUCHED
 
 
 @AUGMENTATIONS.register(
@@ -28,12 +28,11 @@ class Mirrored(PerImage):
 )
 @dataclass(frozen=True)
 class AlternatingFlip(OnBatch):
-    """A random half mirrored in the first epoch, the other half in the next, in turn; on bytes.
+    """Flips a random half of the images in even epochs and the other half in odd epochs; on bytes.
 
-    A random half of the images is mirrored in the first epoch, exactly the other half in the second, and so on.
-
-    Every two epochs show each image both ways; with independent draws, half of the images would be shown the same way
-    twice. In training the generator is not used. Without known indices, a random half is mirrored.
+    In every two consecutive epochs, each image is used once flipped and once unchanged. With independent flips, half of
+    the images would be used twice in the same way. Training does not use the generator. If the indices of the images
+    are unknown, each image is flipped with probability 0.5.
 
     References:
         Jordan, "94% on CIFAR-10 in 3.29 Seconds on a Single GPU", 2024, section 3.6.
@@ -42,20 +41,20 @@ class AlternatingFlip(OnBatch):
     takes_bytes = True
 
     def sample(self, images: Tensor, generator: Generator) -> Mirrored:
-        """Draw for each image independently."""
+        """Sample a flip for each image independently."""
         return Mirrored(torch.rand(len(images), generator=generator) < 0.5)
 
     def sample_at(self, images: Tensor, generator: Generator, visit: Visit) -> Mirrored:
-        """The image's coin, inverted every other epoch."""
+        """The flip of each image, which is inverted in every other epoch."""
         return Mirrored(coins(visit.indices, visit.seed) ^ bool(visit.epoch % 2))
 
     def apply(self, images: Tensor, params: Mirrored) -> Tensor:
-        """The batch ``[B, 3, H, W]``, mirrored where the draw says so."""
+        """Flip the images of the batch ``[B, 3, H, W]`` as sampled."""
         return torch.where(params.flip.to(images.device).view(-1, 1, 1, 1), images.flip(-1), images)
 
 
 def coins(indices: Tensor, seed: int) -> Tensor:
-    """A fair coin for each index, bool ``[B]``: it depends on the index and the seed, not on the rest of the batch.
+    """A pseudo-random bool for each index, ``[B]``. It depends only on the index and the seed.
 
     References:
         Steele, Lea, Flood, "Fast Splittable Pseudorandom Number Generators", OOPSLA 2014 (the finalizer).

@@ -1,4 +1,4 @@
-"""Mixup and CutMix: each image mixed with a partner from its batch, and their targets in the same way."""
+"""Mixup and CutMix, which mix each image and its target with a partner from the batch."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from afield.augment.params import UNTOUCHED, PerImage
 
 @dataclass(frozen=True)
 class Pairs(PerImage):
-    """``partner`` ``[B]``: an index in the batch; ``share`` ``[B]``: the fraction of the image itself in it."""
+    """The index ``partner`` ``[B]`` of another image in the batch, and the weight ``share`` ``[B]`` of the image."""
 
     partner: Tensor
     share: Tensor
@@ -25,12 +25,12 @@ class Pairs(PerImage):
         """See `PerImage.describe`."""
         percent = 100 * (1 - float(self.share[index]))
         partner = f"{percent:.0f} % of image {int(self.partner[index])}"
-        return f"{100 - percent:.0f} % itself, {partner}" if percent else UNTOUCHED
+        return f"{100 - percent:.0f} % original, {partner}" if percent else UNTOUCHED
 
 
 @dataclass(frozen=True)
 class CutPairs(Boxes, Pairs):
-    """`Pairs`, and the box that shows the partner."""
+    """`Pairs` with the box that is replaced by the partner."""
 
     def describe(self, index: int, image_size: tuple[int, int]) -> str:
         """See `PerImage.describe`."""
@@ -40,10 +40,13 @@ class CutPairs(Boxes, Pairs):
 
 
 class Mixing(MixingAugmentation):
-    """Base of augmentations that mix images and targets. Parameters are valid for the whole batch only."""
+    """Base class of augmentations that mix images and targets. Parameters are valid only for the whole batch."""
 
     def mix_targets(self, targets: Tensor, params: Pairs, num_classes: int) -> Tensor:
-        """Class indices ``[B]`` or probabilities ``[B, K]`` -> probabilities ``[B, K]``, float32 or wider."""
+        """Mix targets: class indices ``[B]`` or probabilities ``[B, K]`` -> probabilities ``[B, K]``.
+
+        The result is float32, or the dtype of the probabilities.
+        """
         if not targets.is_floating_point():
             targets = F.one_hot(targets, num_classes).float()
         share = params.share.to(targets.device, targets.dtype)[:, None]
@@ -52,9 +55,10 @@ class Mixing(MixingAugmentation):
     def __call__(
         self, images: Tensor, targets: Tensor, num_classes: int, *, generator: Generator | None = None
     ) -> tuple[Tensor, Tensor]:
-        """A batch ``[B, 3, H, W]`` and its targets -> the mixed batch and its soft targets ``[B, K]``.
+        """Mix a batch ``[B, 3, H, W]`` and its targets; returns the mixed batch and soft targets ``[B, K]``.
 
-        A CPU `generator` makes it repeatable; without one each call draws from a seed of the operating system.
+        With a CPU `generator`, the result is reproducible. Without it, each call uses a new seed from the operating
+        system.
         """
         params = self.sample(images, generator or fresh())
         return self.apply(images, params), self.mix_targets(targets, params, num_classes)
@@ -63,25 +67,26 @@ class Mixing(MixingAugmentation):
 @AUGMENTATIONS.register("mixup", reference="Zhang et al., mixup: Beyond Empirical Risk Minimization, ICLR 2018.")
 @dataclass(frozen=True)
 class Mixup(Mixing):
-    """Each image and target mixed with a partner's, by Beta(0.2, 0.2).
+    """Mixes each image and its target with those of a partner, with weights from Beta(0.2, 0.2).
 
-    ``share * image + (1 - share) * partner``, with a share drawn from Beta(alpha, alpha) for each image.
+    The result is ``share * image + (1 - share) * partner``, where the share is sampled from Beta(alpha, alpha) for each
+    image.
 
     Attributes:
-        alpha: the larger, the more images are mixed half and half.
+        alpha: parameter of the Beta distribution. Larger values give shares closer to 0.5.
 
     References:
-        Zhang et al., "mixup", ICLR 2018 (which draws one share a batch).
+        Zhang et al., "mixup", ICLR 2018 (with one share for each batch).
     """
 
     alpha: float = 0.2
 
     def sample(self, images: Tensor, generator: Generator) -> Pairs:
-        """Draw a partner and a share for each image."""
+        """Sample a partner and a share for each image."""
         return Pairs(torch.randperm(len(images), generator=generator), beta(self.alpha, len(images), generator))
 
     def apply(self, images: Tensor, params: Pairs) -> Tensor:
-        """The mixed batch, in the dtype of the images; uint8 is rounded."""
+        """Mix the batch, in the dtype of the images; uint8 is rounded."""
         share = params.share.to(images.device)[:, None, None, None]
         mixed = images[params.partner.to(images.device)] * (1 - share) + images * share
         return mixed.round().to(torch.uint8) if images.dtype == torch.uint8 else mixed.to(images.dtype)
@@ -90,22 +95,23 @@ class Mixup(Mixing):
 @AUGMENTATIONS.register("cutmix", reference="Yun et al., CutMix, ICCV 2019.")
 @dataclass(frozen=True)
 class CutMix(Mixing):
-    """A rectangle of a partner pasted into each image, the target mixed by area.
+    """Pastes a rectangle of a partner into each image, and mixes the targets by area.
 
-    A rectangle of the partner pasted into the image at the same position; the share is the fraction left.
+    The position of the rectangle is the same in both images. The share is the fraction of the image that remains.
 
     Attributes:
-        alpha: the area is drawn as ``1 - Beta(alpha, alpha)`` of the image, before it is cut at the edges.
+        alpha: parameter of the Beta distribution. The area of the rectangle is ``1 - Beta(alpha, alpha)`` of the image
+            area, before it is clipped to the image.
 
     References:
-        Yun et al., "CutMix", ICCV 2019 (which draws one box a batch).
+        Yun et al., "CutMix", ICCV 2019 (with one box for each batch).
     """
 
     alpha: float = 1.0
     takes_bytes = True
 
     def sample(self, images: Tensor, generator: Generator) -> CutPairs:
-        """Draw a partner and a box for each image."""
+        """Sample a partner and a box for each image."""
         count, (height, width) = len(images), images.shape[2:]
         partner = torch.randperm(count, generator=generator)
         half = 0.5 * (1 - beta(self.alpha, count, generator)).sqrt()
@@ -116,5 +122,5 @@ class CutMix(Mixing):
         return CutPairs(partner, share, box.top, box.bottom, box.left, box.right)
 
     def apply(self, images: Tensor, params: CutPairs) -> Tensor:
-        """The batch with the boxes pasted."""
+        """Paste the boxes into the batch."""
         return torch.where(params.mask(images), images[params.partner.to(images.device)], images)

@@ -1,4 +1,4 @@
-"""Parameters of an augmentation: tensors with one row for each image, to keep, describe and apply again."""
+"""Parameters of augmentations: tensors with one row for each image, which can be saved, described and reused."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ if TYPE_CHECKING:
 else:
     DataclassInstance = object
 
-UNTOUCHED = "as it is"
-"""The description of an image that its draw leaves unchanged."""
+UNTOUCHED = "unchanged"
+"""The description of an image that the augmentation does not change."""
 
 
 class PerImage(DataclassInstance):
-    """Base of dataclasses of tensors ``[B, ...]``; ``params[3:5]`` are the parameters of images 3 and 4."""
+    """Base class of dataclasses of tensors ``[B, ...]``; ``params[3:5]`` are the parameters of images 3 and 4."""
 
     def __len__(self) -> int:
         return len(getattr(self, fields(self)[0].name))
@@ -27,20 +27,20 @@ class PerImage(DataclassInstance):
         return replace(self, **changes)
 
     def describe(self, index: int, image_size: tuple[int, int]) -> str:
-        """What image `index` of the batch drew, for images of this height and width in pixels; see `in_words`."""
+        """The parameters of image `index` as text, for images of this height and width in pixels; see `in_words`."""
         return type(self).__name__
 
 
 def in_words(params: Any, index: int, image_size: tuple[int, int]) -> str:
-    """What one image of a batch drew, in words with numbers.
+    """Describe the parameters of one image of a batch as text.
 
     Args:
-        params: as an augmentation's ``sample`` returns them.
-        index: the image's index in the batch, from 0.
+        params: return value of the ``sample`` method of an augmentation.
+        index: index of the image in the batch, from 0.
         image_size: height and width of the images, in pixels.
 
     Returns:
-        ``"as it is"`` if the draw leaves the image unchanged; the name of the class for unknown parameters.
+        The description: ``"unchanged"`` if the image does not change, the name of the class for unknown types.
 
     Example:
         >>> import torch

@@ -1,4 +1,4 @@
-"""Random resized crop, flip and color jitter on whole batches, with a draw for each image."""
+"""Random resized crop, flip and color jitter of float batches, with parameters for each image."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from afield.pixels import check_range
 
 @dataclass(frozen=True)
 class StandardParams(PerImage):
-    """One draw an image, each ``[B]``: the crop in [-1, 1] coordinates, and factors or shifts of color."""
+    """The parameters of each image, each ``[B]``: the crop in [-1, 1] coordinates, and factors or shifts of color."""
 
     center_x: Tensor
     center_y: Tensor
@@ -39,7 +39,7 @@ class StandardParams(PerImage):
             left = (values["center_x"] - half_width + 1) / 2 * width
             top = (values["center_y"] - half_height + 1) / 2 * height
             parts.append(f"crop of {half_width * width:.1f} x {half_height * height:.1f} px at {left:.1f}, {top:.1f}")
-        parts += ["mirrored"] if values["flip"] else []
+        parts += ["flipped"] if values["flip"] else []
         factors = {name: values[name] for name in ("brightness", "contrast", "saturation")}
         parts += [f"{name} x {factor:.2f}" for name, factor in factors.items() if factor != 1]
         parts += [f"hue {360 * values['hue']:+.0f}°"] if values["hue"] else []
@@ -48,17 +48,17 @@ class StandardParams(PerImage):
 
 @dataclass(frozen=True)
 class Standard(OnBatch):
-    """The augmentation of JiGen's protocol: crop, flip, then brightness, contrast, saturation and hue.
+    """The augmentation of JiGen: crop, flip, then brightness, contrast, saturation and hue.
 
-    The jitter is applied in that fixed order (torchvision shuffles it for each image). Everything zero and
-    ``scale=(1, 1)``, ``ratio=(1, 1)`` is the identity.
+    The color operations are applied in this fixed order (torchvision uses a random order). With ``scale=(1, 1)``,
+    ``ratio=(1, 1)`` and zeros for the other attributes, it is the identity.
 
     Attributes:
-        scale: range of the crop's area, as a fraction of the image's.
-        ratio: range of the crop's width over its height, drawn in the logarithm.
-        flip: probability of a mirror image.
-        brightness: factors are drawn from ``[1 - b, 1 + b]``; so are those of contrast and saturation.
-        hue: shifts are drawn from ``[-h, h]``, in turns of the color circle; at most 0.5.
+        scale: range of the crop area, as a fraction of the image area.
+        ratio: range of the ratio of width to height of the crop, sampled log-uniformly.
+        flip: probability of a horizontal flip.
+        brightness: range of the factors, ``[1 - b, 1 + b]``. The same holds for contrast and saturation.
+        hue: range of the shifts, ``[-h, h]``, in turns of the color circle; at most 0.5.
 
     References:
         Carlucci et al., "Domain Generalization by Solving Jigsaw Puzzles", CVPR 2019, section 4.
@@ -73,14 +73,14 @@ class Standard(OnBatch):
     hue: float = 0.0
 
     def sample(self, images: Tensor, generator: Generator) -> StandardParams:
-        """Draw parameters for a batch ``[B, 3, H, W]``."""
+        """Sample parameters for a batch ``[B, 3, H, W]``."""
         count = len(images)
 
         def uniform(low: float, high: float) -> Tensor:
             return (torch.rand(count, generator=generator) * (high - low) + low).to(images.device)
 
         area = uniform(*self.scale)
-        # Only ratios between the area and its inverse fit into the image: the draw is from those.
+        # Only ratios between the area and its inverse fit into the image. Sample from these.
         low = area.log().clamp(min=math.log(self.ratio[0]))
         high = (-area.log()).clamp(max=math.log(self.ratio[1]))
         aspect = torch.lerp(low, high, uniform(0, 1)).exp()
@@ -98,14 +98,15 @@ class Standard(OnBatch):
         )
 
     def apply(self, images: Tensor, params: StandardParams) -> Tensor:
-        """The cropped, flipped and colored batch, ``[B, 3, H, W]`` in [0, 1].
+        """Crop, flip and change the colors; returns ``[B, 3, H, W]`` in [0, 1].
 
         Raises:
-            ValueError: bytes, which `RandomResizedCrop` and `ColorJitter` take; or floats outside [0, 1].
+            ValueError: if the images are bytes, or floats outside [0, 1]. For bytes, use `RandomResizedCrop` and
+                `ColorJitter`.
         """
         if not images.is_floating_point():
             raise ValueError(
-                f"Standard takes float images in [0, 1], RandomResizedCrop takes bytes; got {images.dtype}"
+                f"Standard needs float images in [0, 1], got {images.dtype}; for bytes, use RandomResizedCrop"
             )
         check_range(images)
         images = crop_flip(images, params)
@@ -115,7 +116,7 @@ class Standard(OnBatch):
 
 
 def crop_flip(images: Tensor, params: StandardParams) -> Tensor:
-    """Crop and resize to the original size, mirrored where the draw says so; bilinear."""
+    """Crop, resize to the original size (bilinear), and flip as sampled."""
     theta = images.new_zeros(len(images), 2, 3)
     theta[:, 0, 0] = torch.where(params.flip, -params.half_width, params.half_width)
     theta[:, 0, 2] = params.center_x
@@ -127,33 +128,33 @@ def crop_flip(images: Tensor, params: StandardParams) -> Tensor:
 @AUGMENTATIONS.register("none")
 @dataclass(frozen=True)
 class Identity(OnBatch):
-    """The images as they are."""
+    """Does not change the images."""
 
     takes_bytes = True
 
     def sample(self, images: Tensor, generator: Generator) -> None:
-        """Nothing to draw."""
+        """Return None, because there are no parameters."""
 
     def apply(self, images: Tensor, params: None) -> Tensor:
-        """The images themselves."""
+        """Return the images unchanged."""
         return images
 
 
 AUGMENTATIONS.add(
     "crop",
     Standard,
-    summary="Random resized crop of 80 to 100 % of the area.",
+    summary="Crops 80 to 100 % of the area at random, and resizes.",
     reference="Szegedy et al., Going Deeper with Convolutions, CVPR 2015.",
 )
 AUGMENTATIONS.add(
     "crop_flip",
     lambda: Standard(flip=0.5),
-    summary="Random resized crop, and a mirror image half of the time.",
+    summary="`crop`, then a horizontal flip with probability 0.5.",
     reference="Szegedy et al., Going Deeper with Convolutions, CVPR 2015.",
 )
 AUGMENTATIONS.add(
     "crop_flip_jitter",
     lambda: Standard(flip=0.5, brightness=0.4, contrast=0.4, saturation=0.4, hue=0.4),
-    summary="Crop, flip, and color jitter of 0.4 each.",
+    summary="`crop_flip`, then brightness, contrast, saturation and hue changes of up to 0.4.",
     reference="Carlucci et al., Domain Generalization by Solving Jigsaw Puzzles, CVPR 2019.",
 )

@@ -1,1 +1,1 @@
-"""Comparisons: every recipe with every seed, leaving out one domain at a time."""
+"""Comparisons of recipes: training with every seed and with every held-out domain."""

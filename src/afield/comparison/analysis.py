@@ -1,4 +1,4 @@
-"""What the report shows beside the table: confusion and wrong-class probabilities; sample images and worst errors."""
+"""Analysis for the report: confusion matrices, probabilities of wrong classes, sample images and worst errors."""
 
 from __future__ import annotations
 
@@ -23,22 +23,22 @@ from afield.training import checkpoint
 SAMPLES, ERRORS, THUMBNAIL = 8, 8, 96
 
 Prediction = tuple[NDArray[np.float32], NDArray[np.int64]]
-"""Logits ``[N, K]`` on a part that was left out, and the indices ``[N]`` of its images in the data set."""
+"""Logits ``[N, K]`` on a held-out part, and the indices ``[N]`` of its images in the data set."""
 
 Found = Sequence[tuple[Run, str, Prediction]]
-"""Runs, a part that each left out, and what the run predicted for it."""
+"""Runs, each with a held-out part and its predictions for this part."""
 
 
 def read_predictions(runs: Sequence[Run], folder: Callable[[Run], Path], rule: str) -> Found:
-    """What each run predicted for each part that it left out.
+    """Read the predictions of each run for each held-out part.
 
-    Of the last epoch under the rule ``last``, else of the epoch of best training-domain validation: these two
-    are kept with every run.
+    They are those of the last epoch for the rule ``last``, and of the best epoch on training-domain validation for
+    every other rule. Runs save only these two.
 
     Args:
         runs: finished runs.
-        folder: where a run lies.
-        rule: by which an epoch is chosen.
+        folder: maps a run to its folder.
+        rule: name of the selection rule.
     """
     found = []
     for run in runs:
@@ -50,7 +50,7 @@ def read_predictions(runs: Sequence[Run], folder: Callable[[Run], Path], rule: s
 
 
 def analyze(data: ImageSet, found: Found, rule: str) -> dict[str, Any]:
-    """Confusion by recipe and part, and wrong-class probabilities by recipe and class, as JSON can hold them."""
+    """Confusion matrices by recipe and part, and wrong-class probabilities by recipe and class, JSON-serializable."""
     by_recipe: dict[str, list[tuple[str, Prediction]]] = {}
     for run, part, prediction in found:
         by_recipe.setdefault(run.recipe.name, []).append((part, prediction))
@@ -67,7 +67,7 @@ def analyze(data: ImageSet, found: Found, rule: str) -> dict[str, Any]:
 
 
 def gallery(data: ImageSet, found: Found) -> dict[str, Any]:
-    """Images of each part, and those that all recipes together get most wrong; as data URLs."""
+    """Sample images of each part and the worst errors of all recipes together, as data URLs."""
     parts = parts_of(data)
     return {
         "samples": {part: _samples(data, part, found) for part in parts},
@@ -80,7 +80,7 @@ def _epoch(rule: str) -> str:
 
 
 def wrong_class_probabilities(data: ImageSet, found: Sequence[Prediction]) -> dict[str, list[float | None]]:
-    """For each class the mean probability of every other class over all its unseen images; None at itself."""
+    """For each class, the mean probability of every other class over all its unseen images; None for itself."""
     logits = np.concatenate([logits for logits, _ in found])
     labels = data.labels[np.concatenate([indices for _, indices in found])]
     return {
@@ -99,7 +99,7 @@ def _samples(data: ImageSet, part: str, found: Found) -> list[dict[str, Any]]:
 
 
 def _worst(data: ImageSet, part: str, found: Found) -> list[dict[str, Any]]:
-    """The images to which all runs together give the least probability of the right class."""
+    """The misclassified images with the lowest mean probability of the true class over all runs."""
     total, count = np.zeros((len(data), len(data.class_names))), np.zeros(len(data))
     for logits, indices in (prediction for _, each, prediction in found if each == part):
         total[indices] += softmax(logits.astype(np.float64), axis=1)
@@ -122,7 +122,7 @@ def _worst(data: ImageSet, part: str, found: Found) -> list[dict[str, Any]]:
 
 
 def thumbnail(image: NDArray[np.uint8]) -> str:
-    """An image ``[H, W, 3]`` as a data URL of at most 96 pixels: PNG if it is tiny, else JPEG."""
+    """An image ``[H, W, 3]`` as a data URL of at most 96 pixels: PNG if the image is tiny, otherwise JPEG."""
     picture = Image.fromarray(np.asarray(image))
     if max(picture.size) <= 32:
         return data_url(picture, "png")
@@ -131,7 +131,7 @@ def thumbnail(image: NDArray[np.uint8]) -> str:
 
 
 def data_url(picture: Image.Image, kind: str, **options: int) -> str:
-    """A picture as ``png`` or ``jpeg`` in a data URL."""
+    """A data URL of an image as ``png`` or ``jpeg``."""
     buffer = io.BytesIO()
     picture.save(buffer, kind, **options)
     return f"data:image/{kind};base64,{base64.b64encode(buffer.getvalue()).decode()}"

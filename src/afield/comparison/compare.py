@@ -1,4 +1,4 @@
-"""A comparison from its check to its report: the whole grid, resumable."""
+"""Check and execution of a comparison. An interrupted comparison can be resumed."""
 
 from __future__ import annotations
 
@@ -25,14 +25,15 @@ RECORDS, SUMMARY, ANALYSIS, GALLERY = "records.jsonl", "summary.json", "analysis
 
 
 def check(runs: Sequence[Run]) -> None:
-    """Build everything once, look at one blank image and draw each split, so that a mistake shows before any training.
+    """Check runs before any training: create all parts, classify a blank image, and create each split.
 
     Args:
-        runs: of one setup.
+        runs: runs with the same configuration of the experiment.
 
     Raises:
-        InputError: a backbone, weights, head, loss, augmentation or algorithm that cannot be built or do not go
-            together, images of a size that the backbone does not take, too few domains, or splits that cannot be drawn.
+        InputError: if a backbone, weights, head, loss, augmentation or algorithm cannot be created or cannot be
+            combined, the backbone does not support the image size, there are too few domains, or a split cannot be
+            created.
     """
     setup = runs[0].setup
     backbone, features = build_backbone(setup.backbone)
@@ -41,7 +42,7 @@ def check(runs: Sequence[Run]) -> None:
         with torch.no_grad():
             backbone.eval()(torch.zeros(1, 3, *size))
     except (AssertionError, RuntimeError, ValueError) as error:
-        what = f"backbone {setup.backbone.name} does not take images of {size[0]} x {size[1]}"
+        what = f"backbone {setup.backbone.name} does not support images of {size[0]} x {size[1]} pixels"
         raise InputError(f"{what}: {first_line(error)}") from None
     mean, std = setup.backbone.normalization
     for recipe in {run.recipe.name: run.recipe for run in runs}.values():
@@ -58,17 +59,17 @@ def check(runs: Sequence[Run]) -> None:
 
 
 def run_comparison(comparison: Comparison, executor: Executor, launch: Launch) -> Summary:
-    """Run what is not done yet of the grid, then write records, summary, analysis and report.
+    """Execute all unfinished runs, and write records, summary, analysis and report. Returns the summary.
 
-    Finished runs are kept whatever happens to later ones. Returns the summary.
+    Finished runs are kept if a later run fails.
 
     Args:
-        comparison: what is compared; its runs are checked (`check`).
-        executor: its folder is held by the caller (`afield.records.exclusive`).
-        launch: sees to the runs.
+        comparison: comparison to run. The caller must have checked its runs with `check`.
+        executor: executor of the runs. The caller must have locked its folder (`afield.records.exclusive`).
+        launch: executes the runs.
 
     Raises:
-        InputError: bad input, a folder that is not writable, or a run that diverged.
+        InputError: if an argument is not valid, the folder is not writable, or a run diverges.
     """
     setup, selection, runs, out = comparison.setup, comparison.selection, comparison.runs(), executor.out
     done: dict[str, Record] = {}

@@ -1,4 +1,4 @@
-"""What runs there are to do, and about how long they take. Nothing is kept of what is tried out for it."""
+"""The unfinished runs, and an estimate of their duration. The trial runs for the estimate are not saved."""
 
 from __future__ import annotations
 
@@ -27,20 +27,24 @@ from afield.runs.run import Run, prepare
 from afield.training import Splits, Subset, fit
 
 PROBE_SECONDS, PROBE_STEPS, PROBE_IMAGES = 2.0, 3, 1024
-"""How long training is timed for; with how many steps at least; on how many images of a part evaluation is."""
+"""Duration of the timed training, its smallest number of steps, and number of images per part for evaluation."""
 
 LEARNING = 2.0
-"""An image costs about this many times as much while an augmentation is learned on it as in training."""
+"""Approximate cost of an image while an augmentation is learned, relative to its cost in training."""
 
 
 def plan(runs: Sequence[Run], executor: Executor, *, at_once: int) -> dict[str, Any]:
-    """The state of each run, and an estimate of the time that is left, in seconds; the folder is only read.
+    """The state of each run, and an estimate of the remaining time in seconds. The run folders do not change.
 
-    ``runs`` holds ``run`` (hash), ``label`` and ``state`` (``done``, ``begun`` or ``to do``) of each; ``source``
-    says what the estimate rests on. Runs of one kind (setup, augmentation, algorithm, averaging) take equal time for
-    an image and an epoch: the median of the finished ones, else that of a few steps and an evaluation of the first
-    one. ``features_s`` is the time to extract the features of frozen backbones that are missing, ``run_s`` that of
-    a run on average, and ``total_s`` that of all, with `at_once` of them at a time.
+    Runs of the same kind (equal setup, augmentation, algorithm and averaging) are assumed to take the same time per
+    image and epoch. This is the median of the finished runs of this kind, or, if there are none, the time of a few
+    steps and an evaluation of its first run.
+
+    Returns:
+        ``runs``: for each run its hash ``run``, its ``label`` and its ``state`` (``done``, ``begun`` or ``to do``).
+        ``source``: the basis of the estimate, as text. ``features_s``: the time to extract the missing features of
+        frozen backbones. ``run_s``: the mean time of a remaining run. ``total_s``: the time of all remaining runs, if
+        `at_once` runs are executed at the same time.
     """
     states = {run.hash: _state(executor.folder(run)) for run in runs}
     left = [run for run in runs if states[run.hash] != "done"]
@@ -78,7 +82,7 @@ def _state(folder: Path) -> str:
 
 
 def _source(left: Sequence[Run], tried: Sequence[Run], finished: int) -> str:
-    """In words, what the estimate rests on."""
+    """The basis of the estimate, as text."""
     if not left:
         return "everything is done"
     found = [f"the median of {finished} finished run{'s' if finished > 1 else ''}"] if finished else []
@@ -89,14 +93,14 @@ def _source(left: Sequence[Run], tried: Sequence[Run], finished: int) -> str:
 
 
 def _kind(run: Run) -> str:
-    """Equal for runs that take equal time for an image."""
+    """A key that is equal for runs with the same time per image."""
     setup, recipe = run.setup.config(), run.recipe.config()
     decisive = ("augment", "augment_options", "algorithm", "algorithm_options", "averaging", "adaptation")
     return canonical_json([setup, *(recipe.get(name) for name in decisive)])
 
 
 def _images(run: Run) -> float:
-    """The number of training images, over all epochs of all stages."""
+    """The number of processed training images, over all epochs of all stages."""
     setup, epochs = run.setup, float(run.training.epochs)
     if setup.tuning is not None:
         epochs += run.recipe.train_config(setup.tuning).epochs
@@ -107,7 +111,7 @@ def _images(run: Run) -> float:
 
 
 def _features_seconds(setup: ExperimentConfig, fabric: Fabric) -> float:
-    """Time to extract the features that are wanted and not on disk, by that of one batch after a first one."""
+    """The time to extract the missing features, estimated from one batch after a warm-up batch."""
     if not setup.freeze or not (missing := missing_features(setup)):
         return 0.0
     extract, images = extractor(setup.backbone, fabric), torch.from_numpy(setup.data.images[:BATCH]).permute(0, 3, 1, 2)
@@ -118,7 +122,7 @@ def _features_seconds(setup: ExperimentConfig, fabric: Fabric) -> float:
 
 
 def _seconds(run: Run, fabric: Fabric) -> float:
-    """The time of a run, by a short epoch of it after a shorter one."""
+    """The time of a run, estimated from a short epoch after an even shorter one."""
     setup, began = run.setup, time.perf_counter()
     features = np.zeros((len(setup.data), frozen_backbone(setup.backbone)[1]), np.float32) if setup.freeze else None
     _, parts, classifier = prepare(run, features, fabric)
@@ -133,11 +137,13 @@ def _seconds(run: Run, fabric: Fabric) -> float:
 
 
 def _epoch(run: Run, parts: Splits, algorithm: Algorithm, fabric: Fabric, steps: int) -> tuple[float, float]:
-    """Train for some steps and evaluate on some images: seconds a step, and of evaluation on all images."""
+    """Train for some steps and evaluate some images; returns the time of a step and of an evaluation of all images."""
     setup, times = run.setup, list[tuple[float, float]]()
     batch = min(run.training.batch_size, len(parts.train))
-    tests = {name: _some(source, PROBE_IMAGES) for name, source in parts.tests.items()}
-    few = Splits(_some(parts.train, steps * batch), _some(parts.val, PROBE_IMAGES), tests, parts.adapt)
+    tests = {name: _evenly_spaced(source, PROBE_IMAGES) for name, source in parts.tests.items()}
+    few = Splits(
+        _evenly_spaced(parts.train, steps * batch), _evenly_spaced(parts.val, PROBE_IMAGES), tests, parts.adapt
+    )
     fraction = sum(map(len, few.watched.values())) / sum(map(len, parts.watched.values()))
     with TemporaryDirectory(prefix="afield-") as folder, torch.random.fork_rng(devices=[]):
         began = time.perf_counter()
@@ -156,7 +162,7 @@ def _epoch(run: Run, parts: Splits, algorithm: Algorithm, fabric: Fabric, steps:
     return step_s, (ended - began - steps * step_s) / fraction
 
 
-def _some(source: Subset, count: int) -> Subset:
-    """At most `count` of a source's examples, evenly spread."""
+def _evenly_spaced(source: Subset, count: int) -> Subset:
+    """At most `count` evenly spaced examples of a source."""
     chosen = np.linspace(0, len(source) - 1, min(count, len(source))).astype(np.int64)
     return dataclasses.replace(source, indices=source.indices[chosen])

@@ -1,4 +1,4 @@
-"""The runs of a comparison, and equal shares of them."""
+"""The runs of a comparison, and their division into job shares."""
 
 from __future__ import annotations
 
@@ -16,15 +16,14 @@ from afield.runs.run import Run
 
 @dataclass(frozen=True)
 class Comparison:
-    """Every recipe with every seed, leaving out each part once.
+    """A comparison of recipes: every recipe is trained with every seed and every held-out part.
 
     Attributes:
-        setup: what all runs share.
-        recipes: what is compared.
-        seeds: the number of seeds.
-        selection: the rule by which an epoch is chosen; ``leave_one_out_validation`` needs the runs that leave out
-            two parts as well.
-        held_out: the parts to leave out of a run, for each run of a recipe and seed; every part once unless given.
+        setup: configuration of all runs.
+        recipes: recipes to compare.
+        seeds: number of seeds.
+        selection: name of the selection rule. ``leave_one_out_validation`` also needs runs with two held-out parts.
+        held_out: held-out parts of each run of a recipe and seed. By default, each part is held out in one run.
     """
 
     setup: ExperimentConfig
@@ -34,16 +33,16 @@ class Comparison:
     held_out: Sequence[tuple[str, ...]] = ()
 
     def runs(self) -> list[Run]:
-        """What is to be trained; seed by seed, so that early results are balanced.
+        """All runs, ordered by seed, so that intermediate results are balanced.
 
         Raises:
-            InputError: too few domains for the selection rule.
+            InputError: if there are too few domains for the selection rule.
         """
         parts = parts_of(self.setup.data)
         held_out = [*(self.held_out or ((part,) for part in parts))]
         if self.selection == "leave_one_out_validation":
             if len(parts) < 3:
-                raise InputError(f"--selection {self.selection} needs at least three domains; there are {len(parts)}")
+                raise InputError(f"--selection {self.selection} needs at least three domains, got {len(parts)}")
             held_out += combinations(parts, 2)
         seeds = range(self.seeds)
         return [Run(self.setup, recipe, out, seed) for seed in seeds for out in held_out for recipe in self.recipes]
@@ -51,23 +50,23 @@ class Comparison:
 
 @dataclass(frozen=True)
 class Share:
-    """One of `count` equal shares of a list; `number` counts from 1."""
+    """One of `count` equal job shares; `number` counts from 1."""
 
     number: int
     count: int
 
     @classmethod
     def parse(cls, text: str) -> Share:
-        """From ``3/8``, the third of eight.
+        """Parse a text such as ``3/8``, the third of eight shares.
 
         Raises:
-            InputError: anything else, or a number that does not lie between 1 and the count.
+            InputError: if the text has another form or the number is not between 1 and the count.
         """
         match = re.fullmatch(r"(\d+)/(\d+)", text)
         if match is None or not 1 <= int(match[1]) <= int(match[2]):
-            raise InputError(f"--share takes NUMBER/COUNT with 1 <= NUMBER <= COUNT, as 3/8; got {text!r}")
+            raise InputError(f"--share must be NUMBER/COUNT with 1 <= NUMBER <= COUNT, such as 3/8, got {text!r}")
         return cls(int(match[1]), int(match[2]))
 
     def of(self, runs: Sequence[Run]) -> list[Run]:
-        """Every `count`-th run from the `number`-th on: all shares together are all runs, each once."""
+        """Every `count`-th run, starting with the `number`-th. Each run is in exactly one share."""
         return list(runs[self.number - 1 :: self.count])

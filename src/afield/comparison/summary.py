@@ -1,4 +1,4 @@
-"""From records to a table with intervals and a recommendation. Free of torch."""
+"""The summary of records: a table with intervals, and a recommendation. Does not import torch."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ BASELINE = "erm"
 
 
 def select(records: Sequence[Record], rule: str) -> list[Record]:
-    """The runs that leave out one part, each with its ``selection`` and with ``test`` of that epoch."""
+    """The records with one held-out part, each with the selected epoch and its test metrics."""
     pairs = [record for record in records if len(record.held_out) == 2]
     selected = []
     for record in (record for record in records if len(record.held_out) == 1):
@@ -25,12 +25,12 @@ def select(records: Sequence[Record], rule: str) -> list[Record]:
 def summarize(
     selected: Sequence[Record], data: str, rule: str, metric: str = "accuracy", protocol: str | None = None
 ) -> Summary:
-    """The summary of selected records: per recipe and unseen domain n, mean, deviation and interval over seeds.
+    """Summarize selected records: n, mean, standard deviation and interval over seeds, by recipe and unseen domain.
 
-    Values are fractions. ``average`` is over the seeds' means over domains; ``vs_erm`` pairs the averages of
-    equal seeds. ``search_s``, where a recipe's augmentation was learned, is the mean over runs of the seconds that
-    this took. ``recommended`` is the recipe of best average if it is significantly better than the baseline
-    (`recommend`).
+    Values are fractions. ``average`` is the mean over domains, over seeds. ``vs_erm`` is the difference between the
+    averages of a recipe and of the baseline, paired by seed. ``search_s`` is the mean duration of learning the
+    augmentation of a recipe in seconds, if it was learned. ``recommended`` is the recipe with the best average, if it
+    is significantly better than the baseline (see `recommend`).
     """
     recipes = list(dict.fromkeys(record.recipe for record in selected))
     domains = list(dict.fromkeys(record.unseen for record in selected))
@@ -64,11 +64,11 @@ def mixed_versions(records: Sequence[Record]) -> dict[str, tuple[str, ...]]:
 
 
 def recommend(averages: dict[str, list[float]]) -> tuple[str | None, str]:
-    """The recipe of best mean if it is significantly better than the baseline, else None; and the reason in a sentence.
+    """The best recipe, if it is significantly better than the baseline, or None; and the reason, a sentence.
 
-    Significantly better: the paired interval of the difference excludes zero, at a level of 1 - 0.05 / (recipes - 1),
-    so that no recipe looks better by chance because many were tried. The baseline is `erm`; if `erm` is the best
-    recipe or was not run, it is the second best.
+    A recipe is significantly better if the paired interval of the difference excludes zero. The level of the interval
+    is 1 - 0.05 / (recipes - 1), to correct for the number of comparisons (Bonferroni). The baseline is `erm`. If `erm`
+    is the best recipe or was not run, the second best recipe replaces it.
     """
     ranked = sorted(averages, key=lambda recipe: -estimate(averages[recipe]).mean)
     best = ranked[0]
@@ -78,7 +78,7 @@ def recommend(averages: dict[str, list[float]]) -> tuple[str | None, str]:
     level = 1 - 0.05 / (len(ranked) - 1)
     difference = paired_difference(averages[best], averages[rival], level=level)
     if difference.ci95 is None:
-        return None, "one seed gives no interval, so that no difference can be tested; use --seeds 3 or more"
+        return None, "there is no interval with one seed, so no difference can be tested; use --seeds 3 or more"
     low, high = difference.ci95
     span = f"{100 * difference.mean:+.1f} points [{100 * low:+.1f}, {100 * high:+.1f}]"
     if low > 0:
@@ -88,6 +88,6 @@ def recommend(averages: dict[str, list[float]]) -> tuple[str | None, str]:
 
 
 def _search_seconds(selected: Sequence[Record], recipe: str) -> float | None:
-    """Mean seconds in which a recipe's augmentation was learned; None if it was not."""
+    """The mean duration of learning the augmentation of a recipe in seconds; None if it was not learned."""
     seconds = [record.learned.search_s for record in selected if record.recipe == recipe and record.learned]
     return sum(seconds) / len(seconds) if seconds else None

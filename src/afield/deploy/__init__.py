@@ -1,4 +1,4 @@
-"""Use a recipe: train it on all domains, evaluate it on other data, predict, export."""
+"""Deployment of a recipe: training on all domains, evaluation on other data, prediction and export."""
 
 from afield.deploy.evaluate import evaluate as evaluate
 from afield.deploy.export import export_onnx as export_onnx

@@ -1,4 +1,4 @@
-"""Evaluate a trained model on labeled data from any source."""
+"""Evaluation of a trained model on any labeled data."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from afield.evaluation import accuracy, confusion, mean_average_precision
 
 
 def evaluate(model: Model, data: ImageSet, tta: TTA | None = None) -> dict[str, Any]:
-    """Accuracy and mAP by domain and over all images, and the confusion matrix.
+    """Compute accuracy and mAP by domain and over all images, and the confusion matrix.
 
-    Classes are matched by name, and the data may lack some of the model's classes. If the data has a given test split,
-    only that split is evaluated. The figures of test-time augmentation are separate, under ``tta``; all other figures
-    are those of the unchanged images.
+    Classes are matched by name; the data need not contain all classes of the model. If the data has a given test split,
+    only this split is evaluated. The metrics with test-time augmentation are under ``tta``; all other metrics are those
+    without it.
 
     Raises:
-        InputError: a class that the model does not know, or images of another size.
+        InputError: if the data has a class that the model does not have, or images of another size.
     """
     index = {name: i for i, name in enumerate(model.class_names)}
     for label in np.unique(data.labels):
@@ -31,7 +31,7 @@ def evaluate(model: Model, data: ImageSet, tta: TTA | None = None) -> dict[str, 
             unknown_name("class of this model", name, model.class_names)
     if data.images.shape[1:3] != model.size:
         (height, width), (rows, columns) = data.images.shape[1:3], model.size
-        raise InputError(f"{data.name}: images are {height} x {width}, the model takes {rows} x {columns}")
+        raise InputError(f"{data.name}: the model needs images of {rows} x {columns} pixels, got {height} x {width}")
     test = data.given == SPLITS.index("test")
     chosen = np.flatnonzero(test) if test.any() else np.arange(len(data))
     labels = np.array([index.get(name, -1) for name in data.class_names])[data.labels[chosen]]

@@ -1,4 +1,4 @@
-"""Export a trained model to ONNX, for ONNX Runtime and other programs."""
+"""Export of a trained model to ONNX."""
 
 from __future__ import annotations
 
@@ -19,12 +19,13 @@ OPSET = 18
 
 
 def export_onnx(model: Model, path: Path) -> Path:
-    """Write the graph ``images``, float32 ``[N, 3, S, S]`` RGB in [0, 1] -> ``logits`` ``[N, K]``, for every N.
+    """Export a model as an ONNX graph that maps ``images`` to ``logits`` ``[N, K]``, for every N.
 
-    Normalization is part of the graph. The metadata of the file holds the class names and the image size.
+    The images are float32 ``[N, 3, H, W]``, RGB in [0, 1]. Normalization is part of the graph. The metadata contains
+    the class names and the image size.
 
     Raises:
-        InputError: a required package is not installed, or the path cannot be written.
+        InputError: if a required package is not installed or the file cannot be written.
     """
     for package in ("onnx", "onnxscript"):
         if importlib.util.find_spec(package) is None:

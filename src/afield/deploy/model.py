@@ -1,4 +1,4 @@
-"""A trained model in a folder: save it, load it, predict with it."""
+"""Trained models: saving, loading and prediction."""
 
 from __future__ import annotations
 
@@ -37,10 +37,10 @@ class Prediction:
     """The prediction for one image.
 
     Attributes:
-        path: of the file; None if the image was not a file.
+        path: path of the file; None if the image was not a file.
         label: name of the most probable class.
-        probability: of that class, in [0, 1].
-        probabilities: of every class, by name.
+        probability: probability of this class, in [0, 1].
+        probabilities: probability of every class, by name.
     """
 
     path: str | None
@@ -51,14 +51,14 @@ class Prediction:
 
 @dataclass(frozen=True)
 class Model:
-    """A classifier with the class names and the image size that its use requires.
+    """A trained classifier with its class names and image size.
 
     Attributes:
         classifier: images ``[B, 3, H, W]`` in [0, 1] -> logits ``[B, K]``, in evaluation mode.
-        class_names: K names.
-        image_size: H, the height in pixels.
-        config: of the run that trained it.
-        image_width: W, in pixels; None if images are squares.
+        class_names: names of the K classes.
+        image_size: height H of the images, in pixels.
+        config: configuration of the run that trained the model.
+        image_width: width W of the images, in pixels; None if images are square.
     """
 
     classifier: Classifier
@@ -73,7 +73,7 @@ class Model:
         return self.image_size, self.image_width or self.image_size
 
     def logits(self, images: NDArray[np.uint8]) -> Tensor:
-        """uint8 ``[N, H, W, 3]`` -> logits ``[N, K]``, float32 on the CPU.
+        """Compute logits ``[N, K]``, float32 on the CPU, from uint8 images ``[N, H, W, 3]``.
 
         Raises:
             InputError: if the weights give NaN or infinity.
@@ -84,7 +84,7 @@ class Model:
         return logits
 
     def features(self, images: NDArray[np.uint8]) -> Tensor:
-        """uint8 ``[N, H, W, 3]`` -> what the head is given, ``[N, D]``, float32 on the CPU."""
+        """Compute features ``[N, D]`` for the head, float32 on the CPU, from uint8 images ``[N, H, W, 3]``."""
         return self._batches(self.classifier.features, images)
 
     def _batches(self, function: Callable[[Tensor], Tensor], images: NDArray[np.uint8]) -> Tensor:
@@ -98,7 +98,7 @@ class Model:
         """Predict the classes of files, Pillow images or uint8 arrays ``[H, W, 3]``, of any size.
 
         Raises:
-            InputError: a file that is missing or is not an image.
+            InputError: if a file is missing or is not an image.
         """
         if isinstance(images, str | Path | Image.Image) or (isinstance(images, np.ndarray) and images.ndim == 3):
             images = [images]
@@ -137,7 +137,7 @@ class Model:
 
 
 def save(folder: Path, model: Model, backbone: BackboneConfig, recipe: Recipe) -> None:
-    """Write a model for `load`, without pickle."""
+    """Save a model, to be read by `load`. Pickle is not used."""
     checkpoint.save(folder / WEIGHTS, model.classifier.state_dict(), {})
     names, network = list(model.class_names), {"name": backbone.name, "stem": backbone.stem}
     description = {"class_names": names, "image_size": model.image_size, "backbone": network}
@@ -150,7 +150,7 @@ def load(run: str | Path) -> Model:
     """Load the model that ``afield train`` wrote to a folder.
 
     Raises:
-        InputError: the folder has no model, or a damaged one.
+        InputError: if the folder contains no model or a damaged one.
 
     Example:
         >>> model = load("runs/site-model")  # doctest: +SKIP
@@ -160,7 +160,7 @@ def load(run: str | Path) -> Model:
     folder = Path(run)
     if not (folder / MODEL).exists():
         what = "a comparison, not a model" if (folder / "summary.json").exists() else "no model"
-        raise InputError(f"{folder} holds {what}; `afield train --out {folder}` trains one")
+        raise InputError(f"{folder} contains {what}; `afield train --out {folder}` trains one")
     found = _read(folder / MODEL)
     backbone, features = build_backbone(BackboneConfig(found.backbone.name, found.backbone.stem))
     objective = build_objective(recipe_from(found.recipe, str(folder / MODEL)), features, len(found.class_names))

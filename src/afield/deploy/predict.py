@@ -1,4 +1,4 @@
-"""Predict the classes of files and of the images in folders."""
+"""Prediction of the classes of image files and of all images in folders."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def predict_files(model: Model, paths: Sequence[Path], on_bad_image: Literal["er
     """Predict the classes of image files and of all images in folders, in the order of their paths.
 
     Raises:
-        InputError: a path that does not exist, a folder without images, or bad images under ``"error"``.
+        InputError: if a path does not exist, a folder contains no images, or, with ``"error"``, an image is bad.
     """
     files = [file for path in paths for file in image_paths(Path(path))]
     predictions: list[Prediction] = []
@@ -55,5 +55,5 @@ def image_paths(path: Path) -> list[Path]:
         return [path]
     files = sorted(image_files(path))
     if not files:
-        raise InputError(f"folder {path} holds no images ({', '.join(sorted(SUFFIXES))})")
+        raise InputError(f"folder {path} contains no images ({', '.join(sorted(SUFFIXES))})")
     return files

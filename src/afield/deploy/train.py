@@ -1,4 +1,4 @@
-"""Train one recipe on all domains and save the model."""
+"""Training of one recipe on all domains."""
 
 from __future__ import annotations
 
@@ -28,17 +28,17 @@ from afield.training import TrainState
 def run_training(
     setup: ExperimentConfig, recipe: Recipe, *, seed: int, out: Path, fabric: Fabric, callback: Callback
 ) -> Record:
-    """Train on all domains, without a given test set, and save the epoch of best validation. Returns the record.
+    """Train on all domains, except a given test set, and save the model of the best validation epoch.
 
-    The caller must have locked `out` (`afield.records.exclusive`).
+    Returns the record. The caller must have locked `out` (`afield.records.exclusive`).
 
     Raises:
-        InputError: bad input, a diverged run, or an `out` that holds another model.
+        InputError: if an argument is not valid, the run diverges, or `out` contains another model.
     """
     parts = parts_of(setup.data)
     run = Run(setup, recipe, ("test",) if parts == ("test",) else (), seed)
     if (out / DONE).exists() and read_record(out / RECORD).run != run.hash:
-        raise InputError(f"{out} holds a model trained with other settings; choose another --out")
+        raise InputError(f"{out} contains a model trained with other settings; choose another --out")
     if not all((out / name).exists() for name in (saved.MODEL, saved.WEIGHTS)):
         (out / DONE).unlink(missing_ok=True)
     check([run])

@@ -1,4 +1,4 @@
-"""Test-time augmentation: the mean of a model's logits over several views of an image."""
+"""Test-time augmentation, the mean of the logits over several views of an image."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ TTA = Literal["mirror", "mirror_translate"]
 
 
 def views(images: NDArray[np.uint8], kind: TTA) -> Iterator[tuple[float, NDArray[np.uint8]]]:
-    """The views of images ``[N, H, W, 3]``, each with its weight; the weights sum to 1.
+    """Yield views of images ``[N, H, W, 3]`` with their weights, which sum to 1.
 
-    ``mirror``: the images and their mirror images. ``mirror_translate``: both with half of the weight, and both shifted
-    by one pixel down and right and by one pixel up and left, with reflected edges.
+    ``mirror``: the images and their mirror images. ``mirror_translate``: both with half of the weight, and, with the
+    other half, both shifted by one pixel down and right and by one pixel up and left, with reflection at the edges.
 
     References:
         Jordan, "94% on CIFAR-10 in 3.29 Seconds on a Single GPU", 2024, section 3.5.

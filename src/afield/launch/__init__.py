@@ -1,1 +1,1 @@
-"""Launchers: who executes the runs of a comparison, and where."""
+"""Launchers, which execute the runs of a comparison locally, on Ray or on Slurm."""

@@ -1,4 +1,4 @@
-"""Devices, precision and processes of a run."""
+"""Creation of the fabric, which controls devices, precision and processes of a run."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from afield.errors import InputError
 
 @cache
 def make_fabric(device: str, precision: str, devices: int = 1, nodes: int = 1) -> Fabric:
-    """The fabric for these settings, launched; the same one for equal settings.
+    """Create and launch a fabric. Equal settings give the same fabric.
 
     Args:
         device: auto, cpu, cuda or mps.
         precision: 32 or bf16.
-        devices: number of devices on each machine; more than one trains data-parallel.
+        devices: number of devices on each machine. With more than one, training is data-parallel.
         nodes: number of machines.
 
     Raises:
-        InputError: devices that this machine does not have.
+        InputError: if the devices are not available on this machine.
     """
     try:
         fabric = Fabric(

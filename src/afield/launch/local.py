@@ -1,4 +1,4 @@
-"""Runs on this machine, side by side with any number of processes that work on the same folder."""
+"""Execution of runs on this machine. Several processes can work on the same folder."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ from afield.runs.features import frozen_features
 from afield.runs.run import Run
 
 Launch = Callable[[Sequence[Run]], Iterator[tuple[Run, Record]]]
-"""Sees to it that the folder of every run is finished, and yields each with its record, in any order."""
+"""Finishes all runs, and yields each run with its record, in any order."""
 
 WAIT_SECONDS = 0.2
-"""Time between two attempts at runs that other processes are executing."""
+"""Time between two attempts to execute runs that other processes are executing."""
 
 
 @contextmanager
 def cpu_threads(count: int) -> Iterator[None]:
-    """PyTorch uses this many CPU threads for as long as the block runs."""
+    """Set the number of CPU threads of PyTorch during a ``with`` block."""
     before = torch.get_num_threads()
     torch.set_num_threads(count)
     try:
@@ -38,13 +38,13 @@ def cpu_threads(count: int) -> Iterator[None]:
 
 @dataclass(frozen=True)
 class Executor:
-    """Where runs are written, and with what they are executed.
+    """Executes runs and writes their folders.
 
     Attributes:
-        out: the folder whose ``runs/`` has a folder for each run.
-        make_fabric: from a precision to the fabric of that precision.
-        threads: CPU threads for each run; None chooses them by the run's setup (`choose_threads`).
-        callback: told of progress.
+        out: folder of the comparison. Each run has a folder in ``runs/``.
+        make_fabric: creates a fabric of a precision.
+        threads: number of CPU threads of each run; None selects it by the setup of the run (`choose_threads`).
+        callback: receives the progress.
     """
 
     out: Path
@@ -57,18 +57,18 @@ class Executor:
         return self.out / "runs" / run.hash
 
     def fabric(self, run: Run) -> Fabric:
-        """Device, precision and processes of a run."""
+        """The fabric of a run."""
         return self.make_fabric(run.training.precision)
 
     def threads_of(self, run: Run) -> int:
-        """CPU threads of a run. Whoever executes it uses this number, because it changes the rounding of the result."""
+        """The number of CPU threads of a run. It is the same in every process, because it affects rounding."""
         return choose_threads(run.setup, self.threads)
 
     def execute(self, run: Run) -> Record:
-        """Execute a run unless it is finished; its record.
+        """Execute a run, if it is not finished; returns its record.
 
         Raises:
-            HeldError: another process is executing it, or training a stage that it needs.
+            HeldError: if another process is executing the run or training a stage that it needs.
         """
         fabric, folder = self.fabric(run), self.folder(run)
         features = frozen_features(run.setup, fabric, self.callback.features)
@@ -79,14 +79,14 @@ class Executor:
 def run_here(
     runs: Sequence[Run], executor: Executor, workers: AbstractContextManager[None] | None = None
 ) -> Iterator[tuple[Run, Record]]:
-    """Execute all runs, one after the other; each with its record.
+    """Execute all runs one after the other, and yield each with its record.
 
-    A run that another process is executing is tried again later, until it is finished there or left to this process.
+    If another process is executing a run, it is tried again later, until it is finished or the other process has ended.
 
     Args:
-        runs: what to execute.
-        executor: executes them.
-        workers: processes that work on the same runs for as long as this one does.
+        runs: runs to execute.
+        executor: executor of the runs.
+        workers: context of worker processes that execute the same runs.
     """
     left, done = list(runs), 0
     with workers or nullcontext():

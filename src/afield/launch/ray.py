@@ -1,9 +1,8 @@
-"""Runs on a Ray cluster: data go out once, results come back as bytes, and only the driver writes the run folder.
+"""Execution of runs on a Ray cluster. No shared file system is needed; only the driver writes the run folders.
 
-Nothing needs to lie on a shared file system. Images (or features) go through Ray's object store, once to each node;
-a run is a task, which returns its record and predictions; the driver puts them where a run here would have left
-them. A task that is lost with its node is given to another by Ray; a driver that is lost loses nothing that has
-landed, and its successor hands out what has not.
+Images (or features) are sent once to each node through Ray's object store. Each run is a Ray task that returns its
+files, such as record and predictions. The driver writes them to the same folder as a local run. If a node fails, Ray
+repeats its tasks on another node. If the driver fails, received results are kept, and the same command continues.
 """
 
 from __future__ import annotations
@@ -36,13 +35,13 @@ CONNECT_SECONDS = 5.0
 
 @contextmanager
 def cluster(address: str) -> Iterator[None]:
-    """A connection to a Ray cluster for as long as the block runs; the process's own, if it has one.
+    """Connect to a Ray cluster during a ``with`` block. An existing connection of this process is used if there is one.
 
     Args:
-        address: ``HOST:PORT``, or ``auto``: what ``RAY_ADDRESS`` says, else the cluster that runs on this machine.
+        address: ``HOST:PORT``, or ``auto`` for the value of ``RAY_ADDRESS`` or else the cluster on this machine.
 
     Raises:
-        InputError: Ray is not installed, or no cluster is there.
+        InputError: if Ray is not installed or the cluster is not reachable.
     """
     try:
         import ray
@@ -63,10 +62,10 @@ def cluster(address: str) -> Iterator[None]:
 
 
 def gpus_for_a_run(device: str, threads: int) -> int:
-    """GPUs that a run on the connected cluster takes: one under ``cuda``, and under ``auto`` where a node has any.
+    """The number of GPUs of a run on the connected cluster: 1 for ``cuda``, and for ``auto`` if any node has a GPU.
 
     Raises:
-        InputError: no node has room for a run.
+        InputError: if no node has enough CPUs or GPUs for a run.
     """
     import ray
 
@@ -80,15 +79,15 @@ def gpus_for_a_run(device: str, threads: int) -> int:
 
 
 def run_on_ray(runs: Sequence[Run], executor: Executor, *, gpus: int) -> Iterator[tuple[Run, Record]]:
-    """All runs, inside `cluster`: first those that are finished in `out`, then the others in the order they finish.
+    """Execute all runs, inside `cluster`. Yields finished runs first, then the others in the order they finish.
 
     Args:
-        runs: what to execute.
-        executor: its folder is on this machine; its fabric is made where a run is executed.
-        gpus: for each run.
+        runs: runs to execute.
+        executor: executor of the runs. Its folder is on this machine; its fabric is created on the node of a run.
+        gpus: number of GPUs for each run.
 
     Raises:
-        InputError: a run that diverged, or was lost again and again.
+        InputError: if a run diverges or its node fails repeatedly.
     """
     import ray
 
@@ -105,27 +104,27 @@ def run_on_ray(runs: Sequence[Run], executor: Executor, *, gpus: int) -> Iterato
             features = frozen_features(setup, executor.fabric(run), executor.callback.features)
             shared[id(setup)] = ray.put((_portable(setup), None if features is None else np.asarray(features)))
         others = {field.name: getattr(run, field.name) for field in dataclasses.fields(run) if field.name != "setup"}
-        task = ray.remote(num_cpus=threads, num_gpus=gpus)(_execute_there)
+        task = ray.remote(num_cpus=threads, num_gpus=gpus)(_execute_on_node)
         waiting[task.remote(shared[id(setup)], others, executor.make_fabric, threads)] = run
     try:
         while waiting:
             executor.callback.run(len(runs) - len(waiting), len(runs), next(iter(waiting.values())))
-            landed, _ = ray.wait(list(waiting), num_returns=1, timeout=WAIT_SECONDS)
-            for reference in landed:
+            finished, _ = ray.wait(list(waiting), num_returns=1, timeout=WAIT_SECONDS)
+            for reference in finished:
                 run = waiting.pop(reference)
-                yield run, _land(run, _fetch(reference, run), executor.folder(run))
+                yield run, _write_run(run, _fetch(reference, run), executor.folder(run))
     finally:
         for reference in waiting:
             ray.cancel(reference, force=True)
 
 
-def _execute_there(
+def _execute_on_node(
     shared: tuple[ExperimentConfig, NDArray[np.float32] | None],
     others: dict[str, Any],
     make_fabric: Callable[[str], Fabric],
     threads: int,
 ) -> dict[str, bytes]:
-    """What a task does: the run, in a folder that is gone afterwards; the files that it left, by name."""
+    """Execute a run in a temporary folder of a node; returns its files by name."""
     setup, features = shared
     run = Run(setup, **others)
     with TemporaryDirectory(prefix="afield-") as parent, cpu_threads(threads):
@@ -135,7 +134,7 @@ def _execute_there(
 
 
 def _fetch(reference: Any, run: Run) -> dict[str, bytes]:
-    """What a task returned; what went wrong there is raised here."""
+    """The return value of a task. Raises the exception of the task if it failed."""
     import ray
     from ray.exceptions import RayError, RayTaskError
 
@@ -145,16 +144,16 @@ def _fetch(reference: Any, run: Run) -> dict[str, bytes]:
         raise error.cause from None
     except RayError as error:
         raise InputError(
-            f"{run.label} was lost on the cluster, and its repetitions too: {first_line(error)}; "
-            "what is finished is kept, and the same command goes on from it"
+            f"{run.label} failed on the cluster, also when repeated: {first_line(error)}; "
+            "finished runs are kept, and the same command continues"
         ) from None
 
 
-def _land(run: Run, files: dict[str, bytes], folder: Path) -> Record:
-    """Put a run's files where a run here leaves them, the mark that it is done last; returns its record."""
+def _write_run(run: Run, files: dict[str, bytes], folder: Path) -> Record:
+    """Write the files of a run to its folder, and mark the run as done; returns its record."""
     record = to_record(json.loads(files[RECORD]), f"the record of {run.label}")
     if record.run != run.hash:
-        raise InputError(f"{run.label}: a node has other files under --weights or --splits than this machine")
+        raise InputError(f"{run.label}: the files of --weights or --splits differ between a node and this machine")
     with exclusive(folder):
         for name, content in files.items():
             write_atomic(folder / name, content)
@@ -163,9 +162,9 @@ def _land(run: Run, files: dict[str, bytes], folder: Path) -> Record:
 
 
 def _portable(setup: ExperimentConfig) -> ExperimentConfig:
-    """The setup without memory maps and without paths that are relative to this process. Its hash is the same.
+    """The setup without memory maps and without relative paths. Its hash does not change.
 
-    A frozen backbone has done its work, so that nobody reads its weights again.
+    The weights of a frozen backbone are not needed, because its features are already extracted.
     """
     data, backbone, validation = setup.data, setup.backbone, setup.validation
     if not setup.freeze and Path(backbone.weights).is_file():
@@ -177,7 +176,7 @@ def _portable(setup: ExperimentConfig) -> ExperimentConfig:
 
 
 def _check_reachable(address: str) -> None:
-    """Knock first: Ray itself would knock for minutes."""
+    """Raise `InputError` if the address is not reachable. Ray itself would try for minutes."""
     host, colon, port = address.removeprefix("ray://").rpartition(":")
     if not colon:
         return
@@ -185,5 +184,5 @@ def _check_reachable(address: str) -> None:
         socket.create_connection((host, int(port)), CONNECT_SECONDS).close()
     except (OSError, ValueError) as error:
         raise InputError(
-            f"--ray-address {address}: no Ray cluster answers there ({error}); `ray start --head` prints its address"
+            f"--ray-address {address}: no Ray cluster at this address ({error}); `ray start --head` prints the address"
         ) from None

@@ -1,4 +1,4 @@
-"""A script for Slurm: a job array whose tasks take shares of the runs, and the command that makes the summary."""
+"""A Slurm script with a job array. Each task executes a share of the runs; a final job writes the summary."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from afield.records import write_atomic
 SCRIPT = "slurm.sh"
 
 MAX_TASKS = 1000
-"""Slurm's usual limit to an array, less one (`MaxArraySize`); with more runs a task takes several."""
+"""Largest number of tasks, Slurm's default `MaxArraySize` minus 1. With more runs, a task executes several."""
 
 TEMPLATE = """\
 #!/usr/bin/env bash
@@ -21,12 +21,12 @@ TEMPLATE = """\
 #SBATCH --cpus-per-task={threads}
 #SBATCH --output={log}
 {gpu}
-# {runs} runs. Submit from anywhere; what the site wants (partition, account, time) goes after sbatch:
+# {runs} runs. Submit from any folder; add options of your site (partition, account, time) after sbatch:
 #
 #   job=$(sbatch --parsable {script})
 #   sbatch --dependency=afterany:$job --wrap {final}
 #
-# Outside an array this script does the runs that are left, if any, and writes the summary.
+# Outside a job array, this script executes the remaining runs, if any, and writes the summary.
 set -euo pipefail
 cd {folder}
 
@@ -40,14 +40,14 @@ exec "${{command[@]}}"
 
 
 def write_script(command: Sequence[str], out: Path, *, runs: int, threads: int, gpu: bool) -> Path:
-    """Write the script into the folder of the comparison, which all nodes see; nothing is submitted.
+    """Write the script to the folder of the comparison, which must be visible on all nodes. It is not submitted.
 
     Args:
-        command: the comparison, as words; ``--share`` is added to it.
-        out: the folder of the comparison.
-        runs: how many there are.
-        threads: of the CPU for each run.
-        gpu: whether a run takes one.
+        command: command of the comparison, as a list of arguments. The script adds ``--share``.
+        out: folder of the comparison.
+        runs: number of runs.
+        threads: number of CPU threads for each run.
+        gpu: whether a run needs a GPU.
     """
     script = out.absolute() / SCRIPT
     quoted = shlex.quote(str(script))

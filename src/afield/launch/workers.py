@@ -1,4 +1,4 @@
-"""Worker processes that execute runs of the same command, each a run that no other process holds."""
+"""Worker processes that execute runs of the same command in parallel."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ PROGRAM = "from afield.launch.workers import serve; serve()"
 
 
 class Helpable(Protocol):
-    """A command whose work can be shared; it is sent to the workers by pickle."""
+    """A command whose runs can be shared with workers. It is sent to them with pickle."""
 
     def help(self) -> None:
-        """Execute the runs that no other process is executing, then return."""
+        """Execute all runs that no other process is executing, then return."""
 
 
 @contextmanager
 def workers(command: Helpable, count: int) -> Iterator[None]:
-    """`count` workers for as long as the block runs; they end with this process, however it ends."""
+    """Run `count` workers during a ``with`` block. They end when this process ends, even if it is killed."""
     processes = [
         subprocess.Popen([sys.executable, "-W", "ignore", "-c", PROGRAM], stdin=subprocess.PIPE) for _ in range(count)
     ]
@@ -42,18 +42,18 @@ def workers(command: Helpable, count: int) -> Iterator[None]:
 
 
 def serve() -> None:
-    """The program of a worker: run the command that arrives on standard input, until that is closed.
+    """The program of a worker: read a command from standard input and run it. It ends when standard input is closed.
 
-    The process that started the worker reports errors of the input, because it reaches the same run.
+    The worker does not report input errors, because the process that started it finds the same errors.
     """
     command: Helpable = pickle.load(sys.stdin.buffer)
-    threading.Thread(target=_end_with_the_pipe, daemon=True).start()
+    threading.Thread(target=_exit_when_stdin_closes, daemon=True).start()
     try:
         command.help()
     except InputError:
         sys.exit(2)
 
 
-def _end_with_the_pipe() -> None:
-    os.read(sys.stdin.fileno(), 1)  # a buffered read would hold a lock that the end of the interpreter needs
+def _exit_when_stdin_closes() -> None:
+    os.read(sys.stdin.fileno(), 1)  # a buffered read would hold a lock that the interpreter needs at exit
     os._exit(1)

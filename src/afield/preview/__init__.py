@@ -1,1 +1,1 @@
-"""Previews: what an augmentation does to images."""
+"""Previews of augmentations: augmented images and statistics of the transformations."""

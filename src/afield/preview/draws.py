@@ -1,4 +1,4 @@
-"""Images before and after an augmentation, and the size of its transformations in numbers."""
+"""Images before and after an augmentation, and statistics of its transformations."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from afield.reporting.augmentation import Draw, Range, Subject
 
 DRAWS = 6
 MEASURED = 256
-"""Number of images whose transformations are summarized, one draw each."""
+"""Number of images in the statistics of transformations, with one sample each."""
 
 
 def subjects(data: ImageSet, augmentation: Augmentation, *, count: int, seed: int) -> list[Subject]:
-    """Images drawn at random from all domains in turn, each with six draws of its own.
+    """Random images from all domains in turn, each with six augmented versions.
 
-    All images form one batch, so that images are mixed with images that are shown.
+    All images form one batch, so that mixing augmentations only mix images of the preview.
     """
     rng = np.random.default_rng(seed_for("augmentation shown", seed))
     chosen = _in_turn(data.domains, rng)[:count]
@@ -37,9 +37,9 @@ def subjects(data: ImageSet, augmentation: Augmentation, *, count: int, seed: in
 
 
 def ranges(data: ImageSet, augmentation: Augmentation, *, seed: int) -> list[Range]:
-    """The median and the central 90 % of each number of an affine augmentation's decomposition, over images.
+    """The median and the central 90 % of the parameters of an affine augmentation over images.
 
-    For other augmentations the list is empty.
+    For other augmentations, the list is empty.
     """
     rng = np.random.default_rng(seed_for("augmentation measured", seed))
     chosen = rng.permutation(len(data))[:MEASURED]
@@ -60,7 +60,7 @@ def ranges(data: ImageSet, augmentation: Augmentation, *, seed: int) -> list[Ran
 
 
 def _in_turn(domains: NDArray[np.int64], rng: np.random.Generator) -> NDArray[np.int64]:
-    """All indices in random order, from one domain after the other."""
+    """All indices in random order, alternating between domains."""
     order = rng.permutation(len(domains))
     turn = np.empty(len(order), dtype=np.int64)
     for domain in np.unique(domains):

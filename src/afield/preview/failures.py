@@ -1,4 +1,4 @@
-"""The transformations that a trained classifier finds hardest, class by class."""
+"""The transformations with the highest loss of a trained classifier, by class."""
 
 from __future__ import annotations
 
@@ -20,26 +20,27 @@ from afield.reporting.augmentation import Hard, HardClass
 Images = NDArray[np.uint8]
 
 IMAGES, DRAWS = 8, 8
-"""Of each class, and of each image, that are tried."""
+"""Number of images per class, and of samples per image, that are tried."""
 SHOWN, CLASSES = 4, 20
 
 
 def hardest(
     data: ImageSet, augmentation: Augmentation, classifier: nn.Module, classes: Sequence[str], *, seed: int
 ) -> list[HardClass]:
-    """For each class the draws of greatest loss, one an image, of images that are recognized without augmentation.
+    """Find the transformations with the highest loss for each class, at most one per image.
 
-    At most 20 classes, those with the hardest draws first.
+    Only images that the classifier recognizes without augmentation are used. The result has at most 20 classes, those
+    with the hardest transformations first.
 
     Args:
-        data: images and their classes.
-        augmentation: what draws.
+        data: labeled images.
+        augmentation: augmentation to sample from.
         classifier: images ``[B, 3, H, W]`` in [0, 1] -> logits ``[B, K]``.
-        classes: names of the K logits.
-        seed: of images and draws.
+        classes: names of the K classes of the classifier.
+        seed: seed of images and samples.
 
     Raises:
-        InputError: a class that the classifier does not know.
+        InputError: if a class of the data is not a class of the classifier.
     """
     found = []
     for label, name in enumerate(data.class_names):
@@ -48,15 +49,15 @@ def hardest(
         members = np.flatnonzero(data.labels == label)
         chosen = np.random.default_rng(seed_for("hardest", seed, name)).permutation(members)[:IMAGES]
         if len(chosen):
-            found.append(_of_class(name, data.images[chosen], augmentation, classifier, classes, seed))
+            found.append(_hardest_of_class(name, data.images[chosen], augmentation, classifier, classes, seed))
     return sorted(found, key=lambda each: min((hard.right_after for hard in each.draws), default=1.0))[:CLASSES]
 
 
 @torch.no_grad()
-def _of_class(
+def _hardest_of_class(
     name: str, pictures: Images, augmentation: Augmentation, classifier: nn.Module, classes: Sequence[str], seed: int
 ) -> HardClass:
-    """See `hardest`, for pictures ``[B, H, W, 3]`` of one class."""
+    """The result of `hardest` for images ``[B, H, W, 3]`` of one class."""
     target, images = classes.index(name), to_batch(pictures)
     before = classifier(images).float().softmax(dim=1)
     known = before.argmax(dim=1) == target

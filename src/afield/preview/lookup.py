@@ -1,4 +1,4 @@
-"""Find an augmentation by a run's folder, a file, or a name."""
+"""Find an augmentation by the folder of a run, a file, or a name."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from afield.runs.execute import AUGMENTOR, RECORD
 
 @dataclass(frozen=True)
 class Shown:
-    """An augmentation with a name to show, and the record of the run that learned it, if any."""
+    """An augmentation with a name to display, and the record of the run that learned it, if there is one."""
 
     name: str
     augmentation: Augmentation
@@ -21,15 +21,16 @@ class Shown:
 
 
 def find_augmentation(what: str) -> Shown:
-    """The augmentation that was learned in a run's folder, that is saved in a file, or that has this name (or chain).
+    """Find an augmentation by the folder of the run that learned it, by a file, or by a name or chain of names.
 
     Raises:
-        InputError: a folder without a learned augmentation, an unknown name (the nearest are given), or a bad file.
+        InputError: if the folder has no learned augmentation, the name is unknown (the message suggests similar names),
+            or the file is damaged.
     """
     path = Path(what)
     if path.is_dir() or (path.suffix == "" and path.parent != Path()):
         if not (path / AUGMENTOR).exists():
-            raise InputError(f"{what} holds no learned augmentation; `afield augment learn --out FOLDER` makes one")
+            raise InputError(f"{what} contains no learned augmentation; `afield augment learn --out FOLDER` trains one")
         record = read_record(path / RECORD)
         return Shown(record.learned.kind if record.learned else path.name, read_saved(path / AUGMENTOR), record)
     return Shown(path.name, build_chain(what))

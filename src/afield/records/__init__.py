@@ -1,4 +1,4 @@
-"""What runs write and how it is read: typed records, their migration, atomic files, locks, names. Free of torch."""
+"""Records of runs: types, files, migration, locks, names and seeds. Does not import torch."""
 
 from afield.records.decode import decode as decode
 from afield.records.files import (

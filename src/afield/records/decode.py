@@ -1,4 +1,4 @@
-"""Frozen dataclasses from JSON, with every type checked."""
+"""Decoding of JSON into frozen dataclasses, with type checks."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ NAMES = {str: "text", int: "a whole number", float: "a number", tuple: "a list",
 
 
 def decode(kind: Any, value: Any, where: str) -> Any:
-    """A value read from JSON as this type: a dataclass, tuple, mapping, optional or plain type.
+    """Convert a JSON value to a type: a dataclass, tuple, mapping, optional or plain type.
 
     Args:
-        kind: the type; ``Any`` takes everything.
-        value: as `json.loads` gives it.
-        where: names the value in messages, as ``records.jsonl, line 3:`` or ``records.jsonl, line 3: epochs[0]``.
+        kind: type of the result; ``Any`` accepts every value.
+        value: return value of `json.loads`.
+        where: name of the value in messages, like ``records.jsonl, line 3:`` or ``records.jsonl, line 3: epochs[0]``.
 
     Raises:
-        InputError: another type, or a missing or unknown field.
+        InputError: if the value has another type, or a field is missing or unknown.
     """
     origin, arguments = get_origin(kind) or kind, get_args(kind)
     if origin is Any:
@@ -38,7 +38,7 @@ def decode(kind: Any, value: Any, where: str) -> Any:
     if origin is tuple and isinstance(value, list | tuple):
         inner = arguments[:1] * len(value) if arguments[-1] is ... else arguments
         if len(inner) != len(value):
-            raise InputError(f"{where} must be a list of {len(inner)}, got {_short(value)}")
+            raise InputError(f"{where} must be a list of length {len(inner)}, got {_short(value)}")
         return tuple(decode(t, v, f"{where}[{i}]") for i, (t, v) in enumerate(zip(inner, value, strict=True)))
     accepted = (int, float) if origin is float else origin
     if origin in (str, int, float) and isinstance(value, accepted) and not isinstance(value, bool):

@@ -1,4 +1,4 @@
-"""Files that are whole or absent, JSON, and the lock on a folder."""
+"""Atomic writing of files, JSON, and locks on folders."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from afield.errors import InputError
 
 
 def canonical_json(value: Any) -> str:
-    """JSON with sorted keys and no spaces: equal values give equal text. NaN is refused."""
+    """JSON with sorted keys and without spaces, so that equal values give equal text. NaN raises `ValueError`."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
 
 
@@ -42,7 +42,7 @@ def writing(path: Path) -> Iterator[None]:
 
 
 def write_atomic(path: Path, content: str | bytes) -> None:
-    """Write a file so that a reader, or a run that resumes, sees all of it or none of it."""
+    """Write a file atomically: readers and resumed runs see either the complete file or no file."""
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
     try:
@@ -58,22 +58,22 @@ def write_atomic(path: Path, content: str | bytes) -> None:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write indented JSON atomically, keys in the order given."""
+    """Write indented JSON atomically. The order of the keys is kept."""
     write_atomic(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
 
 
 def read_json(path: Path) -> Any:
-    """Read a JSON file; one that is missing or damaged raises `InputError`."""
+    """Read a JSON file. Raises `InputError` if it is missing or damaged."""
     return _parsed(_text(path), f"{path} is not valid JSON")
 
 
 def write_jsonl(path: Path, records: Iterable[dict[str, Any]]) -> None:
-    """Write one record a line, atomically."""
+    """Write one record per line, atomically."""
     write_atomic(path, "".join(canonical_json(record) + "\n" for record in records))
 
 
 def read_jsonl(path: Path) -> list[dict[str, Any]]:
-    """Read the records that `write_jsonl` wrote; a file that is missing or damaged raises `InputError`."""
+    """Read records that `write_jsonl` wrote. Raises `InputError` if the file is missing or damaged."""
     return [_parsed(line, f"{path} is not valid JSON lines") for line in _text(path).splitlines() if line]
 
 
@@ -99,20 +99,20 @@ def _parsed(text: str, what: str) -> Any:
 
 
 class HeldError(InputError):
-    """Another process holds the folder."""
+    """Another process has locked the folder."""
 
 
 @contextlib.contextmanager
 def exclusive(folder: Path, *, wait: bool = False) -> Iterator[None]:
-    """Hold a folder for one process. The lock is the kernel's: it ends with the process, `kill -9` included.
+    """Lock a folder for this process. The operating system releases the lock when the process ends, even if killed.
 
     Args:
-        folder: made if it does not exist.
-        wait: wait for another process that holds it, instead of raising.
+        folder: folder to lock. It is created if it does not exist.
+        wait: whether to wait until another process releases its lock, instead of raising an error.
 
     Raises:
-        HeldError: another process holds the folder.
-        InputError: it cannot be written.
+        HeldError: if another process has locked the folder.
+        InputError: if the folder is not writable.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""Records and summaries of version 1, which had no schema of their own for reproductions, in today's form."""
+"""Migration of records and summaries of version 1, which had no separate schema for reproductions."""
 
 from __future__ import annotations
 
@@ -8,29 +8,29 @@ from afield.errors import InputError
 from afield.records.types import SCHEMA
 
 RENAMED = {"recognis": "recogniz", "regularis": "regulariz", "subcentre_arcface": "subcenter_arcface"}
-"""Words in keys and names of version 1."""
+"""Replacements of words in keys and names of version 1."""
 
 DETAILS = ("class_count", "classes", "wrong_classes", "plane", "pairs", "diverged")
-"""What lines of version 1 kept for a study."""
+"""Fields of records of version 1 that were specific to a study."""
 
 
 def migrate(value: dict[str, Any]) -> dict[str, Any]:
-    """A record or summary of any version in today's form; what it lacks is left for the reader to name.
+    """Convert a record or summary of any version to the current schema. Missing fields are not checked here.
 
     Raises:
-        InputError: a later version, or one that never was.
+        InputError: if the version is unknown.
     """
     version = value.get("schema", 1)
     if version == SCHEMA:
         return value
     if version != 1:
-        raise InputError(f"has schema {version!r}; this version of afield reads 1 to {SCHEMA}")
+        raise InputError(f"has schema {version!r}; this version of afield reads schemas 1 to {SCHEMA}")
     old = {**renamed(value), "schema": SCHEMA}
     return _summary(old) if isinstance(old.get("recipes"), dict) else _record(old)
 
 
 def renamed(value: Any) -> Any:
-    """JSON with the words of version 1 replaced, in keys and in texts."""
+    """Replace the words of version 1 in the keys and texts of JSON."""
     if isinstance(value, dict):
         return {renamed(key): renamed(each) for key, each in value.items()}
     if isinstance(value, list):
@@ -42,7 +42,7 @@ def renamed(value: Any) -> Any:
 
 
 def _summary(old: dict[str, Any]) -> dict[str, Any]:
-    """Differences had neither ``n`` nor ``sd``."""
+    """Convert a summary. In version 1, differences had neither ``n`` nor ``sd``."""
 
     def row(recipe: dict[str, Any]) -> dict[str, Any]:
         difference = recipe["vs_erm"]
@@ -52,14 +52,14 @@ def _summary(old: dict[str, Any]) -> dict[str, Any]:
 
 
 def _record(old: dict[str, Any]) -> dict[str, Any]:
-    """A line of a comparison, of a reproduction, or of the study of learned augmentations."""
+    """Convert a record of a comparison, of a reproduction, or of the study of learned augmentations."""
     config = old.get("config", {})
     options = config.get("recipe", {}).get("head_options", {})
     if "centres" in options:
         options["centers"] = options.pop("centres")
     if details := {name: old.pop(name) for name in DETAILS if name in old}:
         old["details"] = details
-    if "study" in old and isinstance(old.get("test"), dict):  # a run that diverged has no calibration
+    if "study" in old and isinstance(old.get("test"), dict):  # a diverged run has no calibration error
         old["test"] = {
             part: {name: value for name, value in figures.items() if value is not None}
             for part, figures in old["test"].items()
@@ -83,7 +83,7 @@ def _record(old: dict[str, Any]) -> dict[str, Any]:
 
 
 def _arm(old: dict[str, Any], config: dict[str, Any]) -> None:
-    """A line of the study of learned augmentations, in place; what an augmentor's collapse is called was not kept."""
+    """Convert a record of the study of learned augmentations, in place. It had no names of collapses."""
     search_s, settings, measures = (old.pop(name, None) for name in ("search_cpu_s", "settings", "measures"))
     if "epochs" in old:
         old["learned"] = {

@@ -1,4 +1,4 @@
-"""How a run is named, and where its random numbers come from."""
+"""Names of runs and seeds of random numbers."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def run_hash(config: Mapping[str, Any]) -> str:
 
 
 def seed_for(*names: str | int) -> int:
-    """A 63-bit seed drawn from names, so that every random choice has a generator of its own.
+    """A 63-bit seed computed from names, so that every random choice has a separate generator.
 
     >>> seed_for("order", 0, 1) == seed_for("order", 0, 1) != seed_for("order", 0, 2)
     True

@@ -1,4 +1,4 @@
-"""Records and summaries as files: written in one way, read in one way."""
+"""Reading and writing of records and summaries."""
 
 from __future__ import annotations
 
@@ -15,22 +15,22 @@ from afield.records.types import Record, Summary
 
 
 def read_records(path: str | Path) -> list[Record]:
-    """The records of a comparison or reproduction: its folder, or the ``records.jsonl`` in it.
+    """Read the records of a comparison or reproduction from its folder or from its ``records.jsonl``.
 
     Raises:
-        InputError: no such file, or a line that is no record.
+        InputError: if the file does not exist or a line is not a record.
     """
     file = Path(path) / "records.jsonl" if Path(path).is_dir() else Path(path)
     return [to_record(line, f"{file}, line {number}") for number, line in enumerate(read_jsonl(file), start=1)]
 
 
 def write_records(path: Path, records: Iterable[Record]) -> None:
-    """Write one record a line, atomically."""
+    """Write one record per line, atomically."""
     write_jsonl(path, map(asdict, records))
 
 
 def read_record(path: Path) -> Record:
-    """The record of one run; a file that holds none raises `InputError`."""
+    """Read the record of one run. Raises `InputError` if the file is not a record."""
     return to_record(read_json(path), str(path))
 
 
@@ -40,7 +40,7 @@ def write_record(path: Path, record: Record) -> None:
 
 
 def read_summary(path: Path) -> Summary:
-    """The summary of a comparison; a file that holds none raises `InputError`."""
+    """Read the summary of a comparison. Raises `InputError` if the file is not a summary."""
     return _migrated(Summary, read_json(path), str(path))
 
 
@@ -50,7 +50,7 @@ def write_summary(path: Path, summary: Summary) -> None:
 
 
 def to_record(value: Any, where: str) -> Record:
-    """A record from JSON of any version; `where` names its source in the `InputError` for what is not one."""
+    """Convert JSON of any version to a record. Raises an `InputError` that names `where`, its source."""
     return _migrated(Record, value, where)
 
 

@@ -1,4 +1,4 @@
-"""What a run and a comparison write down: frozen dataclasses that JSON can hold."""
+"""The records of runs and the summaries of comparisons, as JSON-serializable frozen dataclasses."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 SCHEMA = 2
-"""Version of the record format. A change to it changes every run hash."""
+"""Version of the record format. A new version changes all run hashes."""
 
 Figures = Mapping[str, float]
 """Metrics or measures by name."""
 
 
 class Subscriptable:
-    """``record["epochs"]`` for ``record.epochs``: what the verbs returned was a dictionary until this version."""
+    """Deprecated access by ``record["epochs"]`` instead of ``record.epochs``. Records were dictionaries before."""
 
     def __getitem__(self, name: str) -> Any:
         warnings.warn(f"[{name!r}] is deprecated; use .{name}", DeprecationWarning, stacklevel=2)
@@ -27,13 +27,13 @@ class Subscriptable:
 
 @dataclass(frozen=True)
 class Epoch(Subscriptable):
-    """The figures of a run after an epoch.
+    """The metrics of a run after an epoch.
 
     Attributes:
-        train_loss: mean of the loss that was minimized; None where an earlier version did not keep it.
+        train_loss: mean training loss; None in records of earlier versions that did not save it.
         validation: metrics on the validation images.
-        test: metrics on each part that is held out.
-        train_terms: mean of each term of the loss, where it has several.
+        test: metrics on each held-out part.
+        train_terms: mean of each term of the training loss, if it has several.
     """
 
     train_loss: float | None
@@ -44,7 +44,7 @@ class Epoch(Subscriptable):
 
 @dataclass(frozen=True)
 class Selection(Subscriptable):
-    """The epoch that counts, from 1, and the rule that chose it."""
+    """The selected epoch, from 1, and the selection rule."""
 
     rule: str
     epoch: int
@@ -52,15 +52,15 @@ class Selection(Subscriptable):
 
 @dataclass(frozen=True)
 class Learned(Subscriptable):
-    """How the augmentation of a run was learned.
+    """The learned augmentation of a run.
 
     Attributes:
         kind: name in the registry of learned augmentations.
-        settings: of the augmentor.
-        first_epochs: epochs of the classifier before the augmentation was learned.
-        epochs: measures of each part by name, for each epoch of learning; the first epoch is untrained.
-        collapses: how it failed, by name, with what helps; empty if it did not fail.
-        search_s: seconds of learning; CPU seconds in the study of learned augmentations.
+        settings: settings of the augmentor.
+        first_epochs: number of epochs of the classifier before the augmentation was learned.
+        epochs: measures of each part by name, for each epoch of learning. The first element is before training.
+        collapses: failures by name, with a setting that helps; empty if there is none.
+        search_s: duration of learning in seconds; CPU seconds in the study of learned augmentations.
     """
 
     kind: str
@@ -72,7 +72,7 @@ class Learned(Subscriptable):
 
     @property
     def measures(self) -> Figures:
-        """Measures on the validation images at the end."""
+        """The measures on the validation images after the last epoch."""
         return self.epochs[-1]["validation"]
 
 
@@ -81,23 +81,23 @@ class Record(Subscriptable):
     """One training run.
 
     Attributes:
-        run: the hash of `config`, which names the run's folder.
-        recipe: name.
-        seed: names the generators of every random choice.
-        held_out: the parts that took no part in training.
-        config: everything that decides the result.
-        split_hash: of the images of training, validation and test.
+        run: hash of `config`, the name of the folder of the run.
+        recipe: name of the recipe.
+        seed: seed of all random choices.
+        held_out: parts that were not used for training.
+        config: all settings that determine the result.
+        split_hash: hash of the split into training, validation and test images.
         images: number of images of each part.
-        epochs: figures of each epoch, or only those of the selected epoch in records of reproductions by version 1.
-        duration_s: seconds.
-        versions: of the packages that computed the result.
+        epochs: metrics of each epoch, or only of the selected epoch in records of reproductions by version 1.
+        duration_s: duration in seconds.
+        versions: versions of the packages.
         hardware: system, CPU, cores, threads and GPU.
-        commit: of the source checkout, if it ran from one.
-        learned: how the augmentation was learned, if it was.
-        selection: the epoch that counts, where one was selected.
-        test: metrics on each held-out part at the epoch that counts.
-        study: the study of a reproduction that the run belongs to.
-        details: what else a study keeps.
+        commit: commit of the source checkout, if afield ran from one.
+        learned: the learned augmentation, if there is one.
+        selection: the selected epoch, if one was selected.
+        test: metrics on each held-out part at the selected epoch.
+        study: name of the study in a reproduction.
+        details: additional data of a study.
         schema: version of the format.
     """
 
@@ -122,20 +122,20 @@ class Record(Subscriptable):
 
     @property
     def unseen(self) -> str:
-        """The one part that is held out."""
+        """The only held-out part."""
         (part,) = self.held_out
         return part
 
 
 @dataclass(frozen=True)
 class Estimate(Subscriptable):
-    """A mean over n values.
+    """A mean with its confidence interval.
 
     Attributes:
-        mean: of the values.
-        sd: sample standard deviation (ddof 1); None for one value, or where version 1 did not keep it.
+        mean: mean of the values.
+        sd: sample standard deviation (ddof 1); None for one value, or if version 1 did not save it.
         n: number of values.
-        ci95: two-sided interval from Student's t; None for one value.
+        ci95: two-sided interval from Student's t distribution; None for one value.
     """
 
     mean: float
@@ -144,19 +144,19 @@ class Estimate(Subscriptable):
     ci95: tuple[float, float] | None
 
     def as_dict(self) -> dict[str, Any]:
-        """For JSON."""
+        """The estimate as a dictionary, for JSON."""
         return asdict(self)
 
 
 @dataclass(frozen=True)
 class SummaryRow(Subscriptable):
-    """A recipe in a comparison.
+    """The results of a recipe in a comparison.
 
     Attributes:
-        domains: the metric on each unseen domain, over seeds.
-        average: of the seeds' means over domains.
-        vs_erm: paired difference of the averages to the baseline; None without the baseline.
-        search_s: mean seconds of learning the augmentation, if it was learned.
+        domains: estimates of the metric on each unseen domain, over seeds.
+        average: estimate of the mean over domains, over seeds.
+        vs_erm: paired difference between the average and that of the baseline; None without the baseline.
+        search_s: mean duration of learning the augmentation in seconds, if it was learned.
     """
 
     domains: Mapping[str, Estimate]
@@ -167,17 +167,17 @@ class SummaryRow(Subscriptable):
 
 @dataclass(frozen=True)
 class Summary(Subscriptable):
-    """A comparison. Values are fractions.
+    """The summary of a comparison. Metrics are fractions.
 
     Attributes:
-        data: name of the images.
-        selection: the rule that chose the epochs.
-        metric: name.
-        seeds: of the runs.
-        recipes: a row for each recipe.
-        recommended: the recipe to use, if one is significantly better than the baseline.
-        reason: a sentence that says why.
-        protocol: how unseen domains are tested where recipes can adapt to them, in one line; else None.
+        data: name of the data set.
+        selection: name of the selection rule.
+        metric: name of the metric.
+        seeds: seeds of the runs.
+        recipes: results of each recipe.
+        recommended: name of the recommended recipe, if one is significantly better than the baseline.
+        reason: explanation of the recommendation, a sentence.
+        protocol: test protocol of the unseen domains, one line, if recipes can adapt to them; otherwise None.
         schema: version of the format.
         mixed: the versions of each package, and of the commit, of which the runs have several.
     """

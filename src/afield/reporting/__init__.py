@@ -1,3 +1,3 @@
-"""The HTML report of a comparison. Free of torch."""
+"""HTML reports. Does not import torch."""
 
 from afield.reporting.page import render as render

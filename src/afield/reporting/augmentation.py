@@ -1,4 +1,4 @@
-"""One self-contained HTML page of an augmentation: what it does to images, and how it was learned."""
+"""A self-contained HTML page of an augmentation, with augmented images and the training of a learned augmentation."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from afield.reporting.provenance import origin
 from afield.reporting.templates import write_page
 
 SEVERAL = 4
-"""The number of images that are shown with several draws."""
+"""The number of images that are shown with several augmented versions."""
 
 
 @dataclass(frozen=True)
 class Draw:
-    """An augmented image as a data URL, and its transformation in words."""
+    """An augmented image as a data URL, and its transformation as text."""
 
     image: str
     words: str
@@ -28,7 +28,7 @@ class Draw:
 
 @dataclass(frozen=True)
 class Subject:
-    """An image as a data URL, its caption, and draws of it."""
+    """An image as a data URL, its caption, and its augmented versions."""
 
     image: str
     caption: str
@@ -37,7 +37,7 @@ class Subject:
 
 @dataclass(frozen=True)
 class Range:
-    """A number of the transformations: its 5 %, 50 % and 95 % quantiles over images."""
+    """The 5 %, 50 % and 95 % quantiles of a parameter of the transformations over images."""
 
     name: str
     low: float
@@ -47,15 +47,15 @@ class Range:
 
 @dataclass(frozen=True)
 class Hard:
-    """An image before and after its hardest draw, as data URLs.
+    """An image before and after its hardest transformation, as data URLs.
 
     Attributes:
-        before: the original.
-        after: augmented.
-        words: the transformation in words.
-        right_before: probability of the true class for the original.
-        right_after: the same for the augmented image.
-        predicted: class of the augmented image.
+        before: original image.
+        after: augmented image.
+        words: transformation as text.
+        right_before: probability of the true class for the original image.
+        right_after: probability of the true class for the augmented image.
+        predicted: predicted class of the augmented image.
     """
 
     before: str
@@ -68,7 +68,7 @@ class Hard:
 
 @dataclass(frozen=True)
 class HardClass:
-    """A class, the number of images that were tried, and the hardest draws, hardest first."""
+    """A class, the number of images that were tried, and their hardest transformations, hardest first."""
 
     name: str
     tried: int
@@ -77,7 +77,7 @@ class HardClass:
 
 @dataclass(frozen=True)
 class Transformations:
-    """What an augmentation did to images; `ranges` and `hardest` may be empty."""
+    """The effect of an augmentation on images. `ranges` and `hardest` can be empty."""
 
     subjects: Sequence[Subject]
     ranges: Sequence[Range]
@@ -85,14 +85,14 @@ class Transformations:
 
 
 def render_augmentation(path: Path, name: str, data: str, found: Transformations, record: Record | None = None) -> Path:
-    """Write the page; returns its path.
+    """Write the page of an augmentation; returns its path.
 
     Args:
-        path: of the file.
-        name: of the augmentation.
-        data: name of the images.
-        found: see `Transformations`.
-        record: of the run in which the augmentation was learned, if it was.
+        path: path of the file.
+        name: name of the augmentation.
+        data: name of the data set.
+        found: effect of the augmentation.
+        record: record of the run that learned the augmentation, if there is one.
     """
     return write_page(
         path,
@@ -108,7 +108,7 @@ def render_augmentation(path: Path, name: str, data: str, found: Transformations
 
 
 def _facts(record: Record, learned: Learned) -> dict[str, str]:
-    """The run in which it was learned, by name."""
+    """Facts about the run that learned the augmentation, by name."""
     config, epochs = record.config, record.epochs
     without = f", without {' and '.join(record.held_out)}" if record.held_out else ""
     all_epochs = config["recipe"].get("training", {}).get("epochs", config["training"]["epochs"])
@@ -118,7 +118,7 @@ def _facts(record: Record, learned: Learned) -> dict[str, str]:
     return {
         "Learned on": f"{config['data']['name']}{without}, seed {record.seed}",
         "Classifier": f"{config['backbone']['name']}, recipe {record.recipe}",
-        "Epochs": f"{learned.first_epochs} without it, {second} to learn it, {third} on its images",
+        "Epochs": f"{learned.first_epochs} without augmentation, {second} to learn it, {third} with it",
         "Search": f"{learned.search_s:.1f} s to learn the augmentation",
         "Accuracy after training": f"validation {100 * best.validation['accuracy']:.1f} %{tested}",
         "Run": record.run,
@@ -126,7 +126,7 @@ def _facts(record: Record, learned: Learned) -> dict[str, str]:
 
 
 def _learning(learned: Learned) -> dict[str, Any]:
-    """What the page says about how it was learned."""
+    """The values of the page about the training of the augmentation."""
     epochs = learned.epochs
     return {
         "collapses": learned.collapses,
@@ -140,7 +140,7 @@ def _learning(learned: Learned) -> dict[str, Any]:
 
 
 def _flat(settings: Mapping[str, Any], before: str = "") -> list[str]:
-    """Nested settings as ``--settings`` takes them: ``a.b=1``."""
+    """Nested settings in the format of ``--settings``: ``a.b=1``."""
     found = []
     for name, value in settings.items():
         if isinstance(value, Mapping):

@@ -1,6 +1,6 @@
-"""How figures are made: SVG to be inlined in a page, readable on a light and on a dark background.
+"""Common parts of figures: inline SVG that is readable on light and dark backgrounds.
 
-Every panel is small, so that its text keeps its size on a phone.
+All panels are small, so that the text is not scaled down on a phone.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ from numpy.typing import ArrayLike
 P = ParamSpec("P")
 
 WIDTH = 3.5
-"""Inches; a panel is about as wide as a phone's screen, where 8 points are about 11 pixels."""
+"""Width of a panel in inches, about the width of the screen of a phone, where 8 points are about 11 pixels."""
 
 PALETTE = ("#2f7fd1", "#e0701a", "#3ca989", "#93496e", "#9891c8", "#58690e", "#a56c57", "#6653af", "#678092", "#8183f8")
-"""Contrast of about 3 or more to white and to near-black; distinct for color-blind readers too."""
+"""Colors with a contrast of about 3 or more to white and to near-black, distinct also for color-blind readers."""
 
 INK = "#010203"
-"""A placeholder for the page's text color, which `to_svg` replaces."""
+"""A placeholder that `to_svg` replaces by the text color of the page."""
 
 STYLE: Any = {
     **dict.fromkeys(
@@ -47,22 +47,22 @@ STYLE: Any = {
 
 
 def colors(names: Sequence[str]) -> dict[str, str]:
-    """A color for each name, the same in every figure."""
+    """A color for each name. The colors are the same in all figures."""
     return dict(zip(names, cycle(PALETTE), strict=False))
 
 
 def percent_limits(fractions: ArrayLike) -> tuple[float, float]:
-    """Axis limits in percent that include all these fractions but extend little beyond 0 and 100."""
+    """Axis limits in percent that include all fractions, with a small margin, at most 1.5 beyond 0 and 100."""
     values = 100 * np.clip(np.asarray(fractions, dtype=np.float64), 0, 1)
     margin = max(1.5, 0.06 * float(np.ptp(values)))
     return max(-1.5, float(values.min()) - margin), min(101.5, float(values.max()) + margin)
 
 
 def svg(draw: Callable[P, Figure]) -> Callable[Concatenate[str, str, P], str]:
-    """Turn a function that draws a figure into one that returns it as an ``svg`` element.
+    """Decorator of functions that draw a figure, which makes them return an ``svg`` element.
 
-    The new function takes two more arguments before the others: ``key``, which makes the ids of the figure unique in
-    the page, and ``label``, which screen readers read aloud.
+    The decorated function has two additional first arguments: ``key``, which makes the ids of the figure unique in the
+    page, and ``label``, the text for screen readers.
     """
 
     @wraps(draw)
@@ -74,13 +74,13 @@ def svg(draw: Callable[P, Figure]) -> Callable[Concatenate[str, str, P], str]:
 
 
 def panel(height: float) -> tuple[Figure, Axes]:
-    """A figure as wide as a phone's screen, of this height in inches, with one pair of axes."""
+    """Create a figure with this height in inches and the width of the screen of a phone, and its axes."""
     figure = Figure(figsize=(WIDTH, height), layout="constrained")
     return figure, figure.add_subplot()
 
 
 def label_rows(axes: Axes, names: Sequence[str], x: str) -> None:
-    """Names from top to bottom at rows 0, 1, ...; values of `x` from left to right."""
+    """Label rows 0, 1, ... with names, from top to bottom, and the horizontal axis with `x`."""
     axes.set_yticks(range(len(names)), [short(name) for name in names])
     axes.set_ylim(len(names) - 0.4, -0.6)
     axes.xaxis.set_major_locator(MaxNLocator(5))
@@ -90,7 +90,7 @@ def label_rows(axes: Axes, names: Sequence[str], x: str) -> None:
 
 
 def label_curves(axes: Axes, x: str, y: str, *, epochs: bool = False) -> None:
-    """Positions `x`, which are whole numbers if they are epochs, from left to right; values of `y` upwards."""
+    """Label the horizontal axis with `x` and the vertical axis with `y`. Epochs have integer ticks."""
     if epochs:
         axes.margins(x=0.02)
         axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
@@ -102,20 +102,20 @@ def label_curves(axes: Axes, x: str, y: str, *, epochs: bool = False) -> None:
 
 
 def legend(figure: Figure, columns: int = 2, *, enlarge: float = 1) -> None:
-    """The names of what is drawn, below the axes."""
+    """Add a legend below the axes."""
     figure.legend(loc="outside lower center", ncols=columns, frameon=False, fontsize=8, markerscale=enlarge)
 
 
 def short(name: str, longest: int = 30) -> str:
-    """Both ends of a name that is too long for an axis."""
+    """Shorten a name that is too long for an axis to its beginning and end."""
     return name if len(name) <= longest else f"{name[: longest // 2]}…{name[-longest // 2 + 1 :]}"
 
 
 def to_svg(figure: Figure, key: str, label: str) -> str:
-    """The figure as an ``svg`` element for HTML, without size and namespaces; `key` makes its ids unique."""
+    """Convert a figure to an ``svg`` element for HTML, without size and namespaces. `key` makes its ids unique."""
     buffer = io.BytesIO()
     with warnings.catch_warnings():
-        # Matplotlib's own font lacks the glyphs of some scripts; the browser, which draws the text, does not.
+        # The font of Matplotlib has no glyphs for some scripts, but the browser renders the text.
         warnings.filterwarnings("ignore", "Glyph .* missing from", UserWarning)
         figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
     root = ElementTree.fromstring(buffer.getvalue())

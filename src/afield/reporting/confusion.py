@@ -1,4 +1,4 @@
-"""What is confused with what: a heat table for few classes, a list of pairs for many."""
+"""Confusion matrices: a heat map for few classes, a list of pairs for many classes."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ PAIRS = 15
 
 @dataclass(frozen=True)
 class Cell:
-    """Images of one true class with one prediction: how many, of how many of that class, and their share."""
+    """The number of images with this true and predicted class, and the number of all images of the true class."""
 
     count: int
     total: int
 
     @property
     def share(self) -> float:
-        """As a fraction; 0 for a class without images."""
+        """The fraction of the images of the true class; 0 for a class without images."""
         return self.count / self.total if self.total else 0.0
 
 
 @dataclass(frozen=True)
 class Pair:
-    """A true class and the wrong class it is taken for."""
+    """A true class and a wrong predicted class."""
 
     true: str
     predicted: str
@@ -37,12 +37,12 @@ class Pair:
 
 
 def pooled(by_part: Mapping[str, Sequence[Sequence[int]]]) -> Counts:
-    """Counts ``[K, K]`` over all parts: true class by row, predicted class by column."""
+    """Sum the counts ``[K, K]`` over all parts: true class by row, predicted class by column."""
     return np.sum([np.asarray(counts, dtype=np.int64) for counts in by_part.values()], axis=0)
 
 
 def heat_rows(counts: Counts) -> list[list[Cell]]:
-    """A cell for each pair of classes, by true class."""
+    """The cells of the matrix, one row for each true class."""
     return [[Cell(int(count), int(row.sum())) for count in row] for row in counts]
 
 

@@ -1,4 +1,4 @@
-"""A page of results as data, and as Markdown and HTML. Free of torch."""
+"""Pages of results, which can be written as Markdown and HTML. Does not import torch."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from afield.reporting.templates import write_page
 
 @dataclass(frozen=True)
 class Table:
-    """Rows of text under a header, and what they say."""
+    """A table of texts with a caption and a header."""
 
     caption: str
     header: tuple[str, ...]
@@ -22,14 +22,14 @@ class Table:
 
     @classmethod
     def of(cls, caption: str, rows: Sequence[Mapping[str, str]]) -> Table:
-        """From rows of cells by column, with the columns of the first row; a cell that is missing is empty."""
+        """Create a table from rows of cells by column, with the columns of the first row. Missing cells are empty."""
         header = tuple(rows[0])
         return cls(caption, header, [tuple(row.get(column, "") for column in header) for row in rows])
 
 
 @dataclass(frozen=True)
 class Figure:
-    """An SVG figure for a page, by the name of its file."""
+    """An SVG figure of a page, with the name of its file."""
 
     name: str
     title: str
@@ -38,7 +38,7 @@ class Figure:
 
 @dataclass(frozen=True)
 class Section:
-    """A heading, sentences, tables, figures."""
+    """A section of a page: heading, paragraphs, tables and figures."""
 
     title: str
     text: tuple[str, ...] = ()
@@ -48,7 +48,7 @@ class Section:
 
 @dataclass(frozen=True)
 class Document:
-    """A page: what it is of, sections, and where the numbers come from."""
+    """A page with title, introduction, sections and provenance."""
 
     title: str
     lead: tuple[str, ...]
@@ -56,13 +56,13 @@ class Document:
     provenance: Mapping[str, str]
 
     def write(self, folder: Path) -> Path:
-        """Figures as SVG files and the page as ``report.html``; returns its path."""
+        """Write the figures as SVG files and the page as ``report.html``; returns its path."""
         for figure in (figure for section in self.sections for figure in section.figures):
             write_atomic(folder / f"{figure.name}.svg", standalone(figure.svg))
         return write_page(folder / "report.html", "document.html.j2", document=self)
 
     def markdown(self, folder: str) -> str:
-        """As Markdown, under a heading of the second level; `folder` is where figures are found from the page."""
+        """The page as Markdown, with a second-level heading. `folder` is the path of the figures from the page."""
         lines = [f"## {self.title}", "", *_paragraphs(self.lead)]
         for section in self.sections:
             lines += [f"### {section.title}", "", *_paragraphs(section.text)]
@@ -77,7 +77,7 @@ class Document:
 
 
 def said(value: Estimate | None, sign: str = "", *, digits: int = 1, factor: float = 100) -> str:
-    """``71.9 ± 0.5 [70.2, 73.6]``: mean, sample deviation and 95 % interval, times `factor`; a dash for None."""
+    """Mean, sample standard deviation and 95 % interval, times `factor`: ``71.9 ± 0.5 [70.2, 73.6]``; None is "–"."""
     if value is None:
         return "–"
     mean = f"{factor * value.mean:{sign}.{digits}f}"

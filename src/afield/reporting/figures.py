@@ -1,4 +1,4 @@
-"""The panels of each figure of a comparison, drawn from records, summary and analysis; equal axes within a figure."""
+"""The figures of a comparison, from records, summary and analysis. The panels of a figure have equal axes."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from afield.reporting import plots
 from afield.reporting.charts import percent_limits
 
 WRONG_CLASSES = 12
-"""The largest number of classes that have a panel of their wrong classes, and of wrong classes in a panel."""
+"""The largest number of panels of wrong classes, and the largest number of wrong classes in a panel."""
 
 
 def intervals(summary: Summary, color: Mapping[str, str], baseline: str | None) -> dict[str, str]:
-    """A plot of means and intervals for each unseen domain, and last one of their average, by title."""
+    """Plots of means and intervals by title: one for each unseen domain, the last one for the average."""
     recipes = summary.recipes
     domains = next(iter(recipes.values())).domains
     panels = {part: {name: row.domains[part] for name, row in recipes.items()} for part in domains}
-    panels["average of the domains"] = {name: row.average for name, row in recipes.items()}
+    panels["average over domains"] = {name: row.average for name, row in recipes.items()}
     estimates = [estimate for panel in panels.values() for estimate in panel.values()]
     limits = percent_limits([end for found in estimates for end in (found.mean, *(found.ci95 or ()))])
     figures = {}
@@ -33,9 +33,9 @@ def intervals(summary: Summary, color: Mapping[str, str], baseline: str | None) 
 
 
 def curves(records: Sequence[Record], color: Mapping[str, str]) -> dict[str, str]:
-    """Accuracy by epoch for each unseen domain, by its name.
+    """Plots of accuracy by epoch for each unseen domain.
 
-    The solid line is the mean over seeds on validation images, in a band from the lowest to the highest seed; the
+    The solid line is the mean over seeds on validation images, with a band from the lowest to the highest seed. The
     dashed line is the mean on the unseen domain.
     """
     found = {
@@ -60,7 +60,7 @@ def curves(records: Sequence[Record], color: Mapping[str, str]) -> dict[str, str
 
 
 def _accuracies(records: Sequence[Record], recipe: str, part: str) -> tuple[plots.Values, int]:
-    """Validation and unseen accuracies ``[2, seeds, epochs]``, and the epoch in which training begins, 1 or later."""
+    """Validation and unseen accuracies ``[2, seeds, epochs]``, and the number of their first epoch, 1 or larger."""
     runs = [record for record in records if (record.recipe, record.unseen) == (recipe, part)]
     validation = [[epoch.validation["accuracy"] for epoch in run.epochs] for run in runs]
     unseen = [[epoch.test[part]["accuracy"] for epoch in run.epochs] for run in runs]
@@ -69,7 +69,7 @@ def _accuracies(records: Sequence[Record], recipe: str, part: str) -> tuple[plot
 
 
 def wrong_classes(analysis: dict[str, Any], color: Mapping[str, str]) -> dict[str, str]:
-    """Bars of the mean probability of each wrong class, by true class; the class of the largest one first."""
+    """Bar plots of the mean probability of each wrong class, by true class, ordered by the largest probability."""
     classes, recipes = analysis["classes"], analysis["recipes"]
     tables = {  # [R, K] by true class, with NaN at this class
         true: np.array([recipes[recipe]["non_target"][true] for recipe in color], dtype=np.float64)

@@ -1,4 +1,4 @@
-"""Learned augmentations in records: measures by epoch and at the end, and collapses in words."""
+"""Learned augmentations in reports: measures by epoch, measures after the last epoch, and collapses."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from afield.reporting.charts import colors
 Measures = Mapping[str, float]
 
 WATCHED = "validation"
-"""The part whose measures stand for a run."""
+"""The part whose measures represent a run."""
 
 
 class Panel(NamedTuple):
-    """A figure of one measure by epoch; `before` is that of the original images, dashed."""
+    """A figure of a measure by epoch. `before` is the measure of the original images, a dashed line."""
 
     title: str
     measure: str
@@ -34,13 +34,13 @@ PANELS = (
     Panel("entropy of the classifier", "entropy_after", "entropy_before", "bits"),
     Panel("recognized by the teacher", "recognized_after", "recognized_before", "%"),
     Panel("spread over images", "image_spread"),
-    Panel("spread over draws of an image", "draw_spread"),
+    Panel("spread over samples of an image", "draw_spread"),
     Panel("parameters at their bound", "at_bound", unit="%"),
 )
 
 
 def measure_curves(epochs: Sequence[Mapping[str, Measures]]) -> dict[str, str]:
-    """A figure by title for each measure that was taken; epoch 0 is untrained."""
+    """Figures by title, one for each available measure. Epoch 0 is before training."""
     parts = list(epochs[0])
     figures = {}
     for index, panel in enumerate(PANELS):
@@ -60,7 +60,7 @@ def measure_curves(epochs: Sequence[Mapping[str, Measures]]) -> dict[str, str]:
 
 
 def _recognized_fraction(measures: Measures) -> float:
-    """Of the images recognized before augmentation, those recognized after it; NaN where none was."""
+    """The accuracy after augmentation, relative to the accuracy before; NaN if the latter is 0."""
     before = measures["recognized_before"]
     return measures["recognized_after"] / before if before else float("nan")
 
@@ -68,17 +68,17 @@ def _recognized_fraction(measures: Measures) -> float:
 COLUMNS: dict[str, tuple[Callable[[Measures], float], str]] = {
     "distance from the identity": (lambda m: m["distance"], "{:.2f}"),
     "spread over images": (lambda m: m["image_spread"], "{:.3f}"),
-    "spread over draws": (lambda m: m["draw_spread"], "{:.3f}"),
+    "spread over samples": (lambda m: m["draw_spread"], "{:.3f}"),
     "entropy gain": (lambda m: m["entropy_after"] - m["entropy_before"], "{:+.2f} bits"),
     "still recognized": (_recognized_fraction, "{:.1%}"),
     "parameters at the bound": (lambda m: m["at_bound"], "{:.1%}"),
     "accuracy of D": (lambda m: m["discriminator_accuracy"], "{:.1%}"),
 }
-"""What is reported about an augmentor at the end: how to compute it from its measures, and its format."""
+"""Reported values of an augmentor after the last epoch: a function of its measures, and a format."""
 
 
 def in_figures(measures: Sequence[Measures]) -> dict[str, str]:
-    """The mean over runs by title, formatted; what a run did not measure is left out, and an undefined mean a dash."""
+    """Formatted means over runs, by title. Missing measures are omitted; an undefined mean is a dash."""
     found = {}
     for title, (of, template) in COLUMNS.items():
         try:
@@ -90,10 +90,10 @@ def in_figures(measures: Sequence[Measures]) -> dict[str, str]:
 
 
 def by_recipe(records: Sequence[Record]) -> dict[str, dict[str, Any]]:
-    """For each recipe that learned: ``runs``, ``figures`` by title, ``search_s`` and ``collapses``.
+    """For each recipe with a learned augmentation: ``runs``, ``figures`` by title, ``search_s`` and ``collapses``.
 
-    A collapse is a sentence with the number of runs that it befell; figures are of validation images, and of equal
-    titles for all recipes.
+    Each collapse is a sentence with the number of affected runs. The figures are measured on validation images; their
+    titles are equal for all recipes.
     """
     runs: dict[str, list[Learned]] = {}
     for record in records:

@@ -1,4 +1,4 @@
-"""One self-contained HTML page from the files of a comparison."""
+"""The report of a comparison, a self-contained HTML page."""
 
 from __future__ import annotations
 
@@ -22,12 +22,13 @@ METRICS = {"accuracy": "accuracy", "map": "mean average precision"}
 
 
 def render(folder: Path) -> Path:
-    """Make ``report.html`` in a run folder from its records, summary and analysis; returns its path.
+    """Write ``report.html`` to a run folder, from its records, summary and analysis; returns its path.
 
-    Images are shown where the folder has a ``gallery.json``: results can be published without their data.
+    The report contains images if the folder contains ``gallery.json``. Without it, results can be published without
+    their data.
 
     Raises:
-        InputError: one of the first three files is missing, or any is damaged.
+        InputError: if one of the first three files is missing, or any file is damaged.
     """
     records = read_records(folder)
     summary = read_summary(folder / "summary.json")
@@ -73,19 +74,16 @@ def _gallery(path: Path) -> Any:
 
 
 def _drawn(recipes: Mapping[str, SummaryRow]) -> list[str]:
-    """Recipes that have a color of their own: where there are more than colors, the baseline and the best on average.
-
-    They keep their order.
-    """
+    """The recipes in figures, in their order. With more recipes than colors: the baseline and the best averages."""
     by_rank = sorted(recipes, key=lambda recipe: (recipe != BASELINE, -recipes[recipe].average.mean))
     drawn = set(by_rank[: len(PALETTE)])
     return [recipe for recipe in recipes if recipe in drawn]
 
 
 def _facts(config: Mapping[str, Any], summary: Summary, analysis: dict[str, Any]) -> dict[str, str]:
-    """What was compared, by name."""
+    """Facts about the comparison, by name."""
     backbone, training, size = config["backbone"], config["training"], config["data"]["image_size"]
-    trained = "frozen" if backbone["freeze"] else "trained throughout"
+    trained = "frozen" if backbone["freeze"] else "all layers trained"
     augmentation = f"augmentation: {training['augment']}"
     domains = next(iter(summary.recipes.values())).domains
     return {
@@ -99,7 +97,7 @@ def _facts(config: Mapping[str, Any], summary: Summary, analysis: dict[str, Any]
 
 
 def _confusions(analysis: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    """For each recipe the rows of a table if the classes are few, else the most confused pairs."""
+    """For each recipe, the rows of the confusion matrix if there are few classes, or else the most confused pairs."""
     classes = analysis["classes"]
     counts = {recipe: pooled(found["confusion"]) for recipe, found in analysis["recipes"].items()}
     if len(classes) <= LARGEST_TABLE:

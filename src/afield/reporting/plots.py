@@ -1,7 +1,7 @@
-"""Figures of reports and papers: dots, bars and curves with intervals, values by epoch, a plane of features.
+"""Figures of reports and papers: dots, bars and curves with intervals, values by epoch, and 2-D features.
 
-`svg` gives each figure two more arguments in front, ``key`` and ``label``. An estimate without an interval is drawn as
-its mean alone.
+The decorator `svg` adds the two first arguments ``key`` and ``label``. If an estimate has no interval, only its mean is
+drawn.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ Values = NDArray[np.float64]
 Colors = Mapping[str, str]
 Limits = tuple[float, float]
 Series = Mapping[str, Mapping[float, Estimate]]
-"""An estimate by name and position."""
+"""Estimates by name and position."""
 
 
 @svg
@@ -38,15 +38,15 @@ def dots_with_intervals(
     limits: Limits | None = None,
     print_means: bool = False,
 ) -> Figure:
-    """A row for each name: a dot at its mean and a line along its interval, in percent.
+    """Plot a row for each name, with a dot at its mean and a line for its interval, in percent.
 
     Args:
         estimates: fractions by name.
-        x: name of the values.
-        line: value of a dotted vertical line, a fraction.
-        color: by name; None draws all in one color.
-        limits: of the axis, in percent.
-        print_means: whether to write each mean at the right.
+        x: label of the horizontal axis.
+        line: position of a dotted vertical line, a fraction.
+        color: colors by name; None uses one color for all.
+        limits: limits of the axis, in percent.
+        print_means: whether to print each mean at the right.
     """
     figure, axes = panel(0.5 + 0.24 * len(estimates))
     if line is not None:
@@ -69,13 +69,13 @@ def dots_with_intervals(
 def bars_with_intervals(
     bars: Mapping[str, Mapping[str, Estimate]], *, x: str, color: Colors | None = None, longest: float | None = None
 ) -> Figure:
-    """A group of bars for each category, with a bar for each name.
+    """Plot a group of bars for each category, with a bar for each name.
 
     Args:
-        bars: an estimate by name and category, all names with the same categories.
-        x: name of the values.
-        color: by name; None chooses colors and draws a legend.
-        longest: end of the axis.
+        bars: estimates by name and category. All names have the same categories.
+        x: label of the horizontal axis.
+        color: colors by name; None selects colors and adds a legend.
+        longest: upper limit of the axis.
     """
     categories = list(next(iter(bars.values())))
     thickness = min(0.8, 0.32 * len(bars)) / len(bars)
@@ -101,19 +101,19 @@ def bars_with_intervals(
 def curves_with_intervals(
     series: Series, *, x: str, y: str, factor: float = 100, log: bool = False, level: tuple[str, float] | None = None
 ) -> Figure:
-    """Means joined by lines, each with its interval, and a legend.
+    """Plot means with intervals, connected by lines, and a legend.
 
     Args:
-        series: what is drawn.
-        x: name of the positions.
-        y: name of the values.
-        factor: applied to the values; 100 turns fractions into percent.
-        log: whether the axis of positions is logarithmic.
+        series: estimates by name and position.
+        x: label of the horizontal axis.
+        y: label of the vertical axis.
+        factor: factor of the values; 100 converts fractions to percent.
+        log: whether the horizontal axis is logarithmic.
         level: name and value of a dotted horizontal line.
     """
     figure, axes = panel(2.9)
     positions = sorted({position for points in series.values() for position in points})
-    # Equal positions of different series are moved apart, so that their intervals do not hide each other.
+    # Shift the positions of the series slightly, so that intervals do not overlap.
     step = 0.04 if log else 0.012 * (positions[-1] - positions[0]) or 0.02
     for index, ((name, points), color) in enumerate(zip(series.items(), colors(list(series)).values(), strict=True)):
         shift = (index - (len(series) - 1) / 2) * step
@@ -140,9 +140,9 @@ class Curve(NamedTuple):
     """Values ``[E]`` by epoch.
 
     Attributes:
-        solid: a solid line.
-        dashed: a dashed line.
-        band: lower and upper edge of a band.
+        solid: values of the solid line.
+        dashed: values of the dashed line.
+        band: lower and upper edges of the band.
         start: epoch of the first value.
     """
 
@@ -156,16 +156,15 @@ class Curve(NamedTuple):
 def curves_by_epoch(
     curves: Mapping[str, Curve], *, y: str, color: Colors, height: float, limits: Limits | None = None, least: float = 0
 ) -> Figure:
-    """Curves by epoch.
+    """Plot curves by epoch.
 
     Args:
-        curves: by name.
-        y: name of the values.
-        color: by name.
-        height: of the panel, in inches.
-        limits: of the axis of values.
-        least: range of the axis of values, at least, where it has no `limits`, so that noise does not look like a
-            trend.
+        curves: curves by name.
+        y: label of the vertical axis.
+        color: colors by name.
+        height: height of the panel, in inches.
+        limits: limits of the vertical axis.
+        least: smallest range of the vertical axis without `limits`, so that noise does not look like a trend.
     """
     figure, axes = panel(height)
     for name, (solid, dashed, band, start) in curves.items():
@@ -188,14 +187,14 @@ def curves_by_epoch(
 def plane(
     points: ArrayLike, labels: ArrayLike, classes: Sequence[str], weights: ArrayLike, bias: ArrayLike | None
 ) -> Figure:
-    """Features of a plane by class, the regions in which each class is predicted, and the class vectors.
+    """Plot 2-D features by class, the regions of the predicted classes, and the class vectors.
 
     Args:
-        points: ``[N, 2]``.
-        labels: ``[N]``, from 0 to K - 1.
-        classes: K names.
+        points: features ``[N, 2]``.
+        labels: class indices ``[N]``, from 0 to K - 1.
+        classes: names of the K classes.
         weights: class vectors ``[K, 2]``.
-        bias: ``[K]`` of a linear head; None for a head that uses the angle alone.
+        bias: bias ``[K]`` of a linear head; None for a head that uses only the angle.
     """
     points, labels, vectors = np.asarray(points), np.asarray(labels), np.asarray(weights)
     reach = 1.15 * float(np.quantile(np.abs(points), 0.995))
@@ -220,12 +219,12 @@ def plane(
 
 
 def strip(label: str, url: str, width: int, height: int) -> str:
-    """Pictures in one PNG of this width and height in pixels, given as a data URL: enlarged without smoothing."""
+    """An SVG element with a PNG of this width and height in pixels, a data URL, which is enlarged without smoothing."""
     image = f'<image href="{url}" width="{width}" height="{height}" style="image-rendering: pixelated" />'
     return f'<svg viewBox="0 0 {width} {height}" role="img" aria-label="{label}">{image}</svg>'
 
 
 def standalone(svg: str) -> str:
-    """A figure of a page as a file of its own, dark on white."""
+    """Convert a figure of a page to the content of an SVG file, dark on white."""
     head = '<svg xmlns="http://www.w3.org/2000/svg" style="color: #1b2028; background: #ffffff" '
     return svg.replace("<svg ", head, 1) + "\n"

@@ -1,4 +1,4 @@
-"""Where the numbers of a page come from."""
+"""The provenance of the numbers on a page."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from afield.records import Record
 
 
 def provenance(records: Sequence[Record]) -> dict[str, str]:
-    """Where the numbers come from, by name. What differs between runs is given in all its values."""
+    """Facts about the origin of the numbers, by name. If runs differ, all values are listed."""
     splits = {record.split_hash for record in records}
     folds = {(*record.held_out, record.seed) for record in records}
     return {
         "Runs": str(len(records)),
         "Training time": duration(sum(record.duration_s for record in records)),
-        "Splits": f"{len(splits)} distinct, for {len(folds)} pairs of unseen domain and seed",
+        "Splits": f"{len(splits)} different splits, for {len(folds)} pairs of unseen domain and seed",
         **origin(records),
     }
 
 
 def origin(records: Sequence[Record]) -> dict[str, str]:
-    """Code and machine."""
+    """The commit, hardware and package versions."""
     return {
         "Commit": "; ".join(_distinct(record.commit or "not a source checkout" for record in records)),
         "Hardware": "; ".join(_distinct(_listing(record.hardware) for record in records)),

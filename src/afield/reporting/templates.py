@@ -1,4 +1,4 @@
-"""How pages are filled: templates of this folder, everything escaped, nothing left undefined."""
+"""Rendering of the templates in this folder, with escaping of all values and errors for undefined ones."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from afield.records import write_atomic
 
 
 def write_page(path: Path, template: str, **values: Any) -> Path:
-    """Fill a template and write it as a page; returns its path."""
+    """Render a template and write the page; returns its path."""
     write_atomic(path, templates().get_template(template).render(values) + "\n")
     return path
 
 
 @cache
 def templates() -> Environment:
-    """The templates, with the filters ``percent`` (``12.5``) and ``points`` (``+12.5``), both of fractions."""
+    """The template environment, with filters for fractions: ``percent`` (``12.5``) and ``points`` (``+12.5``)."""
     environment = Environment(
         loader=PackageLoader("afield.reporting", ""),
         autoescape=True,

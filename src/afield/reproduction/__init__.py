@@ -1,4 +1,4 @@
-"""The papers whose methods these are: every table and figure, by one command, with a verdict for each number."""
+"""Reproduction of papers: all tables and figures with one command, and a verdict for each number."""
 
 from afield.reproduction.augmentation.page import AUGMENTATION
 from afield.reproduction.combined.page import COMBINED

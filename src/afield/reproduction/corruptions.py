@@ -1,4 +1,4 @@
-"""Unseen domains made from test images: noise, blur, little contrast, heavy compression."""
+"""Unseen domains from corrupted test images: noise, blur, low contrast and strong compression."""
 
 from __future__ import annotations
 
@@ -19,35 +19,38 @@ Corruption = Callable[[Picture, np.random.Generator], Picture]
 
 
 def _noise(picture: Picture, rng: np.random.Generator) -> Picture:
-    """Gaussian noise of a deviation of 0.1 of the range."""
+    """Add Gaussian noise with a standard deviation of 0.1 of the range."""
     return (picture + rng.normal(0, 25.5, size=picture.shape)).clip(0, 255).round().astype(np.uint8)
 
 
 def _blur(picture: Picture, rng: np.random.Generator) -> Picture:
-    """A Gaussian blur of one pixel."""
+    """Apply a Gaussian blur with a radius of one pixel."""
     return np.asarray(Image.fromarray(picture).filter(ImageFilter.GaussianBlur(1.0)))
 
 
 def _contrast(picture: Picture, rng: np.random.Generator) -> Picture:
-    """Three tenths of the contrast, about the image's mean."""
+    """Reduce the contrast to 30 %, around the mean of the image."""
     return (picture.mean() + 0.3 * (picture - picture.mean())).round().astype(np.uint8)
 
 
 def _jpeg(picture: Picture, rng: np.random.Generator) -> Picture:
-    """JPEG of quality 10."""
+    """Compress as JPEG with quality 10."""
     buffer = io.BytesIO()
     Image.fromarray(picture).save(buffer, "JPEG", quality=10)
     return np.asarray(Image.open(buffer).convert("RGB"))
 
 
 CORRUPTIONS: dict[str, Corruption] = {"noise": _noise, "blur": _blur, "contrast": _contrast, "jpeg": _jpeg}
-"""Kin of the corruptions of Hendrycks and Dietterich, ICLR 2019, each at one strength."""
+"""Corruptions similar to those of Hendrycks and Dietterich, ICLR 2019, each with one strength."""
 
 CLEAN, TEST = "clean", "test"
 
 
 def with_corruptions(pictures: Pictures) -> ImageSet:
-    """Training images as one domain, ``clean``; test images as five more: ``test``, and each corruption of them."""
+    """Create a data set with the training images as domain ``clean``, and five domains of test images.
+
+    These are the domain ``test`` and one domain for each corruption.
+    """
     images, labels = pictures.test
     unseen = {TEST: images}
     for name, corrupt in CORRUPTIONS.items():

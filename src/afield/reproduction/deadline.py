@@ -1,4 +1,4 @@
-"""A time budget: a callback that ends the work when its time is over. Interrupted runs continue from checkpoints."""
+"""A time budget: a callback that stops the work when the time is over. Interrupted runs continue from checkpoints."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class OutOfTimeError(Exception):
 
 
 def _then_check(report: str) -> Callable[..., None]:
-    """The report of a callback of this name: forwarded, and then the time is checked."""
+    """Create a callback method with this name that forwards its arguments and then checks the time."""
 
     def forward(deadline: Deadline, *details: Any) -> None:
         getattr(deadline.inner, report)(*details)
@@ -24,9 +24,9 @@ def _then_check(report: str) -> Callable[..., None]:
 
 
 class Deadline(Callback):
-    """Forwards to another callback, and raises `OutOfTimeError` when `seconds` have passed since it was made.
+    """Forwards to another callback, and raises `OutOfTimeError` if `seconds` have passed since its creation.
 
-    It does so between runs and after epochs; at most the last 20 seconds of training are repeated later.
+    The time is checked between runs and after epochs. At most the last 20 seconds of training are repeated later.
     """
 
     def __init__(self, inner: Callback, seconds: float) -> None:
@@ -39,7 +39,7 @@ class Deadline(Callback):
             raise OutOfTimeError
 
     def forecast(self, runs: int, seconds: float) -> None:
-        """An estimate of the work that is left."""
+        """Forward the estimate of the remaining work."""
         self.inner.forecast(runs, seconds)
 
     decode, features, run, epoch, learning = map(_then_check, ("decode", "features", "run", "epoch", "learning"))

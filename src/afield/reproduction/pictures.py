@@ -1,4 +1,4 @@
-"""The images of the papers: CIFAR from arrays, subsets of it, and stand-ins that need no file."""
+"""The images of the papers: CIFAR and subsets of it, PACS, and the embedded digits as a replacement."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Images = NDArray[np.uint8]
 Labels = NDArray[np.int64]
 
 EXEMPLAR = Standard(scale=(0.25, 0.75), flip=0.5, brightness=0.4, contrast=0.4, saturation=0.4, hue=0.4)
-"""How an image becomes the images of a class of its own."""
+"""The augmentation that creates the images of an exemplar class from one image."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Pictures:
     flippable: bool = True
 
     def subset(self, train: int, test: int, classes: Sequence[int] | None = None) -> Pictures:
-        """About so many images of each part, in equal numbers of each class, the first after a seeded shuffle."""
+        """A random subset with about these numbers of images, with equal numbers for each class."""
         kept = tuple(range(len(self.class_names)) if classes is None else classes)
         parts = []
         for split, (images, labels), count in (("train", self.train, train), ("test", self.test, test)):
@@ -48,7 +48,9 @@ class Pictures:
         return Pictures(f"{self.name}, {len(parts[0][1]):,} images", parts[0], parts[1], names, self.flippable)
 
     def exemplars(self, classes: int, train: int, test: int) -> Pictures:
-        """Each of so many training images a class of its own: patches of it, mirrored, in other colors, at half size.
+        """A data set in which each class consists of augmented versions of one training image, at half size.
+
+        The images are random patches, flipped and with changed colors; see `EXEMPLAR`.
 
         References:
             Dosovitskiy et al., "Discriminative Unsupervised Feature Learning with Exemplar CNNs", NeurIPS 2014.
@@ -65,20 +67,20 @@ class Pictures:
         return Pictures(f"{self.name}, exemplars", parts[0], parts[1], names, self.flippable)
 
     def image_set(self) -> ImageSet:
-        """As a set with a given test part."""
+        """Convert to an `ImageSet` with a given test set."""
         images = np.concatenate([self.train[0], self.test[0]])
         labels = {"train": self.train[1], "test": self.test[1]}
         return ImageSet.from_splits(self.name, images, labels, self.class_names, flippable=self.flippable)
 
 
 def cifar(folder: Path, name: str) -> Pictures:
-    """``cifar10`` or ``cifar100``, from ``FOLDER/NAME.npz``.
+    """Load ``cifar10`` or ``cifar100`` from ``FOLDER/NAME.npz``.
 
     Raises:
-        InputError: no such file, or one of another form.
+        InputError: if the file does not exist or has another format.
     """
     if not (folder / f"{name}.npz").is_file():
-        raise InputError(f"no {name}.npz in {folder}; --data names the folder with cifar10.npz, cifar100.npz and pacs/")
+        raise InputError(f"no {name}.npz in {folder}; --data must contain cifar10.npz, cifar100.npz and pacs/")
     return _read(folder / f"{name}.npz")
 
 
@@ -92,7 +94,7 @@ def _read(path: Path) -> Pictures:
 
 @cache
 def digits() -> Pictures:
-    """The embedded digits, every fourth of them a test image: what stands in where nothing is to be read."""
+    """The embedded digits, which need no file. Every fourth image is a test image."""
     data = load("digits")
     tested = np.arange(len(data)) % 4 == 3
     train, test = ((data.images[part], data.labels[part]) for part in (~tested, tested))
@@ -100,7 +102,7 @@ def digits() -> Pictures:
 
 
 def fewer(data: ImageSet, count: int) -> ImageSet:
-    """About so many of the images, in equal shares of each domain and class."""
+    """A random subset of about `count` images, with the same fraction of each domain and class."""
     order = np.random.default_rng(seed_for("fewer", data.name.rpartition("/")[2])).permutation(len(data))
     group = data.domains * len(data.class_names) + data.labels
     kept = [order[group[order] == each] for each in np.unique(group)]
@@ -109,11 +111,11 @@ def fewer(data: ImageSet, count: int) -> ImageSet:
 
 
 def pacs(folder: Path, image_size: int) -> ImageSet:
-    """PACS from ``FOLDER/pacs``, squashed to so many pixels.
+    """Load PACS from ``FOLDER/pacs``, resized to squares with this side in pixels.
 
     Raises:
-        InputError: no such folder.
+        InputError: if the folder does not exist.
     """
     if not (folder / "pacs").is_dir():
-        raise InputError(f"no pacs/ in {folder}; --data names the folder with cifar10.npz, cifar100.npz and pacs/")
+        raise InputError(f"no pacs/ in {folder}; --data must contain cifar10.npz, cifar100.npz and pacs/")
     return load(str(folder / "pacs"), image_size=image_size)

@@ -1,4 +1,4 @@
-"""The reproduction of a paper: the runs of its studies, then records, summary, figures and page."""
+"""The reproduction of a paper: execution of its runs, then records, summary, figures and page."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ class Outcome:
     """The state of a reproduction.
 
     Attributes:
-        runs: number of the chosen runs.
-        done: number of those that are finished.
-        seconds_left: estimate for the others, one after the other.
-        page: the path of the page.
+        runs: number of selected runs.
+        done: number of finished runs among them.
+        seconds_left: estimated time of the other runs in seconds, one after the other.
+        page: path of the page.
     """
 
     runs: int
@@ -44,14 +44,15 @@ def reproduce(
     *,
     about: dict[str, Any],
 ) -> Outcome:
-    """Do what is not done yet; whatever ends it, records and page are written of what is.
+    """Execute the unfinished runs, and write records and page of all finished runs, even if a run fails.
 
     Args:
-        paper: whose studies these are.
-        studies: all of them; their finished runs are on the page.
-        chosen: the runs to execute.
-        executor: its folder is held by the caller; its callback may end the work (`Deadline`).
-        launch: sees to the runs.
+        paper: paper.
+        studies: all studies of the paper. The page contains their finished runs.
+        chosen: runs to execute.
+        executor: executor of the runs. The caller must have locked its folder; its callback can stop the work
+            (`Deadline`).
+        launch: executes the runs.
         about: ``size`` and ``command``, for the page.
     """
     out, left = executor.out, _unfinished(chosen, executor)

@@ -1,4 +1,4 @@
-"""From lines to estimates over seeds: what a study may not have finished yet is left out. Free of torch."""
+"""Estimates over seeds from records. Unfinished parts of a study are omitted. Does not import torch."""
 
 from __future__ import annotations
 
@@ -11,29 +11,29 @@ BySeed = dict[int, float]
 
 
 def of(lines: Sequence[Record], study: str, recipe: str | None = None) -> list[Record]:
-    """The lines of a study, or of one recipe in it."""
+    """The records of a study, or of one recipe in it."""
     return [line for line in lines if line.study == study and recipe in (None, line.recipe)]
 
 
 def studies(lines: Sequence[Record]) -> list[str]:
-    """The studies of these lines, in order."""
+    """The studies of these records, in order."""
     return list(dict.fromkeys(line.study for line in lines if line.study is not None))
 
 
 def names(lines: Sequence[Record]) -> list[str]:
-    """The recipes of these lines, in order."""
+    """The recipes of these records, in order."""
     return list(dict.fromkeys(line.recipe for line in lines))
 
 
 def parts(lines: Sequence[Record]) -> list[str]:
-    """The unseen parts of these lines, in order."""
+    """The unseen parts of these records, in order."""
     return list(dict.fromkeys(part for line in lines for part in (line.test or {})))
 
 
 def values(lines: Sequence[Record], metric: str, part: str | None = None) -> BySeed:
-    """A metric of a recipe by seed: on one part, or the mean over all, for seeds that have them all.
+    """A metric of a recipe by seed: on one part, or the mean over all parts.
 
-    A run without the metric (calibration of one that diverged) takes its seed out.
+    A seed is omitted if a part is missing or has no such metric (a diverged run has no calibration error).
     """
     found: dict[int, dict[str, float]] = {}
     for line in lines:
@@ -51,23 +51,23 @@ def values(lines: Sequence[Record], metric: str, part: str | None = None) -> ByS
 def of_recipe(
     lines: Sequence[Record], study: str, recipe: str, part: str | None = None, metric: str = "accuracy"
 ) -> BySeed:
-    """A metric of a recipe in a study: on one part, or over all; nothing while a part of the study is missing."""
+    """A metric of a recipe in a study by seed, on one part or over all parts; empty if a part is missing."""
     found, wanted = of(lines, study, recipe), parts(of(lines, study))
     return values(found, metric, part) if part or set(parts(found)) == set(wanted) else {}
 
 
 def over(by_seed: BySeed) -> Estimate | None:
-    """Mean and interval; None without a seed."""
+    """The mean over seeds with its interval; None without seeds."""
     return estimate(list(by_seed.values())) if by_seed else None
 
 
 def paired(first: BySeed, second: BySeed, *, level: float = 0.95) -> Estimate | None:
-    """``first - second`` over the seeds of both; None without one."""
+    """The paired difference ``first - second`` over common seeds; None without common seeds."""
     common = sorted(first.keys() & second.keys())
     pairs = [first[seed] for seed in common], [second[seed] for seed in common]
     return paired_difference(*pairs, level=level) if common else None
 
 
 def curve(found: Mapping[float, BySeed]) -> dict[float, Estimate]:
-    """Mean and interval at each position; positions without a seed are left out."""
+    """The mean over seeds with its interval at each position. Positions without seeds are omitted."""
     return {position: estimate(list(by_seed.values())) for position, by_seed in found.items() if by_seed}

@@ -1,4 +1,4 @@
-"""A study of a paper: a named comparison, and the record that each of its runs contributes to the page."""
+"""A study of a paper, which is a named comparison, and the records of its runs for the page."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from afield.training import Subset
 
 @contextmanager
 def on_purpose() -> Iterator[None]:
-    """Suppress warnings of what papers do on purpose: a scale of 1, and augmentors that collapse."""
+    """Suppress warnings of intended settings of the papers: a scale of 1, and augmentors that collapse."""
     with warnings.catch_warnings():
         for message in ("scale=1 is below the floor", "the augmentor collapsed"):
             warnings.filterwarnings("ignore", message, UserWarning)
@@ -34,12 +34,12 @@ def on_purpose() -> Iterator[None]:
 
 @dataclass(frozen=True, kw_only=True)
 class Study(Comparison):
-    """A comparison that answers one question on one set of images.
+    """A comparison for one question on one data set.
 
     Attributes:
-        name: stands in each record.
-        wrong_classes: whether records hold the mean probability of wrong classes.
-        measure: further details for the records, from each trained classifier.
+        name: name in each record.
+        wrong_classes: whether records contain the mean probabilities of wrong classes.
+        measure: computes additional details of the records from each trained classifier.
     """
 
     name: str
@@ -47,15 +47,15 @@ class Study(Comparison):
     measure: Measure | None = None
 
     def runs(self) -> list[Run]:
-        """See `Comparison`. A run that diverges ends with a record, and does not stop the others."""
+        """See `Comparison`. A diverged run has a record and does not stop the other runs."""
         return [dataclasses.replace(run, measure=self.measure, may_diverge=True) for run in super().runs()]
 
     def records(self, executor: Executor) -> list[Record]:
-        """The records of the finished runs, with the metrics of the selected epoch on each held-out part."""
+        """The records of finished runs, with the metrics of the selected epoch on each held-out part."""
         return [self._record(run, executor) for run in self.runs() if (executor.folder(run) / DONE).exists()]
 
     def _record(self, run: Run, executor: Executor) -> Record:
-        """A run that diverged is at the level of chance."""
+        """The record of a run. For a diverged run, the metrics are at chance level."""
         record, data, rule = read_record(executor.folder(run) / RECORD), self.setup.data, self.selection
         names = list(data.class_names)
         details = {**record.details, "class_count": len(names), "classes": names if len(names) <= 20 else None}
@@ -79,7 +79,7 @@ def test_images(run: Run) -> Subset:
 
 
 def runnable(setup: ExperimentConfig, recipes: Sequence[Recipe]) -> tuple[Recipe, ...]:
-    """The recipes that can train in this setup: some need images where only features are seen."""
+    """The recipes that can be trained in this setup. For example, some need images, not features."""
     found = []
     for recipe in recipes:
         try:

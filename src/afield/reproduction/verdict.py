@@ -1,4 +1,4 @@
-"""Verdicts on published numbers, with reasons. Pure functions, free of torch."""
+"""Verdicts on published numbers, with reasons. Does not import torch."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from afield.evaluation import Estimate
 REPRODUCED, NOT_REPRODUCED, NOT_COMPARABLE, NOT_RUN = "reproduced", "not reproduced", "not comparable", "not run"
 
 NO_DIFFERENCE = 0.02
-"""A claim that two methods do equally well holds where the whole interval lies within two points of zero."""
+"""A claim of no difference between two methods holds if the whole interval lies within two points of zero."""
 
 
 class Verdict(NamedTuple):
-    """A name, one of the four above, and why; the reason is empty where the name says it all."""
+    """The name of a verdict, one of the four above, and its reason, which can be empty."""
 
     name: str
     why: str = ""
@@ -24,35 +24,35 @@ class Verdict(NamedTuple):
 
 
 def judge_value(published: float, ours: Estimate | None, differences: Sequence[str]) -> Verdict:
-    """Whether a published value lies in our 95 % interval; not comparable where the set-ups differ.
+    """Judge whether a published value lies in our 95 % interval. It is not comparable if the setups differ.
 
     Args:
-        published: in the unit of `ours`.
-        ours: over seeds; None where it was not run.
-        differences: of the set-ups, in words, as far as they change the value.
+        published: published value in the unit of `ours`.
+        ours: our estimate over seeds; None if it was not run.
+        differences: differences between the setups that affect the value, as text.
     """
     if ours is None:
         return Verdict(NOT_RUN)
     if differences:
         return Verdict(NOT_COMPARABLE, "; ".join(differences))
     if ours.ci95 is None:
-        return Verdict(NOT_COMPARABLE, "one seed gives no interval")
+        return Verdict(NOT_COMPARABLE, "no interval with one seed")
     low, high = ours.ci95
     return Verdict(REPRODUCED if low <= published <= high else NOT_REPRODUCED)
 
 
 def judge_difference(published: float, ours: Estimate | None, *, tolerance: float = 0.0) -> Verdict:
-    """Whether a difference that a paper claims is there with us too, on our set-up: its direction, not its size.
+    """Judge whether our difference has the direction of the claimed difference. Its size is not compared.
 
     Args:
-        published: the difference that the paper prints; its sign is the claim.
-        ours: the paired difference over seeds; None where it was not run.
-        tolerance: published differences of at most this are a claim of no difference, see `NO_DIFFERENCE`.
+        published: published difference. Its sign is the claim.
+        ours: our paired difference over seeds; None if it was not run.
+        tolerance: largest published difference that is a claim of no difference; see `NO_DIFFERENCE`.
     """
     if ours is None:
         return Verdict(NOT_RUN)
     if ours.ci95 is None:
-        return Verdict(NOT_COMPARABLE, "one seed gives no interval")
+        return Verdict(NOT_COMPARABLE, "no interval with one seed")
     low, high = ours.ci95
     if abs(published) <= tolerance:
         if low >= -NO_DIFFERENCE and high <= NO_DIFFERENCE:
@@ -66,11 +66,11 @@ def judge_difference(published: float, ours: Estimate | None, *, tolerance: floa
 
 
 def differences(config: Mapping[str, Any], protocol: Mapping[str, Any]) -> list[str]:
-    """Where a run's configuration leaves a paper's protocol, in words.
+    """List the differences between the configuration of a run and the setup of a paper, as text.
 
     Args:
-        config: of a run, nested.
-        protocol: values by dotted path, as ``{"training.epochs": 30}``.
+        config: configuration of a run, nested.
+        protocol: values of the paper by dotted path, such as ``{"training.epochs": 30}``.
 
     >>> differences({"training": {"epochs": 12}}, {"training.epochs": 30})
     ['epochs 12, not 30']
@@ -86,7 +86,7 @@ def differences(config: Mapping[str, Any], protocol: Mapping[str, Any]) -> list[
 
 
 def _name(path: str) -> str:
-    """A dotted path in words: whose name it is, or what of it."""
+    """The text for a dotted path, without ``name``, ``training`` and ``data``."""
     owner, _, field = path.rpartition(".")
     words = owner if field == "name" else field if owner in ("", "training", "data") else f"{owner} {field}"
     return words.replace("_", " ")

@@ -1,1 +1,1 @@
-"""Searches: augmentation policies for one's own images."""
+"""Search for augmentation policies for a data set."""

@@ -1,4 +1,4 @@
-"""Candidate policies, proposed by Optuna's tree-structured Parzen estimator from how earlier ones did."""
+"""Proposal of candidate policies by Optuna's tree-structured Parzen estimator."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
 
 STEPS = 2
-"""Operations of a sub-policy."""
+"""Number of operations of a sub-policy."""
 
 SEARCHED = tuple(name for name in OPERATIONS if name != "identity")
 
@@ -21,13 +21,13 @@ BINS = Policy.bins
 
 
 def propose(tried: Sequence[tuple[Policy, float]], sub_policies: int, seed: int) -> Policy:
-    """The next candidate: decided by those before it, with their losses, and by the seed alone.
+    """Propose the next candidate. It depends only on the previous candidates, their losses, and the seed.
 
-    The space is the paper's: for each of two operations a sub-policy its name, its probability (in steps of 0.01)
-    and, where it takes one, its magnitude (of 31). `tried` are candidates that this function proposed.
+    The search space is that of the paper: two operations per sub-policy, each with a name, a probability (in steps of
+    0.01) and, if the operation has one, a magnitude (of 31). `tried` are candidates that this function proposed.
 
     Raises:
-        InputError: Optuna is not installed.
+        InputError: if Optuna is not installed.
 
     References:
         Bergstra et al., "Algorithms for Hyper-Parameter Optimization", NeurIPS 2011.
@@ -46,10 +46,10 @@ def propose(tried: Sequence[tuple[Policy, float]], sub_policies: int, seed: int)
 
 
 def require_optuna() -> Any:
-    """The package, quiet about its studies.
+    """Import Optuna and disable its messages.
 
     Raises:
-        InputError: it is not installed.
+        InputError: if it is not installed.
     """
     try:
         import optuna
@@ -60,7 +60,7 @@ def require_optuna() -> Any:
 
 
 def _replayed(policy: Policy, loss: float) -> FrozenTrial:
-    """The trial in which `propose` came to this candidate, told its loss."""
+    """The Optuna trial of a candidate that `propose` returned, with its loss."""
     from optuna.distributions import BaseDistribution, CategoricalDistribution, IntDistribution
     from optuna.trial import create_trial
 

@@ -1,6 +1,6 @@
-"""Density matching: candidate policies judged by a fixed classifier's loss on images it has not seen.
+"""Density matching: evaluation of candidate policies by the loss of a fixed classifier on unseen images.
 
-Where augmented images lie as dense as those that the classifier was trained on, its loss on them is low.
+The loss is low if the distribution of the augmented images matches that of the training images of the classifier.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ BATCH = 256
 
 @dataclass
 class Study:
-    """One search on one fold: its candidates so far, each kept in a file as soon as its loss is known."""
+    """One search on one fold. Each candidate is saved in a file as soon as its loss is known."""
 
     fold: SearchFold
     number: int
@@ -38,12 +38,12 @@ class Study:
 
     @property
     def file(self) -> Path:
-        """Named by what decides a trial beside the run of its fold."""
+        """The file of the trials. Its name depends on all settings of a trial, except those of the fold's run."""
         decides = {"sub_policies": self.search.sub_policies, "draws": self.search.draws, "number": self.number}
         return self.fold.folder / f"trials-{run_hash(decides)}.jsonl"
 
     def step(self, fabric: Fabric) -> float:
-        """Propose a candidate, judge it, keep both; returns its loss."""
+        """Propose a candidate, evaluate it, and save both; returns its loss."""
         began = time.perf_counter()
         names = (self.fold.record.run, self.number, len(self.trials))
         tried = [(Policy.parse(trial["policy"]), trial["loss"]) for trial in self.trials]
@@ -56,14 +56,14 @@ class Study:
         return loss
 
     def best(self) -> list[dict[str, Any]]:
-        """The trials of least loss, the least first, of those that this search asks for."""
+        """The `top` trials with the lowest losses, lowest first, among the first `trials` ones."""
         return sorted(self.trials[: self.search.trials], key=lambda trial: trial["loss"])[: self.search.top]
 
 
 def density_loss(fold: SearchFold, policy: Policy, draws: int, generator: torch.Generator, fabric: Fabric) -> float:
-    """The mean cross-entropy, in nats, of the fold's classifier on its unseen images under a policy.
+    """The mean cross-entropy, in nats, of the fold's classifier on its unseen images augmented by a policy.
 
-    Of several draws for an image the one of least loss counts.
+    For each image, the lowest loss over several augmentations is used.
     """
     total = torch.zeros((), dtype=torch.float64)
     for _, pixels, classes in fold.unseen.in_order(BATCH):

@@ -1,4 +1,4 @@
-"""The folds of a search: a classifier that was trained without one of them, and the images of that fold."""
+"""The folds of a search, each with a classifier that is trained on the other folds."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ WEIGHTS = "classifier.safetensors"
 
 @dataclass(frozen=True)
 class SearchFold:
-    """A trained classifier, and images that it has not seen.
+    """A trained classifier, and images that were not used for its training.
 
     Attributes:
-        folder: of the run that trained it.
-        record: of that run.
-        classifier: in evaluation mode, at its epoch of best validation.
-        unseen: images that took no part in its training.
+        folder: folder of the run that trained it.
+        record: record of that run.
+        classifier: classifier in evaluation mode, at its best validation epoch.
+        unseen: images that were not used for training.
     """
 
     folder: Path
@@ -45,10 +45,10 @@ class SearchFold:
 
 
 def searched_images(data: ImageSet, held_out: Sequence[str]) -> ImageSet:
-    """The images that a search may see: all but a given test set and the domains that are held out.
+    """The images for the search: all images except a given test set and the held-out domains.
 
     Raises:
-        InputError: a domain that is not there, or nothing left.
+        InputError: if a domain is unknown or no image is left.
     """
     domains = data.domain_names if data.has_domains else ()
     for name in held_out:
@@ -57,19 +57,19 @@ def searched_images(data: ImageSet, held_out: Sequence[str]) -> ImageSet:
     out = np.isin(data.domains, [data.domain_names.index(name) for name in held_out])
     kept = np.flatnonzero(~out & (data.given != SPLITS.index("test")))
     if not len(kept):
-        raise InputError(f"leaving out {', '.join(held_out)} leaves no images to search on")
+        raise InputError(f"no images are left for the search after holding out {', '.join(held_out)}")
     return data.subset(kept)
 
 
 def fold_runs(setup: ExperimentConfig, recipe: Recipe, folds: int, seed: int) -> list[Run]:
-    """A run for each fold, which is its test set; folds are stratified by class and domain.
+    """Create a run for each fold, with the fold as test set. Folds are stratified by class and domain.
 
     Raises:
-        InputError: fewer images than folds.
+        InputError: if there are fewer images than folds.
     """
     data = setup.data
     if len(data) < folds:
-        raise InputError(f"{len(data)} images are too few for --folds {folds}")
+        raise InputError(f"--folds {folds} needs at least {folds} images, got {len(data)}")
     groups = data.domains * len(data.class_names) + data.labels
     part = deal(groups, folds, np.random.default_rng(seed_for("search folds", seed)))
     runs = []
@@ -83,10 +83,10 @@ def fold_runs(setup: ExperimentConfig, recipe: Recipe, folds: int, seed: int) ->
 
 
 def trained_fold(run: Run, folder: Path, fabric: Fabric, callback: Callback) -> SearchFold:
-    """Train the classifier unless it is done; one that was interrupted goes on from its checkpoint.
+    """Train the classifier of a fold, or load it if it is finished. An interrupted training is resumed.
 
     Raises:
-        InputError: the run diverged.
+        InputError: if the run diverges.
     """
     record = execute(
         run,

@@ -1,8 +1,8 @@
-"""Fast AutoAugment: a policy for someone's own images, found without training inside the search.
+"""Fast AutoAugment, a search for an augmentation policy that does not train networks during the search.
 
-The images are divided into folds. For each fold a classifier is trained on the others, without the augmentation that
-is searched for; candidate policies are then judged by that classifier, as it is, on the images of the fold. The best
-candidates of all folds together are the policy.
+The images are divided into folds. For each fold, a classifier is trained on the other folds, without a policy. The
+search then evaluates candidate policies with this fixed classifier on the images of the fold. The policy combines the
+best candidates of all folds.
 """
 
 from __future__ import annotations
@@ -35,28 +35,29 @@ METHOD = "Fast AutoAugment"
 def search_policy(
     setup: ExperimentConfig, recipe: Recipe, search: Search, executor: Executor, held_out: Sequence[str], seconds: float
 ) -> Policy:
-    """The policy that the search finds; what is done of it lies in a folder, and the same call goes on from there.
+    """Search for a policy. An interrupted search is resumed by the same call.
 
-    A search that was interrupted anywhere comes, on a CPU, to the policy of one that was not.
+    On a CPU, an interrupted and resumed search finds the same policy as an uninterrupted one.
 
     Args:
-        setup: data, backbone and training of the folds' classifiers.
-        recipe: of these.
-        search: settings.
-        executor: its folder is held by the caller.
-        held_out: domains that the search does not see.
-        seconds: after so many no further classifier is trained and no further candidate tried.
+        setup: data, backbone and training settings of the classifiers.
+        recipe: recipe of the classifiers.
+        search: settings of the search.
+        executor: executor of the runs. The caller must have locked its folder.
+        held_out: domains that the search does not use.
+        seconds: time limit. After it, no further classifier is trained and no further candidate is tried.
 
     Raises:
-        InputError: bad input, Optuna is not installed, or the time was over before the first candidates.
+        InputError: if an argument is not valid, Optuna is not installed, or the time limit is reached before the first
+            candidate.
 
     References:
-        Lim et al., "Fast AutoAugment", NeurIPS 2019, algorithm 1. Of its operations Cutout is left out.
+        Lim et al., "Fast AutoAugment", NeurIPS 2019, algorithm 1, without the operation Cutout.
     """
     until, callback = time.monotonic() + seconds, executor.callback
     require_optuna()
     if setup.freeze:
-        raise InputError("--freeze extracts features once, so that a policy has nothing to act on")
+        raise InputError("a policy search needs images; --freeze uses features only")
     data = searched_images(setup.data, held_out)
     runs = fold_runs(dataclasses.replace(setup, data=data), recipe, search.folds, search.seed)
     check(runs)
@@ -77,19 +78,19 @@ def search_policy(
         recipe=recipe.config(),
         search=dataclasses.asdict(search),
         **costs(folds, studies),
-        folds=[_of_fold(fold, studies, fabric) for fold in folds],
+        folds=[_fold_summary(fold, studies, fabric) for fold in folds],
         **provenance(),
     )
 
 
 def merged(studies: Sequence[Study]) -> Policy:
-    """The sub-policies of the best candidates of all studies, each once."""
+    """Combine the sub-policies of the best candidates of all studies, without duplicates."""
     lines = [line for study in studies for trial in study.best() for line in trial["policy"]]
     return Policy.parse(dict.fromkeys(lines))
 
 
 def _try_candidates(studies: Sequence[Study], search: Search, fabric: Fabric, callback: Callback, until: float) -> None:
-    """All trials that time allows; in turn, so that the studies are equally far when it ends."""
+    """Run trials until all are done or the time limit is reached. The studies take turns, to make equal progress."""
     for trial in range(search.trials):
         for place, study in enumerate(studies):
             if len(study.trials) > trial:
@@ -101,19 +102,19 @@ def _try_candidates(studies: Sequence[Study], search: Search, fabric: Fabric, ca
 
 
 def _too_short(done: str) -> str:
-    return f"--time-budget ended before the first candidates were tried ({done}); the same command goes on from here"
+    return f"--time-budget ended before the first candidates were tried ({done}); the same command continues from here"
 
 
 def costs(folds: Sequence[SearchFold], studies: Sequence[Study]) -> dict[str, Any]:
-    """What was done, over all calls: trials, and seconds of training and of trials."""
+    """The number of trials, and the duration of training and of trials in seconds, over all calls."""
     classifiers = sum(fold.record.duration_s for fold in folds)
     tried = [trial["seconds"] for study in studies for trial in study.trials]
     seconds = {"classifiers": classifiers, "trials": sum(tried), "all": classifiers + sum(tried)}
     return {"trials": len(tried), "seconds": {name: round(value, 3) for name, value in seconds.items()}}
 
 
-def _of_fold(fold: SearchFold, studies: Sequence[Study], fabric: Fabric) -> dict[str, Any]:
-    """The classifier's loss on its unseen images as they are, and under the best candidate of each search."""
+def _fold_summary(fold: SearchFold, studies: Sequence[Study], fabric: Fabric) -> dict[str, Any]:
+    """The loss of the classifier on its unseen images, without and with the best candidate of each search."""
     plain = density_loss(fold, Policy.parse(["identity 0.0"]), 1, torch.Generator(), fabric)
     best = [trial["loss"] for study in studies if study.fold is fold for trial in study.best()[:1]]
     return {"run": fold.record.run, "images": len(fold.unseen), "plain_loss": plain, "best_losses": best}

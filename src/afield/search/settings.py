@@ -1,4 +1,4 @@
-"""The settings of a search for a policy. Free of torch."""
+"""The settings of a policy search. Does not import torch."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from afield.validation import check_number
 
 RANGES = {"folds": (2, 100), "seed": (0, 2**62)}
-"""Other settings lie between 1 and 100,000."""
+"""Ranges of settings. The range of the others is 1 to 100,000."""
 
 
 @dataclass(frozen=True)
 class Search:
-    """How a policy is searched for; the defaults are the paper's.
+    """Settings of a policy search. The defaults are those of the paper.
 
     Attributes:
         folds: Number of folds; a classifier is trained for each, and its fold judges candidate policies.
@@ -34,10 +34,10 @@ class Search:
     seed: int = 0
 
     def settings(self) -> Search:
-        """These settings alone, checked.
+        """Check the settings, and return them without the fields of subclasses.
 
         Raises:
-            InputError: one is out of its range.
+            InputError: if a setting is out of range.
         """
         found = {field.name: getattr(self, field.name) for field in dataclasses.fields(Search)}
         for name, value in found.items():

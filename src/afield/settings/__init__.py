@@ -1,4 +1,4 @@
-"""Training settings: their one definition, and presets. Free of torch."""
+"""Training settings and presets. Does not import torch."""
 
 from afield.settings.presets import PRESETS as PRESETS
 from afield.settings.train_config import TrainConfig as TrainConfig

@@ -10,12 +10,12 @@ PRESETS: Registry[TrainConfig] = Registry("preset")
 PRESETS.add(
     "scratch",
     TrainConfig(epochs=30, batch_size=64, learning_rate=0.1, warmup=0.1, augment="crop"),
-    summary="Small images, no pretrained weights: SGD at 0.1, cosine, crops.",
+    summary="Training from scratch on small images: SGD with learning rate 0.1, cosine schedule, random crops.",
 )
 PRESETS.add(
     "digits",
     TrainConfig(epochs=8, batch_size=64, learning_rate=0.1, warmup=0.1, augment="crop"),
-    summary="`scratch` in 8 epochs: the embedded digits in a minute or two on two cores.",
+    summary="`scratch` with 8 epochs, for the embedded digits; takes one or two minutes on two CPU cores.",
 )
 PRESETS.add(
     "fast_cifar",
@@ -31,17 +31,17 @@ PRESETS.add(
         warmup=0.23,
         augment="translate+alternating_flip",
     ),
-    summary="`whitened_vgg` at 32 px in ten epochs: Nesterov SGD, a triangle, fast biases.",
+    summary="`whitened_vgg` on 32-pixel images, ten epochs: Nesterov SGD, triangular schedule, fast norm biases.",
     reference="Jordan, 94% on CIFAR-10 in 3.29 Seconds on a Single GPU, 2024.",
 )
 PRESETS.add(
     "frozen",
     TrainConfig(epochs=12, batch_size=128, learning_rate=0.02, dropout=0.2),
-    summary="A head on frozen features: SGD at 0.02, cosine, dropout 0.2.",
+    summary="Training of a head on frozen features: SGD with learning rate 0.02, cosine schedule, dropout 0.2.",
 )
 PRESETS.add(
     "flattening_paper",
     TrainConfig(epochs=30, batch_size=128, learning_rate=0.004, schedule="step", augment="crop_flip_jitter"),
-    summary="Fine-tuning as in paper A: SGD at 0.004, a step after 80 %, JiGen's augmentation.",
+    summary="Fine-tuning as in paper A: SGD with learning rate 0.004, a step after 80 %, JiGen's augmentation.",
     reference="Complement flattening for domain generalization, 2020, section 4.",
 )

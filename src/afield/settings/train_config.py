@@ -1,4 +1,4 @@
-"""How training runs: optimizer, schedule, batch, epochs. One definition for options, checks and documentation."""
+"""The training settings. Options, checks and documentation are generated from their definition here."""
 
 from __future__ import annotations
 
@@ -10,13 +10,14 @@ from afield.errors import InputError, first_line, unknown_name
 from afield.validation import Checked, check_number, setting
 
 OPTIMIZERS: Final = ("sgd", "nesterov", "adamw")
-"""Optimizers that afield builds itself; all others come from timm."""
+"""Optimizers created by afield. All others are created by timm."""
 
 
 def check_optimizer(name: str) -> None:
-    """Raise `InputError` unless training can use the optimizer of this name.
+    """Raise `InputError` if the optimizer is unknown or not available.
 
-    Two of timm's are left out: adahessian needs second-order gradients, and a checkpoint cannot hold kron's state.
+    Two optimizers of timm are not supported: adahessian needs second-order gradients, and the state of kron cannot be
+    saved in a checkpoint.
     """
     if name in OPTIMIZERS:
         return
@@ -33,18 +34,18 @@ def check_optimizer(name: str) -> None:
 
 @dataclass(frozen=True)
 class TrainConfig(Checked):
-    """All training settings. A recipe can replace any of them for itself, except `precision`.
+    """All training settings. A recipe can override any of them, except `precision`.
 
     Raises:
-        InputError: a value outside its range or choices.
+        InputError: if a value is out of range or unknown.
     """
 
     epochs: int = setting(30, "Passes over the training images.", low=1, high=100_000)
     batch_size: int = setting(128, "Images per step, over all devices.", low=1, high=1_000_000)
     accumulate: int = setting(
         1,
-        "Split each batch into this many micro-batches, if a batch does not fit into memory. Their gradients add up to "
-        "that of the batch, except for batch normalization and losses that compare images.",
+        "Number of micro-batches per batch, for batches that do not fit into memory. The sum of their gradients equals "
+        "the gradient of the batch, except with batch normalization and with losses that compare images.",
         low=1,
         high=1_000_000,
     )
@@ -57,7 +58,7 @@ class TrainConfig(Checked):
     learning_rate: float = setting(0.02, "Peak learning rate.", low=1e-12, high=1e3)
     norm_bias_rate: float = setting(
         1.0,
-        "Factor on the learning rate of the biases of normalization layers; their weight decay is divided by it.",
+        "Factor of the learning rate for biases of normalization layers. Their weight decay is divided by it.",
         low=1e-3,
         high=1e3,
     )
@@ -70,20 +71,22 @@ class TrainConfig(Checked):
         "Learning rate schedule: constant; step, one drop (--step-at, --step-factor); cosine or linear decay to 0.",
     )
     warmup: float = setting(
-        0.0, "Fraction of the steps in which the learning rate rises linearly from 0.", low=0, high=1
+        0.0, "Fraction of the steps during which the learning rate increases linearly from 0.", low=0, high=1
     )
-    step_at: float = setting(0.8, "Fraction of the steps after which --schedule step drops the rate.", low=0, high=1)
-    step_factor: float = setting(0.1, "Factor by which --schedule step multiplies the rate.", low=0, high=1)
+    step_at: float = setting(
+        0.8, "Fraction of the steps after which --schedule step reduces the learning rate.", low=0, high=1
+    )
+    step_factor: float = setting(0.1, "Factor by which --schedule step multiplies the learning rate.", low=0, high=1)
     dropout: float = setting(0.0, "Dropout probability of the features before the head.", low=0, high=0.99)
     augment: str = setting(
         "none",
-        "Augmentation of the training images, for recipes without one of their own.",
-        values="a name from `afield list augmentations`, a policy's .json file, or several joined by +",
+        "Augmentation of the training images, for recipes that do not set it.",
+        values="a name from `afield list augmentations`, the .json file of a policy, or several joined by +",
     )
     sampling: Literal["auto", "shuffled", "balanced"] = setting(
         "auto",
-        "How batches are drawn: shuffled over all domains; balanced, the same number of images from each domain; auto, "
-        "as the recipe's algorithm needs.",
+        "Sampling of batches: shuffled, over all domains; balanced, with the same number of images from each domain; "
+        "auto, as the algorithm of the recipe requires.",
     )
     precision: Literal["32", "bf16"] = setting("32", "Numeric precision: 32 bits, or bf16 mixed precision.")
 
@@ -92,7 +95,7 @@ class TrainConfig(Checked):
         check_number("accumulate", self.accumulate, 1, self.batch_size)
 
     def learning_rate_at(self, step: int, steps: int) -> float:
-        """The rate at step 0 ... steps - 1."""
+        """The learning rate at a step from 0 to ``steps - 1``."""
         rise = self.warmup * steps
         if step < rise:
             return self.learning_rate * (step + 1) / (rise + 1)

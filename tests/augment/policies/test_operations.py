@@ -229,7 +229,7 @@ def test_what_is_no_batch_of_images_is_refused(wrong):
 
 
 def test_a_wrong_number_of_draws_and_an_unknown_operation_are_refused(images, draws):
-    with pytest.raises(ValueError, match="40 images need as many draws, got 39"):
+    with pytest.raises(ValueError, match="40 images need 40 draws, got 39"):
         apply_draws(images, draws[:39])
     with pytest.raises(InputError, match="unknown operation 'rotat'; did you mean 'rotate'"):
         operate("rotat", images, 1.0)

@@ -164,9 +164,9 @@ def test_a_model_trained_with_a_policy_is_kept_and_names_it_by_content(afield, s
         ('{"version": 1, "bins": "31", "sub_policies": ["rotate 0.7 3"]}', "bins must be a whole number"),
         (
             '{"version": 2, "bins": 31, "sub_policies": ["rotate 0.7 3"]}',
-            "is a policy of version 2; this afield reads 1",
+            "is a policy of version 2; this version of afield reads 1",
         ),
-        ('{"recipes": 3}', "is no policy: it has no list of sub_policies"),
+        ('{"recipes": 3}', "is not a policy: it has no list of sub_policies"),
         ("[1, 2", "is not valid JSON"),
     ],
 )

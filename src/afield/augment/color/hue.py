@@ -1,7 +1,7 @@
-"""Turning the color circle of a uint8 batch, through HSV, as ``torchvision.transforms.v2.functional`` does.
+"""Hue shift of uint8 batches in HSV, as in ``torchvision.transforms.v2.functional``.
 
-No pixel is compared or selected: choices are products with 0 or 1, which are exact, and masks of bits. On a CPU these
-are several times as fast.
+Instead of comparisons and selections of pixels, the code uses products with 0 or 1, which are exact, and bit masks. On
+a CPU, they are several times faster.
 """
 
 from __future__ import annotations
@@ -10,14 +10,14 @@ import torch
 from torch import Tensor
 
 TINY = 1e-6
-"""Less than any difference of two colors, which are whole parts of 255."""
+"""A value smaller than the smallest difference between two colors, 1/255."""
 
 LOWEST_AT = (5, 9, 1)
-"""Where red, green and blue are lowest, in twelfths of the circle."""
+"""The positions where red, green and blue are lowest, in twelfths of the circle."""
 
 
 def hue(images: Tensor, magnitude: Tensor) -> Tensor:
-    """By ``magnitude`` turns, -0.5 to 0.5, each image by its own; the same to the bit as ``adjust_hue``."""
+    """Shift the hue of each image by ``magnitude`` turns, -0.5 to 0.5; bit-identical to ``adjust_hue``."""
     rgb = images.float().mul_(1 / 255)
     red, green, blue = rgb.split(1, dim=1)
     high = torch.maximum(torch.maximum(red, green), blue)
@@ -32,9 +32,9 @@ def hue(images: Tensor, magnitude: Tensor) -> Tensor:
 
 
 def _turns(away: Tensor) -> Tensor:
-    """Where on the circle each pixel lies, ``[B, 1, H, W]`` in [0, 1): red 0, green 1/3, blue 2/3.
+    """The position of each pixel on the color circle, ``[B, 1, H, W]`` in [0, 1): red 0, green 1/3, blue 2/3.
 
-    From how far below the highest channel each channel is, in spreads: the highest itself is 0 away.
+    `away` is the difference between the highest channel and each channel, divided by the spread of the channels.
     """
     red, green, blue = away.split(1, dim=1)
     not_red, not_green = away[:, :2].div(TINY).clamp_(max=1).split(1, dim=1)
@@ -45,7 +45,7 @@ def _turns(away: Tensor) -> Tensor:
 
 
 def _levels(high: Tensor, saturation: Tensor, sector: Tensor, part: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """The three that the channels have: highest, lowest, and between (falling in odd sixths, rising in even)."""
+    """The levels of the channels: highest, lowest, and between (decreasing in odd sixths, increasing in even ones)."""
     rest, change = 1 - saturation, part.mul_(saturation)
     odd = sector.mul(0.5).frac_().mul_(2)
     between = (1 - change).mul_(odd).add_(change.add_(rest).mul_(1 - odd))
@@ -53,10 +53,10 @@ def _levels(high: Tensor, saturation: Tensor, sector: Tensor, part: Tensor) -> t
 
 
 def _choose(levels: Tensor, sector: Tensor) -> Tensor:
-    """Bytes ``[B, 3, H, W]``: for red, green and blue, the level that each has in this sixth of the circle."""
+    """Assign the levels to red, green and blue by the sixth of the circle; returns bytes ``[B, 3, H, W]``."""
     highest, lowest, between = levels.split(1, dim=1)
     lowest_at = torch.tensor(LOWEST_AT, dtype=torch.int8, device=levels.device).view(3, 1, 1)
-    # Twelfths from where it is lowest, the short way round, less 3: -2 there, 2 where it is highest, else 0.
+    # `place` is -2 where the channel is lowest, 2 where it is highest, and 0 elsewhere.
     place = sector.mul(2).to(torch.int8).sub(lowest_at).abs_().sub_(6).abs_().neg_().add_(3)
     is_lowest = place.bitwise_right_shift(7)
     is_highest = place.neg_().bitwise_right_shift_(7)

@@ -1,4 +1,4 @@
-"""Color jitter: brightness, contrast, saturation and hue, in an order drawn for each image."""
+"""Color jitter: brightness, contrast, saturation and hue, in a random order for each image."""
 
 from __future__ import annotations
 
@@ -13,11 +13,13 @@ from afield.augment.policies.operations import Draws, OnOperations, kind
 
 @dataclass(frozen=True)
 class ColorJitter(OnOperations):
-    """As torchvision's, with an order and factors of its own for each image. All zero is the identity.
+    """The color jitter of torchvision, with a separate order and separate factors for each image.
+
+    If all attributes are zero, it is the identity.
 
     Attributes:
-        brightness: factors are drawn from ``[max(0, 1 - b), 1 + b]``; so are those of contrast and saturation.
-        hue: shifts are drawn from ``[-h, h]``, in turns of the color circle; at most 0.5.
+        brightness: range of the factors, ``[max(0, 1 - b), 1 + b]``. The same holds for contrast and saturation.
+        hue: range of the shifts, ``[-h, h]``, in turns of the color circle; at most 0.5.
     """
 
     brightness: float = 0.0
@@ -26,7 +28,7 @@ class ColorJitter(OnOperations):
     hue: float = 0.0
 
     def sample(self, images: Tensor, generator: Generator) -> Draws:
-        """Draw factors and an order for each image; what has no strength is left out."""
+        """Sample factors and an order for each image. Operations of strength zero are omitted."""
         given = {"brightness": self.brightness, "contrast": self.contrast, "color": self.saturation, "hue": self.hue}
         reach = {name: strength for name, strength in given.items() if strength}
         kinds = torch.tensor([kind(name) for name in reach], dtype=torch.int64)
@@ -41,6 +43,6 @@ class ColorJitter(OnOperations):
 AUGMENTATIONS.add(
     "color_jitter",
     lambda: ColorJitter(brightness=0.4, contrast=0.4, saturation=0.4, hue=0.4),
-    summary="Brightness, contrast, saturation and hue by up to 0.4, in any order; on bytes.",
+    summary="Changes brightness, contrast, saturation and hue by up to 0.4, in random order; on bytes.",
     reference="Howard, Some Improvements on Deep Convolutional Neural Network Based Image Classification, 2013.",
 )

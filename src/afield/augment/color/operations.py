@@ -1,7 +1,8 @@
-"""Operations on the colors of uint8 batches ``[B, 3, H, W]``, with a magnitude for each image, ``[B]``.
+"""Color operations on uint8 batches ``[B, 3, H, W]``, with a magnitude ``[B]`` for each image.
 
-Each equals its namesake in ``torchvision.transforms.v2.functional`` on uint8 to the bit: the same float32 arithmetic
-in the same order, fused multiply-adds included (`torch.addcmul` fuses where ``Tensor.add(alpha=)`` does).
+Each operation is bit-identical to the function of the same name in ``torchvision.transforms.v2.functional`` on uint8.
+It uses the same float32 arithmetic in the same order, including fused multiply-adds (`torch.addcmul` fuses where
+``Tensor.add(alpha=)`` does).
 """
 
 from __future__ import annotations
@@ -15,64 +16,64 @@ from afield.augment.color.hue import hue
 
 
 def brightness(images: Tensor, magnitude: Tensor) -> Tensor:
-    """Times ``1 + magnitude``."""
+    """Multiply the brightness by ``1 + magnitude``."""
     factor, _ = _factors(images, magnitude)
-    return _whole(images.float().mul_(factor))
+    return _to_uint8(images.float().mul_(factor))
 
 
 def color(images: Tensor, magnitude: Tensor) -> Tensor:
-    """Saturation times ``1 + magnitude``: -1 is gray."""
+    """Multiply the saturation by ``1 + magnitude``; -1 gives gray."""
     factor, rest = _factors(images, magnitude)
-    return _whole(images.float().mul_(factor).addcmul_(_gray(images), rest))
+    return _to_uint8(images.float().mul_(factor).addcmul_(_gray(images), rest))
 
 
 def contrast(images: Tensor, magnitude: Tensor) -> Tensor:
-    """Contrast times ``1 + magnitude``, about the mean gray."""
+    """Multiply the contrast by ``1 + magnitude``, around the mean gray."""
     factor, rest = _factors(images, magnitude)
     found, means = images.float().mul_(factor), _gray(images).mean(dim=(-3, -2, -1))
-    # Image by image: where PyTorch adds a single number, the last few pixels of each image are not fused.
+    # One image at a time: when PyTorch adds a scalar, it does not fuse the operation for the last pixels of an image.
     for image, mean, weight in zip(found, means, rest.flatten().tolist(), strict=True):
         image.add_(mean, alpha=weight)
-    return _whole(found)
+    return _to_uint8(found)
 
 
 def sharpness(images: Tensor, magnitude: Tensor) -> Tensor:
-    """Sharpness times ``1 + magnitude``: -1 is smoothed by 3 x 3 pixels. The border stays as it is."""
+    """Multiply the sharpness by ``1 + magnitude``; -1 smooths by 3 x 3 pixels. The border does not change."""
     if min(images.shape[2:]) <= 2:
         return images
     _, rest = _factors(images, magnitude)
     exact = images.float()
     inner = exact[:, :, 1:-1, 1:-1]
-    # The kernel's weights are 1/13, and 5/13 in the middle: sums of whole numbers, and one rounded division.
+    # The weights of the kernel are 1/13, and 5/13 in the center: sums of integers, then one rounded division.
     across = exact[..., :-2] + exact[..., 1:-1] + exact[..., 2:]
     smooth = across[:, :, :-2].add(across[:, :, 1:-1]).add_(across[:, :, 2:]).add_(inner, alpha=4).div_(13).round_()
     inner.copy_(torch.addcmul(inner, smooth.sub_(inner), rest))
-    return _whole(exact)
+    return _to_uint8(exact)
 
 
 def posterize(images: Tensor, magnitude: Tensor) -> Tensor:
-    """Only the highest ``magnitude`` bits of each channel, 0 to 8."""
+    """Keep only the highest ``magnitude`` bits of each channel, 0 to 8."""
     mask = torch.tensor([0xFF00 >> int(bits) & 0xFF for bits in magnitude.tolist()], dtype=torch.uint8)
-    return images & _beside(mask, images)
+    return images & _per_image(mask, images)
 
 
 def solarize(images: Tensor, magnitude: Tensor) -> Tensor:
-    """Inverted where a channel is at least ``magnitude`` of white, 0 to 1."""
+    """Invert the values that are at least ``magnitude`` times white; ``magnitude`` is in [0, 1]."""
     threshold = (255.0 * magnitude).float().ceil().to(torch.uint8)
-    negative = images >= _beside(threshold, images)
+    negative = images >= _per_image(threshold, images)
     return images ^ negative.to(torch.uint8).neg_()
 
 
 def autocontrast(images: Tensor, magnitude: Tensor) -> Tensor:
-    """Each channel stretched over black to white. The magnitude says nothing, here and below."""
+    """Stretch each channel to the range from black to white. The magnitude is ignored, here and below."""
     low, high = (bound.float() for bound in (images.amin((2, 3), keepdim=True), images.amax((2, 3), keepdim=True)))
     flat = low == high
     stretch = high.sub_(low).mul_(1 / 255).masked_fill_(flat, 1)
-    return _whole(images.float().sub_(low.masked_fill_(flat, 0)).div_(stretch))
+    return _to_uint8(images.float().sub_(low.masked_fill_(flat, 0)).div_(stretch))
 
 
 def equalize(images: Tensor, magnitude: Tensor) -> Tensor:
-    """Each channel's histogram made even, by Pillow's table."""
+    """Equalize the histogram of each channel, with Pillow's table."""
     channels = images.flatten(2).flatten(0, 1)
     count, pixels = channels.shape
     index = (channels + 256 * torch.arange(count, dtype=torch.int32, device=images.device)[:, None]).flatten()
@@ -86,7 +87,7 @@ def equalize(images: Tensor, magnitude: Tensor) -> Tensor:
 
 
 def invert(images: Tensor, magnitude: Tensor) -> Tensor:
-    """The negative."""
+    """Invert the image."""
     return ~images
 
 
@@ -108,22 +109,22 @@ COLOR: Mapping[str, Callable[[Tensor, Tensor], Tensor]] = {
 
 
 def _factors(images: Tensor, magnitude: Tensor) -> tuple[Tensor, Tensor]:
-    """``1 + magnitude`` and what is left to 1, rounded to float32 as Python's floats are."""
+    """``1 + magnitude`` and ``-magnitude``, computed in float64 and rounded to float32, as torchvision does."""
     factor = 1.0 + magnitude.double()
-    return _beside(factor.float(), images), _beside((1.0 - factor).float(), images)
+    return _per_image(factor.float(), images), _per_image((1.0 - factor).float(), images)
 
 
-def _beside(values: Tensor, images: Tensor) -> Tensor:
-    """``[B]`` -> ``[B, 1, 1, 1]``, on the images' device."""
+def _per_image(values: Tensor, images: Tensor) -> Tensor:
+    """Reshape ``[B]`` to ``[B, 1, 1, 1]``, on the images' device."""
     return values.to(images.device).view(-1, 1, 1, 1)
 
 
-def _whole(values: Tensor) -> Tensor:
-    """Clamped to 0 to 255 and cut to whole numbers; by way of int16, which is faster on a CPU."""
+def _to_uint8(values: Tensor) -> Tensor:
+    """Clamp to [0, 255] and truncate to integers; via int16, which is faster on a CPU."""
     return values.clamp_(0, 255).short().to(torch.uint8)
 
 
 def _gray(images: Tensor) -> Tensor:
-    """Luma ``[B, 1, H, W]``, float32, whole numbers."""
+    """The luma ``[B, 1, H, W]``, integers as float32."""
     red, green, blue = images.split(1, dim=1)
     return red.mul(0.2989).add_(green, alpha=0.587).add_(blue, alpha=0.114).floor_()

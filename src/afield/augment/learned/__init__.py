@@ -1,4 +1,4 @@
-"""Augmentations that are learned on a trained classifier, and their failures."""
+"""Training of learned augmentations against a trained classifier, and diagnosis of their failures."""
 
 from afield.augment.learned.affine.game import AffineGame as AffineGame
 from afield.augment.learned.affine.settings import AffineSettings as AffineSettings

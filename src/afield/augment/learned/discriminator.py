@@ -1,4 +1,4 @@
-"""The discriminator: is this image as it was, or transformed? And what is minimized with it and against it."""
+"""A discriminator of original and transformed images, and the losses of the adversarial training."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from torch import Tensor, nn
 
 
 class Discriminator(nn.Module):
-    """Images ``[B, channels, H, W]`` in [0, 1] -> logits ``[B]``, above 0 for what it takes for real.
+    """Maps images ``[B, channels, H, W]`` in [0, 1] to logits ``[B]``, positive for images classified as real.
 
     References:
-        Radford et al., "Unsupervised Representation Learning with Deep Convolutional GANs", ICLR 2016, at a small
-        width and without batch normalization, which would mix real and transformed images.
+        Radford et al., "Unsupervised Representation Learning with Deep Convolutional GANs", ICLR 2016, with a small
+        width and without batch normalization, whose statistics would mix real and transformed images.
     """
 
     def __init__(self, width: int = 16, channels: int = 3) -> None:
@@ -31,13 +31,13 @@ class Discriminator(nn.Module):
 
 
 def adversarial_loss(fake: Tensor, form: str) -> Tensor:
-    """What the augmentor minimizes against a discriminator's logits ``[B]`` of its images, a scalar.
+    """The adversarial loss of the augmentor, a scalar, from the discriminator's logits ``[B]`` of its images.
 
-    ``saturating``: the mean of ``log(1 - D)``, as the paper prints it; ``non_saturating``: of ``-log D``.
+    ``saturating``: the mean of ``log(1 - D)``, as in the paper; ``non_saturating``: the mean of ``-log D``.
     """
     return -F.softplus(fake).mean() if form == "saturating" else F.softplus(-fake).mean()
 
 
 def discriminator_loss(discriminator: nn.Module, images: Tensor, warped: Tensor) -> Tensor:
-    """What the discriminator minimizes, ``-log D(I) - log(1 - D(G(I)))``, a scalar."""
+    """The loss of the discriminator, the mean of ``-log D(I) - log(1 - D(G(I)))``, a scalar."""
     return F.softplus(-discriminator(images)).mean() + F.softplus(discriminator(warped)).mean()

@@ -1,4 +1,4 @@
-"""Stage two's loop: a game between networks, epoch by epoch, resumable, for every kind of learned augmentation."""
+"""The resumable training loop of learned augmentations, the second stage of a run."""
 
 from __future__ import annotations
 
@@ -25,18 +25,18 @@ from afield.training import Subset, checkpoint
 
 CHECKPOINT_SECONDS = 20.0
 MEASURED = 512
-"""Images of each part that are measured after an epoch: the first of them."""
+"""Largest number of images of each part for measurements after an epoch."""
 
 Measures = dict[str, float]
 
 
 @dataclass(frozen=True)
 class Examples:
-    """What a game learns from.
+    """Training examples of a game.
 
     Attributes:
         count: number of examples.
-        take: indices ``[B]`` below `count`, and a generator -> the batch's tensors, as the game's ``step`` takes them.
+        take: maps indices ``[B]`` below `count` and a generator to the tensors of a batch, the arguments of ``step``.
     """
 
     count: int
@@ -45,13 +45,13 @@ class Examples:
 
 @dataclass(frozen=True)
 class Learned:
-    """What learning leaves.
+    """The result of training a learned augmentation.
 
     Attributes:
-        augmentor: trained, ready to augment.
-        epochs: the measures of each part by name, for each epoch; the first is before learning.
-        collapses: failures by name, with the setting that helps; empty if all is well.
-        seconds: of learning, without measuring.
+        augmentor: trained augmentor.
+        epochs: measures of each part by name, for each epoch. The first element is before training.
+        collapses: failures by name, with a setting that helps; empty if there is none.
+        seconds: duration of training, without measurements.
     """
 
     augmentor: NetworkAugmentation
@@ -62,7 +62,7 @@ class Learned:
 
 @dataclass
 class LearnState:
-    """The progress of learning, beside the state of the game."""
+    """The progress of training, without the state of the networks."""
 
     epoch: int = 0
     position: int = 0
@@ -71,17 +71,17 @@ class LearnState:
 
 
 class Game(nn.Module):
-    """The augmentor and its opponents: how they learn, what is measured of them, and how they fail.
+    """Base class of the adversarial training of an augmentor: the networks, their updates, measures and diagnosis.
 
-    A checkpoint holds its state dict and the optimizers.
+    A checkpoint contains its state dict and those of the optimizers.
 
     Attributes:
-        settings_type: a dataclass with at least ``epochs`` and ``batch_size``.
-        diagnose: measures and settings -> collapses, name by text.
-        augmentor: what is learned.
-        settings: of the type above.
-        optimizers: by the name of the module (an attribute of the game) that each optimizes.
-        step: called with the tensors of a batch and a generator: every network takes its step.
+        settings_type: dataclass of settings with at least ``epochs`` and ``batch_size``.
+        diagnose: maps measures and settings to collapses, texts by name.
+        augmentor: augmentor to train.
+        settings: settings of the type above.
+        optimizers: optimizers by the name of the module (an attribute of the game) that they optimize.
+        step: called with the tensors of a batch and a generator; updates the networks.
     """
 
     settings_type: ClassVar[type]
@@ -98,17 +98,18 @@ class Game(nn.Module):
     @staticmethod
     @abstractmethod
     def examples(train: Subset) -> Examples:
-        """What the game learns from, given the training images."""
+        """Create the training examples from the training images."""
 
     @abstractmethod
     def measure(self, batches: Iterable[tuple[Tensor, Tensor]], generator: Generator) -> Measures:
-        """Figures of batches of images ``[B, 3, H, W]`` in [0, 1] and class indices ``[B]``, by name.
+        """Measure the augmentor on batches of images ``[B, 3, H, W]`` in [0, 1] and class indices ``[B]``.
 
-        Among them are ``distance``, and ``entropy`` and ``recognized``, each ``_before`` and ``_after``.
+        The measures include ``distance``, ``entropy_before``, ``entropy_after``, ``recognized_before`` and
+        ``recognized_after``.
         """
 
     def move(self, name: str, loss: Tensor, retain_graph: bool = False) -> None:
-        """One step of one optimizer on this loss; the gradient reaches only the optimizer's own parameters."""
+        """Take a step of one optimizer on this loss. Only the parameters of this optimizer get gradients."""
         optimizer = self.optimizers[name]
         parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
         gradients = torch.autograd.grad(loss, parameters, retain_graph=retain_graph)
@@ -129,23 +130,23 @@ class Game(nn.Module):
         fabric: Fabric,
         on_epoch: Callable[[int, int, str], None] = lambda epoch, epochs, detail: None,
     ) -> Learned:
-        """Learn an augmentation on a classifier, resuming from `checkpoint_file` if it exists.
+        """Train an augmentation for a classifier. Resumes from `checkpoint_file` if it exists.
 
-        Every random choice comes from generators named by `seed` and the epoch: on a CPU, an interrupted run ends bit
-        for bit like an uninterrupted one. A collapse gives a warning at the end.
+        All random numbers depend only on `seed` and the epoch. On a CPU, a resumed run gives the same result as an
+        uninterrupted one, bit for bit. If the augmentor collapses, a warning is issued at the end.
 
         Args:
-            classifier: images ``[B, 3, H, W]`` in [0, 1] -> logits ``[B, K]``; trained, and not changed here.
-            train: the images to learn on.
-            watched: other parts to measure after each epoch; the first of them is diagnosed.
-            settings: of the game's `settings_type`.
-            seed: names the generators.
-            checkpoint_file: written every 20 seconds and at the end; the caller removes it.
+            classifier: trained classifier, images ``[B, 3, H, W]`` in [0, 1] -> logits ``[B, K]``. It does not change.
+            train: training images.
+            watched: other parts to measure after each epoch. The first of them is used for the diagnosis.
+            settings: settings of type `settings_type`.
+            seed: seed of all random numbers.
+            checkpoint_file: file to write every 20 seconds and at the end. The caller removes it.
             fabric: device and precision, of one process.
-            on_epoch: called after each epoch, with its number, the number of epochs, and a line to show.
+            on_epoch: called after each epoch, with its number, the number of epochs, and a line of text.
 
         Raises:
-            InputError: training images that the game cannot learn from.
+            InputError: if the training images are not suitable.
         """
         examples, parts = cls.examples(train), {"train": train, **watched}
         with torch.random.fork_rng(devices=[]):
@@ -191,14 +192,14 @@ AUGMENTORS: Registry[type[Game]] = Registry("learned augmentation")
 def recognition(
     classifier: nn.Module, teacher: nn.Module, images: Tensor, targets: Tensor, when: str
 ) -> dict[str, Tensor]:
-    """The classifier's entropy in bits and the number of images that the teacher recognizes, summed over a batch.
+    """The entropy of the classifier in bits, summed over a batch, and the number of images recognized by the teacher.
 
     Args:
         classifier: images ``[B, 3, H, W]`` in [0, 1] -> logits ``[B, K]``.
-        teacher: the same interface, often the same module.
-        images: ``[B, 3, H, W]`` in [0, 1].
+        teacher: module with the same interface, often the same module.
+        images: images ``[B, 3, H, W]`` in [0, 1].
         targets: class indices ``[B]``.
-        when: ``before`` or ``after`` the augmentation; ends the names ``entropy_`` and ``recognized_``.
+        when: suffix of the names of the results, ``before`` or ``after`` the augmentation.
     """
     log_p = classifier(images).float().log_softmax(dim=1)
     entropy = -(log_p.exp() * log_p).sum() / math.log(2)
@@ -215,7 +216,7 @@ def _brief(measures: Measures) -> str:
 
 
 def _measured(game: Game, parts: Mapping[str, Subset], fabric: Fabric) -> dict[str, Measures]:
-    """The measures of every part, each on the same images and noise after every epoch."""
+    """The measures of every part. Images and noise are the same after every epoch."""
 
     def batches(source: Subset) -> Iterator[tuple[Tensor, Tensor]]:
         chosen = np.random.default_rng(seed_for("augmentor measured")).permutation(len(source))[:MEASURED]

@@ -1,1 +1,1 @@
-"""Augmentations that are trained networks."""
+"""Augmentations by trained networks."""

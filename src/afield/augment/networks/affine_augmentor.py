@@ -1,4 +1,4 @@
-"""A spatial transformer that chooses each image's affine transformation."""
+"""A spatial transformer that selects an affine transformation for each image."""
 
 from __future__ import annotations
 
@@ -16,23 +16,24 @@ from afield.validation import Checked, setting
 
 NOISE = 8
 FIRST_WIDTH = -2.0
-"""What is added to the network's raw widths, so that the first transformations are small: sigmoid(-2) = 0.12."""
+"""Offset of the widths before the sigmoid, so that the initial transformations are small: sigmoid(-2) = 0.12."""
 
 
 @dataclass(frozen=True)
 class AugmentorConfig(Checked):
-    """What an `AffineAugmentor` can choose.
+    """Settings of an `AffineAugmentor`.
 
     Attributes:
-        form: ``bounded`` rotation, scale, shear and translation, or six ``free`` numbers added to the identity.
-        draw: ``distribution``, a center and a width an image between which it draws; ``noise``, a choice that depends
-            on random numbers given to the network; ``point``, always the same for the same image, as in the paper.
-        bounds: of the bounded form.
-        probability: of transforming an image, where it augments.
-        padding: what lies outside the image: its reflection, or zeros.
+        form: ``bounded`` rotation, scale, shear and translation, or six ``free`` numbers added to the identity matrix.
+        draw: how transformations are sampled. ``distribution``: uniformly around a center, with a width, both predicted
+            for each image. ``noise``: predicted from the image and random noise. ``point``: always the same for the
+            same image, as in the paper.
+        bounds: bounds of the bounded form.
+        probability: probability of transforming an image.
+        padding: pixels outside the image: its reflection, or zeros.
 
     Raises:
-        InputError: an unknown name, or a probability outside 0 to 1.
+        InputError: if a name is unknown or the probability is outside [0, 1].
     """
 
     form: Literal["bounded", "free"] = "bounded"
@@ -44,9 +45,10 @@ class AugmentorConfig(Checked):
 
 @dataclass(frozen=True)
 class AffineChoice:
-    """What the network says of a batch: parameters are uniform in ``center`` ± ``width``, each ``[B, 6]``.
+    """The prediction for a batch: parameters are uniform in ``center`` ± ``width``, each ``[B, 6]``.
 
-    In units of the bound, so that nothing leaves [-1, 1]; in the free form, of the matrix.
+    In the bounded form, the unit is the bound, so that all parameters lie in [-1, 1]. In the free form, the parameters
+    are the entries of the matrix.
     """
 
     center: Tensor
@@ -54,15 +56,15 @@ class AffineChoice:
 
 
 class AffineAugmentor(NetworkAugmentation):
-    """Images to affine transformations of them, image by image; at first close to the identity.
+    """Learned augmentation that selects an affine transformation for each image. Initially close to the identity.
 
-    It is trained by `afield.augment.learned.learn_affine`; once trained it augments like every other augmentation here.
+    `afield.augment.learned.learn_affine` trains it. After training, it is used like any other augmentation.
 
     Args:
         config: see `AugmentorConfig`.
 
     Attributes:
-        network: what is trained, an `nn.Module`; it follows the images to their device.
+        network: the trained `nn.Module`. It is moved to the device of the images.
 
     Example:
         >>> import torch
@@ -88,7 +90,7 @@ class AffineAugmentor(NetworkAugmentation):
         self.network = Localization(12 if draw == "distribution" else 6, NOISE if draw == "noise" else 0)
 
     def choose(self, images: Tensor, noise: Tensor) -> AffineChoice:
-        """Images ``[B, 3, H, W]`` in [0, 1], noise as `draw_noise` gives it -> where their parameters may lie."""
+        """Predict the distribution of the parameters from images ``[B, 3, H, W]`` in [0, 1] and `draw_noise`."""
         raw = self.network(images, noise if self.config.draw == "noise" else noise[:, :0])
         center, width = raw[:, :6], torch.zeros_like(raw[:, :6])
         if self.config.draw == "distribution":
@@ -98,19 +100,19 @@ class AffineAugmentor(NetworkAugmentation):
         return AffineChoice(center, width)
 
     def theta(self, choice: AffineChoice, noise: Tensor) -> Tensor:
-        """The matrices ``[B, 2, 3]`` that the noise picks; the gradient reaches the choice."""
+        """Sample matrices ``[B, 2, 3]`` from the distribution with this noise. The gradient reaches `choice`."""
         numbers = choice.center + choice.width * noise[:, :6]
         if self.config.form == "bounded":
             return compose(numbers * self.config.bounds.limits().to(numbers.device))
         return numbers.view(-1, 2, 3) + torch.eye(2, 3, device=numbers.device)
 
     def draw_noise(self, count: int, generator: Generator) -> Tensor:
-        """Uniform in [-1, 1], ``[B, 8]``, on the augmentor's device."""
+        """Noise uniform in [-1, 1], ``[B, 8]``, on the augmentor's device."""
         return (2 * torch.rand(count, NOISE, generator=generator) - 1).to(self.network.out.weight.device)
 
     @torch.no_grad()
     def sample(self, images: Tensor, generator: Generator) -> AffineParams:
-        """Choose a transformation for each image of a batch ``[B, 3, H, W]``, uint8 or float in [0, 1]."""
+        """Sample a transformation for each image of a batch ``[B, 3, H, W]``, uint8 or float in [0, 1]."""
         self.network.to(images.device)
         noise = self.draw_noise(len(images), generator)
         theta = self.theta(self.choose(as_floats(images).float(), noise), noise)

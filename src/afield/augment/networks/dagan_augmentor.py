@@ -1,4 +1,4 @@
-"""Variants of an image, drawn by a generator that was trained on pairs of a class (DAGAN)."""
+"""Augmentation by a generator of image variants, trained on pairs of images of a class (DAGAN)."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from afield.validation import Checked, setting
 
 @dataclass(frozen=True)
 class DaganConfig(Checked):
-    """What a `DaganAugmentor` is made of.
+    """Settings of a `DaganAugmentor`.
 
     Attributes:
-        noise: random numbers an image.
-        width: channels of its network at full resolution, a multiple of 4.
-        probability: of replacing an image by a variant, where it augments.
+        noise: number of random values for each image.
+        width: number of channels of the network at full resolution, a multiple of 4.
+        probability: probability of replacing an image by a variant.
 
     Raises:
-        InputError: a value outside its range.
+        InputError: if a value is out of range.
     """
 
     noise: int = setting(32, low=1, high=10_000)
@@ -40,7 +40,7 @@ class DaganConfig(Checked):
 
 @dataclass(frozen=True)
 class DaganParams(PerImage):
-    """``noise`` ``[B, Z]``, normal; ``applied`` ``[B]``: which images become variants."""
+    """Normal ``noise`` ``[B, Z]``, and ``applied`` ``[B]``: whether each image is replaced by a variant."""
 
     noise: Tensor
     applied: Tensor
@@ -51,15 +51,15 @@ class DaganParams(PerImage):
 
 
 class DaganAugmentor(NetworkAugmentation):
-    """Images to variants of them that are meant to keep the class, of any height and width.
+    """Learned augmentation that generates class-preserving variants of images of any height and width.
 
-    It is trained by `afield.augment.learned.learn_dagan`; once trained it augments like every other augmentation here.
+    `afield.augment.learned.learn_dagan` trains it. After training, it is used like any other augmentation.
 
     Args:
         config: see `DaganConfig`.
 
     Attributes:
-        network: what is trained, an `nn.Module`; it follows the images to their device.
+        network: the trained `nn.Module`. It is moved to the device of the images.
 
     Example:
         >>> import torch
@@ -82,13 +82,13 @@ class DaganAugmentor(NetworkAugmentation):
         self.network = VariantNetwork(self.config.noise, self.config.width)
 
     def sample(self, images: Tensor, generator: Generator) -> DaganParams:
-        """Draw noise for each image of a batch ``[B, 3, H, W]``, and which of them become variants."""
+        """Sample noise for each image of a batch ``[B, 3, H, W]``, and whether it is replaced by a variant."""
         noise = torch.randn(len(images), self.config.noise, generator=generator)
         return DaganParams(noise, torch.rand(len(images), generator=generator) < self.config.probability)
 
     @torch.no_grad()
     def apply(self, images: Tensor, params: DaganParams) -> Tensor:
-        """A new batch ``[B, 3, H, W]``, uint8 or float in [0, 1]; the other images stay the same to the bit."""
+        """Replace the selected images; returns a new batch ``[B, 3, H, W]`` in which the others are unchanged."""
         rows = params.applied.nonzero().squeeze(1)
         pixels = as_floats(images[rows.to(images.device)]).float()
         variants = self.network.to(images.device)(pixels, params.noise[rows].to(images.device))

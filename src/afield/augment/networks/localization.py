@@ -1,4 +1,4 @@
-"""The localization network of a spatial transformer: an image to numbers about how it may be transformed."""
+"""The localization network of a spatial transformer, which predicts transformation parameters from an image."""
 
 from __future__ import annotations
 
@@ -10,13 +10,14 @@ SIDE = 16
 
 
 class Localization(nn.Module):
-    """Images ``[B, 3, H, W]`` of any size in [0, 1], and noise ``[B, Z]``, -> ``[B, outputs]``; zeros at first.
+    """Maps images ``[B, 3, H, W]`` of any size in [0, 1] and noise ``[B, Z]`` to ``[B, outputs]``, initially zeros.
 
-    The images are reduced to 16 x 16 pixels: enough for the pose and position of an object, and cheap at any size.
+    The images are reduced to 16 x 16 pixels. This is enough for the pose and position of an object, and fast at any
+    size.
 
     Args:
-        outputs: numbers an image.
-        noise: Z, which may be 0.
+        outputs: number of outputs for each image.
+        noise: Z, can be 0.
 
     References:
         Jaderberg et al., "Spatial Transformer Networks", NeurIPS 2015, section 3.1.

@@ -1,4 +1,4 @@
-"""An augmentation's network in one safetensors file: its weights, and its config in the metadata."""
+"""Saving of an augmentation's network in a safetensors file, with its config in the metadata."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ if TYPE_CHECKING:
 
 
 KINDS: dict[str, type[NetworkAugmentation]] = {}
-"""By the key of their config in a file's metadata."""
+"""Classes by the metadata key of their config."""
 
 
 class NetworkAugmentation(OnBatch):
-    """Base of augmentations that are a config and a trained network.
+    """Base class of augmentations that consist of a config and a trained network.
 
     Attributes:
-        kind: the name under which the file's metadata holds the config, as JSON.
-        config_type: a dataclass of settings.
-        config: of this type; the constructor takes it.
-        network: what is trained; it follows the images to their device.
+        kind: metadata key of the config, which is saved as JSON.
+        config_type: dataclass of settings.
+        config: settings of this type, the argument of the constructor.
+        network: trained module. It is moved to the device of the images.
     """
 
     kind: ClassVar[str]
@@ -45,19 +45,19 @@ class NetworkAugmentation(OnBatch):
 
     @property
     def digest(self) -> str:
-        """16 hexadecimal digits that identify config and weights."""
+        """A hash of config and weights, 16 hexadecimal digits."""
         return hashlib.sha256(self._content()).hexdigest()[:16]
 
     def write(self, path: Path) -> None:
-        """Write config and weights as one safetensors file."""
+        """Write config and weights to a safetensors file."""
         write_atomic(path, self._content())
 
     @classmethod
     def read(cls, path: Path) -> Self:
-        """Read what `write` wrote.
+        """Read a file that `write` wrote.
 
         Raises:
-            InputError: no such file, of another kind, or damaged.
+            InputError: if the file does not exist, has another kind, or is damaged.
         """
         try:
             with safe_open(path, framework="pt") as file:
@@ -65,7 +65,7 @@ class NetworkAugmentation(OnBatch):
                 augmentor = cls(read_settings(cls.config_type, config, cls.kind))  # type: ignore[call-arg]
                 augmentor.network.load_state_dict({name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118
         except (SafetensorError, OSError, KeyError, TypeError, ValueError, RuntimeError) as error:
-            raise InputError(f"{path} cannot be read as a learned augmentor of kind {cls.kind!r}: {error}") from None
+            raise InputError(f"cannot read {path} as a learned augmentor of kind {cls.kind!r}: {error}") from None
         return augmentor
 
     def _content(self) -> bytes:
@@ -75,10 +75,10 @@ class NetworkAugmentation(OnBatch):
 
 
 def read_saved(path: Path) -> NetworkAugmentation:
-    """A trained `AffineAugmentor` or `DaganAugmentor`, whichever the file holds.
+    """Read a trained `AffineAugmentor` or `DaganAugmentor` from a file.
 
     Raises:
-        InputError: no such file, damaged, or neither of them.
+        InputError: if the file does not exist, is damaged, or contains neither.
     """
     try:
         with safe_open(path, framework="pt") as file:
@@ -86,5 +86,5 @@ def read_saved(path: Path) -> NetworkAugmentation:
     except (SafetensorError, OSError) as error:
         raise InputError(f"cannot read {path}: {error}") from None
     if not found:
-        raise InputError(f"{path} is no learned augmentation: its metadata has none of {', '.join(KINDS)}")
+        raise InputError(f"{path} is not a learned augmentation: its metadata has none of {', '.join(KINDS)}")
     return KINDS[found[0]].read(path)

@@ -1,4 +1,4 @@
-"""A network that makes variants: an image and noise to another image."""
+"""A network that generates variants of images from noise."""
 
 from __future__ import annotations
 
@@ -7,23 +7,23 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 SIDE = 4
-"""Of the map that the noise becomes, before it is resized to the bottleneck."""
+"""Side of the feature map of the noise, before it is resized to the bottleneck."""
 
 
 class VariantNetwork(nn.Module):
-    """Images ``[B, 3, H, W]`` of any size in [0, 1], and noise ``[B, Z]``, -> images ``[B, 3, H, W]`` in [0, 1].
+    """Maps images ``[B, 3, H, W]`` of any size in [0, 1] and noise ``[B, Z]`` to images ``[B, 3, H, W]`` in [0, 1].
 
-    A U-Net of two halvings; the noise joins at the bottleneck. Each pixel it gives is a blend of the pixel that was
-    there and one that it paints, half of each at first: unchanged pixels need not be
-    painted. The result does not depend on other images of the batch.
+    The network is a U-Net with two downsampling steps; the noise is added at the bottleneck. Each output pixel is a
+    blend of the input pixel and a generated pixel, with equal weights initially, so that the network does not have to
+    reproduce unchanged pixels. The result does not depend on other images of the batch.
 
     Args:
         noise: Z, at least 1.
-        width: channels at full resolution; twice and four times as many further down. A multiple of 4.
+        width: number of channels at full resolution, a multiple of 4. It doubles with each downsampling step.
 
     References:
-        Antoniou et al., "Data Augmentation Generative Adversarial Networks", 2017, section 4; with group in place of
-        batch normalization, and the blend in place of a plain output.
+        Antoniou et al., "Data Augmentation Generative Adversarial Networks", 2017, section 4; with group normalization
+        instead of batch normalization, and a blend as the output.
     """
 
     def __init__(self, noise: int, width: int) -> None:
@@ -43,8 +43,12 @@ class VariantNetwork(nn.Module):
         down = self.down(entry)
         bottom = self.bottom(down)
         drawn = self.noise(noise).unflatten(1, (-1, SIDE, SIDE))
-        deep = self.middle(_joined(drawn, bottom, "bilinear"))
-        found = self.out(self.exit(_joined(self.up(_joined(deep, down)), entry))).float().sigmoid()
+        deep = self.middle(_resize_and_concatenate(drawn, bottom, "bilinear"))
+        found = (
+            self.out(self.exit(_resize_and_concatenate(self.up(_resize_and_concatenate(deep, down)), entry)))
+            .float()
+            .sigmoid()
+        )
         painted, share = found[:, :3], found[:, 3:]
         return torch.lerp(images.float(), painted, share)
 
@@ -57,7 +61,7 @@ def _block(entering: int, leaving: int, stride: int = 1) -> nn.Sequential:
     )
 
 
-def _joined(coarse: Tensor, fine: Tensor, mode: str = "nearest") -> Tensor:
-    """A map resized to another's height and width, and that other behind it: channels added up."""
+def _resize_and_concatenate(coarse: Tensor, fine: Tensor, mode: str = "nearest") -> Tensor:
+    """Resize a feature map to the size of another one, and concatenate both along the channels."""
     resized = F.interpolate(coarse, fine.shape[2:], mode=mode)
     return torch.cat([resized.to(fine.dtype), fine], dim=1)

@@ -1,1 +1,1 @@
-"""Policies: operations drawn for each image."""
+"""Policies: random operations for each image."""

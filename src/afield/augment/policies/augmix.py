@@ -1,4 +1,4 @@
-"""AugMix: a mixture of the image and of chains of operations on it."""
+"""AugMix, which mixes an image with augmented versions of itself."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ DEPTH = 3
 
 @dataclass(frozen=True)
 class MixtureDraws(PerImage):
-    """A mixture for each image.
+    """The parameters of a mixture for each image.
 
     Attributes:
-        share: of the image itself and of each chain, ``[B, 1 + width]``, sums to 1.
-        kind: operations of all chains, ``[B, width * 3]``; shorter chains end with identities.
-        magnitude: of these, see `Draws`.
+        share: weights of the image and of each chain, ``[B, 1 + width]``; they sum to 1.
+        kind: operations of all chains, ``[B, width * 3]``. Shorter chains are padded with the identity.
+        magnitude: magnitudes of the operations, see `Draws`.
     """
 
     share: Tensor
@@ -39,20 +39,20 @@ class MixtureDraws(PerImage):
         """See `PerImage.describe`."""
         own, *shares = (100 * share for share in self.share[index].tolist())
         chains = [f"{share:.0f} % ({describe(self.chain(i), index)})" for i, share in enumerate(shares)]
-        return " + ".join([f"{own:.0f} % itself", *chains])
+        return " + ".join([f"{own:.0f} % original", *chains])
 
 
 @AUGMENTATIONS.register("augmix", reference="Hendrycks et al., AugMix, ICLR 2020.")
 @dataclass(frozen=True)
 class AugMix(Checked, OnBatch):
-    """A mixture of the image and three chains of operations on it.
+    """Mixes each image with three augmented versions of itself.
 
-    Chains of one to three operations, mixed with each other and with the image in drawn shares.
+    Each version is the result of a chain of one to three operations. The weights of the mixture are random.
 
     Attributes:
-        severity: number of bins, of 10, that magnitudes are drawn from, from the weakest on.
-        width: chains.
-        alpha: of the Dirichlet and Beta distributions that the shares are drawn from.
+        severity: number of magnitude bins to sample from, starting with the weakest; at most 10.
+        width: number of chains.
+        alpha: parameter of the Dirichlet and Beta distributions of the weights.
 
     References:
         Hendrycks et al., "AugMix", ICLR 2020, algorithm 1, without the consistency loss; ranges, bilinear
@@ -64,7 +64,7 @@ class AugMix(Checked, OnBatch):
     alpha: float = setting(1.0, low=1e-6, high=1e6)
 
     def sample(self, images: Tensor, generator: Generator) -> MixtureDraws:
-        """Draw shares and chains for each image."""
+        """Sample weights and chains for each image."""
         count, (height, width) = len(images), images.shape[2:]
         kinds = torch.randint(1, len(WIDE_KINDS), (count, self.width, DEPTH), generator=generator)
         depth = torch.randint(1, DEPTH + 1, (count, self.width, 1), generator=generator)
@@ -78,7 +78,7 @@ class AugMix(Checked, OnBatch):
         return MixtureDraws(torch.cat([of_image[:, :1], of_chains], dim=1), draws.kind, draws.magnitude)
 
     def apply(self, images: Tensor, params: MixtureDraws) -> Tensor:
-        """The mixture, in the dtype of the images; uint8 is cut to whole numbers."""
+        """Compute the mixture in the dtype of the images; uint8 is truncated to integers."""
         share = params.share.to(images.device)[..., None, None, None]
         mixed = share[:, 0] * images
         for index in range(self.width):

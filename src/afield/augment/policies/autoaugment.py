@@ -1,4 +1,4 @@
-"""AutoAugment: the published policies; each image draws one pair of operations."""
+"""AutoAugment with the published policies, which sample one pair of operations for each image."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ Name = Literal["cifar10", "imagenet", "svhn"]
 
 @dataclass(frozen=True)
 class AutoAugment(Checked, OnOperations):
-    """One of 25 pairs of operations, each operation with its probability and magnitude.
+    """Applies one of 25 pairs of operations, each operation with its probability and magnitude.
 
     Attributes:
-        policy: ``"cifar10"``, ``"imagenet"`` or ``"svhn"``: what it was found on.
+        policy: ``"cifar10"``, ``"imagenet"`` or ``"svhn"``, the data set of the search.
 
     Raises:
-        InputError: another policy.
+        InputError: if the policy is unknown.
 
     References:
         Cubuk et al., "AutoAugment", CVPR 2019, appendix, tables 7, 8 and 9.
@@ -41,7 +41,7 @@ class AutoAugment(Checked, OnOperations):
 
 @cache
 def published(name: Name) -> Policy:
-    """The policy of this name, from torchvision's tables: magnitudes of 10 bins."""
+    """The policy with this name, from torchvision's tables, with 10 magnitude bins."""
     pairs = v1.AutoAugment(v1.AutoAugmentPolicy(name)).policies
     return Policy(
         tuple(tuple(Step(_own_name(kind), p, bin_ or 0) for kind, p, bin_ in pair) for pair in pairs), bins=10
@@ -49,7 +49,7 @@ def published(name: Name) -> Policy:
 
 
 def _own_name(kind: str) -> str:
-    """``ShearX`` -> ``shear_x``; ``AutoContrast`` is one word here."""
+    """The name of an operation in afield: ``ShearX`` -> ``shear_x``, ``AutoContrast`` -> ``autocontrast``."""
     return re.sub(r"(?<=[a-z])(?=[XY]$)", "_", kind).lower()
 
 
@@ -57,6 +57,6 @@ for _name, _data in zip(get_args(Name), ("CIFAR-10", "ImageNet", "SVHN"), strict
     AUGMENTATIONS.add(
         f"autoaugment_{_name}",
         partial(AutoAugment, _name),
-        summary=f"One of 25 pairs of operations that were found on {_data}.",
+        summary=f"Applies one of 25 pairs of operations from a search on {_data}.",
         reference="Cubuk et al., AutoAugment, CVPR 2019.",
     )

@@ -1,8 +1,8 @@
-"""Shear, translation and rotation of uint8 batches, as torchvision's automatic augmentations have them.
+"""Shear, translation and rotation of uint8 batches, as in torchvision's automatic augmentations.
 
-Each takes a magnitude for each image to the matrix that says where an output pixel comes from; `warp` applies the
-matrices of a whole batch at once. What lies outside the image is black. The arithmetic is that of torchvision's
-``functional.affine`` and ``rotate``, in its order, so that the pixels are the same to the bit.
+Each operation maps a magnitude to a matrix that gives the source of each output pixel. `warp` applies the matrices of
+a whole batch. Pixels outside the image are black. The arithmetic and its order are those of torchvision's
+``functional.affine`` and ``rotate``, so that the pixels are bit-identical.
 """
 
 from __future__ import annotations
@@ -17,33 +17,33 @@ from torch import Tensor
 
 Interpolation = Literal["nearest", "bilinear"]
 Matrix = list[float]
-"""Two rows of three, in pixels from the image's center: output coordinates ``(x, y, 1)`` -> input coordinates."""
+"""A 2 x 3 matrix from output coordinates ``(x, y, 1)`` to input coordinates, in pixels from the image center."""
 
 
 def shear_x(magnitude: float, height: int, width: int) -> Matrix:
-    """Rows slide by ``magnitude`` pixels a pixel of height, the top row stays."""
+    """Shift each row by ``magnitude`` pixels per pixel of height. The top row does not move."""
     degrees = math.degrees(math.atan(magnitude))
     return inverse_matrix(shear=(degrees, 0.0), center=(-width * 0.5, -height * 0.5))
 
 
 def shear_y(magnitude: float, height: int, width: int) -> Matrix:
-    """Columns slide by ``magnitude`` pixels a pixel of width, the left column stays."""
+    """Shift each column by ``magnitude`` pixels per pixel of width. The left column does not move."""
     degrees = math.degrees(math.atan(magnitude))
     return inverse_matrix(shear=(0.0, degrees), center=(-width * 0.5, -height * 0.5))
 
 
 def translate_x(magnitude: float, height: int, width: int) -> Matrix:
-    """To the right by the whole pixels of ``magnitude``."""
+    """Shift to the right by ``magnitude`` pixels, truncated to an integer."""
     return inverse_matrix(shift=(float(int(magnitude)), 0.0))
 
 
 def translate_y(magnitude: float, height: int, width: int) -> Matrix:
-    """Downwards by the whole pixels of ``magnitude``."""
+    """Shift down by ``magnitude`` pixels, truncated to an integer."""
     return inverse_matrix(shift=(0.0, float(int(magnitude))))
 
 
 def rotate(magnitude: float, height: int, width: int) -> Matrix:
-    """About the center by ``magnitude`` degrees, counter-clockwise."""
+    """Rotate around the center by ``magnitude`` degrees, counter-clockwise."""
     return inverse_matrix(angle=-(magnitude % 360))
 
 
@@ -58,7 +58,7 @@ def inverse_matrix(
     shear: tuple[float, float] = (0.0, 0.0),
     center: tuple[float, float] = (0.0, 0.0),
 ) -> Matrix:
-    """The inverse of: shear and rotate about `center`, then shift. Angles in degrees, lengths in pixels."""
+    """The inverse matrix of shear and rotation around `center`, then shift. Angles in degrees, lengths in pixels."""
     turn, shear_of_x, shear_of_y = math.radians(angle), math.radians(shear[0]), math.radians(shear[1])
     a = math.cos(turn - shear_of_y) / math.cos(shear_of_y)
     b = -(a * math.tan(shear_of_x) + math.sin(turn))
@@ -69,7 +69,7 @@ def inverse_matrix(
 
 
 def warp(images: Tensor, matrices: Tensor, interpolation: Interpolation = "nearest") -> Tensor:
-    """Each image through its own matrix.
+    """Transform each image with its matrix.
 
     Args:
         images: uint8 ``[B, 3, H, W]``.

@@ -1,4 +1,4 @@
-"""The magnitudes that policies draw from: for each operation a bin's magnitude, and whether its sign is drawn too."""
+"""The magnitudes of policies: the magnitude of each operation and bin, and random signs."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from torch import Generator, Tensor
 from afield.augment.policies.operations import NAMES, Draws, kind
 
 SIGNED = ("shear_x", "shear_y", "translate_x", "translate_y", "rotate", "brightness", "color", "contrast", "sharpness")
-"""Operations whose magnitude is negated in half of the draws."""
+"""Operations whose magnitude is negated with probability 0.5."""
 
 WIDE_KINDS = NAMES[: kind("invert")]
-"""The fourteen operations of TrivialAugment and RandAugment, the first ones of `NAMES`: an index is a `Draws.kind`."""
+"""The fourteen operations of TrivialAugment and RandAugment: the first ones of `NAMES`, so that indices are equal."""
 
 _SIGNED = torch.tensor([name in SIGNED for name in NAMES])
 
@@ -22,18 +22,18 @@ _SIGNED = torch.tensor([name in SIGNED for name in NAMES])
 def magnitudes(
     bins: int, *, shear: float, translate: tuple[float, float], rotate: float, factor: float, bits: tuple[int, int]
 ) -> Tensor:
-    """The magnitude of each bin, in even steps from no effect to the greatest; 0 for operations that take none.
+    """The magnitude of each bin, in equal steps from no effect to the largest; 0 for operations without magnitude.
 
     Args:
-        bins: how many, at least 2.
-        shear: greatest, in pixels a pixel.
-        translate: greatest along x and along y, in pixels.
-        rotate: greatest, in degrees.
-        factor: greatest change of brightness, color, contrast and sharpness.
-        bits: of posterize in the first bin, and how many fewer in the last.
+        bins: number of bins, at least 2.
+        shear: largest shear, in pixels per pixel.
+        translate: largest translation along x and along y, in pixels.
+        rotate: largest rotation, in degrees.
+        factor: largest change of brightness, color, contrast and sharpness.
+        bits: number of bits of posterize in the first bin, and the decrease until the last bin.
 
     Returns:
-        ``[len(NAMES), bins]``, float64, to be read only.
+        ``[len(NAMES), bins]``, float64. The tensor is cached: do not modify it.
     """
     greatest = {"shear_x": shear, "shear_y": shear, "translate_x": translate[0], "translate_y": translate[1]}
     greatest |= {"rotate": rotate, "brightness": factor, "color": factor, "contrast": factor, "sharpness": factor}
@@ -52,7 +52,7 @@ def narrow(bins: int, height: int, width: int) -> Tensor:
 
 
 def draws_of(kinds: Tensor, bins: Tensor, space: Tensor, generator: Generator) -> Draws:
-    """Operations ``[B, S]`` with the magnitudes that a space has in these bins ``[B, S]``; signs are drawn."""
+    """Operations ``[B, S]`` with the magnitudes of these bins ``[B, S]`` in `space`, and random signs."""
     negative = _SIGNED.take(kinds) & (torch.rand(kinds.shape, generator=generator) < 0.5)
     magnitude = space.take(kinds * space.shape[1] + bins)
     return Draws(kinds, torch.where(negative, -magnitude, magnitude))

@@ -1,17 +1,17 @@
-"""Operations on uint8 batches, each with a magnitude for each image, and draws of them applied to a whole batch.
+"""Operations on uint8 batches, with a magnitude for each image, and their application to whole batches.
 
 | operation | magnitude |
 |---|---|
 | ``identity``, ``autocontrast``, ``equalize``, ``invert`` | none, 0 |
-| ``shear_x``, ``shear_y`` | pixels a pixel |
+| ``shear_x``, ``shear_y`` | pixels per pixel |
 | ``translate_x``, ``translate_y`` | whole pixels |
 | ``rotate`` | degrees |
-| ``brightness``, ``color``, ``contrast``, ``sharpness`` | the factor less 1, from -1 |
-| ``posterize`` | bits that stay, 0 to 8 |
-| ``solarize`` | fraction of white, 0 to 1 |
+| ``brightness``, ``color``, ``contrast``, ``sharpness`` | factor - 1, at least -1 |
+| ``posterize`` | number of bits to keep, 0 to 8 |
+| ``solarize`` | threshold as a fraction of white, 0 to 1 |
 | ``hue`` | turns of the color circle, -0.5 to 0.5 |
 
-All of them are those of ``torchvision.transforms.v2.functional`` on uint8, to the bit.
+All of them are bit-identical to ``torchvision.transforms.v2.functional`` on uint8.
 """
 
 from __future__ import annotations
@@ -29,22 +29,22 @@ from afield.errors import unknown_name
 from afield.pixels import as_bytes
 
 NAMES = ("identity", *GEOMETRY, *COLOR)
-"""Every operation; its index here is its `Draws.kind`."""
+"""All operations. The index of an operation is its `Draws.kind`."""
 
 GROUP = torch.tensor([1 if name in GEOMETRY else index for index, name in enumerate(NAMES)])
-"""Operations of equal group are applied together: each color operation alone, all of geometry at once."""
+"""The group of each operation. A group is applied together: each color operation alone, all geometry operations."""
 
 CHUNK = 1 << 20
-"""Values of images that an operation takes at once: few enough for the cache, enough for threads not to wait for the
-interpreter after each."""
+"""Number of values that an operation processes at once: few enough for the cache, and enough to keep the threads busy
+between steps of the interpreter."""
 
 
 @dataclass(frozen=True)
 class Draws(PerImage):
-    """Operations in their order, some for each image.
+    """Sequences of operations, one for each image.
 
     Attributes:
-        kind: ``[B, S]``, indices in `NAMES`; 0 is the identity.
+        kind: ``[B, S]``, indices into `NAMES`; 0 is the identity.
         magnitude: ``[B, S]``, float64, in the unit of each operation.
     """
 
@@ -68,38 +68,38 @@ def kind(name: str) -> int:
 
 
 def describe(draws: Draws, index: int) -> str:
-    """What an image drew, as text: ``"rotate 27, equalize"``."""
+    """The operations of an image as text: ``"rotate 27, equalize"``."""
     steps = zip(draws.kind[index].tolist(), draws.magnitude[index].tolist(), strict=True)
     named = [NAMES[k] + (f" {magnitude:.3g}" if magnitude else "") for k, magnitude in steps if k]
     return ", ".join(named) or "identity"
 
 
 def operate(name: str, images: Tensor, magnitude: Tensor | float) -> Tensor:
-    """One operation on a uint8 batch ``[B, 3, H, W]``, with a magnitude for each image ``[B]``, or one for all."""
+    """Apply an operation to a uint8 batch ``[B, 3, H, W]``, with a magnitude for each image ``[B]`` or for all."""
     magnitudes = torch.as_tensor(magnitude, dtype=torch.float64).expand(len(images))
     kinds = torch.full((len(images), 1), kind(name))
     return apply_draws(images, Draws(kinds, magnitudes[:, None]))
 
 
 def apply_draws(images: Tensor, draws: Draws, interpolation: Interpolation = "nearest") -> Tensor:
-    """What each image drew, step by step; images that drew the same operation are processed together.
+    """Apply the operations of each image. Images with the same operation are processed together.
 
     Args:
-        images: uint8 ``[B, 3, H, W]``; or float in [0, 1], which is rounded to ``k / 255`` (nothing is lost on
-            decoded images) except where an image drew nothing but the identity, which leaves it as it is.
-        draws: B rows.
-        interpolation: of shear, translation and rotation.
+        images: uint8 ``[B, 3, H, W]``, or float in [0, 1]. Float images are rounded to ``k / 255``, which does not
+            change decoded images. An image whose operations are all the identity is not rounded.
+        draws: operations of B images.
+        interpolation: interpolation of shear, translation and rotation.
 
     Returns:
         A new batch of the same dtype and memory format.
 
     Raises:
-        ValueError: images of another shape or dtype, or another number of draws.
+        ValueError: if the images have another shape or dtype, or the number of draws is not B.
     """
     if images.ndim != 4 or images.shape[1] != 3 or not (images.is_floating_point() or images.dtype == torch.uint8):
         raise ValueError(f"images must be uint8 or float [B, 3, H, W], got {images.dtype} {list(images.shape)}")
     if len(draws) != len(images):
-        raise ValueError(f"{len(images)} images need as many draws, got {len(draws)}")
+        raise ValueError(f"{len(images)} images need {len(images)} draws, got {len(draws)}")
     if not draws.kind.numel():
         return images.clone()
     if not images.is_floating_point():
@@ -110,7 +110,7 @@ def apply_draws(images: Tensor, draws: Draws, interpolation: Interpolation = "ne
 
 
 class OnOperations(OnBatch):
-    """Base of augmentations whose draws are operations: `apply` is `apply_draws`."""
+    """Base class of augmentations by operations. `apply` is `apply_draws`."""
 
     takes_bytes = True
 
@@ -120,13 +120,13 @@ class OnOperations(OnBatch):
 
 
 def _apply_steps(images: Tensor, draws: Draws, interpolation: Interpolation) -> Tensor:
-    """uint8 images after all their steps."""
+    """Apply all steps to uint8 images."""
     stepped, together = images.clone(memory_format=torch.contiguous_format), max(1, CHUNK // images[:1].numel())
     grouped, found = torch.empty_like(stepped), torch.empty_like(images)
     for kinds, magnitudes in zip(draws.kind.T, draws.magnitude.T, strict=True):
-        parts = _alike(kinds, together)
+        parts = _group_rows(kinds, together)
         done = [
-            _operate_alike(
+            _operate_group(
                 stepped.index_select(0, rows.to(images.device)),
                 kinds.index_select(0, rows).tolist(),
                 magnitudes.index_select(0, rows),
@@ -141,15 +141,15 @@ def _apply_steps(images: Tensor, draws: Draws, interpolation: Interpolation) -> 
     return found
 
 
-def _alike(kinds: Tensor, together: int) -> list[Tensor]:
-    """Rows whose operations are of one group, in parts of at most `together` rows; every row once."""
+def _group_rows(kinds: Tensor, together: int) -> list[Tensor]:
+    """Divide all rows into parts of at most `together` rows, each with operations of one group."""
     groups = GROUP.take(kinds)
     sizes = [size for size in torch.bincount(groups).tolist() if size]
     return [part for rows in groups.argsort().split(sizes) for part in rows.split(together)]
 
 
-def _operate_alike(images: Tensor, kinds: list[int], magnitudes: Tensor, interpolation: Interpolation) -> Tensor:
-    """Images of one group, each with its operation."""
+def _operate_group(images: Tensor, kinds: list[int], magnitudes: Tensor, interpolation: Interpolation) -> Tensor:
+    """Apply the operation of each image, for images of one group."""
     name, (height, width) = NAMES[kinds[0]], images.shape[2:]
     if name in COLOR:
         return COLOR[name](images, magnitudes)

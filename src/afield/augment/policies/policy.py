@@ -1,4 +1,4 @@
-"""A policy: a list of sub-policies; each image draws one of them."""
+"""Policies, which are lists of sub-policies and apply a random one to each image."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ from afield.records import canonical_json, read_json, write_json
 from afield.validation import check_number
 
 VERSION = 1
-"""Of the file that `Policy.write` leaves."""
+"""Version of the file format of `Policy.write`."""
 
 OPERATIONS = (*WIDE_KINDS, "invert")
 
 PLAIN = ("identity", "autocontrast", "equalize", "invert")
-"""Operations that take no magnitude."""
+"""Operations without magnitude."""
 
 
 class Step(NamedTuple):
-    """An operation, the probability that it takes place, and its bin of magnitudes; written ``rotate 0.7 12``."""
+    """An operation with its probability and magnitude bin, written as ``rotate 0.7 12``."""
 
     operation: str
     probability: float
@@ -41,16 +41,16 @@ class Step(NamedTuple):
 
 @dataclass(frozen=True)
 class Policy(OnOperations):
-    """One of a list of sub-policies for each image, with equal chance; its operations follow one another.
+    """Applies one of several sub-policies to each image, with equal probability. Its operations are applied in order.
 
     Attributes:
-        sub_policies: operations in their order, each with probability and magnitude.
-        bins: how many magnitudes there are, from 0 (no effect) to ``bins - 1`` (AutoAugment's greatest).
-        origin: how the policy was found, as JSON can hold it; it takes no part in equality and digest.
+        sub_policies: sequences of operations, each with probability and magnitude.
+        bins: number of magnitudes, from 0 (no effect) to ``bins - 1`` (AutoAugment's largest).
+        origin: how the policy was found, JSON-serializable. Equality and digest do not depend on it.
 
     Raises:
-        InputError: an unknown operation (the nearest are given), a probability or a magnitude out of range, or
-            nothing at all.
+        InputError: if an operation is unknown (the message suggests similar names), a probability or a magnitude is out
+            of range, or the policy or a sub-policy is empty.
 
     Example:
         >>> import torch
@@ -61,7 +61,7 @@ class Policy(OnOperations):
         'posterize 4, invert'
 
     References:
-        Cubuk et al., "AutoAugment", CVPR 2019, section 3; the ranges are its, as torchvision has them.
+        Cubuk et al., "AutoAugment", CVPR 2019, section 3, with the ranges of the paper, as in torchvision.
     """
 
     sub_policies: tuple[tuple[Step, ...], ...]
@@ -71,7 +71,7 @@ class Policy(OnOperations):
     def __post_init__(self) -> None:
         check_number("bins", self.bins, 2, 1000, whole=True)
         if not self.sub_policies or not all(self.sub_policies):
-            raise InputError("a policy needs at least one sub-policy, and each of them an operation")
+            raise InputError("a policy needs at least one sub-policy, and each sub-policy at least one operation")
         for step in (step for sub_policy in self.sub_policies for step in sub_policy):
             if step.operation not in OPERATIONS:
                 unknown_name("operation", step.operation, OPERATIONS)
@@ -82,25 +82,29 @@ class Policy(OnOperations):
 
     @classmethod
     def parse(cls, lines: Iterable[str], **fields: Any) -> Self:
-        """A policy of a line for each sub-policy, as ``"rotate 0.7 12, equalize 0.5"``; fields as in the class.
+        """Create a policy from lines such as ``"rotate 0.7 12, equalize 0.5"``, one for each sub-policy.
+
+        `fields` are other attributes of the class.
 
         Raises:
-            InputError: a line of another form, or see above.
+            InputError: if a line has another form, or for the reasons above.
         """
         return cls(tuple(tuple(_step(text) for text in line.split(",")) for line in lines), **fields)
 
     @classmethod
     def read(cls, path: str | Path) -> Self:
-        """The policy that `write` left in a file.
+        """Read a policy from a file that `write` wrote.
 
         Raises:
-            InputError: no such file, damaged, of another version, or not a policy.
+            InputError: if the file does not exist, is damaged, has another version, or is not a policy.
         """
         content = read_json(Path(path))
         if not isinstance(content, dict) or not isinstance(content.get("sub_policies"), list):
-            raise InputError(f"{path} is no policy: it has no list of sub_policies")
+            raise InputError(f"{path} is not a policy: it has no list of sub_policies")
         if content.get("version") != VERSION:
-            raise InputError(f"{path} is a policy of version {content.get('version')!r}; this afield reads {VERSION}")
+            raise InputError(
+                f"{path} is a policy of version {content.get('version')!r}; this version of afield reads {VERSION}"
+            )
         fields = {"bins": content.get("bins"), "origin": content.get("origin", {})}
         try:
             return cls.parse(map(str, content["sub_policies"]), **fields)
@@ -108,18 +112,18 @@ class Policy(OnOperations):
             raise InputError(f"{path}: {error}") from None
 
     def write(self, path: str | Path) -> None:
-        """Write JSON, atomically: a version, a line for each sub-policy, and the origin."""
+        """Write version, sub-policies (one line each) and origin as JSON, atomically."""
         lines = {"version": VERSION, "bins": self.bins, "sub_policies": self.lines}
         write_json(Path(path), {**lines, "origin": dict(self.origin)})
 
     @property
     def lines(self) -> list[str]:
-        """What `parse` reads."""
+        """The lines that `parse` reads."""
         return [", ".join(map(str, sub_policy)) for sub_policy in self.sub_policies]
 
     @property
     def digest(self) -> str:
-        """Identifies the policy: policies with equal digests draw the same."""
+        """A hash of the policy. Policies with equal digests are equivalent."""
         return hashlib.sha256(canonical_json([VERSION, self.bins, self.lines]).encode()).hexdigest()[:16]
 
     def with_origin(self, **origin: Any) -> Self:
@@ -128,7 +132,7 @@ class Policy(OnOperations):
 
     @cached_property
     def table(self) -> tuple[Tensor, Tensor, Tensor]:
-        """Operations, probabilities and magnitudes, each ``[sub-policies, steps]``; short ones end with identities."""
+        """Operations, probabilities and magnitudes, each ``[sub-policies, steps]``, padded with the identity."""
         length = max(map(len, self.sub_policies))
         rows = [(*steps, *[Step("identity", 0.0)] * (length - len(steps))) for steps in self.sub_policies]
         kinds = torch.tensor([[kind(step.operation) for step in row] for row in rows])
@@ -136,7 +140,7 @@ class Policy(OnOperations):
         return kinds, probability, torch.tensor([[step.magnitude for step in row] for row in rows])
 
     def sample(self, images: Tensor, generator: Generator) -> Draws:
-        """Draw a sub-policy for each image, and which of its operations take place; the others are the identity."""
+        """Sample a sub-policy for each image, and replace operations by the identity as their probabilities say."""
         kinds, probability, level = self.table
         row = torch.randint(len(kinds), (len(images),), generator=generator)
         happens = torch.rand(len(images), kinds.shape[1], generator=generator) < probability[row]
@@ -145,7 +149,7 @@ class Policy(OnOperations):
 
 
 def _step(text: str) -> Step:
-    """``"rotate 0.7 12"``, or ``"equalize 0.5"`` of an operation that takes no magnitude."""
+    """Parse ``"rotate 0.7 12"``, or ``"equalize 0.5"`` for an operation without magnitude."""
     operation, *numbers = text.split() or [""]
     if operation not in OPERATIONS:
         unknown_name("operation", operation, OPERATIONS)

@@ -1,4 +1,4 @@
-"""RandAugment: a few operations an image, all at one magnitude."""
+"""RandAugment, which applies a few random operations to each image, all with the same magnitude."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from afield.augment.policies.operations import Draws, OnOperations
 @AUGMENTATIONS.register("randaugment", reference="Cubuk et al., RandAugment, NeurIPS 2020.")
 @dataclass(frozen=True)
 class RandAugment(OnOperations):
-    """Two of fourteen operations, at magnitude 9 of 30.
+    """Applies two of fourteen operations to each image, with magnitude 9 of 30.
 
-    ``num_ops`` of fourteen operations one after another, drawn with replacement, at one magnitude.
+    The ``num_ops`` operations are sampled with replacement and have the same magnitude.
 
     Attributes:
-        num_ops: operations an image.
-        magnitude: the bin, from 0.
-        bins: how many there are.
+        num_ops: number of operations for each image.
+        magnitude: magnitude bin, from 0.
+        bins: number of bins.
 
     References:
         Cubuk et al., "RandAugment", NeurIPS 2020; ranges as in torchvision.
@@ -37,6 +37,6 @@ class RandAugment(OnOperations):
             raise ValueError(f"RandAugment needs num_ops >= 0 and 0 <= magnitude < bins, got {self}")
 
     def sample(self, images: Tensor, generator: Generator) -> Draws:
-        """Draw the operations of each image."""
+        """Sample the operations of each image."""
         kinds = torch.randint(len(WIDE_KINDS), (len(images), self.num_ops), generator=generator)
         return draws_of(kinds, torch.full_like(kinds, self.magnitude), narrow(self.bins, *images.shape[2:]), generator)

@@ -1,4 +1,4 @@
-"""TrivialAugment: one operation an image, at any magnitude."""
+"""TrivialAugment, which applies one random operation with a random magnitude to each image."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from afield.augment.policies.operations import Draws, OnOperations
 @AUGMENTATIONS.register("trivialaugment", reference="Müller and Hutter, TrivialAugment, ICCV 2021.")
 @dataclass(frozen=True)
 class TrivialAugmentWide(OnOperations):
-    """One of fourteen operations, at any magnitude of the wide space.
+    """Applies one of fourteen operations to each image, with a random magnitude of the wide space.
 
-    One of fourteen operations, at a magnitude drawn from all bins of the wide space: nothing to tune.
+    The magnitude is sampled uniformly from all bins, so that there is nothing to tune.
 
     Attributes:
-        bins: magnitudes of each operation.
+        bins: number of magnitude bins of each operation.
 
     Example:
         >>> import torch
@@ -40,7 +40,7 @@ class TrivialAugmentWide(OnOperations):
     bins: int = 31
 
     def sample(self, images: Tensor, generator: Generator) -> Draws:
-        """Draw one operation for each image."""
+        """Sample one operation for each image."""
         kinds = torch.randint(len(WIDE_KINDS), (len(images), 1), generator=generator)
         level = torch.randint(self.bins, kinds.shape, generator=generator)
         space = magnitudes(self.bins, shear=0.99, translate=(32.0, 32.0), rotate=135.0, factor=0.99, bits=(8, 6))

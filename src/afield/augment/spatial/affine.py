@@ -1,8 +1,8 @@
-"""Affine transformations: from bounded parameters to matrices and back, and applied to images.
+"""Affine transformations: composition from bounded parameters, decomposition, and application to images.
 
-A matrix ``theta`` ``[B, 2, 3]`` says where each output pixel comes from, as in `torch.nn.functional.affine_grid`: both
-axes run from -1 to 1, x to the right and y downwards. It is composed as rotation, shear and scale, then translation;
-`decompose` is the way back.
+A matrix ``theta`` ``[B, 2, 3]`` maps output coordinates to input coordinates, as in `torch.nn.functional.affine_grid`.
+Both axes have the range -1 to 1; x points to the right and y points down. `compose` combines rotation, shear and scale,
+then translation. `decompose` is its inverse.
 """
 
 from __future__ import annotations
@@ -23,16 +23,16 @@ Padding = Literal["reflection", "zeros"]
 
 @dataclass(frozen=True)
 class AffineBounds(Checked):
-    """The largest bounded transformation in either direction. Mirror images are impossible.
+    """Bounds of the parameters, in both directions. Mirror images are impossible.
 
     Attributes:
-        rotation: degrees.
-        scale: the largest factor of width and of height; the smallest is its inverse.
-        shear: pixels per pixel.
-        translation: fraction of the image's side.
+        rotation: largest angle, in degrees.
+        scale: largest factor of width and of height; the smallest factor is its inverse.
+        shear: largest shear, in pixels per pixel.
+        translation: largest shift, as a fraction of the image side.
 
     Raises:
-        InputError: a bound outside its range.
+        InputError: if a bound is out of range.
     """
 
     rotation: float = setting(30.0, high=180)
@@ -43,14 +43,14 @@ class AffineBounds(Checked):
     def limits(self) -> Tensor:
         """The bounds of rotation, scale of x and y, shear, translation of x and y, ``[6]``.
 
-        In radians, logarithms, pixels per pixel, and half sides.
+        The units are radians, logarithms of factors, pixels per pixel, and half image sides.
         """
         scale, translation = math.log(self.scale), 2 * self.translation
         return torch.tensor([math.radians(self.rotation), scale, scale, self.shear, translation, translation])
 
 
 def compose(parameters: Tensor) -> Tensor:
-    """Parameters ``[B, 6]``, as in `AffineBounds.limits`, -> matrices ``[B, 2, 3]``; zeros give the identity."""
+    """Compose matrices ``[B, 2, 3]`` from parameters ``[B, 6]``, as in `AffineBounds.limits`. Zeros: the identity."""
     angle, log_x, log_y, shear, x, y = parameters.unbind(1)
     cos, sin, width, height = angle.cos(), angle.sin(), log_x.exp(), log_y.exp()
     upper = torch.stack([cos * width, (cos * shear - sin) * height, x], dim=1)
@@ -60,15 +60,15 @@ def compose(parameters: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class Decomposition:
-    """What a transformation did to the image, each ``[B]``.
+    """The effect of a transformation on the image; all attributes are ``[B]``.
 
     Attributes:
-        rotation: degrees, counter-clockwise.
-        scale_x: factor by which it then grew in width; below 1 it shrank.
-        scale_y: the same for its height; negative for a mirror image.
-        shear: pixels that the sampling slid in a row, a pixel of height.
-        shift_x: pixels that its center moved to the right.
-        shift_y: pixels that its center moved down.
+        rotation: rotation in degrees, counter-clockwise.
+        scale_x: factor of the width, after rotation; below 1, the image is smaller.
+        scale_y: factor of the height, after rotation; negative for a mirror image.
+        shear: shift of the sampling positions along a row, in pixels per pixel of height.
+        shift_x: shift of the center to the right, in pixels.
+        shift_y: shift of the center down, in pixels.
     """
 
     rotation: Tensor
@@ -79,16 +79,16 @@ class Decomposition:
     shift_y: Tensor
 
     def describe(self, index: int) -> str:
-        """One image's, as text: ``"12°, 1.10 x 0.93, shear 0.05, shift 2.0, -1.5 px"``."""
+        """The transformation of one image as text: ``"12°, 1.10 x 0.93, shear 0.05, shift 2.0, -1.5 px"``."""
         values = {field.name: float(getattr(self, field.name)[index]) for field in fields(self)}
-        # Adding zero takes the sign off a rounded -0.
+        # Adding zero removes the sign of a rounded -0.
         turn, x, y = (round(values[name], 1) + 0.0 for name in ("rotation", "shift_x", "shift_y"))
         size = f"{values['scale_x']:.2f} x {values['scale_y']:.2f}"
         return f"{turn:.0f}°, {size}, shear {round(values['shear'], 2) + 0.0:.2f}, shift {x:.1f}, {y:.1f} px"
 
 
 def decompose(theta: Tensor, height: int, width: int) -> Decomposition:
-    """The parameters that compose to ``theta`` ``[B, 2, 3]``, for pictures of this many pixels."""
+    """Decompose ``theta`` ``[B, 2, 3]`` for images of this height and width in pixels."""
     (a, b, x), (c, d, y) = theta[:, 0].unbind(1), theta[:, 1].unbind(1)
     angle, length, determinant = torch.atan2(c, a), torch.hypot(a, c), a * d - b * c
     return Decomposition(
@@ -102,7 +102,7 @@ def decompose(theta: Tensor, height: int, width: int) -> Decomposition:
 
 
 def warp_affine(images: Tensor, theta: Tensor, padding: Padding = "reflection") -> Tensor:
-    """Float images ``[B, 3, H, W]`` through ``theta`` ``[B, 2, 3]``, bilinear; the gradient reaches both."""
+    """Transform float images ``[B, 3, H, W]`` with ``theta`` ``[B, 2, 3]``, bilinear. Both arguments get gradients."""
     grid = F.affine_grid(theta, list(images.shape), align_corners=False)
     return F.grid_sample(images, grid, mode="bilinear", padding_mode=padding, align_corners=False)
 
@@ -114,7 +114,7 @@ def identity_distance(theta: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class AffineParams(PerImage):
-    """``theta`` ``[B, 2, 3]``, see above; ``applied`` ``[B]``: to which images."""
+    """Matrices ``theta`` ``[B, 2, 3]``, and ``applied`` ``[B]``: whether each image is transformed."""
 
     theta: Tensor
     applied: Tensor
@@ -125,7 +125,7 @@ class AffineParams(PerImage):
 
 
 def apply_affine(images: Tensor, params: AffineParams, padding: Padding) -> Tensor:
-    """A new batch ``[B, 3, H, W]``, uint8 or float, some images transformed, the others the same to the bit."""
+    """Transform the selected images of a uint8 or float batch; returns a new batch with the others unchanged."""
     rows = params.applied.nonzero().squeeze(1).to(images.device)
     if not len(rows):
         return images.clone()

@@ -1,4 +1,4 @@
-"""Random resized crop with a flip on uint8 batches."""
+"""Random resized crop and horizontal flip of uint8 batches."""
 
 from __future__ import annotations
 
@@ -18,35 +18,35 @@ BYTES_AS_BYTES = torch.backends.cpu.get_cpu_capability() in ("AVX2", "AVX512") o
     "aarch64",
     "arm64",
 )
-"""Whether this CPU has PyTorch's fast kernel that resizes bytes; elsewhere they go through float32."""
+"""Whether PyTorch has a fast kernel to resize bytes on this CPU. Otherwise, they are converted to float32."""
 
 
 @dataclass(frozen=True)
 class CropBoxes(Boxes):
-    """The part of each image that is shown, and whether it is mirrored, ``[B]``."""
+    """The box of each crop, and whether it is flipped horizontally, ``[B]``."""
 
     flip: Tensor
 
     def describe(self, index: int, image_size: tuple[int, int]) -> str:
         """See `PerImage.describe`."""
-        return f"crop of {self.place(index)}" + (", mirrored" if self.flip[index] else "")
+        return f"crop of {self.place(index)}" + (", flipped" if self.flip[index] else "")
 
 
 @AUGMENTATIONS.register("resized_crop", reference="Szegedy et al., Going Deeper with Convolutions, CVPR 2015.")
 @dataclass(frozen=True)
 class RandomResizedCrop(OnBatch):
-    """Crop of 8 to 100 % of the area, resized with antialiasing; mirrored half of the time; on bytes.
+    """Crops 8 to 100 % of the area, resizes with antialiasing, and flips with probability 0.5; on bytes.
 
-    A part of each image, of a drawn area and shape, resized with antialiasing; mirrored half of the time.
+    The area and the aspect ratio of the crop are random.
 
-    Boxes are drawn as torchvision's ``RandomResizedCrop`` draws them, and pixels are those of its
-    ``resized_crop`` and ``horizontal_flip``, to the bit.
+    Boxes have the same distribution as those of torchvision's ``RandomResizedCrop``. Pixels are bit-identical to those
+    of ``resized_crop`` and ``horizontal_flip``.
 
     Attributes:
-        size: height and width to resize to; None keeps those of the images.
-        scale: range of the area, as a fraction of the image's.
-        ratio: range of width over height, drawn in the logarithm.
-        flip: probability of a mirror image.
+        size: height and width of the result; None keeps those of the images.
+        scale: range of the area, as a fraction of the image area.
+        ratio: range of the ratio of width to height, sampled log-uniformly.
+        flip: probability of a horizontal flip.
 
     References:
         Szegedy et al., "Going Deeper with Convolutions", CVPR 2015.
@@ -59,7 +59,7 @@ class RandomResizedCrop(OnBatch):
     takes_bytes = True
 
     def sample(self, images: Tensor, generator: Generator) -> CropBoxes:
-        """Draw a box for each image: the first of ten that fits, else the largest in the middle."""
+        """Sample a box for each image: the first of ten that fits, or else the largest centered box."""
         count, (height, width) = len(images), images.shape[2:]
         area = torch.rand(count, TRIES, generator=generator) * (self.scale[1] - self.scale[0]) + self.scale[0]
         low, high = math.log(self.ratio[0]), math.log(self.ratio[1])
@@ -78,7 +78,7 @@ class RandomResizedCrop(OnBatch):
         return CropBoxes(top, top + tall, left, left + wide, mirrored)
 
     def apply(self, images: Tensor, params: CropBoxes) -> Tensor:
-        """The crops, ``[B, 3, *size]``, in the dtype and memory format of the images."""
+        """Crop and resize; returns ``[B, 3, *size]`` in the dtype and memory format of the images."""
         size = self.size or tuple(images.shape[2:])
         like = (
             torch.channels_last if images.is_contiguous(memory_format=torch.channels_last) else torch.contiguous_format
@@ -93,7 +93,7 @@ class RandomResizedCrop(OnBatch):
 
 
 def resize(images: Tensor, size: tuple[int, ...]) -> Tensor:
-    """Bilinear with antialiasing, in the images' dtype; bytes as bytes where torchvision resizes them so."""
+    """Resize bilinearly with antialiasing, in the images' dtype. Bytes are handled as in torchvision on this CPU."""
     if images.is_floating_point() or (BYTES_AS_BYTES and images.device.type == "cpu"):
         return F.interpolate(images, size, mode="bilinear", antialias=True, align_corners=False)
     found = F.interpolate(images.float(), size, mode="bilinear", antialias=True, align_corners=False)

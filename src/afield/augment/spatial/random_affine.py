@@ -1,4 +1,4 @@
-"""A random affine transformation of each image: what a learned one has to beat."""
+"""Random affine transformations, the baseline for learned ones."""
 
 from __future__ import annotations
 
@@ -16,14 +16,15 @@ from afield.augment.spatial.affine import AffineBounds, AffineParams, Padding, a
 )
 @dataclass(frozen=True)
 class RandomAffine(OnBatch):
-    """Up to 15 degrees, a factor of 1.2 and a shift by 20 % of the side.
+    """Rotates by up to 15 degrees, scales by up to 1.2, and shifts by up to 20 % of the side.
 
-    Rotation, scale, shear and translation, each uniform within its bound, on a share of the images.
+    Rotation, scale, shear and translation are sampled uniformly within their bounds. Scales are uniform in the
+    logarithm.
 
     Attributes:
-        bounds: how far; scales are uniform in the logarithm.
-        probability: of transforming an image.
-        padding: what lies outside the image: its reflection, or zeros.
+        bounds: bounds of the parameters.
+        probability: probability of transforming an image.
+        padding: pixels outside the image: its reflection, or zeros.
 
     Example:
         >>> import torch
@@ -40,7 +41,7 @@ class RandomAffine(OnBatch):
     padding: Padding = "reflection"
 
     def sample(self, images: Tensor, generator: Generator) -> AffineParams:
-        """Draw a transformation for each image."""
+        """Sample a transformation for each image."""
         count = len(images)
         drawn = 2 * torch.rand(count, 6, generator=generator) - 1
         applied = torch.rand(count, generator=generator) < self.probability

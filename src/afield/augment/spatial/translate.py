@@ -1,4 +1,4 @@
-"""A random shift by whole pixels, with the image reflected at its edges."""
+"""Random shifts by whole pixels, with reflection at the edges."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from afield.augment.params import UNTOUCHED, PerImage
 
 @dataclass(frozen=True)
 class Shifts(PerImage):
-    """How far each image moves down and to the right, in pixels: int64 ``[B]`` each."""
+    """The shifts of each image down and to the right, in pixels, int64 ``[B]`` each."""
 
     down: Tensor
     right: Tensor
@@ -27,27 +27,25 @@ class Shifts(PerImage):
 @AUGMENTATIONS.register("translate", reference="He et al., Deep Residual Learning, CVPR 2016, section 4.2.")
 @dataclass(frozen=True)
 class Translate(OnBatch):
-    """Shifted by up to 2 pixels each way, reflected at the edges; on bytes.
-
-    Each image shifted by up to `pixels` pixels in each direction; edges are filled by reflection.
+    """Shifts each image by up to 2 pixels in each direction, with reflection at the edges; on bytes.
 
     Attributes:
-        pixels: the largest shift, less than the side of the images.
+        pixels: largest shift, smaller than the image side.
 
     References:
-        He et al., "Deep Residual Learning", CVPR 2016, section 4.2, there with zeros and 4 pixels.
+        He et al., "Deep Residual Learning", CVPR 2016, section 4.2, which pads with zeros and uses 4 pixels.
     """
 
     pixels: int = 2
     takes_bytes = True
 
     def sample(self, images: Tensor, generator: Generator) -> Shifts:
-        """Draw both shifts of each image, uniformly."""
+        """Sample both shifts of each image, uniformly."""
         down, right = torch.randint(-self.pixels, self.pixels + 1, (2, len(images)), generator=generator)
         return Shifts(down, right)
 
     def apply(self, images: Tensor, params: Shifts) -> Tensor:
-        """The shifted batch ``[B, 3, H, W]``, in channels-last memory."""
+        """Shift the batch; returns ``[B, 3, H, W]`` in channels-last memory."""
         rows = _reflected(params.down, images.shape[2]).to(images.device)[:, :, None]
         columns = _reflected(params.right, images.shape[3]).to(images.device)[:, None, :]
         batch = torch.arange(len(images), device=images.device)[:, None, None]
@@ -55,6 +53,6 @@ class Translate(OnBatch):
 
 
 def _reflected(shift: Tensor, size: int) -> Tensor:
-    """Which row (or column) each row of a shifted image shows, ``[B, size]``; the edge itself is not repeated."""
+    """The source row (or column) of each row of a shifted image, ``[B, size]``. The edge itself is not repeated."""
     rows = (torch.arange(size) - shift[:, None]).abs()
     return torch.minimum(rows, 2 * (size - 1) - rows)

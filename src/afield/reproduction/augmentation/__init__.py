@@ -1,1 +1,1 @@
-"""Paper B: learned augmentation, seen as active learning. CIFAR-10; the sign of the loss, and collapses."""
+"""Paper B, "Learned augmentation, seen as active learning": CIFAR-10, the sign of the loss, and collapses."""

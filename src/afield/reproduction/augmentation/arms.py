@@ -1,4 +1,4 @@
-"""The arms of paper B as recipes: fixed augmentations, and the paper's learned one with one remedy after another."""
+"""The arms of paper B as recipes: fixed augmentations, and the paper's learned one with successive modifications."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ BASELINE, DEFAULT, EVERY_IMAGE = "none", "default", "default, on every image"
 METHOD, METHOD_ALONE, CORRECTED_SIGN = "printed sign + D", "printed sign, no D", "corrected sign + D"
 
 EVERY = AugmentorConfig(probability=1.0)
-"""Every image is transformed, not half of them."""
+"""All images are transformed, not only half of them."""
 FREE = dataclasses.replace(EVERY, form="free", draw="point")
-"""The paper's: six free numbers, one transformation an image."""
+"""The augmentor of the paper: six free numbers, the same transformation for the same image."""
 PAPER = AffineSettings(augmentor=FREE, sign="printed", discriminator="saturating", recognized=None, refresh=False)
 CORRECTED = dataclasses.replace(PAPER, sign="corrected")
 BOUNDED = dataclasses.replace(CORRECTED, augmentor=dataclasses.replace(EVERY, draw="point"), discriminator="none")
@@ -37,16 +37,16 @@ LEARNED: dict[str, AffineSettings] = {
     EVERY_IMAGE: AffineSettings(augmentor=EVERY),
     DEFAULT: AffineSettings(),
 }
-"""The paper's way, then one remedy after another."""
+"""The method of the paper, then successive modifications that prevent collapses."""
 
 
 def arm(name: str, epochs: int, learning_rate: float | None = None) -> Recipe:
-    """An arm as a recipe: cross-entropy with the augmentation of this name.
+    """Create the recipe of an arm: cross-entropy with an augmentation.
 
     Args:
-        name: of `LEARNED`, `METHOD_ALONE`, or a fixed augmentation.
-        epochs: in which an augmentor is learned.
-        learning_rate: of the augmentor; the default arm keeps its own.
+        name: key of `LEARNED`, `METHOD_ALONE`, or name of a fixed augmentation.
+        epochs: number of epochs of learning an augmentor.
+        learning_rate: learning rate of the augmentor, except in the default arm.
     """
     every = LEARNED | {METHOD_ALONE: dataclasses.replace(PAPER, discriminator="none")}
     if name not in every:

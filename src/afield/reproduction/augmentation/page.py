@@ -21,7 +21,7 @@ PUBLISHED = {BASELINE: 0.8736, METHOD: 0.8760}
 """Table 1: test accuracy."""
 
 NO_GAIN = 0.005
-"""The paper calls its difference, 0.24 points, no gain."""
+"""Largest difference that is no gain. In the paper, a difference of 0.24 points is no gain."""
 
 PROTOCOL = {
     "backbone.name": "resnet18",
@@ -33,7 +33,7 @@ PROTOCOL = {
     "tuning.learning_rate": 0.01,
     "second_epochs": 50,
 }
-"""Adam is AdamW without weight decay."""
+"""Setup of the paper. Its optimizer Adam equals AdamW without weight decay."""
 
 
 def _accuracy(lines: Sequence[Record], arm: str) -> seeds.BySeed:
@@ -41,7 +41,7 @@ def _accuracy(lines: Sequence[Record], arm: str) -> seeds.BySeed:
 
 
 def _learned(lines: Sequence[Record], arm: str | None = None) -> list[Learned]:
-    """What was learned by the runs of an arm, or by all runs."""
+    """The learned augmentations of the runs of an arm, or of all runs."""
     return [line.learned for line in seeds.of(lines, STUDY, arm) if line.learned]
 
 
@@ -50,17 +50,17 @@ def _collapses(learned: Learned) -> dict[str, str]:
 
 
 def _second_epochs(lines: Sequence[Record]) -> int | None:
-    """Epochs in which augmentors were learned; None where none was."""
+    """The number of epochs of learning an augmentor; None if no run learned one."""
     return next((learned.settings["epochs"] for learned in _learned(lines)), None)
 
 
 def _images(epoch: Mapping[str, Mapping[str, float]], part: str) -> Mapping[str, float]:
-    """Measures on the training or test images; version 1 called the latter ``test``, not ``test/test``."""
+    """The measures on training or test images. In version 1, the key of test images is ``test``, not ``test/test``."""
     return next(measures for name, measures in epoch.items() if name.partition("/")[0] == part)
 
 
 def verdicts(lines: Sequence[Record]) -> Iterator[Section]:
-    """Table 1, that there is no gain, and that the augmentor collapses to the identity."""
+    """Verdicts on table 1, on the claim of no gain, and on the collapse to the identity."""
     change = differences({**lines[0].config, "second_epochs": _second_epochs(lines)}, PROTOCOL)
     if lines[0].images["train"] < 40_000:
         change.append(f"{lines[0].images['train']:,} training images")
@@ -72,16 +72,16 @@ def verdicts(lines: Sequence[Record]) -> Iterator[Section]:
         Judged.difference("table 1: method − baseline, no gain", gain, seeds.paired(method, plain), tolerance=NO_GAIN),
         *collapse_claims(lines),
     ]
-    caption = "Test accuracy in %; distances of the affine parameters from the identity as they are."
+    caption = "Test accuracy in %. Distances are those of the affine parameters from the identity, not in %."
     yield Section("Published numbers and claims", tables=(verdict_table(caption, judged),))
 
 
 def collapse_claims(lines: Sequence[Record]) -> Iterator[Judged]:
-    """The paper's collapse; that the sign explains it without D; that the corrected sign does not do it."""
+    """Claims on the collapse: of the method, without the discriminator D, and with the corrected sign."""
     for arm, text, collapses in (
         (METHOD, "text: the augmentor collapses to the identity (distance)", True),
-        (METHOD_ALONE, "the same without D, which the paper blames (distance; the paper did not try)", True),
-        (CORRECTED_SIGN, "beyond the paper: with the sign corrected it does not (distance)", False),
+        (METHOD_ALONE, "beyond the paper: it also collapses without D, the cause in the paper (distance)", True),
+        (CORRECTED_SIGN, "beyond the paper: it does not collapse with the corrected sign (distance)", False),
     ):
         found = _learned(lines, arm)
         verdict, distance = Verdict(NOT_RUN), None
@@ -94,7 +94,7 @@ def collapse_claims(lines: Sequence[Record]) -> Iterator[Judged]:
 
 
 def table(lines: Sequence[Record]) -> Iterator[Section]:
-    """Table 1, with every arm."""
+    """Table 1, with all arms."""
     rows = []
     for arm in seeds.names(lines):
         found = _accuracy(lines, arm)
@@ -106,14 +106,14 @@ def table(lines: Sequence[Record]) -> Iterator[Section]:
     tuning = lines[0].config["tuning"]
     caption = (
         f"Stage one: {set_up(lines[0])} Stage two: {_second_epochs(lines)} epochs; stage three: "
-        f"{tuning['epochs']} epochs at {tuning['learning_rate']:g}. Last epoch; n = "
+        f"{tuning['epochs']} epochs with learning rate {tuning['learning_rate']:g}. Accuracy of the last epoch; n = "
         f"{len({line.seed for line in lines})} seeds. The baseline, none, has stages one and three."
     )
     yield Section("Table 1: accuracy", tables=(Table.of(caption, rows),))
 
 
 def losses(lines: Sequence[Record]) -> Iterator[Section]:
-    """Figure 2: adversarial losses of G and D by epoch on training and test images, for both signs."""
+    """Figure 2: adversarial losses of G and D by epoch, on training and test images, for both signs."""
     figures = []
     for arm, sign in ((METHOD, "printed"), (CORRECTED_SIGN, "corrected")):
         found = [learned.epochs for learned in _learned(lines, arm)]
@@ -129,7 +129,7 @@ def losses(lines: Sequence[Record]) -> Iterator[Section]:
                 key, title = f"figure-2-{name}-{sign}", f"figure 2, {arm}: adversarial loss of {name}"
                 svg = plots.curves_with_intervals(key, title, series, x="epoch", y="loss", factor=1)
                 figures.append(Figure(key, title, svg))
-    text = ("Mean over seeds with 95 % intervals, from epoch 0, which is untrained.",)
+    text = ("Mean over seeds with 95 % intervals. Epoch 0 is before training.",)
     if figures:
         yield Section("Figure 2: adversarial losses", text, figures=tuple(figures))
 
@@ -140,17 +140,17 @@ def pictures(lines: Sequence[Record]) -> Iterator[Section]:
     for line in lines:
         if "pairs" in line.details:
             side = line.config["data"]["image_size"]
-            title = f"figure 3, {line.recipe}: images above, augmented below"
+            title = f"figure 3, {line.recipe}: original images (top) and augmented images (bottom)"
             svg = plots.strip(title, line.details["pairs"], PAIRS * side, 2 * side)
             name = f"figure-3-{line.recipe.replace(' + ', '-').replace(' ', '-')}"
             figures.append(Figure(name, title, svg))
     if figures:
         text = ("Test images of the first seed.",)
-        yield Section("Figure 3: what the augmentor does", text, figures=tuple(figures))
+        yield Section("Figure 3: augmented images", text, figures=tuple(figures))
 
 
 def study(lines: Sequence[Record]) -> Iterator[Section]:
-    """The sign and collapse study: what each augmentor came to on validation images."""
+    """The study of sign and collapse: measures of each augmentor on validation images."""
     rows = []
     for arm in seeds.names(lines):
         found = _learned(lines, arm)
@@ -168,18 +168,20 @@ def study(lines: Sequence[Record]) -> Iterator[Section]:
             "spread over images": said(spread, digits=3, factor=1),
             "entropy gain, bits": said(gain, "+", digits=2, factor=1),
             "recognized, %": said(estimate(known) if known else None),
-            "D right, %": said(estimate(right)) if right else "",
+            "accuracy of D, %": said(estimate(right)) if right else "",
             "collapse": ", ".join(f"{name} ({n} of {len(found)})" for name, n in counts.items()) or "none",
         }
         rows.append(row)
     text = (
-        "The printed loss, −log(log2 m − H), falls as the entropy H falls. Minimizing it lowers the entropy, contrary "
-        "to the paper's text, and the identity is then close to optimal. Minimizing log(log2 m − H) raises the "
-        "entropy, but does not keep images recognizable; a teacher does.",
+        "The printed loss, −log(log2 m − H), decreases with decreasing entropy H. Minimizing it lowers the entropy, "
+        "contrary to the text of the paper, and the identity is then close to optimal. Minimizing log(log2 m − H) "
+        "raises the entropy, but does not keep images recognizable. A teacher keeps them recognizable.",
     )
-    caption = "On validation images; recognized: of those that the teacher recognizes untransformed."
+    caption = (
+        "Measures on validation images. Recognized: accuracy of the teacher after augmentation, relative to before."
+    )
     if rows:
-        yield Section("The sign, and how augmentors collapse", text, (Table.of(caption, rows),))
+        yield Section("The sign of the loss, and collapses of augmentors", text, (Table.of(caption, rows),))
 
 
 SECTIONS = (verdicts, table, losses, pictures, study)

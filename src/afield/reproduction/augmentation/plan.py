@@ -1,4 +1,4 @@
-"""What is run of paper B: learned augmentation."""
+"""The studies of paper B: learned augmentation."""
 
 from __future__ import annotations
 
@@ -27,21 +27,22 @@ STUDY = "CIFAR-10"
 SIGNS = (METHOD, METHOD_ALONE, CORRECTED_SIGN)
 ARMS = (BASELINE, *SIGNS, "corrected, non-saturating D", "bounded, no D", DEFAULT, "random_affine")
 PICTURED = (METHOD, CORRECTED_SIGN, DEFAULT)
-"""Arms of figure 3, at the first seed."""
+"""Arms in figure 3, with the first seed."""
 PAIRS = 8
 
 
 @dataclass(frozen=True)
 class Scale:
-    """How large the experiment is.
+    """The scale of the experiment.
 
     Attributes:
-        images: for training and for testing.
-        epochs: of the three stages.
-        seeds: how many.
-        backbone: of the classifier.
-        faithful: whether the paper's optimizers and rates are used; SGD and one-cycle rates train faster.
-        arms: what is compared.
+        images: numbers of training and test images.
+        epochs: numbers of epochs of the three stages.
+        seeds: number of seeds.
+        backbone: backbone of the classifier.
+        faithful: whether to use the optimizers and learning rates of the paper. SGD with a one-cycle schedule is
+            faster.
+        arms: arms to compare.
     """
 
     images: tuple[int, int]
@@ -60,7 +61,10 @@ SIZES = {
 
 
 def studies(place: Place) -> Iterator[Study]:
-    """Every arm, seed by seed, from one classifier for each seed; accuracy is that of the last epoch."""
+    """Create the study: all arms with all seeds. Arms with equal seeds share the classifier of the first stage.
+
+    The accuracy is that of the last epoch.
+    """
     scale = SIZES[place.size]
     first, second, third = scale.epochs
     data = place.cifar("cifar10").subset(*scale.images).image_set()
@@ -77,7 +81,7 @@ def studies(place: Place) -> Iterator[Study]:
 
 
 def pairs(run: Run, classifier: Classifier, augmentation: Augmentation) -> dict[str, Any]:
-    """Test images above their augmented versions, one PNG as a data URL, for the arms that are pictured."""
+    """Test images above their augmented versions, a PNG as a data URL, for the arms in figure 3."""
     if run.recipe.name not in PICTURED or run.seed:
         return {}
     tested = test_images(run)

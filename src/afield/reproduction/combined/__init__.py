@@ -1,1 +1,1 @@
-"""The papers together: flattening, an angular margin and learned augmentation, each alone, each pair, all three."""
+"""All combinations of the papers' methods: flattening, an angular margin and learned augmentation."""

@@ -1,4 +1,4 @@
-"""The page of the papers together."""
+"""The page of the combined papers."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from afield.reproduction.combined.plan import BASE, COMBINATIONS, studies
 from afield.reproduction.paper import Paper, study_caption
 
 LEVEL = 0.05
-"""Of error, shared among all comparisons with the base on one set of images."""
+"""Joint error level of all comparisons with the base on one data set."""
 
 Gains = Mapping[str, Mapping[str, Estimate]]
-"""By set of images and recipe: the paired difference to the base, with an interval at the shared level."""
+"""Paired differences to the base by data set and recipe, with intervals at the corrected level."""
 
 
 def default_recipe(gains: Gains) -> tuple[str, str]:
-    """The recommended default recipe, and the reason.
+    """Select the recommended default recipe; returns its name and the reason.
 
-    It is the recipe with the largest mean gain over all data sets, among those that are significantly better than the
-    base on at least one data set and significantly worse on none; the base, if there is no such recipe.
+    It is the recipe with the largest mean gain over all data sets, among the recipes that are significantly better than
+    the base on at least one data set and significantly worse on none. If there is no such recipe, it is the base.
     """
     everywhere = set.intersection(*(set(by_recipe) for by_recipe in gains.values())) if gains else set()
     means = {}
@@ -45,9 +45,9 @@ def default_recipe(gains: Gains) -> tuple[str, str]:
 
 
 def gains_of(lines: Sequence[Record]) -> dict[str, dict[str, Estimate]]:
-    """See `Gains`: the level of 95 % is shared among the recipes of a set (Bonferroni).
+    """Compute `Gains`. The joint level of the intervals is 95 % over the recipes of a data set (Bonferroni).
 
-    Where learned augmentation cannot apply, a recipe is the same as without it.
+    If learned augmentation is not applicable, a recipe equals the recipe without it.
     """
     found: dict[str, dict[str, Estimate]] = {}
     for study in seeds.studies(lines):
@@ -77,29 +77,29 @@ def decision(lines: Sequence[Record]) -> Iterator[Section]:
         f"significantly better than {BASE} on at least one data set and significantly worse on none, the recipe with "
         "the largest mean gain is chosen. The paired intervals have a joint level of 95 % over the recipes of a data "
         "set (Bonferroni).",
-        "A head on frozen features does not see images, so learned augmentation cannot apply. A recipe with it counts "
-        "as the recipe without it.",
+        "Learned augmentation is not applicable to heads on frozen features, because they do not use images. A recipe "
+        "with it counts as the recipe without it.",
         collapses(lines),
     )
-    caption = f"Accuracy, − {BASE}: paired over seeds, with intervals at the shared level."
+    caption = f"Difference of accuracy to {BASE}, paired by seed, with intervals at the corrected level."
     yield Section("The recommended recipe", text, (Table(caption, ("recipe", *gains), rows),))
 
 
 def collapses(lines: Sequence[Record]) -> str:
-    """In how many runs the augmentor collapsed, and how, in a sentence."""
+    """The number of collapsed augmentors by kind of collapse, in a sentence."""
     learned = [line.learned.collapses for line in lines if line.learned]
     counts = Counter(name for found in learned for name in found)
     said_so = ", ".join(f"{name} {count}" for name, count in counts.items()) or "none"
-    return f"Of {len(learned)} augmentors that were learned, these collapsed: {said_so}." if learned else ""
+    return f"Collapses among {len(learned)} learned augmentors: {said_so}." if learned else ""
 
 
 def _cell(lines: Sequence[Record], study: str, recipe: str, gain: Estimate | None) -> str:
     run = recipe in seeds.names(seeds.of(lines, study))
-    return said(gain, "+") if run else "cannot apply" if "learned augmentation" in recipe else "–"
+    return said(gain, "+") if run else "not applicable" if "learned augmentation" in recipe else "–"
 
 
 def tables(lines: Sequence[Record]) -> Iterator[Section]:
-    """Accuracy by unseen part for each set of images, and a figure of the differences."""
+    """Accuracy by unseen part for each data set, and a figure of the differences to the base."""
     for index, study in enumerate(seeds.studies(lines)):
         inside = seeds.of(lines, study)
         unseen, rows, bars, figures = seeds.parts(inside), [], {}, []

@@ -1,4 +1,4 @@
-"""What is run of the papers together."""
+"""The studies of the combined papers."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ COMBINATIONS = tuple(parts for size in range(len(PARTS) + 1) for parts in combin
 
 
 def combination(parts: Sequence[str], learned: str, epochs: int) -> Recipe:
-    """Cross-entropy with these of the three parts, named after them.
+    """Create the recipe of a combination of the three parts, with cross-entropy. The name lists the parts.
 
     Args:
-        parts: some of `PARTS`.
-        learned: the augmentation where it is learned: ``learned``, perhaps after others.
-        epochs: in which it is learned.
+        parts: elements of `PARTS`.
+        learned: learned augmentation: ``learned``, or a chain that ends with it.
+        epochs: number of epochs of learning it.
     """
     recipe = Recipe(" + ".join(parts) or BASE, head="arcface" if "margin" in parts else "linear")
     if "flattening" in parts:
@@ -36,14 +36,14 @@ def combination(parts: Sequence[str], learned: str, epochs: int) -> Recipe:
 
 @dataclass(frozen=True)
 class Scale:
-    """How large the experiment is.
+    """The scale of the experiment.
 
     Attributes:
-        seeds: on frozen features, and otherwise.
-        tuned: whether PACS is fine-tuned at 224 px.
-        domains: PACS images and epochs of a ResNet-8 at 32 px.
-        cifar: training and test images, and epochs, of a ResNet-8 on CIFAR-10.
-        learning: epochs in which an augmentation is learned.
+        seeds: numbers of seeds with frozen features, and of the other studies.
+        tuned: whether to fine-tune a network on PACS at 224 pixels.
+        domains: numbers of images and epochs of a ResNet-8 on PACS at 32 pixels.
+        cifar: numbers of training images, test images and epochs of a ResNet-8 on CIFAR-10.
+        learning: number of epochs of learning an augmentation.
     """
 
     seeds: tuple[int, int]
@@ -61,7 +61,7 @@ SIZES = {
 
 
 def studies(place: Place) -> Iterator[Study]:
-    """What is run."""
+    """Create the studies."""
     scale = SIZES[place.size]
     many, few = scale.seeds
     features = [parts for parts in COMBINATIONS if "learned augmentation" not in parts]
@@ -79,6 +79,6 @@ def studies(place: Place) -> Iterator[Study]:
 
 
 def _all(setup: ExperimentConfig, learning: int) -> tuple[Recipe, ...]:
-    """All eight; the learned augmentation comes after the setup's own."""
+    """All eight combinations. The learned augmentation follows that of the setup."""
     chain = f"{setup.training.augment}+learned"
     return tuple(combination(parts, chain, learning) for parts in COMBINATIONS)

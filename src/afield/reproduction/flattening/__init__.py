@@ -1,1 +1,1 @@
-"""Paper A: complement flattening. PACS, one domain left out at a time; a sweep of lambda; corruptions of CIFAR-10."""
+"""Paper A, complement flattening: PACS with held-out domains, values of lambda, and CIFAR-10 with corruptions."""

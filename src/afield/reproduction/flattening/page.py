@@ -16,7 +16,7 @@ from afield.reproduction.paper import Judged, Paper, study_caption, verdict_tabl
 from afield.reproduction.verdict import differences
 
 DOMAINS = ("art_painting", "cartoon", "sketch", "photo")
-"""In the order of table 1."""
+"""The domains in the order of table 1."""
 
 OURS = (0.8235, 0.7767, 0.7283, 0.9605, 0.8222)
 """Table 1: flattening with lambda 0.5."""
@@ -36,17 +36,17 @@ PROTOCOL = {
     "training.augment": "crop_flip_jitter",
     "training.dropout": 0.0,
 }
-"""Section 4. Not held against a run, but on the page: 5 runs, and images that are re-encoded."""
+"""Setup of section 4. Number of runs and re-encoding of images are not compared, but described on the page."""
 
 
 def _main(lines: Sequence[Record]) -> str:
-    """The study that stands beside the paper's tables."""
+    """The study that is compared with the tables of the paper."""
     studies_there = [line.study for line in lines]
     return next((name for name in (TUNED, FROZEN) if name in studies_there), FROZEN)
 
 
 def verdicts(lines: Sequence[Record]) -> Iterator[Section]:
-    """Tables 1 and 2 number by number; each claim that flattening is better."""
+    """Verdicts on the numbers of tables 1 and 2, and on each claim that flattening is better."""
     study = _main(lines)
     inside = seeds.of(lines, study)
     change = differences(inside[0].config, PROTOCOL) if inside else []
@@ -56,7 +56,7 @@ def verdicts(lines: Sequence[Record]) -> Iterator[Section]:
         judged.append(Judged.value(place, value, seeds.of_recipe(lines, study, recipe, part), change))
 
     def claim(place: str, value: float | None, first: str, second: str) -> None:
-        """A difference in print, or one that is only said to be above zero."""
+        """Add a published difference, or one that is only claimed to be positive."""
         there = seeds.of_recipe(lines, study, second) or not seeds.of_recipe(lines, SCRATCH, second)
         where = study if there else SCRATCH
         ours = seeds.paired(seeds.of_recipe(lines, where, first), seeds.of_recipe(lines, where, second))
@@ -77,15 +77,18 @@ def verdicts(lines: Sequence[Record]) -> Iterator[Section]:
         name for recipe, (name, printed) in SYSTEMS.items() if printed is None and recipe not in seeds.names(lines)
     ]
     text = (
-        "PACS is re-encoded (JPEG of quality 88, sketch lossless) and squashed to the image size; validation images "
-        "are a tenth of each training domain, by class; the epoch is that of best validation accuracy.",
-        f"Named in the paper's text without a number, and not run: {', '.join(unprinted)}." if unprinted else "",
+        "The images of PACS are re-encoded (JPEG of quality 88, sketch lossless) and resized to squares. Validation "
+        "images are a tenth of each training domain, stratified by class. The epoch with the best validation accuracy "
+        "is selected.",
+        f"The paper mentions these methods without a number; they were not run: {', '.join(unprinted)}."
+        if unprinted
+        else "",
     )
     yield Section("Published numbers and claims", text, (verdict_table(f"{study}.", judged),))
 
 
 def tables(lines: Sequence[Record]) -> Iterator[Section]:
-    """Accuracy by unseen domain, calibration, and the difference to cross-entropy: a table for each study."""
+    """A table for each study: accuracy by unseen domain, calibration error, and differences to cross-entropy."""
     for study in seeds.studies(lines):
         inside = seeds.of(lines, study)
         rows: list[dict[str, str]] = []
@@ -107,7 +110,7 @@ def tables(lines: Sequence[Record]) -> Iterator[Section]:
             rows.append(row)
         title = f"Beyond the paper: {study}"
         if study == _main(lines):
-            title, there, anywhere = "Table 1: one domain left out at a time", seeds.names(inside), seeds.names(lines)
+            title, there, anywhere = "Table 1: one held-out domain at a time", seeds.names(inside), seeds.names(lines)
             for recipe, (name, _) in SYSTEMS.items():
                 if recipe not in there:
                     rows.append({"recipe": f"{name} ({f'see {SCRATCH}' if recipe in anywhere else 'not run'})"})
@@ -115,7 +118,7 @@ def tables(lines: Sequence[Record]) -> Iterator[Section]:
 
 
 def sweep(lines: Sequence[Record]) -> Iterator[Section]:
-    """Table 2 and the sweep of lambda: unseen accuracy and calibration."""
+    """Table 2 and other values of lambda: accuracy and calibration error on unseen domains."""
     study = _main(lines)
     by_lambda = {0.0: ERM.name, **{weight: flattening(weight).name for weight in LAMBDAS}}
     there = seeds.names(seeds.of(lines, study))
@@ -132,17 +135,17 @@ def sweep(lines: Sequence[Record]) -> Iterator[Section]:
         points = seeds.curve({w: seeds.of_recipe(lines, study, name, metric=metric) for w, name in by_lambda.items()})
         key, series = f"lambda-{metric}", {f"{study}, average": points}
         svg = plots.curves_with_intervals(key, f"{what} by lambda", series, x="lambda", y=f"{what}, %")
-        figures.append(Figure(key, f"{what} against lambda", svg))
+        figures.append(Figure(key, f"{what} by lambda", svg))
     caption = f"Average over the unseen domains, {study}; lambda 0 is cross-entropy alone."
     yield Section("Table 2: lambda from 0 to 4", tables=(Table.of(caption, rows),), figures=tuple(figures))
 
 
 SHOWN = ("dog", "0")
-"""The class of figure 1, and of the stand-in."""
+"""The class of figure 1, and the class shown first with the embedded digits."""
 
 
 def wrong_classes(lines: Sequence[Record]) -> Iterator[Section]:
-    """Figure 1: the mean probability of each wrong class for images of each class, CE beside flattening."""
+    """Figure 1: the mean probability of each wrong class for images of each class, with CE and with flattening."""
     study = _main(lines)
     found = {recipe: seeds.of(lines, study, recipe) for recipe in (ERM.name, flattening(0.5).name)}
     found = {recipe: [line for line in inside if "wrong_classes" in line.details] for recipe, inside in found.items()}
@@ -156,12 +159,12 @@ def wrong_classes(lines: Sequence[Record]) -> Iterator[Section]:
         title = f"images of {true}: mean probability of wrong classes"
         svg = plots.bars_with_intervals(f"wrong-{true}", title, bars, x="mean probability")
         figures.append(Figure(f"figure-1-{true}", f"figure 1, {title}", svg))
-    text = (f"{study}: mean over unseen domains, with 95 % intervals over seeds. The paper shows dog.",)
+    text = (f"{study}: means over unseen domains, with 95 % intervals over seeds. The paper shows the class dog.",)
     yield Section("Figure 1: probabilities of the wrong classes", text, figures=tuple(figures))
 
 
 def _wrong(lines: Sequence[Record], true: str, wrong: int) -> Estimate:
-    """Over seeds, of the mean over unseen domains."""
+    """The estimate over seeds of the mean probability over unseen domains."""
     by_seed: dict[int, list[float]] = {}
     for line in lines:
         if true in line.details["wrong_classes"]:

@@ -1,4 +1,4 @@
-"""What is run of paper A: complement flattening."""
+"""The studies of paper A: complement flattening."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ SYSTEMS = {
     "crossgrad": ("CrossGrad", None),
     "l2a_ot": ("L2A-OT", None),
 }
-"""The systems of the paper, by recipe: name, and accuracy by domain and on average where table 1 prints it."""
+"""The methods in the paper, by recipe: name, and accuracy by domain and on average, if it is in table 1."""
 
 TUNED, FROZEN, SCRATCH = "PACS, fine-tuned", "PACS, frozen", "PACS, from scratch"
-"""Studies; systems that need images train from scratch where there is no fine-tuning."""
+"""Names of studies. Without fine-tuning, methods that need images are trained from scratch."""
 
 ERM = Recipe("erm")
 LAMBDAS = (0.25, 0.5, 1.0, 2.0, 4.0)
@@ -33,21 +33,21 @@ RIVALS = ("label_smoothing", "complement_entropy", "confidence_penalty")
 
 
 def flattening(weight: float) -> Recipe:
-    """Cross-entropy and so many times complement flattening."""
+    """Create a recipe with cross-entropy plus `weight` times complement flattening."""
     return Recipe(f"flattening {weight:g}", losses={"cross_entropy": 1.0, "complement_flattening": weight})
 
 
 @dataclass(frozen=True)
 class Scale:
-    """How large the experiment is.
+    """The scale of the experiment.
 
     Attributes:
-        seeds: of the studies on a frozen backbone, and of the others.
-        lambdas: of the sweep.
-        tuned: whether fine-tuning by the paper's protocol is.
-        scratch: epochs of a ResNet-8 on PACS at 32 px; 0 leaves it out.
-        corrupted: training and test images, and epochs, of CIFAR-10 with corruptions.
-        backbone: of CIFAR-10 with corruptions.
+        seeds: numbers of seeds of the study with a frozen backbone, and of the other studies.
+        lambdas: values of lambda.
+        tuned: whether to fine-tune with the setup of the paper.
+        scratch: number of epochs of a ResNet-8 on PACS at 32 pixels; 0 omits the study.
+        corrupted: numbers of training images, test images and epochs on CIFAR-10 with corruptions.
+        backbone: backbone for CIFAR-10 with corruptions.
     """
 
     seeds: tuple[int, int]
@@ -66,7 +66,7 @@ SIZES = {
 
 
 def studies(place: Place) -> Iterator[Study]:
-    """What is run."""
+    """Create the studies."""
     scale = SIZES[place.size]
     many, few = scale.seeds
     if scale.tuned:
@@ -88,5 +88,5 @@ def studies(place: Place) -> Iterator[Study]:
 
 
 def competitors(setup: ExperimentConfig) -> tuple[Recipe, ...]:
-    """The paper's systems that there are and that can train in this setup."""
+    """The recipes of the methods in the paper that exist and can be trained in this setup."""
     return runnable(setup, [RECIPES[name] for name in SYSTEMS if name in RECIPES])

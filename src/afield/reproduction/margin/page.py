@@ -25,7 +25,7 @@ PUBLISHED = {
 """Tables 1 and 2: mAP of cross-entropy and of the angular margin, by data and network."""
 
 BROKEN = 0.5
-"""A margin breaks training where it loses half of the mAP without a margin, or more."""
+"""Training with a margin fails if its mAP is less than this fraction of the mAP without margin."""
 
 
 def _map(lines: Sequence[Record], study: str, recipe: Recipe) -> seeds.BySeed:
@@ -37,7 +37,7 @@ def _top1(lines: Sequence[Record], study: str, recipe: Recipe) -> seeds.BySeed:
 
 
 def verdicts(lines: Sequence[Record]) -> Iterator[Section]:
-    """Tables 1 and 2, number by number and claim by claim, and what the text says of large margins and many classes."""
+    """Verdicts on the numbers and claims of tables 1 and 2, and on claims about large margins and many classes."""
     judged = []
     for (data, net), (plain, margin) in PUBLISHED.items():
         study = f"{data}/{net}"
@@ -51,16 +51,17 @@ def verdicts(lines: Sequence[Record]) -> Iterator[Section]:
             Judged.difference(f"{where}: margin − CE", margin - plain, difference),
         ]
     judged += [*broken(lines), many_classes(lines)]
-    caption = "mAP in %. A difference is judged by its direction, on our set-up; a number only where the set-ups agree."
+    caption = "mAP in %. Differences are judged by their direction; numbers are judged only if the setups agree."
     text = (
-        "The paper prints no training schedule, so that ours is our own, the same for both heads. Scale 1 with the "
-        "exact gradient is the paper's head; scale auto with the straight-through gradient is this library's default.",
+        "The paper gives no training schedule. We use our own schedule, the same for both heads. The head of the paper "
+        "has scale 1 and the exact gradient; the default of this library is scale auto and the straight-through "
+        "gradient.",
     )
     yield Section("Published numbers and claims", text, (verdict_table(caption, judged),))
 
 
 def differences_of(lines: Sequence[Record], study: str, net: str) -> list[str]:
-    """Where the lines of a study leave the paper's set-up."""
+    """The differences between the setup of a study and that of the paper."""
     found = seeds.of(lines, study)
     if not found:
         return []
@@ -72,7 +73,7 @@ def differences_of(lines: Sequence[Record], study: str, net: str) -> list[str]:
 
 
 def broken(lines: Sequence[Record]) -> Iterator[Judged]:
-    """Figure 2: margins beyond 2 do not converge."""
+    """Claims of figure 2: training does not converge with margins of 2 and more."""
     for study in _swept(lines):
         base = _map(lines, study, arcface(0.0))
         for margin in (2.0, 2.5):
@@ -81,14 +82,14 @@ def broken(lines: Sequence[Record]) -> Iterator[Judged]:
 
 
 def many_classes(lines: Sequence[Record]) -> Judged:
-    """ImageNet did not converge at scale 1; ours is exemplars of CIFAR-100."""
+    """The claim that training on ImageNet does not converge at scale 1. We use exemplars of CIFAR-100."""
     first, second = (_top1(lines, "exemplars/resnet8", recipe) for recipe in (PAPER, CE))
     place = "text: 1,000 classes at scale 1 do not converge (top-1, difference to cross-entropy)"
     return Judged.difference(place, -1.0, seeds.paired(first, second), "−")
 
 
 def tables(lines: Sequence[Record]) -> Iterator[Section]:
-    """mAP and top-1 of every objective, by data and network, each beside cross-entropy."""
+    """mAP and top-1 accuracy of every objective, by data set and network, with differences to cross-entropy."""
     shown = []
     for study in seeds.studies(lines):
         if study in ("plane", "exemplars/resnet8"):
@@ -111,50 +112,50 @@ def tables(lines: Sequence[Record]) -> Iterator[Section]:
 
 
 def _swept(lines: Sequence[Record]) -> list[str]:
-    """Studies in which the margin was swept."""
+    """The studies with different margins."""
     return [study for study in seeds.studies(lines) if seeds.of(lines, study, arcface(0.0).name)]
 
 
 def sweep(lines: Sequence[Record]) -> Iterator[Section]:
-    """Figure 2: mAP against the margin, and whether it has the paper's shape."""
+    """Figure 2: mAP by margin, and whether the curve has the shape in the paper."""
     figures, text = [], []
     for index, study in enumerate(_swept(lines)):
         points = seeds.curve({margin: _map(lines, study, arcface(margin)) for margin in MARGINS})
         series, level = {"ArcFace, scale 1, exact gradient": points}, _level(_map(lines, study, CE))
         label = f"{study}: mAP by margin"
         svg = plots.curves_with_intervals(f"sweep{index}", label, series, x="margin, rad", y="mAP, %", level=level)
-        figures.append(Figure(f"figure-2-{study.replace('/', '-')}", f"figure 2, {study}: mAP against the margin", svg))
+        figures.append(Figure(f"figure-2-{study.replace('/', '-')}", f"figure 2, {study}: mAP by margin", svg))
         text.append(f"{study}: {shape(lines, study)}")
     if figures:
-        yield Section("Figure 2: mAP against the margin", tuple(text), figures=tuple(figures))
+        yield Section("Figure 2: mAP by margin", tuple(text), figures=tuple(figures))
 
 
 def _level(by_seed: seeds.BySeed) -> tuple[str, float] | None:
-    """The line of cross-entropy in a figure; None where it was not run."""
+    """The line of cross-entropy in a figure; None if it was not run."""
     found = seeds.over(by_seed)
     return ("cross-entropy", found.mean) if found else None
 
 
 def shape(lines: Sequence[Record], study: str) -> str:
-    """Whether small margins help or are neutral and margins of 2 and more break, as in the paper, in a sentence."""
+    """A sentence that states whether small margins do not harm and margins of 2 and more fail, as in the paper."""
     base = _map(lines, study, arcface(0.0))
     small = seeds.paired(_map(lines, study, arcface(0.1)), base)
     level = seeds.over(base)
     large = [value for m in (2.0, 2.5) if (value := seeds.over(_map(lines, study, arcface(m)))) is not None]
     if small is None or small.ci95 is None or level is None or not large:
-        return "too few runs to tell the curve's shape."
+        return "there are too few runs to determine the shape of the curve."
     first = "harms" if small.ci95[1] < 0 else "helps" if small.ci95[0] > 0 else "is neutral"
     breaks = all(value.mean < BROKEN * level.mean for value in large)
     has = "has" if first != "harms" and breaks else "does not have"
-    second = "break" if breaks else "do not all break"
+    second = "fail" if breaks else "do not all fail"
     return (
-        f"a margin of 0.1 rad {first} ({said(small, '+')} points of mAP against 0 rad), margins of 2 rad and more "
-        f"{second} (under half of the mAP at 0 rad): the curve {has} the paper's shape."
+        f"a margin of 0.1 rad {first} ({said(small, '+')} points of mAP compared with 0 rad), and margins of 2 rad and "
+        f"more {second} (less than half of the mAP at 0 rad). The curve {has} the shape in the paper."
     )
 
 
 def gradients(lines: Sequence[Record]) -> Iterator[Section]:
-    """The gradient study: top-1 by margin with both forms, at scale auto."""
+    """The gradient study: top-1 accuracy by margin with both forms of the gradient, at scale auto."""
     study = "cifar10/resnet8"
     options = [line.config["recipe"]["head_options"] for line in seeds.of(lines, study)]
     margins = sorted({option["margin_rad"] for option in options if option.get("scale") == "auto"})
@@ -178,17 +179,17 @@ def gradients(lines: Sequence[Record]) -> Iterator[Section]:
     label = "top-1 by margin and form of the gradient"
     svg = plots.curves_with_intervals("gradients", label, series, x="margin, rad", y="top-1, %", level=_level(base))
     text = (
-        "The exact gradient of cos(theta + m) grows without bound as theta goes to 0, where features lie early in "
-        "training: with a scale that can train at all, margins beyond the smallest then fail, which is why the paper "
-        "found only small ones usable. The straight-through gradient has the same forward value and factor 1.",
+        "The exact gradient of cos(theta + m) is unbounded for theta → 0, where features lie early in training. With a "
+        "scale that is large enough for training, only the smallest margins then succeed. This explains why the paper "
+        "found only small margins usable. The straight-through gradient has the same forward value and the factor 1.",
     )
     table = Table.of(f"Top-1, {study}, scale auto.", rows)
-    figure = Figure("gradients", "top-1 against the margin, scale auto", svg)
-    yield Section("The gradient study: exact against straight-through", text, (table,), (figure,))
+    figure = Figure("gradients", "top-1 by margin, scale auto", svg)
+    yield Section("Gradient study: exact and straight-through gradient", text, (table,), (figure,))
 
 
 def scales(lines: Sequence[Record]) -> Iterator[Section]:
-    """The scale study: 1 against auto as classes grow; top-1 as a share of cross-entropy's."""
+    """The scale study: top-1 accuracy with scales 1 and auto relative to cross-entropy, by number of classes."""
     rows, shares = [], dict[str, dict[float, Estimate]]()
     for study in ("cifar10/resnet8", "cifar100/resnet8", "exemplars/resnet8"):
         base, paper, auto = (_top1(lines, study, recipe) for recipe in (CE, PAPER, DEFAULT))
@@ -210,19 +211,19 @@ def scales(lines: Sequence[Record]) -> Iterator[Section]:
         rows.append(row)
     if not rows:
         return
-    label, y = "top-1 as a share of cross-entropy's by number of classes", "top-1, % of cross-entropy's"
+    label, y = "top-1 relative to cross-entropy by number of classes", "top-1, % of cross-entropy"
     level = ("cross-entropy", 1.0)
     svg = plots.curves_with_intervals("scales", label, shares, x="classes", y=y, log=True, level=level)
     text = (
-        "At scale 1 the largest reachable probability is 0.45, 0.07 and 0.007 for 10, 100 and 1,000 classes. The "
-        "largest set has a class for each of many CIFAR-100 images, drawn again and again in patches and colors.",
+        "At scale 1, the largest possible probability is 0.45, 0.07 and 0.007 for 10, 100 and 1,000 classes. In the "
+        "largest data set, each class consists of random patches of one CIFAR-100 image with changed colors.",
     )
-    figure = Figure("scales", "top-1 as a share of cross-entropy's", svg)
-    yield Section("The scale study: 1 against auto", text, (Table.of("Top-1.", rows),), (figure,))
+    figure = Figure("scales", "top-1 relative to cross-entropy", svg)
+    yield Section("Scale study: 1 and auto", text, (Table.of("Top-1.", rows),), (figure,))
 
 
 def first_figure(lines: Sequence[Record]) -> Iterator[Section]:
-    """Figure 1: features of a plane, regions and class vectors of three heads."""
+    """Figure 1: 2-D features, decision regions and class vectors of three heads."""
     figures: list[Figure] = []
     for line in seeds.of(lines, "plane"):
         if "plane" in line.details:
@@ -232,9 +233,9 @@ def first_figure(lines: Sequence[Record]) -> Iterator[Section]:
             name = f"figure-1-{line.recipe.split()[0]}"
             figures.append(Figure(name, f"{line.recipe}: top-1 {accuracy:.1f} %", svg))
     text = (
-        "Test images of three classes as a network with two features sees them; shaded: where each class is predicted; "
-        "arrows: class vectors. A linear head draws its boundaries by products and bias, the others by angle alone; "
-        "a margin asks of every class that it keep a distance in angle from the boundary.",
+        "Features of test images of three classes, from a network with two features. Shaded: regions of the predicted "
+        "classes. Arrows: class vectors. The boundaries of a linear head depend on products and bias, those of the "
+        "other heads only on the angle. A margin requires an angular distance between each class and the boundary.",
     )
     if figures:
         yield Section("Figure 1: decision boundaries and margins of three classes", text, figures=tuple(figures))

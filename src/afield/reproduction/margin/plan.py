@@ -1,4 +1,4 @@
-"""What is run of paper C: angular-margin heads."""
+"""The studies of paper C: angular-margin heads."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ MARGINS = (0.0, 0.1, 0.3, 0.5, 1.0, 1.5, 2.0, 2.5)
 
 
 def arcface(margin: float, scale: float | str = 1.0, gradient: str = "exact") -> Recipe:
-    """ArcFace with this margin in radians; scale 1 and the exact gradient are the paper's."""
+    """Create a recipe with ArcFace and this margin in radians. The paper uses scale 1 and the exact gradient."""
     said = scale if isinstance(scale, str) else f"{scale:g}"
     options = {"scale": scale, "margin_rad": margin, "gradient": gradient}
     return Recipe(f"arcface {margin:g} rad, scale {said}, {FORMS[gradient]}", "arcface", options)
@@ -48,12 +48,12 @@ PLANE = (
     Recipe("arcface 0.5 rad", "arcface", {"margin_rad": 0.5}),
 )
 DRAWN, SHOWN_CLASSES = 200, (0, 1, 6)
-"""Test images of a class that figure 1 shows, and the classes: airplane, automobile and frog of CIFAR-10."""
+"""Number of test images per class in figure 1, and its classes: airplane, automobile and frog of CIFAR-10."""
 
 
 @dataclass(frozen=True)
 class Network:
-    """One of the networks, and how much it trains."""
+    """A network with its amount of training."""
 
     name: str
     stem: Stem = "standard"
@@ -64,24 +64,25 @@ class Network:
 
     @property
     def key(self) -> str:
-        """In the names of studies."""
+        """The name of the network in the names of studies."""
         return self.name if self.stem == "standard" else f"{self.name}, small stem"
 
 
 @dataclass(frozen=True)
 class Scale:
-    """How large the experiment is.
+    """The scale of the experiment.
 
     Attributes:
-        images: for training and for testing, of the studies with ResNet-8.
-        epochs: of those.
-        exemplars: classes, training and test images of each, epochs: of the scale study's largest set.
-        plane: images and epochs of figure 1.
-        networks: of tables 1 and 2, with cross-entropy and the paper's margin.
-        seeds: of everything but figure 1.
-        margins: of the sweep (figure 2) at scale 1, exact.
-        swept: keys of the networks with which the sweep is done on CIFAR-10, beside ResNet-8.
-        gradient_margins: of the gradient study at scale "auto".
+        images: numbers of training and test images of the studies with ResNet-8.
+        epochs: number of epochs of these studies.
+        exemplars: for the largest data set of the scale study, the numbers of classes, of training and of test images
+            per class, and of epochs.
+        plane: numbers of images and epochs of figure 1.
+        networks: networks of tables 1 and 2, with cross-entropy and the margin of the paper.
+        seeds: number of seeds, except in figure 1.
+        margins: margins of figure 2, at scale 1 with the exact gradient.
+        swept: keys of the networks that are trained with all margins on CIFAR-10, in addition to ResNet-8.
+        gradient_margins: margins of the gradient study at scale "auto".
     """
 
     images: tuple[int, int]
@@ -109,7 +110,7 @@ SIZES = {
 
 
 def studies(place: Place) -> Iterator[Study]:
-    """Tables 1 and 2 first, then the studies with ResNet-8: a study for each data set and network."""
+    """Create the studies, one for each data set and network: first tables 1 and 2, then those with ResNet-8."""
     scale = SIZES[place.size]
     sweep = tuple(map(arcface, scale.margins))
     for name in SETS:

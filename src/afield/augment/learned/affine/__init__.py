@@ -1,1 +1,1 @@
-"""Learn the affine augmentor."""
+"""Training of the affine augmentor."""

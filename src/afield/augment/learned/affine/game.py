@@ -1,4 +1,4 @@
-"""The game between augmentor, classifier, teacher and discriminator, and its measures."""
+"""Adversarial training of the augmentor against classifier, teacher and discriminator, and its measures."""
 
 from __future__ import annotations
 
@@ -24,19 +24,20 @@ MULTIPLIER_RATE = 0.5
 LARGEST_MULTIPLIER = 1e3
 
 DRAWS = 4
-"""Of each image that is measured."""
+"""Number of samples for each image in measurements."""
 NEAR_BOUND = 0.95
 
 
 @AUGMENTORS.register("learned", reference="Learned augmentation, seen as active learning (paper B).")
 class AffineGame(Game):
-    """An affine transformation chosen for each image, by entropy as far as a teacher still recognizes it.
+    """Selects an affine transformation for each image that raises the entropy but stays recognizable for a teacher.
 
-    The affine augmentor, the classifier, its teacher and a discriminator; see `afield.augment.learned.loop.Game`.
+    The networks are the affine augmentor, the classifier, its teacher and a discriminator; see
+    `afield.augment.learned.loop.Game`.
 
     Args:
         settings: see `AffineSettings`.
-        classifier: images ``[B, 3, H, W]`` in [0, 1] -> logits ``[B, K]``; copied where it goes on learning.
+        classifier: images ``[B, 3, H, W]`` in [0, 1] -> logits ``[B, K]``. It is copied if its training continues.
     """
 
     settings_type = AffineSettings
@@ -68,7 +69,7 @@ class AffineGame(Game):
         return Examples(len(train), lambda indices, generator: train.take(indices))
 
     def step(self, images: Tensor, targets: Tensor, generator: Generator) -> None:
-        """Everybody moves once, on a batch ``[B, 3, H, W]`` in [0, 1] with class indices ``[B]``."""
+        """Update all networks once, on a batch ``[B, 3, H, W]`` in [0, 1] with class indices ``[B]``."""
         settings, noise = self.settings, self.augmentor.draw_noise(len(images), generator)
         choice = self.augmentor.choose(images, noise)
         warped = warp_affine(images, self.augmentor.theta(choice, noise), settings.augmentor.padding)
@@ -83,23 +84,24 @@ class AffineGame(Game):
             loss = loss + adversarial_loss(self.discriminator(warped), settings.discriminator)
         self.move("network", loss, retain_graph=settings.refresh)
         if settings.recognized is not None and settings.recognition_weight is None:
-            self._adapt(images, seen, targets)
+            self._adapt_multiplier(images, seen, targets)
         if settings.refresh:
             self.move("classifier", F.cross_entropy(logits.float(), targets))
-            self._follow()
+            self._update_teacher()
         if self.discriminator is not None:
             self.move("discriminator", discriminator_loss(self.discriminator, images, warped.detach()))
 
     @torch.no_grad()
     def measure(self, batches: Iterable[tuple[Tensor, Tensor]], generator: Generator) -> dict[str, float]:
-        """Means over all images and four draws of each; the classifier and teacher are those of the game.
+        """Compute means over all images, with four samples of each, for the current classifier and teacher.
 
         Returns:
-            ``distance`` of theta from the identity; ``image_spread``, ``draw_spread``, the deviation of theta's entries
-            over images (of the mean over draws) and over draws of an image, averaged; ``at_bound``, the fraction of
-            parameters beyond 95 % of their bound; ``entropy_before``, ``entropy_after`` in bits; ``recognized_before``,
-            ``recognized_after``, the teacher's accuracy; with a discriminator its ``discriminator_accuracy``,
-            ``augmentor_loss`` and ``discriminator_loss``.
+            ``distance``: the distance of theta from the identity. ``image_spread``: the standard deviation of the
+            entries of theta over images (of their means over samples). ``draw_spread``: the mean standard deviation of
+            these entries over the samples of an image. ``at_bound``: the fraction of parameters beyond 95 % of their
+            bound. ``entropy_before`` and ``entropy_after``: the entropy of the classifier in bits.
+            ``recognized_before`` and ``recognized_after``: the accuracy of the teacher. With a discriminator, also
+            ``discriminator_accuracy``, ``augmentor_loss`` and ``discriminator_loss``.
         """
         was_training = self.classifier.training
         self.classifier.eval()
@@ -120,7 +122,7 @@ class AffineGame(Game):
         }
 
     def _measured_draw(self, images: Tensor, targets: Tensor, generator: Generator) -> tuple[Tensor, dict[str, Tensor]]:
-        """The matrices ``[B, 2, 3]`` of a draw for each image, and the sums of its measures over the batch."""
+        """Sample a matrix ``[B, 2, 3]`` for each image, and sum its measures over the batch."""
         noise = self.augmentor.draw_noise(len(images), generator)
         choice = self.augmentor.choose(images, noise)
         theta = self.augmentor.theta(choice, noise)
@@ -146,8 +148,8 @@ class AffineGame(Game):
         return max_entropy(logits.float(), targets, sign=settings.sign, form=settings.form).mean()
 
     @torch.no_grad()
-    def _adapt(self, images: Tensor, seen: Tensor, targets: Tensor) -> None:
-        """Raise the weight of recognition where too few are recognized, lower it where enough are."""
+    def _adapt_multiplier(self, images: Tensor, seen: Tensor, targets: Tensor) -> None:
+        """Raise the weight of recognition if too few images are recognized; otherwise lower it."""
         assert self.settings.recognized is not None
         before = (self.teacher(images).argmax(dim=1) == targets).float().mean().clamp(min=1 / len(images))
         after = (seen.argmax(dim=1) == targets).float().mean()
@@ -155,9 +157,9 @@ class AffineGame(Game):
         self.multiplier.mul_(change.exp()).clamp_(1 / LARGEST_MULTIPLIER, LARGEST_MULTIPLIER)
 
     @torch.no_grad()
-    def _follow(self) -> None:
-        """The teacher moves a little towards the classifier."""
-        theirs = self.classifier.state_dict()
+    def _update_teacher(self) -> None:
+        """Update the teacher, the moving average of the classifier."""
+        classifier_state = self.classifier.state_dict()
         for name, tensor in self.teacher.state_dict().items():
             if tensor.is_floating_point():
-                tensor.lerp_(theirs[name], 1 - TEACHER_DECAY)
+                tensor.lerp_(classifier_state[name], 1 - TEACHER_DECAY)

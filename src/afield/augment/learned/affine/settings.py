@@ -1,4 +1,4 @@
-"""How an affine augmentor learns: the paper's way, and each remedy as a switch."""
+"""Training settings of the affine augmentor: those of the paper, and options that prevent a collapse."""
 
 from __future__ import annotations
 
@@ -13,29 +13,30 @@ from afield.validation import Checked, setting
 
 @dataclass(frozen=True)
 class AffineSettings(Checked):
-    """What the augmentor minimizes, against whom, and for how long. The defaults do not collapse.
+    """Losses, opponents and duration of the training of an affine augmentor. The defaults do not collapse.
 
     Attributes:
-        augmentor: what it can choose.
-        sign: of the entropy loss: ``corrected`` raises the classifier's entropy, ``printed`` is the paper's formula.
-        form: of the entropy loss: ``log`` of the gap to the largest entropy, as in the paper, or the ``gap`` itself.
-        entropy_weight: the paper's lambda.
-        target_entropy: share of the largest entropy to reach and not to pass; None: as high as it gets.
-        discriminator: ``none``; ``saturating``, the paper's adversarial loss of the augmentor; ``non_saturating``.
-        recognized: share, of the images that the teacher recognizes, that it must still recognize when they are
-            transformed; the weight of its cross-entropy adapts to that. None: no teacher.
-        recognition_weight: a fixed weight for the teacher's cross-entropy, in place of the adaptive one.
-        spread_weight: reward for the logarithm of the widths between which transformations are drawn.
-        refresh: whether a copy of the classifier goes on learning, on the transformed images; the teacher is then its
-            moving average. Otherwise both stay as they are.
+        augmentor: settings of the augmentor.
+        sign: sign of the entropy loss. ``corrected`` raises the classifier's entropy; ``printed`` is the formula of the
+            paper.
+        form: form of the entropy loss: ``log`` of the gap to the largest entropy, as in the paper, or the ``gap``.
+        entropy_weight: weight of the entropy loss, lambda in the paper.
+        target_entropy: target of the entropy as a fraction of the largest entropy; None maximizes the entropy.
+        discriminator: adversarial loss of the augmentor: ``none``, ``saturating`` (the paper), or ``non_saturating``.
+        recognized: fraction of the images recognized by the teacher that it must still recognize after the
+            transformation. The weight of its cross-entropy adapts to reach this fraction. None: no teacher.
+        recognition_weight: fixed weight of the teacher's cross-entropy, instead of the adaptive weight.
+        spread_weight: weight of a reward for wide distributions, the logarithm of their widths.
+        refresh: whether a copy of the classifier is trained on the transformed images. The teacher is then its moving
+            average. Otherwise, neither changes.
         refresh_rate: learning rate of that classifier, for SGD with momentum 0.9.
-        epochs: passes over the training images.
-        batch_size: images a step.
-        learning_rate: of the augmentor, for Adam.
+        epochs: number of passes over the training images.
+        batch_size: number of images per step.
+        learning_rate: learning rate of the augmentor, for Adam.
         discriminator_rate: learning rate of the discriminator, for SGD.
 
     Raises:
-        InputError: a value outside its range or choices, or settings that contradict each other.
+        InputError: if a value is out of range or unknown, or settings contradict each other.
     """
 
     augmentor: AugmentorConfig = field(default_factory=AugmentorConfig)
@@ -57,8 +58,10 @@ class AffineSettings(Checked):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.form == "gap" and self.sign == "printed":
-            raise InputError("form=gap has the corrected sign only; the printed one is of the logarithm")
+            raise InputError("form=gap needs sign=corrected; sign=printed is defined only for form=log")
         if self.target_entropy is not None and self.sign == "printed":
-            raise InputError("target_entropy has no sign to print: it is reached from both sides")
+            raise InputError("target_entropy needs sign=corrected: its loss has no sign, because it has a target")
         if self.recognition_weight is not None and self.recognized is None:
-            raise InputError("recognition_weight weighs a teacher's cross-entropy: recognized must not be null")
+            raise InputError(
+                "recognition_weight is the weight of the teacher's cross-entropy, so that recognized must not be null"
+            )

@@ -1,1 +1,1 @@
-"""Learn a DAGAN."""
+"""Training of a DAGAN."""

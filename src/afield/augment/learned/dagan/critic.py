@@ -1,4 +1,4 @@
-"""The critic of pairs, and what it minimizes: an improved Wasserstein distance."""
+"""The critic of image pairs and its loss, a Wasserstein distance with gradient penalty."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from afield.augment.learned.discriminator import Discriminator
 
 
 class Critic(nn.Module):
-    """Two batches of images ``[B, 3, H, W]`` in [0, 1] -> scores ``[B]``, high for two real images of a class.
+    """Maps two batches ``[B, 3, H, W]`` in [0, 1] to scores ``[B]``, high for two real images of the same class.
 
     References:
-        Antoniou et al., "Data Augmentation Generative Adversarial Networks", 2017, section 4, at a small width.
+        Antoniou et al., "Data Augmentation Generative Adversarial Networks", 2017, section 4, with a small width.
     """
 
     def __init__(self) -> None:
@@ -25,16 +25,17 @@ class Critic(nn.Module):
 
 
 def critic_gap(critic: nn.Module, images: Tensor, partners: Tensor, variants: Tensor) -> Tensor:
-    """By how much the critic scores partners of the images above their variants, a scalar: the distance it sees."""
+    """The mean difference between the critic's scores of partners and of variants, a scalar: the estimated distance."""
     return (critic(images, partners).float() - critic(images, variants).float()).mean()
 
 
 def gradient_penalty(
     critic: nn.Module, images: Tensor, partners: Tensor, variants: Tensor, generator: Generator
 ) -> Tensor:
-    """``(|gradient| - 1)^2``, averaged, a scalar; the gradient by the second image, between partner and variant.
+    """The mean of ``(|gradient| - 1)^2``, a scalar, for the gradient with respect to the second image.
 
-    The place between them is uniform, drawn for each image. All images are ``[B, 3, H, W]``.
+    The second image is a random interpolation, uniform for each image, between partner and variant. All images are
+    ``[B, 3, H, W]``.
 
     References:
         Gulrajani et al., "Improved Training of Wasserstein GANs", NeurIPS 2017, equation 3.

@@ -1,7 +1,7 @@
-"""The game between a generator of variants and a critic of pairs, and its measures (DAGAN).
+"""Adversarial training of a generator of variants against a critic of pairs, and its measures (DAGAN).
 
-The critic takes pairs of an image and another one of its class as real, and pairs of an image and its variant as
-fake. An image that is the only one of its class is left out.
+For the critic, a real pair is an image and another image of its class; a fake pair is an image and its variant. An
+image that is the only one of its class is not used.
 """
 
 from __future__ import annotations
@@ -23,18 +23,19 @@ from afield.evaluation import diagnose_dagan
 from afield.training import Subset
 
 DRAWS = 4
-"""Of each image that is measured."""
+"""Number of samples for each image in measurements."""
 
 
 @AUGMENTORS.register("dagan", reference="Antoniou et al., Data Augmentation Generative Adversarial Networks, 2017.")
 class DaganGame(Game):
-    """Variants of an image by a small generator that learned from pairs of a class.
+    """Generates variants of images with a small network trained on pairs of images of a class.
 
-    The generator, the critic, and a classifier that stays as it is; see `afield.augment.learned.loop.Game`.
+    The networks are the generator, the critic, and a classifier that is not trained; see
+    `afield.augment.learned.loop.Game`.
 
     Args:
         settings: see `DaganSettings`.
-        classifier: images ``[B, 3, H, W]`` in [0, 1] -> logits ``[B, K]``; copied.
+        classifier: images ``[B, 3, H, W]`` in [0, 1] -> logits ``[B, K]``. It is copied.
     """
 
     settings_type = DaganSettings
@@ -63,7 +64,10 @@ class DaganGame(Game):
         return Examples(len(pairs), pairs.take)
 
     def step(self, images: Tensor, targets: Tensor, partners: Tensor, generator: Generator) -> None:
-        """The critic moves; before it, every few steps, the generator. Images in [0, 1], class indices ``[B]``."""
+        """Update the critic, and before it, every few steps, the generator.
+
+        Images are ``[B, 3, H, W]`` in [0, 1], targets class indices ``[B]``.
+        """
         settings = self.settings
         self.steps += 1
         turn = int(self.steps) % settings.critic_steps == 0
@@ -87,13 +91,14 @@ class DaganGame(Game):
 
     @torch.no_grad()
     def measure(self, batches: Iterable[tuple[Tensor, Tensor]], generator: Generator) -> dict[str, float]:
-        """Means over all images, and four draws of each.
+        """Compute means over all images, with four samples of each.
 
         Returns:
-            ``distance``, the mean absolute difference between a variant and its image, of pixels in [0, 1];
-            ``draw_spread``, the deviation of a pixel over the draws of an image; ``entropy_before``, ``entropy_after``
-            in bits and ``recognized_before``, ``recognized_after``, of the classifier; ``critic_gap``, by how much the
-            critic scores another image of the class above a variant, over the images with such a one in their batch.
+            ``distance``: the mean absolute difference between the pixels of a variant and its image, in [0, 1].
+            ``draw_spread``: the standard deviation of a pixel over the samples of an image. ``entropy_before`` and
+            ``entropy_after``: the entropy of the classifier in bits. ``recognized_before`` and ``recognized_after``:
+            its accuracy. ``critic_gap``: the difference between the critic's scores of another image of the class and
+            of a variant, over the images that share their class with another image of the batch.
         """
         classifier, sums, count, pairs = self.classifier, Counter[str](), 0, 0
         for images, targets in batches:
@@ -116,12 +121,12 @@ class DaganGame(Game):
         return {name: value / (pairs if name == "critic_gap" else count) for name, value in sums.items()}
 
     def draw_noise(self, images: Tensor, generator: Generator) -> Tensor:
-        """Normal, ``[B, Z]``, on the images' device."""
+        """Normal noise ``[B, Z]``, on the images' device."""
         return torch.randn(len(images), self.settings.augmentor.noise, generator=generator).to(images.device)
 
 
 def mode_seeking(variants: Tensor, others: Tensor, noise: Tensor, other_noise: Tensor) -> Tensor:
-    """How far variants ``[B, 3, H, W]`` lie apart for how far their noise ``[B, Z]`` does: a mean of ratios, a scalar.
+    """The mean ratio of the distance between variants ``[B, 3, H, W]`` to that of their noise ``[B, Z]``, a scalar.
 
     Both distances are mean absolute differences.
 

@@ -1,4 +1,4 @@
-"""Pairs of images of a class."""
+"""Pairs of images of the same class."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from afield.training import Subset
 
 
 class Pairs:
-    """The images of a source that have another of their class, each with such a partner, drawn again each time.
+    """Images with random partners of the same class. Each access samples new partners.
 
-    An image that is the only one of its class has no partner and is left out.
+    An image that is the only one of its class has no partner and is not used.
 
     Raises:
-        InputError: every image is the only one of its class.
+        InputError: if no class has two images.
     """
 
     def __init__(self, source: Subset) -> None:
@@ -30,13 +30,13 @@ class Pairs:
         self._rank[self._by_class] = np.arange(len(labels)) - self._start[self._class[self._by_class]]
         self._first = np.flatnonzero(self._size[self._class] > 1)
         if not len(self._first):
-            raise InputError("pairs of a class need a class with two training images or more")
+            raise InputError("pairs of images need at least one class with two or more training images")
 
     def __len__(self) -> int:
         return len(self._first)
 
     def draw(self, indices: NDArray[np.int64], generator: Generator) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Positions ``[B]`` in the source of the images with these indices, and of a partner for each."""
+        """The positions ``[B]`` of the images with these indices in the source, and of a partner for each."""
         first = self._first[indices]
         others = self._size[self._class[first]] - 1
         drawn = torch.rand(len(first), generator=generator, dtype=torch.float64).numpy()

@@ -1,4 +1,4 @@
-"""How a DAGAN learns: as in its paper, but for a classifier that must recognize what it makes."""
+"""Training settings of a DAGAN: those of its paper, with an additional loss of a classifier on the variants."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ from afield.validation import Checked, setting
 
 @dataclass(frozen=True)
 class DaganSettings(Checked):
-    """What the generator minimizes, against which critic, and for how long.
+    """Losses, critic and duration of the training of a DAGAN.
 
     Attributes:
-        augmentor: what it is made of, and how often it is applied.
-        recognition_weight: of the classifier's cross-entropy on the variants; 0: as in the paper.
-        spread_weight: reward for how far two variants of an image lie apart, for how far their noise does; 0: as in
-            the paper.
-        critic_steps: of the critic for each one of the generator.
-        penalty_weight: of the critic's gradient penalty.
-        epochs: passes of the critic over the training images.
-        batch_size: images a step.
-        learning_rate: of both, for Adam with betas of 0 and 0.9.
+        augmentor: settings of the generator.
+        recognition_weight: weight of the classifier's cross-entropy on the variants; 0 in the paper.
+        spread_weight: weight of a reward for different variants of an image, relative to the difference of their noise;
+            0 in the paper.
+        critic_steps: number of steps of the critic for each step of the generator.
+        penalty_weight: weight of the critic's gradient penalty.
+        epochs: number of passes of the critic over the training images.
+        batch_size: number of images per step.
+        learning_rate: learning rate of both networks, for Adam with betas of 0 and 0.9.
 
     Raises:
-        InputError: a value outside its range.
+        InputError: if a value is out of range.
     """
 
     augmentor: DaganConfig = field(default_factory=DaganConfig)
