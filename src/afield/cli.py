@@ -43,7 +43,7 @@ Verb = (
 def main(arguments: list[str] | None = None) -> None:
     """Run a command. Wrong input ends with one line and exit code 2; an interrupt, SIGTERM or SIGHUP with 130."""
     for name in ("SIGTERM", "SIGHUP"):
-        if (number := getattr(signal, name, None)) and signal.getsignal(number) is signal.SIG_DFL:  # not under nohup
+        if (number := getattr(signal, name, None)) and signal.getsignal(number) is signal.SIG_DFL:  # not in nohup
             signal.signal(number, signal.default_int_handler)
     # Threads of small networks often wait for each other: wait briefly, so that other jobs can use the core.
     os.environ.setdefault("GOMP_SPINCOUNT", "30000")

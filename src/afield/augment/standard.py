@@ -101,7 +101,7 @@ class Standard(OnBatch):
         """The cropped, flipped and colored batch, ``[B, 3, H, W]`` in [0, 1].
 
         Raises:
-            ValueError: bytes, which `RandomResizedCrop` and `ColorJitter` take; or floats outside [0, 1].
+            ValueError: if the images are bytes (see `RandomResizedCrop` and `ColorJitter`), or floats outside [0, 1].
         """
         if not images.is_floating_point():
             raise ValueError(

@@ -76,7 +76,7 @@ class Model:
         """uint8 ``[N, H, W, 3]`` -> logits ``[N, K]``, float32 on the CPU.
 
         Raises:
-            InputError: weights that give NaN or infinity.
+            InputError: if a logit is NaN or infinite.
         """
         found = []
         with torch.inference_mode():
@@ -175,7 +175,7 @@ class _Backbone:
 
 @dataclass(frozen=True)
 class _Description:
-    """The content of ``model.json``."""
+    """The content of ``model.json``; `adapted` is that of `afield.deploy.adapt`."""
 
     class_names: tuple[str, ...]
     image_size: int
@@ -183,6 +183,7 @@ class _Description:
     recipe: Mapping[str, Any]
     config: Mapping[str, Any]
     image_width: int | None = None
+    adapted: Mapping[str, Any] | None = None
 
 
 def _read(path: Path) -> _Description:

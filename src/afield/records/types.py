@@ -179,7 +179,7 @@ class Summary(Subscriptable):
         reason: a sentence that says why.
         protocol: how unseen domains are tested where recipes can adapt to them, in one line; else None.
         schema: version of the format.
-        mixed: the versions of each package, and of the commit, of which the runs have several.
+        mixed: versions of each package, and the commits, that differ between the runs.
     """
 
     data: str
