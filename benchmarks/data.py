@@ -83,12 +83,7 @@ def their_batches(folder: str, size: int, batch: int, jitter: bool) -> Iterator[
         ]
     )
     loader = DataLoader(
-        ImageFolder(folder, transform),
-        batch,
-        shuffle=True,
-        num_workers=CORES,
-        persistent_workers=True,
-        drop_last=True,
+        ImageFolder(folder, transform), batch, shuffle=True, num_workers=CORES, persistent_workers=True, drop_last=True
     )
     while True:
         for images, _ in loader:

@@ -116,10 +116,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument(
-        "--work",
-        type=Path,
-        default=Path("runs/fast-autoaugment"),
-        help="folder for search, runs, subset",
+        "--work", type=Path, default=Path("runs/fast-autoaugment"), help="folder for search, runs, subset"
     )
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--rivals", nargs="*", choices=RIVALS, default=RIVALS)

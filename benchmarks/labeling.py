@@ -254,9 +254,7 @@ def main() -> None:
             name: {b: each["accuracy"] for b, each in row["average"].items() if b}
             for name, row in found["rows"].items()
         }
-        figure = curves_with_intervals(
-            "labeling", "accuracy by labels", curves, x="labels", y="accuracy, %", log=True
-        )
+        figure = curves_with_intervals("labeling", "accuracy by labels", curves, x="labels", y="accuracy, %", log=True)
         write_atomic(args.out / "curves.svg", standalone(figure))
     average = {
         name: {b: each["accuracy"].mean for b, each in row["average"].items()} for name, row in found["rows"].items()

@@ -99,12 +99,7 @@ def run_study(study: str, data: str, args: argparse.Namespace, until: float) -> 
     size = STUDIES[study] | ({"images": 500, "test": 500, "epochs": 1, "seeds": 1} if args.quick else {})
     images = subset(args.data / f"{data}.npz", size["images"], size["test"], size["side"], args.work)
     training = choose_training(
-        "scratch",
-        epochs=size["epochs"],
-        batch_size=size["batch"],
-        warmup=0.3,
-        augment="crop_flip",
-        precision="bf16",
+        "scratch", epochs=size["epochs"], batch_size=size["batch"], warmup=0.3, augment="crop_flip", precision="bf16"
     )
     setup = ExperimentConfig(images, BackboneConfig("resnet8"), False, Validation(), training)
     steps = size["epochs"] * int(size["images"] * 0.9 // size["batch"])

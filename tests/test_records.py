@@ -386,10 +386,7 @@ ARM = {
             {
                 "settings": {"recognised": 0.8},
                 "measures": {"recognised_after": 0.5},
-                "epochs": [
-                    {"validation": {"recognised_after": 0.75}},
-                    {"validation": {"recognised_after": 0.5}},
-                ],
+                "epochs": [{"validation": {"recognised_after": 0.75}}, {"validation": {"recognised_after": 0.5}}],
             },
             {
                 "learned": Learned(

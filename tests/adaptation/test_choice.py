@@ -26,10 +26,7 @@ def played(domain, images=50, *, gains=None, accuracy=0.5, errors=(0.1, 0.2)):
 
 
 def test_the_adaptation_that_gains_most_is_chosen_with_its_pseudo_count():
-    plays = [
-        played("day", gains={T3A: 0.02, STANDARDIZE: 0.06}),
-        played("night", gains={T3A: 0.02, STANDARDIZE: 0.01}),
-    ]
+    plays = [played("day", gains={T3A: 0.02, STANDARDIZE: 0.06}), played("night", gains={T3A: 0.02, STANDARDIZE: 0.01})]
     found = choose(plays, 60)
     assert found.candidate == STANDARDIZE
     assert found.gains == {"day": 0.06, "night": 0.01}

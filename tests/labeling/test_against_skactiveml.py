@@ -21,8 +21,7 @@ def pool() -> Pool:
 
 
 @pytest.mark.parametrize(
-    ("strategy", "method"),
-    [(entropy, "entropy"), (margin, "margin_sampling"), (least_confidence, "least_confident")],
+    ("strategy", "method"), [(entropy, "entropy"), (margin, "margin_sampling"), (least_confidence, "least_confident")]
 )
 def test_uncertainty(pool, strategy, method):
     scores = pool_module.uncertainty_scores(pool.logits.softmax(dim=1).numpy(), method=method)

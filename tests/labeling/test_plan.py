@@ -97,10 +97,7 @@ def test_bald_is_given_draws(task):
 
 @pytest.mark.parametrize(
     ("count", "audit", "message"),
-    [
-        (40, 0, "has 36 more images, and 40 are to be labeled"),
-        (30, 10, "has 36 more images, and 40 are to be labeled"),
-    ],
+    [(40, 0, "has 36 more images, and 40 are to be labeled"), (30, 10, "has 36 more images, and 40 are to be labeled")],
 )
 def test_more_images_than_there_are_cannot_be_labeled(task, count, audit, message):
     with pytest.raises(InputError, match=message):

@@ -98,10 +98,7 @@ def test_a_joined_recipe_takes_files_and_settings(tmp_path):
             ({"head": "arcface"}, {"head": "cosface"}),
             "a\\+b: the recipes conflict in head: 'a' has 'arcface' and 'b' has",
         ),
-        (
-            ({"losses": {"focal": 1.0}}, {"losses": {"focal": 2.0}}),
-            "conflict in losses.focal: 'a' has 1.0 and 'b' has",
-        ),
+        (({"losses": {"focal": 1.0}}, {"losses": {"focal": 2.0}}), "conflict in losses.focal: 'a' has 1.0 and 'b' has"),
         (
             ({"losses": {"focal": 1.0}}, {"losses": {"cross_entropy": 2.0}}),
             "conflict in losses.cross_entropy: 'a' has .*left out.* and 'b' has 2.0",

@@ -109,15 +109,7 @@ def compared(folder: Path, *, seeds: int = 2, rule: str = "train_validation", be
     gallery = {
         "samples": {part: [{"image": PIXEL, "class": "cat"}] * 8 for part in (PAPER, INK)},
         "errors": {
-            PAPER: [
-                {
-                    "image": PIXEL,
-                    "path": "cat/<i>.png",
-                    "class": "cat",
-                    "predicted": "dog",
-                    "probability": 0.987,
-                }
-            ],
+            PAPER: [{"image": PIXEL, "path": "cat/<i>.png", "class": "cat", "predicted": "dog", "probability": 0.987}],
             INK: [],
         },
     }

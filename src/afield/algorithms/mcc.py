@@ -36,12 +36,7 @@ class MCC(Algorithm):
     uses_target = True
 
     def __init__(
-        self,
-        classifier: Classifier,
-        domain_sizes: Sequence[int],
-        *,
-        confusion: float = 1.0,
-        temperature: float = 2.5,
+        self, classifier: Classifier, domain_sizes: Sequence[int], *, confusion: float = 1.0, temperature: float = 2.5
     ) -> None:
         super().__init__(classifier, domain_sizes)
         check_within("[0, inf)", confusion=confusion)

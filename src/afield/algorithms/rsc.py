@@ -37,12 +37,7 @@ class RSC(Algorithm):
     """
 
     def __init__(
-        self,
-        classifier: Classifier,
-        domain_sizes: Sequence[int],
-        *,
-        features: float = 1 / 3,
-        examples: float = 1 / 3,
+        self, classifier: Classifier, domain_sizes: Sequence[int], *, features: float = 1 / 3, examples: float = 1 / 3
     ) -> None:
         super().__init__(classifier, domain_sizes)
         check_within("[0, 1)", features=features, examples=examples)

@@ -49,13 +49,7 @@ class SWAD(Averaging):
     """State, ``[3]``: evaluations done, steps in the current segment, segments in the average."""
 
     def __init__(
-        self,
-        algorithm: Algorithm,
-        *,
-        converged: int = 3,
-        overfitted: int = 6,
-        tolerance: float = 1.3,
-        looks: int = 25,
+        self, algorithm: Algorithm, *, converged: int = 3, overfitted: int = 6, tolerance: float = 1.3, looks: int = 25
     ) -> None:
         super().__init__(algorithm)
         check_within("[1, inf)", converged=converged, overfitted=overfitted, tolerance=tolerance, looks=looks)

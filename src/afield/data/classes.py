@@ -13,11 +13,7 @@ from afield.names import checked_name
 
 
 def class_indices(
-    source: str,
-    labels: Sequence[int | str] | NDArray[np.int64],
-    names: Sequence[str] = (),
-    *,
-    min_classes: int = 2,
+    source: str, labels: Sequence[int | str] | NDArray[np.int64], names: Sequence[str] = (), *, min_classes: int = 2
 ) -> tuple[NDArray[np.int64], tuple[str, ...]]:
     """Labels ``[N]`` -> class indices ``[N]`` and the names of the classes.
 

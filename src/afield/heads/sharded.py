@@ -156,11 +156,7 @@ class _ReduceShards(torch.autograd.Function):
         largest = _reduce(log_sum, dist.ReduceOp.MAX)
         whole = largest + _reduce((log_sum - largest).exp(), dist.ReduceOp.SUM).log()
         ctx.save_for_backward((log_sum - whole).exp())
-        return (
-            _own(_reduce(cosine, dist.ReduceOp.SUM)),
-            _own(whole),
-            _own(_reduce(total, dist.ReduceOp.SUM)),
-        )
+        return (_own(_reduce(cosine, dist.ReduceOp.SUM)), _own(whole), _own(_reduce(total, dist.ReduceOp.SUM)))
 
     @staticmethod
     @once_differentiable

@@ -57,11 +57,7 @@ class Criterion(nn.Module):
         cls.defaults = {"strength": strength} | {p.name: p.default for p in keywords if p.name not in SHARED}
 
     def __init__(
-        self,
-        weight: Tensor | None = None,
-        ignore_index: int = -100,
-        reduction: Reduction = "mean",
-        **options: Any,
+        self, weight: Tensor | None = None, ignore_index: int = -100, reduction: Reduction = "mean", **options: Any
     ) -> None:
         super().__init__()
         if reduction not in ("mean", "sum", "none"):

@@ -23,12 +23,7 @@ def split_cross_entropy(logits: TargetSplit) -> Tensor:
     split=split_cross_entropy,
 )
 def cross_entropy(
-    logits: Tensor,
-    targets: Tensor,
-    *,
-    temperature: float = 1.0,
-    weight: Tensor | None = None,
-    ignore_index: int = -100,
+    logits: Tensor, targets: Tensor, *, temperature: float = 1.0, weight: Tensor | None = None, ignore_index: int = -100
 ) -> Tensor:
     """Cross-entropy between the prediction and the target class.
 

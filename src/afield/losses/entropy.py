@@ -12,11 +12,7 @@ from afield.losses.targets import prepare, right_classes, settle, unmasked
 
 @LOSSES.register("confidence_penalty", reference="Pereyra et al., Penalizing Confident Output Distributions, 2017.")
 def confidence_penalty(
-    logits: Tensor,
-    targets: Tensor,
-    *,
-    weight: Tensor | None = None,
-    ignore_index: int = -100,
+    logits: Tensor, targets: Tensor, *, weight: Tensor | None = None, ignore_index: int = -100
 ) -> Tensor:
     """Negative entropy of the prediction; penalizes confident predictions.
 
@@ -46,11 +42,7 @@ def confidence_penalty(
 
 @LOSSES.register("complement_entropy", reference="Chen et al., Complement Objective Training, ICLR 2019.")
 def complement_entropy(
-    logits: Tensor,
-    targets: Tensor,
-    *,
-    weight: Tensor | None = None,
-    ignore_index: int = -100,
+    logits: Tensor, targets: Tensor, *, weight: Tensor | None = None, ignore_index: int = -100
 ) -> Tensor:
     """Negative normalized entropy over the wrong classes (complement objective).
 

@@ -36,11 +36,7 @@ def warn_of_two(classes: int) -> None:
     check_classes=warn_of_two,
 )
 def complement_flattening(
-    logits: Tensor,
-    targets: Tensor,
-    *,
-    weight: Tensor | None = None,
-    ignore_index: int = -100,
+    logits: Tensor, targets: Tensor, *, weight: Tensor | None = None, ignore_index: int = -100
 ) -> Tensor:
     """Cross-entropy between the uniform distribution and the prediction over the wrong classes.
 

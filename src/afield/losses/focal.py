@@ -14,12 +14,7 @@ from afield.validation import check_within
 
 @LOSSES.register("focal", reference="Lin et al., Focal Loss for Dense Object Detection, ICCV 2017.")
 def focal(
-    logits: Tensor,
-    targets: Tensor,
-    *,
-    gamma: float = 2.0,
-    weight: Tensor | None = None,
-    ignore_index: int = -100,
+    logits: Tensor, targets: Tensor, *, gamma: float = 2.0, weight: Tensor | None = None, ignore_index: int = -100
 ) -> Tensor:
     """Cross-entropy that downweights well-classified examples.
 

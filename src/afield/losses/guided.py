@@ -19,12 +19,7 @@ from afield.validation import check_within
     reference="Chen et al., Improving Adversarial Robustness via Guided Complement Entropy, ICCV 2019.",
 )
 def guided_complement_entropy(
-    logits: Tensor,
-    targets: Tensor,
-    *,
-    alpha: float = 1 / 3,
-    weight: Tensor | None = None,
-    ignore_index: int = -100,
+    logits: Tensor, targets: Tensor, *, alpha: float = 1 / 3, weight: Tensor | None = None, ignore_index: int = -100
 ) -> Tensor:
     """Negative entropy over the wrong classes, weighted by the target probability.
 

@@ -99,11 +99,7 @@ def _done(blocks: list[list[int]]) -> int:
 
 
 def _extract(
-    setup: ExperimentConfig,
-    fabric: Fabric,
-    folder: Path,
-    blocks: list[list[int]],
-    progress: Callable[[int, int], None],
+    setup: ExperimentConfig, fabric: Fabric, folder: Path, blocks: list[list[int]], progress: Callable[[int, int], None]
 ) -> None:
     data, extract = setup.data, extractor(setup.backbone, fabric)
     done = _done(blocks)

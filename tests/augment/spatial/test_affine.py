@@ -60,14 +60,7 @@ def test_a_composition_in_longhand():
     torch.testing.assert_close(theta[0], torch.tensor([[2.0, 2.0, 0.25], [0.0, 4.0, -0.5]]))
 
 
-@given(
-    st.floats(-179, 179),
-    st.floats(-1, 1),
-    st.floats(-1, 1),
-    st.floats(-2, 2),
-    st.floats(-1, 1),
-    st.floats(-1, 1),
-)
+@given(st.floats(-179, 179), st.floats(-1, 1), st.floats(-1, 1), st.floats(-2, 2), st.floats(-1, 1), st.floats(-1, 1))
 def test_what_is_composed_is_decomposed_again(degrees, log_x, log_y, shear, x, y):
     theta = compose(torch.tensor([[math.radians(degrees), log_x, log_y, shear, x, y]], dtype=torch.float64))
     found = decompose(theta, height=40, width=60)

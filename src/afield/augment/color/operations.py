@@ -93,18 +93,7 @@ def invert(images: Tensor, magnitude: Tensor) -> Tensor:
 
 COLOR: Mapping[str, Callable[[Tensor, Tensor], Tensor]] = {
     function.__name__: function
-    for function in (
-        brightness,
-        color,
-        contrast,
-        sharpness,
-        posterize,
-        solarize,
-        autocontrast,
-        equalize,
-        invert,
-        hue,
-    )
+    for function in (brightness, color, contrast, sharpness, posterize, solarize, autocontrast, equalize, invert, hue)
 }
 
 
