@@ -8,8 +8,6 @@ model. Parts for anyone's own loop: `afield.adaptation`, `afield.augment`, `afie
 Whatever needs torch is imported when it is first used, so that ``import afield`` and ``afield --help`` are quick.
 """
 
-from __future__ import annotations
-
 import importlib
 from typing import TYPE_CHECKING, Any
 

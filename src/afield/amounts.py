@@ -1,7 +1,5 @@
 """Parsing and formatting of memory sizes and durations. Does not import torch."""
 
-from __future__ import annotations
-
 import math
 import re
 

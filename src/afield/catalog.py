@@ -1,7 +1,5 @@
 """All registries, by the names in ``afield list``."""
 
-from __future__ import annotations
-
 from afield.adaptation import ADAPTATIONS
 from afield.algorithms import ALGORITHMS, AVERAGINGS
 from afield.augment import AUGMENTATIONS

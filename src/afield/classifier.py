@@ -1,7 +1,5 @@
 """The classifier: normalization, backbone, feature normalization, dropout and objective."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import torch

@@ -1,7 +1,5 @@
 """The command line interface: parses a command, runs it, and prints its result."""
 
-from __future__ import annotations
-
 import dataclasses
 import functools
 import json

@@ -1,7 +1,5 @@
 """Progress on the terminal, and the tables that commands print."""
 
-from __future__ import annotations
-
 import dataclasses
 import os
 import sys

@@ -1,7 +1,5 @@
 """Deprecated public names, which work for one more version with a `DeprecationWarning`. Does not import torch."""
 
-from __future__ import annotations
-
 import sys
 import warnings
 from collections.abc import Callable

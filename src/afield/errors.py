@@ -1,7 +1,5 @@
 """The exception for invalid input, and error messages that suggest valid names."""
 
-from __future__ import annotations
-
 import difflib
 from collections.abc import Iterable
 from typing import NoReturn

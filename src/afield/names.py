@@ -1,7 +1,5 @@
 """Names from data and files: normalization, rejection of control characters, and safe printing."""
 
-from __future__ import annotations
-
 import unicodedata
 
 from afield.errors import InputError

@@ -1,7 +1,5 @@
 """The objective that training minimizes: a head and a weighted sum of losses on its logits."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping
 from typing import Any, cast
 

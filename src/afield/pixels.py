@@ -1,7 +1,5 @@
 """Conversion of images between bytes and floats in [0, 1], and between NumPy arrays and PyTorch batches."""
 
-from __future__ import annotations
-
 import numpy as np
 import torch
 from numpy.typing import NDArray

@@ -1,7 +1,5 @@
 """Computation of results in background threads before they are needed, in order."""
 
-from __future__ import annotations
-
 from collections import deque
 from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor

@@ -1,7 +1,5 @@
 """Registries of named objects, which are registered next to their definition. Lists are generated from registries."""
 
-from __future__ import annotations
-
 import inspect
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass

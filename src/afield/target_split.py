@@ -4,8 +4,6 @@ Cross-entropy and complement flattening need only three numbers per example. All
 buffer and are exact for every value of the target's logit.
 """
 
-from __future__ import annotations
-
 from typing import Any, NamedTuple
 
 import torch

@@ -8,8 +8,6 @@ Axes in all shapes:
 Images are RGB: uint8 ``[N, H, W, 3]`` on disk, float32 ``[B, 3, H, W]`` in channels-last memory in a model.
 """
 
-from __future__ import annotations
-
 from typing import Protocol, runtime_checkable
 
 from torch import Tensor

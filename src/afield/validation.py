@@ -1,7 +1,5 @@
 """Definitions of settings with documentation and range, and checks of values. Does not import torch."""
 
-from __future__ import annotations
-
 import dataclasses
 import functools
 import math

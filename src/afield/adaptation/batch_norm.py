@@ -1,7 +1,5 @@
 """AdaBN: the statistics of batch normalization, taken anew in the new place."""
 
-from __future__ import annotations
-
 import copy
 
 import torch

@@ -1,7 +1,5 @@
 """What adaptations and forecasts are worth: every training domain plays the new place of a model trained without it."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any

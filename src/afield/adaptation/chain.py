@@ -1,7 +1,5 @@
 """Several adaptations, one after the other."""
 
-from __future__ import annotations
-
 import copy
 import inspect
 from collections.abc import Mapping, Sequence

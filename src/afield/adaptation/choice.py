@@ -1,7 +1,5 @@
 """Which adaptation to use and which accuracy to expect, as the training domains say that played the new place."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

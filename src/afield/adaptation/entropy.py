@@ -1,7 +1,5 @@
 """How uncertain predictions are, each and on the whole."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 

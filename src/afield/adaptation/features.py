@@ -1,7 +1,5 @@
 """What methods on ready features need of a classifier: its features, its class vectors, and a copy with new ones."""
 
-from __future__ import annotations
-
 import copy
 from collections.abc import Iterator
 

@@ -1,7 +1,5 @@
 """What an adaptation is, and adaptations by name."""
 
-from __future__ import annotations
-
 from abc import ABC, abstractmethod
 from typing import ClassVar, Literal
 

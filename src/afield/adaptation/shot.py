@@ -1,7 +1,5 @@
 """SHOT's clustering: class vectors from weighted clusters of the features of the new place."""
 
-from __future__ import annotations
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor

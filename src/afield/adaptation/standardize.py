@@ -1,7 +1,5 @@
 """Standardized features: each domain's by its own mean and deviation, the new place's too."""
 
-from __future__ import annotations
-
 import copy
 
 from torch import Tensor

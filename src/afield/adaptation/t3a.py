@@ -1,7 +1,5 @@
 """T3A: class vectors from the most certain features of the new place."""
 
-from __future__ import annotations
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor

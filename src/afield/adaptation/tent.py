@@ -1,7 +1,5 @@
 """Tent: normalization layers trained to be certain in the new place, with a stop that needs no labels."""
 
-from __future__ import annotations
-
 import copy
 
 import torch

@@ -1,7 +1,5 @@
 """The base class of the training algorithms, and the batch that each step receives."""
 
-from __future__ import annotations
-
 import functools
 import operator
 from collections.abc import Callable, Iterator, Mapping, Sequence

@@ -1,7 +1,5 @@
 """A penalty whose factor rises to its full value after a fraction of the training."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 from torch import Tensor

@@ -1,7 +1,5 @@
 """The base class of weight averaging: it wraps an algorithm and predicts with averaged weights."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 
 import torch

@@ -1,7 +1,5 @@
 """CDAN+E: a discriminator that sees features times probabilities, and counts examples by their certainty."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import torch

@@ -1,7 +1,5 @@
 """k-means clusters of vectors, numbered consistently from one clustering to the next."""
 
-from __future__ import annotations
-
 import numpy as np
 import torch
 from scipy.optimize import linear_sum_assignment

@@ -1,7 +1,5 @@
 """CORAL: aligns the means and covariances of features across domains."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from itertools import combinations
 

@@ -1,7 +1,5 @@
 """CrossGrad: perturbs images along the gradient of a domain classifier's loss."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import torch

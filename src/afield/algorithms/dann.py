@@ -1,7 +1,5 @@
 """DANN: features that do not tell the training domains from the new place."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 from afield.algorithms.algorithm import Algorithm, Batch, Terms

@@ -1,7 +1,5 @@
 """Deep CORAL with the new place: aligns means and covariances of features across domains, the unlabeled one too."""
 
-from __future__ import annotations
-
 import torch
 
 from afield.algorithms.algorithm import Batch, Terms

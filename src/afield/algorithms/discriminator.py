@@ -1,7 +1,5 @@
 """A network that tells the training domains from the new place, and the loss that it and the backbone play for."""
 
-from __future__ import annotations
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn

@@ -1,7 +1,5 @@
 """Mixup across domains: mixes each example with an example of another domain."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 from torch.distributions import Beta

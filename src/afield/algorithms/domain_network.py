@@ -1,7 +1,5 @@
 """A small network that classifies images by domain."""
 
-from __future__ import annotations
-
 from itertools import pairwise
 
 from torch import Tensor, nn

@@ -1,7 +1,5 @@
 """Features of a network in training, standardized by domain."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import torch

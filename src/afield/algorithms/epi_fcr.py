@@ -1,7 +1,5 @@
 """Epi-FCR: trains the backbone and the head with partners from other domains."""
 
-from __future__ import annotations
-
 import copy
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager

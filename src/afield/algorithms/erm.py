@@ -1,7 +1,5 @@
 """ERM: minimizes the objective on all domains together."""
 
-from __future__ import annotations
-
 from afield.algorithms.algorithm import Algorithm
 from afield.algorithms.registry import ALGORITHMS
 

@@ -1,7 +1,5 @@
 """GroupDRO: upweights the domains with the highest loss."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import torch

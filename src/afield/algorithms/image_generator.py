@@ -1,7 +1,5 @@
 """A small network that translates an image to the style of another domain."""
 
-from __future__ import annotations
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn

@@ -1,7 +1,5 @@
 """A differentiable step of gradient descent."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping
 

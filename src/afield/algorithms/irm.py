@@ -1,7 +1,5 @@
 """IRM: penalizes the gradient of each domain's risk with respect to a scale on the logits."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 from afield.algorithms.algorithm import Algorithm, Batch, Terms

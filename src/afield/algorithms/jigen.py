@@ -1,7 +1,5 @@
 """JiGen: classifies images and solves jigsaw puzzles of their tiles."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from functools import cache
 from itertools import permutations

@@ -1,7 +1,5 @@
 """L2A-OT: generates images of novel domains that are far from the training domains."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from itertools import combinations
 

@@ -1,7 +1,5 @@
 """Lookahead: resets the weights every few steps to slow weights that follow them."""
 
-from __future__ import annotations
-
 import copy
 from collections.abc import Callable
 

@@ -1,7 +1,5 @@
 """MASF: meta-learns features whose class relations agree across domains."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import torch

@@ -1,7 +1,5 @@
 """MCC: predictions on the new place that confuse no two classes."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 from torch import Tensor

@@ -1,7 +1,5 @@
 """MCD: two heads that disagree on the new place as much as they can, and features that make them agree."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 from torch import Tensor

@@ -1,7 +1,5 @@
 """MetaReg: meta-learns a regularizer of the class vectors that helps across domains."""
 
-from __future__ import annotations
-
 import copy
 from collections.abc import Iterable, Mapping, Sequence
 

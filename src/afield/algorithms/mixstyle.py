@@ -1,7 +1,5 @@
 """MixStyle: mixes the channel statistics of feature maps between images."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from contextlib import ExitStack
 from typing import Literal

@@ -1,7 +1,5 @@
 """MLDG: minimizes the loss on a held-out domain after a gradient step on the others."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import torch

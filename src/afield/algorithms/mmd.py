@@ -1,7 +1,5 @@
 """MMD (DAN): brings the features of the training domains and of the new place together by several kernels."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import torch

@@ -1,7 +1,5 @@
 """MMD-AAE: aligns the features of all domains with each other and with a prior."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from itertools import combinations
 

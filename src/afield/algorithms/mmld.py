@@ -1,7 +1,5 @@
 """MMLD: discovers latent domains by style and learns features that do not reveal them."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 

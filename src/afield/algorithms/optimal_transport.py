@@ -1,7 +1,5 @@
 """Entropy-regularized optimal transport between two sets of points."""
 
-from __future__ import annotations
-
 import math
 
 import torch

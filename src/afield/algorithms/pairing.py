@@ -1,7 +1,5 @@
 """Partners from other domains."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 

@@ -1,7 +1,5 @@
 """A copy of an objective with random class vectors."""
 
-from __future__ import annotations
-
 import copy
 
 import torch

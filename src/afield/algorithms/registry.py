@@ -1,7 +1,5 @@
 """The registries of the training algorithms and of the weight averagings."""
 
-from __future__ import annotations
-
 from afield.algorithms.algorithm import Algorithm
 from afield.algorithms.averaging import Averaging
 from afield.registry import Registry

@@ -1,7 +1,5 @@
 """Gradient scaling and reversal, and the schedule of their factor."""
 
-from __future__ import annotations
-
 import math
 
 from torch import Tensor

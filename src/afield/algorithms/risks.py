@@ -1,7 +1,5 @@
 """The objective of each domain in a batch."""
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 import torch

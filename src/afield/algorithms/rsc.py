@@ -1,7 +1,5 @@
 """RSC: masks the features that contribute most to the prediction."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import torch

@@ -1,7 +1,5 @@
 """SWAD: averages the weights over the flat region of the validation loss."""
 
-from __future__ import annotations
-
 import copy
 import math
 from collections.abc import Callable, Sequence

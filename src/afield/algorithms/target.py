@@ -1,7 +1,5 @@
 """What algorithms that train with unlabeled inputs of the new place have in common."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 

@@ -1,7 +1,5 @@
 """The triplet loss with semi-hard negatives."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 

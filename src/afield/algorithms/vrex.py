@@ -1,7 +1,5 @@
 """V-REx: penalizes the variance of the risk over domains."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 from afield.algorithms.algorithm import Algorithm, Batch, Terms

@@ -1,7 +1,5 @@
 """The interfaces, the base class and the registry of augmentations."""
 
-from __future__ import annotations
-
 from abc import abstractmethod
 from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol, runtime_checkable

@@ -1,7 +1,5 @@
 """Rectangles of pixels, one for each image."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import torch

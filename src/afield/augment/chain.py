@@ -1,7 +1,5 @@
 """Chains of augmentations, such as ``"crop_flip+trivialaugment"`` or ``"crop_flip+policy.json"``."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Samples of Dirichlet and Beta distributions, with a generator."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Cutout and random erasing, which fill a rectangle of each image."""
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass
 

@@ -1,7 +1,5 @@
 """Horizontal flips that alternate between epochs."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Mixup and CutMix, which mix each image and its target with a partner from the batch."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import torch

@@ -1,7 +1,5 @@
 """Parameters of augmentations: tensors with one row for each image, which can be saved, described and reused."""
 
-from __future__ import annotations
-
 from dataclasses import fields, replace
 from typing import TYPE_CHECKING, Any, Self
 

@@ -1,7 +1,5 @@
 """Random resized crop, flip and color jitter of float batches, with parameters for each image."""
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass, fields
 

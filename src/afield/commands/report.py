@@ -1,7 +1,5 @@
 """``afield report`` and ``afield list``."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated

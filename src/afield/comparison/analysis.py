@@ -1,7 +1,5 @@
 """Analysis for the report: confusion matrices, probabilities of wrong classes, sample images and worst errors."""
 
-from __future__ import annotations
-
 import base64
 import io
 from collections.abc import Callable, Sequence

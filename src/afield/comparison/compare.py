@@ -1,7 +1,5 @@
 """Check and execution of a comparison. An interrupted comparison can be resumed."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
 

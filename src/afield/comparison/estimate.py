@@ -1,7 +1,5 @@
 """The unfinished runs, and an estimate of their duration. The trial runs for the estimate are not saved."""
 
-from __future__ import annotations
-
 import dataclasses
 import statistics
 import time

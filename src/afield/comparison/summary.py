@@ -1,7 +1,5 @@
 """The summary of records: a table with intervals, and a recommendation. Does not import torch."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import replace
 

@@ -1,7 +1,5 @@
 """Images in an ``.npz`` file with the array names of MedMNIST."""
 
-from __future__ import annotations
-
 import math
 import zipfile
 import zlib

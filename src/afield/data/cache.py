@@ -1,7 +1,5 @@
 """Cache of decoded images: memory-mapped uint8 arrays, whose keys are hashes of the file contents."""
 
-from __future__ import annotations
-
 import hashlib
 import os
 import time

@@ -1,7 +1,5 @@
 """Loading of data sets by name or path, as in ``--data``."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path

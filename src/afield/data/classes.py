@@ -1,7 +1,5 @@
 """Conversion of labels, names or numbers, to class indices from 0."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Sequence
 

@@ -1,7 +1,5 @@
 """Decoding of an image file to upright RGB."""
 
-from __future__ import annotations
-
 import io
 import struct
 import threading

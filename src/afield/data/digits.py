@@ -1,7 +1,5 @@
 """The default data set: scikit-learn's handwritten digits, rendered in four domains."""
 
-from __future__ import annotations
-
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFilter

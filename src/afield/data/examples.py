@@ -1,7 +1,5 @@
 """Labeled images from a stream without a listing. Each image is decoded into the cache while it is read."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Data sets of the Hugging Face hub, or saved by the library `datasets`. Only this module imports the library."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """Detection of the layout of an image folder, without reading the images."""
 
-from __future__ import annotations
-
 import os
 from collections import Counter
 from collections.abc import Iterator, Sequence

@@ -1,7 +1,5 @@
 """Splits of a data set into training, validation and test images: one `Fold` per held-out domain."""
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field

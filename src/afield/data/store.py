@@ -1,7 +1,5 @@
 """Writing of decoded images to an ``.npy`` file, with few images in memory at a time."""
 
-from __future__ import annotations
-
 import os
 import shutil
 import zlib

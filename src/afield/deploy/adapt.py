@@ -1,7 +1,5 @@
 """Adapt a trained model to a new place; the result is a model folder like any other."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Evaluation of a trained model on any labeled data."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

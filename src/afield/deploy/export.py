@@ -1,7 +1,5 @@
 """Export of a trained model to ONNX."""
 
-from __future__ import annotations
-
 import importlib.util
 import json
 import logging

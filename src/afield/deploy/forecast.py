@@ -1,7 +1,5 @@
 """How accurate a model will be in a new place, and what is unusual about the images there."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path

@@ -1,7 +1,5 @@
 """The page of a forecast: the expected accuracy, what is predicted more often, and the most unusual images."""
 
-from __future__ import annotations
-
 from html import escape
 
 from afield.comparison.analysis import THUMBNAIL, thumbnail

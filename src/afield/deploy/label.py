@@ -1,7 +1,5 @@
 """Label images of a new place for a trained model, and measure the model by their labels."""
 
-from __future__ import annotations
-
 import csv
 import dataclasses
 import hashlib

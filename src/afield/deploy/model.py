@@ -1,7 +1,5 @@
 """Trained models: saving, loading and prediction."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path

@@ -1,7 +1,5 @@
 """The unlabeled images of a new place: their files, and their features as a model's backbone gives them."""
 
-from __future__ import annotations
-
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """Prediction of the classes of image files and of all images in folders."""
 
-from __future__ import annotations
-
 import sys
 from collections.abc import Sequence
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Training of one recipe on all domains."""
 
-from __future__ import annotations
-
 import dataclasses
 from pathlib import Path
 

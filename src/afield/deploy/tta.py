@@ -1,7 +1,5 @@
 """Test-time augmentation, the mean of the logits over several views of an image."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from typing import Literal
 

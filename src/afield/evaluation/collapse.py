@@ -1,7 +1,5 @@
 """Detection of collapses of a learned augmentation from its measures. Does not import torch."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Metrics of predictions: accuracy, average precision, calibration, confusion, wrong classes. NumPy only."""
 
-from __future__ import annotations
-
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import logsumexp, softmax

@@ -1,7 +1,5 @@
 """Rules that select the epoch of a run from its record. Only the oracle uses the unseen domain."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 
 from afield.records import Record

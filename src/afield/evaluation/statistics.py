@@ -1,7 +1,5 @@
 """Confidence intervals of means and fractions, and paired differences. Does not import torch."""
 
-from __future__ import annotations
-
 import bisect
 import math
 from collections.abc import Sequence

@@ -1,7 +1,5 @@
 """AdaCos: scaled cosines with an adaptive scale and without a margin."""
 
-from __future__ import annotations
-
 from afield.heads.cosine import CosineHead
 from afield.heads.registry import HEADS
 

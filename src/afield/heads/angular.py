@@ -1,7 +1,5 @@
 """Functions of the angle of a cosine, finite at +1 and -1, and the straight-through gradient."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable
 from typing import Literal

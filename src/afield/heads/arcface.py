@@ -1,7 +1,5 @@
 """ArcFace: a margin added to the target's angle."""
 
-from __future__ import annotations
-
 from typing import ClassVar
 
 from afield.heads.angular import Gradient

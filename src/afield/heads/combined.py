@@ -1,7 +1,5 @@
 """The combined margin of SphereFace, ArcFace and CosFace."""
 
-from __future__ import annotations
-
 from typing import ClassVar
 
 from torch import Tensor

@@ -1,7 +1,5 @@
 """CosFace: a margin subtracted from the cosine of the target."""
 
-from __future__ import annotations
-
 from afield.heads.combined import CombinedMarginHead
 from afield.heads.registry import HEADS
 

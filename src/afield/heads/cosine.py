@@ -1,7 +1,5 @@
 """Heads on the unit sphere: scaled cosines, and the base class of the margin heads."""
 
-from __future__ import annotations
-
 import math
 from abc import abstractmethod
 from typing import ClassVar

@@ -1,7 +1,5 @@
 """Check of the input of the heads."""
 
-from __future__ import annotations
-
 from torch import Tensor
 
 

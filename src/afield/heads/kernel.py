@@ -6,8 +6,6 @@ divides the logits by the norms of the class vectors. The caller applies the mar
 logit, to a tensor ``[B]``.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 import torch

@@ -1,7 +1,5 @@
 """The linear head: an affine layer with the head interface."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor, nn
 

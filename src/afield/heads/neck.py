@@ -1,7 +1,5 @@
 """The neck: a layer before the head that spreads non-negative features over the whole sphere."""
 
-from __future__ import annotations
-
 from torch import Tensor, nn
 
 

@@ -1,7 +1,5 @@
 """Partial FC: a margin head that samples its classes during training."""
 
-from __future__ import annotations
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor

@@ -1,7 +1,5 @@
 """The registry of the heads."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 from torch import nn

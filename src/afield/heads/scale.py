@@ -1,7 +1,5 @@
 """The scale of cosine heads: default, lower bound and AdaCos update."""
 
-from __future__ import annotations
-
 import math
 import warnings
 from collections.abc import Sequence

@@ -1,7 +1,5 @@
 """A margin head whose classes are divided among processes."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import torch

@@ -1,7 +1,5 @@
 """SphereFace: a margin that multiplies the angle of the target."""
 
-from __future__ import annotations
-
 from afield.heads.angular import Gradient
 from afield.heads.combined import CombinedMarginHead
 from afield.heads.registry import HEADS

@@ -1,7 +1,5 @@
 """Sub-center ArcFace: several vectors per class; the nearest one is used."""
 
-from __future__ import annotations
-
 from torch import Tensor, nn
 
 from afield.heads.angular import Gradient

@@ -1,7 +1,5 @@
 """BADGE: k-means++ on gradient embeddings, which are never written out."""
 
-from __future__ import annotations
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor

@@ -1,7 +1,5 @@
 """BALD: how much draws of the model disagree."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 

@@ -1,7 +1,5 @@
 """CLUE: clusters of uncertain images."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 

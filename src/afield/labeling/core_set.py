@@ -1,7 +1,5 @@
 """Core-set selection by k-center greedy."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 

@@ -1,7 +1,5 @@
 """Distances between features, in blocks of rows, so that no temporary is as large as the features."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 
 import torch

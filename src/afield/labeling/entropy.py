@@ -1,7 +1,5 @@
 """Maximum entropy."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 

@@ -1,7 +1,5 @@
 """Weighted k-means with k-means++ seeding, in blocks; the same on every run, unlike a sum over threads."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 

@@ -1,7 +1,5 @@
 """The label file: a CSV with the columns path, label and purpose."""
 
-from __future__ import annotations
-
 import contextlib
 import csv
 import io

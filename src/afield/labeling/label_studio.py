@@ -1,7 +1,5 @@
 """Label Studio: tasks to import there, and the labels of an export from there."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """Learning loss: a small module predicts the loss of each image; the largest are labeled."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import torch

@@ -1,7 +1,5 @@
 """Least confidence."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 

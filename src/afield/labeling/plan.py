@@ -1,7 +1,5 @@
 """Which images a label file asks for: an audit sample, and images that a strategy chooses."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
 
 import torch

@@ -1,7 +1,5 @@
 """Exact marginals of Potts chains: neighbors in a sequence tend to be of one class."""
 
-from __future__ import annotations
-
 import math
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Random sampling."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 

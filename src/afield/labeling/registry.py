@@ -1,7 +1,5 @@
 """What a strategy is, and strategies by name."""
 
-from __future__ import annotations
-
 from typing import Protocol
 
 import torch

@@ -1,7 +1,5 @@
 """Select images to label by the name of a strategy, without near duplicates."""
 
-from __future__ import annotations
-
 import math
 
 import torch

@@ -1,7 +1,5 @@
 """A labeling session: what each browser is shown, and what its answers change."""
 
-from __future__ import annotations
-
 import dataclasses
 import threading
 from dataclasses import dataclass

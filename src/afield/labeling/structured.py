@@ -1,7 +1,5 @@
 """Latent structured active learning: what a label tells about its neighbors in a sequence."""
 
-from __future__ import annotations
-
 import numpy as np
 import torch
 from scipy.special import entr

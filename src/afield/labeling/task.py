@@ -1,7 +1,5 @@
 """A new place to label: its images as a model sees them, and what labels of a few of them change."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property

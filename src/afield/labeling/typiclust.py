@@ -1,7 +1,5 @@
 """TypiClust: the most typical image of each cluster."""
 
-from __future__ import annotations
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor

@@ -1,7 +1,5 @@
 """Creation of the fabric, which controls devices, precision and processes of a run."""
 
-from __future__ import annotations
-
 from functools import cache
 
 from lightning_fabric import Fabric

@@ -1,7 +1,5 @@
 """Execution of runs on this machine. Several processes can work on the same folder."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext

@@ -5,8 +5,6 @@ files, such as record and predictions. The driver writes them to the same folder
 repeats its tasks on another node. If the driver fails, received results are kept, and the same command continues.
 """
 
-from __future__ import annotations
-
 import dataclasses
 import json
 import logging

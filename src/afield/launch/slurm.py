@@ -1,7 +1,5 @@
 """A Slurm script with a job array. Each task executes a share of the runs; a final job writes the summary."""
 
-from __future__ import annotations
-
 import shlex
 from collections.abc import Sequence
 from pathlib import Path

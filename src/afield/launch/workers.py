@@ -1,7 +1,5 @@
 """Worker processes that execute runs of the same command in parallel."""
 
-from __future__ import annotations
-
 import os
 import pickle
 import subprocess

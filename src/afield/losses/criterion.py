@@ -1,7 +1,5 @@
 """The base class of the loss modules: drop-in replacements of ``nn.CrossEntropyLoss``."""
 
-from __future__ import annotations
-
 import inspect
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, Literal

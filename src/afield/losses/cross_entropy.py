@@ -1,7 +1,5 @@
 """Cross-entropy and label smoothing."""
 
-from __future__ import annotations
-
 import torch.nn.functional as F
 from torch import Tensor
 

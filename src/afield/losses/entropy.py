@@ -1,7 +1,5 @@
 """Losses that increase the entropy of the prediction, over all classes or over the wrong classes."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 

@@ -1,7 +1,5 @@
 """Complement flattening: makes the probabilities of the wrong classes equal."""
 
-from __future__ import annotations
-
 import warnings
 
 import torch

@@ -1,7 +1,5 @@
 """Focal loss: cross-entropy that downweights well-classified examples."""
 
-from __future__ import annotations
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor

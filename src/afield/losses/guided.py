@@ -1,7 +1,5 @@
 """Guided complement entropy: negative entropy over the wrong classes, weighted by the target probability."""
 
-from __future__ import annotations
-
 import math
 
 import torch.nn.functional as F

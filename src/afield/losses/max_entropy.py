@@ -1,7 +1,5 @@
 """Maximum entropy: moves the prediction towards the uniform one, or away from it with the sign of the paper."""
 
-from __future__ import annotations
-
 import math
 from typing import Literal
 

@@ -12,8 +12,6 @@ Losses are returned in the dtype of the logits. Half precision is computed in fl
 The values of targets are checked only on a CPU. On another device, the check would wait for the device.
 """
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 

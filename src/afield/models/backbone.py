@@ -1,7 +1,5 @@
 """Creation of backbones by name. A backbone maps images ``[B, 3, H, W]`` to features ``[B, D]``."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property

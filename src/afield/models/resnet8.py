@@ -1,7 +1,5 @@
 """A ResNet with eight layers for small images. It is the default backbone and trains on a CPU."""
 
-from __future__ import annotations
-
 from torch import Tensor, nn
 
 

@@ -1,7 +1,5 @@
 """The stages of a backbone, whose outputs are feature maps of decreasing resolution."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from torch import nn

@@ -1,7 +1,5 @@
 """A stem for small images, which does not reduce the resolution."""
 
-from __future__ import annotations
-
 from torch import nn
 
 from afield.errors import InputError

@@ -1,7 +1,5 @@
 """Loading of backbone weights from timm, a file, or an installed package."""
 
-from __future__ import annotations
-
 import hashlib
 import importlib.util
 import re

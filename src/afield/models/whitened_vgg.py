@@ -1,7 +1,5 @@
 """A convolutional network for small images with a whitening first layer. It trains in few epochs."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import torch

@@ -1,7 +1,5 @@
 """Whitening filters of small patches: the covariance of their outputs on the given images is the identity."""
 
-from __future__ import annotations
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor

@@ -1,7 +1,5 @@
 """Images before and after an augmentation, and statistics of its transformations."""
 
-from __future__ import annotations
-
 import numpy as np
 from numpy.typing import NDArray
 from torch import Generator

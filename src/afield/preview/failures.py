@@ -1,7 +1,5 @@
 """The transformations with the highest loss of a trained classifier, by class."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Find an augmentation by the folder of a run, a file, or a name."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Composition of several recipes into one."""
 
-from __future__ import annotations
-
 import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any, Final

@@ -1,7 +1,5 @@
 """The built-in recipes, each with a summary and a reference."""
 
-from __future__ import annotations
-
 from afield.adaptation import ADAPTATIONS
 from afield.algorithms import ALGORITHMS, AVERAGINGS
 from afield.recipes.recipe import Recipe

@@ -1,7 +1,5 @@
 """The recipe: changes of objective, augmentation, algorithm, adaptation and training, but not of the architecture."""
 
-from __future__ import annotations
-
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field

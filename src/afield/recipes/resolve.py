@@ -1,7 +1,5 @@
 """Resolution of recipes by name, from files and from installed packages, with overrides."""
 
-from __future__ import annotations
-
 import dataclasses
 import importlib.metadata
 import json

@@ -1,7 +1,5 @@
 """Decoding of JSON into frozen dataclasses, with type checks."""
 
-from __future__ import annotations
-
 import types
 from collections.abc import Mapping
 from dataclasses import MISSING, fields, is_dataclass

@@ -1,7 +1,5 @@
 """Atomic writing of files, JSON, and locks on folders."""
 
-from __future__ import annotations
-
 import contextlib
 import json
 import math

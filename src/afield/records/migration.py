@@ -1,7 +1,5 @@
 """Migration of records and summaries of version 1, which had no separate schema for reproductions."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from afield.errors import InputError

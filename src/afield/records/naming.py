@@ -1,7 +1,5 @@
 """Names of runs and seeds of random numbers."""
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Mapping
 from typing import Any

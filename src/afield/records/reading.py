@@ -1,7 +1,5 @@
 """Reading and writing of records and summaries."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path

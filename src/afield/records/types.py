@@ -1,7 +1,5 @@
 """The records of runs and the summaries of comparisons, as JSON-serializable frozen dataclasses."""
 
-from __future__ import annotations
-
 import warnings
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field

@@ -1,7 +1,5 @@
 """A self-contained HTML page of an augmentation, with augmented images and the training of a learned augmentation."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

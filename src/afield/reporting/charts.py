@@ -3,8 +3,6 @@
 All panels are small, so that the text is not scaled down on a phone.
 """
 
-from __future__ import annotations
-
 import io
 import warnings
 from collections.abc import Callable, Sequence

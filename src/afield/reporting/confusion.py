@@ -1,7 +1,5 @@
 """Confusion matrices: a heat map for few classes, a list of pairs for many classes."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 

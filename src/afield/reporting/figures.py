@@ -1,7 +1,5 @@
 """The figures of a comparison, from records, summary and analysis. The panels of a figure have equal axes."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from typing import Any
 

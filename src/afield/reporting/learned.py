@@ -1,7 +1,5 @@
 """Learned augmentations in reports: measures by epoch, measures after the last epoch, and collapses."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 

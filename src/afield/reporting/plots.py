@@ -4,8 +4,6 @@ The decorator `svg` adds the two first arguments ``key`` and ``label``. If an es
 drawn.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 

@@ -1,7 +1,5 @@
 """The provenance of the numbers on a page."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Rendering of the templates in this folder, with escaping of all values and errors for undefined ones."""
 
-from __future__ import annotations
-
 from functools import cache
 from pathlib import Path
 from typing import Any

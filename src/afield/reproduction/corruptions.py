@@ -1,7 +1,5 @@
 """Unseen domains from corrupted test images: noise, blur, low contrast and strong compression."""
 
-from __future__ import annotations
-
 import io
 from collections.abc import Callable
 

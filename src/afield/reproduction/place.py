@@ -1,7 +1,5 @@
 """The data folder and the size of the studies, and common setups of the papers."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal

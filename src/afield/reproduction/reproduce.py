@@ -1,7 +1,5 @@
 """The reproduction of a paper: execution of its runs, then records, summary, figures and page."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Estimates over seeds from records. Unfinished parts of a study are omitted. Does not import torch."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 
 from afield.evaluation import Estimate, estimate, paired_difference

@@ -1,7 +1,5 @@
 """A study of a paper, which is a named comparison, and the records of its runs for the page."""
 
-from __future__ import annotations
-
 import dataclasses
 import warnings
 from collections.abc import Iterator, Sequence

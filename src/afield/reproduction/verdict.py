@@ -1,7 +1,5 @@
 """Verdicts on published numbers, with reasons. Does not import torch."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 

@@ -1,7 +1,5 @@
 """How a run adapts its classifier to each unseen part before it is tested there, and how it trains for that."""
 
-from __future__ import annotations
-
 import copy
 from dataclasses import dataclass, replace
 

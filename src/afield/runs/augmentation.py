@@ -1,7 +1,5 @@
 """The augmentation of a run, and its learned part."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from afield.augment import Augmentation, Identity, build_chain

@@ -1,7 +1,5 @@
 """Creation of the objective, the classifier and the algorithm of a recipe."""
 
-from __future__ import annotations
-
 import copy
 import inspect
 from collections.abc import Callable, Mapping, Sequence

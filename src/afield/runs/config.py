@@ -1,7 +1,5 @@
 """The configuration that all runs of an experiment share: data, backbone, split and training."""
 
-from __future__ import annotations
-
 import dataclasses
 import hashlib
 import math

@@ -1,7 +1,5 @@
 """Execution of a run in its own folder, with checkpoints to resume it."""
 
-from __future__ import annotations
-
 import dataclasses
 import time
 import warnings

@@ -1,7 +1,5 @@
 """Features of a frozen backbone, extracted once and cached on disk."""
 
-from __future__ import annotations
-
 import hashlib
 import warnings
 import zlib

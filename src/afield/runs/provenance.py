@@ -1,7 +1,5 @@
 """Provenance of a record: versions, hardware and commit."""
 
-from __future__ import annotations
-
 import functools
 import importlib.metadata
 import os

@@ -1,7 +1,5 @@
 """A training run, defined by recipe, seed and held-out parts; its data and its initial classifier."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any

@@ -5,8 +5,6 @@ configuration has settings for the third stage (`ExperimentConfig.tuning`), ever
 independent of its augmentation, and runs that differ only in the augmentation share the first stage.
 """
 
-from __future__ import annotations
-
 import dataclasses
 from contextlib import nullcontext
 from dataclasses import dataclass

@@ -3,8 +3,6 @@
 The loss is low if the distribution of the augmented images matches that of the training images of the classifier.
 """
 
-from __future__ import annotations
-
 import time
 from dataclasses import dataclass, field
 from pathlib import Path

@@ -1,7 +1,5 @@
 """The folds of a search, each with a classifier that is trained on the other folds."""
 
-from __future__ import annotations
-
 import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass

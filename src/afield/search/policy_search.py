@@ -5,8 +5,6 @@ search then evaluates candidate policies with this fixed classifier on the image
 best candidates of all folds.
 """
 
-from __future__ import annotations
-
 import dataclasses
 import time
 from collections.abc import Sequence

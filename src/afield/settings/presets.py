@@ -1,7 +1,5 @@
 """Presets: named training settings."""
 
-from __future__ import annotations
-
 from afield.registry import Registry
 from afield.settings.train_config import TrainConfig
 

@@ -1,7 +1,5 @@
 """The training settings. Options, checks and documentation are generated from their definition here."""
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass
 from typing import Final, Literal

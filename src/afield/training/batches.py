@@ -1,7 +1,5 @@
 """Sampling of the batches of an epoch, and their inputs, targets, domains and indices."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Checkpoints: named tensors and a JSON state in one safetensors file, written atomically, without pickle."""
 
-from __future__ import annotations
-
 import json
 import warnings
 import zlib

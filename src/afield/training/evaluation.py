@@ -1,7 +1,5 @@
 """Evaluation after an epoch: logits and metrics of each part of the data."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 
 import torch

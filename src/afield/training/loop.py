@@ -1,7 +1,5 @@
 """The training loop: epochs of steps, evaluation after each epoch, and checkpoints."""
 
-from __future__ import annotations
-
 import math
 import time
 from collections.abc import Callable, Mapping

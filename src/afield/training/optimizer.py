@@ -1,7 +1,5 @@
 """Creation of the optimizer from the training settings."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import torch

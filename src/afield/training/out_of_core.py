@@ -1,7 +1,5 @@
 """Data sets larger than memory: shuffled in blocks, and read in windows into two reused buffers."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from typing import BinaryIO
 

@@ -1,7 +1,5 @@
 """Preparation of training batches in the background, during the steps on earlier batches."""
 
-from __future__ import annotations
-
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from typing import Any

@@ -1,7 +1,5 @@
 """SGD that supports sparse gradients and updates only the rows in the gradient."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any
 

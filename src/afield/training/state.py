@@ -1,7 +1,5 @@
 """The state of training, and functions that save and restore it."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Subsets of a data set: images or extracted features, with labels and domains."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace

@@ -1,7 +1,5 @@
 """Unlabeled examples of the new place: a batch of them beside each batch that trains."""
 
-from __future__ import annotations
-
 from collections.abc import Generator
 from itertools import repeat
 

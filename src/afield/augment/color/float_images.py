@@ -4,8 +4,6 @@
 share code, because the operations on bytes round after each operation and compute in torchvision's order.
 """
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 

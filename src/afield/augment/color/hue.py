@@ -4,8 +4,6 @@ Instead of comparisons and selections of pixels, the code uses products with 0 o
 a CPU, they are several times faster.
 """
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 

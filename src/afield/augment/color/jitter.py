@@ -1,7 +1,5 @@
 """Color jitter: brightness, contrast, saturation and hue, in a random order for each image."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import torch

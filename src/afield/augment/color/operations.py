@@ -5,8 +5,6 @@ It uses the same float32 arithmetic in the same order, including fused multiply-
 ``Tensor.add(alpha=)`` does).
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 
 import torch

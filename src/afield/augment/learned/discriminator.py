@@ -1,7 +1,5 @@
 """A discriminator of original and transformed images, and the losses of the adversarial training."""
 
-from __future__ import annotations
-
 from itertools import pairwise
 
 import torch.nn.functional as F

@@ -1,7 +1,5 @@
 """The resumable training loop of learned augmentations, the second stage of a run."""
 
-from __future__ import annotations
-
 import dataclasses
 import math
 import time

@@ -1,7 +1,5 @@
 """A spatial transformer that selects an affine transformation for each image."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field
 from typing import Literal
 

@@ -1,7 +1,5 @@
 """Augmentation by a generator of image variants, trained on pairs of images of a class (DAGAN)."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import torch

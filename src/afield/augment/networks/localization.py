@@ -1,7 +1,5 @@
 """The localization network of a spatial transformer, which predicts transformation parameters from an image."""
 
-from __future__ import annotations
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn

@@ -1,7 +1,5 @@
 """A network that generates variants of images from noise."""
 
-from __future__ import annotations
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn

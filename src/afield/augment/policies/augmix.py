@@ -1,7 +1,5 @@
 """AugMix, which mixes an image with augmented versions of itself."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import torch

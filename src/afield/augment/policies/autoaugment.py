@@ -1,7 +1,5 @@
 """AutoAugment with the published policies, which sample one pair of operations for each image."""
 
-from __future__ import annotations
-
 import re
 from dataclasses import dataclass
 from functools import cache, partial

@@ -5,8 +5,6 @@ a whole batch. Pixels outside the image are black. The arithmetic and its order 
 ``functional.affine`` and ``rotate``, so that the pixels are bit-identical.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Mapping
 from typing import Literal

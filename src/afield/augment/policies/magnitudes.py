@@ -1,7 +1,5 @@
 """The magnitudes of policies: the magnitude of each operation and bin, and random signs."""
 
-from __future__ import annotations
-
 from functools import lru_cache
 
 import torch

@@ -1,7 +1,5 @@
 """Policies, which are lists of sub-policies and apply a random one to each image."""
 
-from __future__ import annotations
-
 import dataclasses
 import hashlib
 from collections.abc import Iterable, Mapping

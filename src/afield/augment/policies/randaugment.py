@@ -1,7 +1,5 @@
 """RandAugment, which applies a few random operations to each image, all with the same magnitude."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import torch

@@ -1,7 +1,5 @@
 """TrivialAugment, which applies one random operation with a random magnitude to each image."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import torch

@@ -5,8 +5,6 @@ Both axes have the range -1 to 1; x points to the right and y points down. `comp
 then translation. `decompose` is its inverse.
 """
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass, fields
 from typing import Literal

@@ -1,7 +1,5 @@
 """Random resized crop and horizontal flip of uint8 batches."""
 
-from __future__ import annotations
-
 import math
 import platform
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """Random affine transformations, the baseline for learned ones."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field
 
 import torch

@@ -1,7 +1,5 @@
 """Random shifts by whole pixels, with reflection at the edges."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import torch

@@ -1,7 +1,5 @@
 """The labeling page as a web application for browsers on the same machine."""
 
-from __future__ import annotations
-
 import io
 import secrets
 import socket

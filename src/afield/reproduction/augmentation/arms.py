@@ -1,7 +1,5 @@
 """The arms of paper B as recipes: fixed augmentations, and the paper's learned one with successive modifications."""
 
-from __future__ import annotations
-
 import dataclasses
 
 from afield.augment import AugmentorConfig

@@ -1,7 +1,5 @@
 """The studies of paper B: learned augmentation."""
 
-from __future__ import annotations
-
 import dataclasses
 from collections.abc import Iterator
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """The studies of the combined papers."""
 
-from __future__ import annotations
-
 import dataclasses
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass

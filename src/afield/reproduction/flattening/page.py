@@ -1,7 +1,5 @@
 """The page of paper A: complement flattening."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 
 import numpy as np

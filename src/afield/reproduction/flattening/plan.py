@@ -1,7 +1,5 @@
 """The studies of paper A: complement flattening."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import dataclass
 

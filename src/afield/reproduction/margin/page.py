@@ -1,7 +1,5 @@
 """The page of paper C: angular-margin heads."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 
 from afield.evaluation import Estimate

@@ -1,7 +1,5 @@
 """The studies of paper C: angular-margin heads."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any

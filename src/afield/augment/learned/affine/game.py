@@ -1,7 +1,5 @@
 """Adversarial training of the augmentor against classifier, teacher and discriminator, and its measures."""
 
-from __future__ import annotations
-
 import copy
 import math
 from collections import Counter

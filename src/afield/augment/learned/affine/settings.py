@@ -1,7 +1,5 @@
 """Training settings of the affine augmentor: those of the paper, and options that prevent a collapse."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field
 from typing import Literal
 

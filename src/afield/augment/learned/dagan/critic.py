@@ -1,7 +1,5 @@
 """The critic of image pairs and its loss, a Wasserstein distance with gradient penalty."""
 
-from __future__ import annotations
-
 import torch
 from torch import Generator, Tensor, nn
 

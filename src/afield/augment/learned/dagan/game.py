@@ -4,8 +4,6 @@ For the critic, a real pair is an image and another image of its class; a fake p
 image that is the only one of its class is not used.
 """
 
-from __future__ import annotations
-
 import copy
 from collections import Counter
 from collections.abc import Iterable

@@ -1,7 +1,5 @@
 """Pairs of images of the same class."""
 
-from __future__ import annotations
-
 import numpy as np
 import torch
 from numpy.typing import NDArray

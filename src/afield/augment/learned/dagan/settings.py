@@ -1,7 +1,5 @@
 """Training settings of a DAGAN: those of its paper, with an additional loss of a classifier on the variants."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field
 
 from afield.augment import DaganConfig
