@@ -58,7 +58,7 @@ def new_place_figure() -> str:
             series,
             x="unlabeled images",
             y="accuracy, %",
-            logarithmic=True,
+            log=True,
         )
     )
 

@@ -179,7 +179,7 @@ class Summary(Subscriptable):
         reason: explanation of the recommendation, a sentence.
         protocol: test protocol of the unseen domains, one line, if recipes can adapt to them; otherwise None.
         schema: version of the format.
-        mixed: the versions of each package, and of the commit, of which the runs have several.
+        mixed: versions of packages and commits that differ between runs, by name.
     """
 
     data: str

@@ -65,11 +65,11 @@ def render(folder: Path) -> Path:
 
 
 def _gallery(path: Path) -> Any:
-    """Images by kind and part; every one of them is in the file itself, so that a page loads nothing from elsewhere."""
+    """Read the images by kind and part. All of them must be data URLs, so that the page loads no other files."""
     gallery = read_json(path)
     for image in (image for parts in gallery.values() for images in parts.values() for image in images):
         if not image["image"].startswith("data:image/"):
-            raise InputError(f"{path}: {image['image'][:60]!r} is no image but an address")
+            raise InputError(f"{path}: an image must be a data URL, got {image['image'][:60]!r}")
     return gallery
 
 
