@@ -255,7 +255,7 @@ def main() -> None:
             for name, row in found["rows"].items()
         }
         figure = curves_with_intervals(
-            "labeling", "accuracy by labels", curves, x="labels", y="accuracy, %", logarithmic=True
+            "labeling", "accuracy by labels", curves, x="labels", y="accuracy, %", log=True
         )
         write_atomic(args.out / "curves.svg", standalone(figure))
     average = {

@@ -64,7 +64,7 @@ def _verdict(found: dict[str, Any]) -> str:
         if name != "random" and any(high < 0 for _, high in ends):
             losing.append(f"`{name}`")
     held = "is" if default in found["passes"] else "is not"
-    lost = f" {', '.join(losing)} lose to random with 28 or 105 labels." if losing else ""
+    lost = f" Significantly worse than random with 28 or with 105 labels: {', '.join(losing)}." if losing else ""
     return (
         f"The default, `{default}`, {held} significantly better than random with 28 and with 105 labels on average "
         f"and significantly worse on no domain.{lost}"

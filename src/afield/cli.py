@@ -45,7 +45,7 @@ Verb = (
 def main(arguments: list[str] | None = None) -> None:
     """Run a command. Invalid input prints one line and gives exit code 2; an interrupt, SIGTERM or SIGHUP gives 130."""
     for name in ("SIGTERM", "SIGHUP"):
-        if (number := getattr(signal, name, None)) and signal.getsignal(number) is signal.SIG_DFL:  # not under nohup
+        if (number := getattr(signal, name, None)) and signal.getsignal(number) is signal.SIG_DFL:  # not in nohup
             signal.signal(number, signal.default_int_handler)
     # In small networks, threads often wait for each other. A short spin time leaves the core to other jobs.
     os.environ.setdefault("GOMP_SPINCOUNT", "30000")

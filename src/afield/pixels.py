@@ -14,9 +14,9 @@ def as_floats(images: Tensor) -> Tensor:
 
 
 def check_range(images: Tensor) -> None:
-    """Raise `ValueError` if floats are outside [0, 1], for example normalized images, before they are clipped.
+    """Raise `ValueError` if floats are outside [0, 1], for example normalized, before they are clipped.
 
-    A tolerance of half a byte allows for interpolation and rounding.
+    A deviation of half a byte is allowed, because interpolation and rounding can cause it.
     """
     low, high = (end.item() for end in images.aminmax()) if images.numel() else (0, 0)
     if not (low > -0.5 / 255 and high < 1 + 0.5 / 255):

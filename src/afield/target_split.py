@@ -49,9 +49,9 @@ def check_rows(targets: Tensor, rows: Tensor) -> None:
 
 
 def check_targets(targets: Tensor, classes: int, ignore_index: int | None = None) -> None:
-    """Raise `ValueError` for a class index out of range, or for rows of probabilities that are none.
+    """Raise `ValueError` if a class index is out of range or a row of probabilities is invalid.
 
-    Only on a CPU: elsewhere it would wait for the device.
+    The check is made only on a CPU. On another device, it would wait for the device.
     """
     if targets.device.type != "cpu" or torch.compiler.is_compiling() or not targets.numel():
         return

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 LENGTH_FLOOR = 5e-3
-"""Shorter points are divided by this instead of their length, as in the heads, so that gradients stay bounded."""
+"""Lower bound of the length by which points are divided, as in the heads. It bounds the gradients."""
 
 
 def transport_plan(cost: Tensor, blur: float, rounds: int) -> Tensor:

@@ -101,8 +101,7 @@ class Standard(OnBatch):
         """Crop, flip and change the colors; returns ``[B, 3, H, W]`` in [0, 1].
 
         Raises:
-            ValueError: if the images are bytes, or floats outside [0, 1]. For bytes, use `RandomResizedCrop` and
-                `ColorJitter`.
+            ValueError: if the images are bytes (see `RandomResizedCrop` and `ColorJitter`), or floats outside [0, 1].
         """
         if not images.is_floating_point():
             raise ValueError(

@@ -28,7 +28,7 @@ class Report:
             return _page(folder)
         except (InputError, OSError):
             raise
-        except Exception as error:  # the files are whole, but not of one comparison: any step may fail
+        except Exception as error:  # the files are valid, but not from the same comparison: any step may fail
             raise InputError(f"the files of {folder} do not fit together ({type(error).__name__}: {error})") from error
 
 

@@ -58,7 +58,7 @@ class Reading:
 FORMAT = 4
 
 CLOCK_NS = 2 * 10**9
-"""A file may change twice within this time and keep its time of change."""
+"""Upper bound of the clock resolution of file systems. A file can change twice in this time with one timestamp."""
 
 
 def cache_root() -> Path:
@@ -180,7 +180,7 @@ def allocate(path: Path, dtype: DTypeLike, shape: tuple[int, ...]) -> np.memmap:
 
 
 def _stamp(path: Path) -> list[int]:
-    """Size and times of change."""
+    """The size, and the times of the last changes of the content and of the metadata."""
     stat = path.stat()
     return [stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns]
 

@@ -109,7 +109,7 @@ def _upright(image: Image.Image) -> Image.Image:
 
 
 def _is_signed(image: Image.Image) -> bool | None:
-    """Whether the integers of a TIFF file are signed, which Pillow passes over; None for other images."""
+    """Whether the integers of a TIFF file are signed, which Pillow ignores; None for other images."""
     tags = getattr(image, "tag_v2", None)
     return None if tags is None else tags.get(TiffImagePlugin.SAMPLEFORMAT, (1,))[0] == 2
 
@@ -121,7 +121,7 @@ def _rgb(image: Image.Image, signed: bool | None) -> Image.Image:
         if image.mode == "I" and signed is False:
             values = values.view(np.uint32)
         elif image.mode == "L":
-            values = values.view(np.int8).astype(np.int16) * 256  # as signed numbers of 16 bits
+            values = values.view(np.int8).astype(np.int16) * 256  # as signed 16-bit integers
         gray = _eight_bits(values)
         image = Image.fromarray(np.where(values == clear, 255, gray).astype(np.uint8) if clear is not None else gray)
     elif image.mode == "RGB" and isinstance(clear, tuple) and max(clear) > 255:  # of a 16-bit file

@@ -23,12 +23,12 @@ T = TypeVar("T")
 INDEX, IMAGES, DIGESTS = "index.json", "images.npy", "digests.npy"
 
 ROWS = 64
-"""Images that are read at a time for the checksum."""
+"""Number of images that are read at a time for the checksum."""
 
 
 @dataclass(frozen=True)
 class Stored:
-    """Images ``[N, H, W, 3]``, memory-mapped; the digest of each, ``[N]``; and what the index says of them."""
+    """Memory-mapped images ``[N, H, W, 3]``, their digests ``[N]``, and their index."""
 
     images: NDArray[np.uint8]
     digests: NDArray[np.uint64]
@@ -36,7 +36,7 @@ class Stored:
 
 
 def read(folder: Path) -> Stored | None:
-    """What `fill` wrote; None if it is not there, or its checksum says that it is damaged."""
+    """Read a folder written by `fill`. Return None if it is missing or damaged (wrong checksum)."""
     try:
         index = read_json(folder / INDEX)
         images, digests = np.load(folder / IMAGES, mmap_mode="r"), np.load(folder / DIGESTS)
@@ -44,13 +44,13 @@ def read(folder: Path) -> Stored | None:
         for start in range(0, len(images), ROWS):
             pixels = zlib.crc32(images[start : start + ROWS].data, pixels)
         whole = checksum == _checksum(pixels, digests, index)
-    except Exception:  # whatever may be wrong with a damaged file
+    except Exception:  # a damaged file can raise any exception
         return None
     return Stored(images, digests, index) if whole else None
 
 
 def _checksum(pixels: int, digests: NDArray[np.uint64], index: dict[str, Any]) -> int:
-    """CRC-32 of all that is stored, from that of the pixels."""
+    """CRC-32 of the whole content, continued from the checksum of the pixels."""
     return zlib.crc32(canonical_json(index).encode(), zlib.crc32(digests.data, pixels))
 
 

@@ -76,7 +76,7 @@ class Model:
         """Compute logits ``[N, K]``, float32 on the CPU, from uint8 images ``[N, H, W, 3]``.
 
         Raises:
-            InputError: if the logits are NaN or infinite.
+            InputError: if a logit is NaN or infinite.
         """
         logits = self._batches(self.classifier.logits, images)
         if not logits.isfinite().all():
@@ -182,7 +182,7 @@ class _Backbone:
 
 @dataclass(frozen=True)
 class _Description:
-    """The content of ``model.json``."""
+    """The content of ``model.json``; `adapted` is that of `afield.deploy.adapt`."""
 
     class_names: tuple[str, ...]
     image_size: int
@@ -190,6 +190,7 @@ class _Description:
     recipe: Mapping[str, Any]
     config: Mapping[str, Any]
     image_width: int | None = None
+    adapted: Mapping[str, Any] | None = None
 
 
 def _read(path: Path) -> _Description:

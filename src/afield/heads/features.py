@@ -1,4 +1,4 @@
-"""What heads are given."""
+"""Check of the input of the heads."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from torch import Tensor
 
 
 def check_features(features: Tensor, width: int) -> None:
-    """Raise `ValueError` unless features are ``[B, D]`` with D = `width`, of a floating-point type."""
+    """Raise `ValueError` unless features are ``[B, D]`` with D = `width` and a floating-point type."""
     if features.ndim != 2 or features.shape[1] != width or not features.is_floating_point():
         found = f"{list(features.shape)} of {str(features.dtype).removeprefix('torch.')}"
         raise ValueError(f"a head for {width} features needs floating-point features [B, {width}], got {found}")

@@ -93,5 +93,5 @@ def adapted_scale(scale: Tensor, cosines: Tensor, targets: Tensor) -> Tensor:
     index = targets[:, None]
     others = (scale * cosines).scatter(1, index, -torch.inf)
     log_average = others.flatten().logsumexp(dim=0) - math.log(len(targets))
-    median = -(-cosines.gather(1, index)).median()  # of an even number of angles the lower one, as in the authors' code
+    median = -(-cosines.gather(1, index)).median()  # the lower median angle, as in the authors' code
     return log_average / median.clamp(min=math.cos(math.pi / 4))

@@ -70,7 +70,7 @@ def prepare(
 
 
 def unmasked(logits: Tensor) -> Tensor:
-    """Logits with a finite number in place of -inf: a masked class has probability 0, and 0 log 0 is 0."""
+    """Replace -inf by a finite number, so that a masked class with probability 0 has ``p * log(p) = 0``, not NaN."""
     return logits.clamp(min=-1e18)
 
 

@@ -98,7 +98,7 @@ def read_recipe(path: Path) -> Recipe:
 
 
 def _yaml(text: str) -> Any:
-    """YAML without aliases, with which a short file can stand for any amount of data."""
+    """Parse YAML. Aliases are not allowed, because with them a short file can expand to any size."""
     if any(isinstance(token, yaml.AliasToken) for token in yaml.scan(text)):
         raise ValueError("aliases (*name) are not allowed")
     return yaml.safe_load(text)

@@ -21,7 +21,7 @@ def canonical_json(value: Any) -> str:
 
 
 def is_json(value: object, levels: int = 100) -> bool:
-    """Whether a value is JSON-serializable: text keys, finite numbers, 64-bit integers, at most `levels` levels."""
+    """Whether JSON can hold a value: string keys, finite numbers, 64-bit integers, nested at most `levels` deep."""
     if isinstance(value, Mapping):
         return levels > 0 and all(isinstance(key, str) and is_json(each, levels - 1) for key, each in value.items())
     if isinstance(value, list | tuple):
@@ -33,7 +33,7 @@ def is_json(value: object, levels: int = 100) -> bool:
 
 @contextlib.contextmanager
 def writing(path: Path) -> Iterator[None]:
-    """Add the name of this file to an `OSError` in the block that has none, such as that of a full disk."""
+    """Context manager: an `OSError` inside names this file if it names none, as for a full disk."""
     try:
         yield
     except OSError as error:

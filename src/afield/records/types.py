@@ -179,7 +179,7 @@ class Summary(Subscriptable):
         reason: explanation of the recommendation, a sentence.
         protocol: test protocol of the unseen domains, one line, if recipes can adapt to them; otherwise None.
         schema: version of the format.
-        mixed: versions of packages and commits that differ between runs, by name.
+        mixed: versions of each package, and the commits, that differ between the runs.
     """
 
     data: str

@@ -65,7 +65,7 @@ def render(folder: Path) -> Path:
 
 
 def _gallery(path: Path) -> Any:
-    """Read the images by kind and part. All of them must be data URLs, so that the page loads no other files."""
+    """Images by kind and part. Each must be embedded in the file, so that the page loads nothing from other places."""
     gallery = read_json(path)
     for image in (image for parts in gallery.values() for images in parts.values() for image in images):
         if not image["image"].startswith("data:image/"):

@@ -78,7 +78,7 @@ def _folder(setup: ExperimentConfig) -> Path:
 
 
 def _blocks(folder: Path) -> list[list[int]]:
-    """Of each block of features that is on disk, the row at which it ends and its checksum; none if one is damaged."""
+    """The end row and the checksum of each cached block of features. Empty if a block is damaged."""
     if not (folder / "state.json").exists():
         return []
     try:
@@ -88,7 +88,7 @@ def _blocks(folder: Path) -> list[list[int]]:
             if zlib.crc32(features[start:stop].data) != checksum:
                 raise ValueError("another checksum")
             start = stop
-    except Exception:  # whatever may be wrong with a damaged file
+    except Exception:  # a damaged file can raise any exception
         warnings.warn(f"the features in {folder} are damaged; they are discarded and extracted again", stacklevel=2)
         return []
     return blocks

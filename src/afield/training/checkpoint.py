@@ -24,7 +24,7 @@ def save(path: Path, tensors: Mapping[str, Tensor], state: Mapping[str, Any]) ->
     ready = {
         name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format) for name, tensor in tensors.items()
     }
-    text = json.dumps(state)  # the checksum goes before its brace: safetensors would write two entries in any order
+    text = json.dumps(state)  # preceded by the checksum: safetensors does not keep the order of two entries
     write_atomic(path, safetensors.torch.save(ready, metadata={"state": _checksum(ready, text) + text}))
 
 
@@ -48,7 +48,7 @@ def load(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
 
 
 def resumed(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
-    """What `save` wrote; None if it is not there, or if it is damaged and therefore discarded, which a line says."""
+    """Read a file written by `save`. Return None if it is missing or, with a warning, if it is damaged."""
     try:
         return load(path) if path.exists() else None
     except InputError as error:
