@@ -146,7 +146,7 @@ def test_a_whole_network_forecasts_without_an_interval_until_it_is_given_the_tra
     assert re.match(r"expected accuracy at valley: \d+ %; method self_agreement\n", printed)
     assert "no interval: no training domain has played the new place; --data" in printed
     other = place / "labeled"
-    assert "is not what" in refused(afield, "forecast", network, "--unlabeled", place / "valley", "--data", other)
+    assert "is not the training data of" in refused(afield, "forecast", network, "--unlabeled", place / "valley", "--data", other)
     code, printed, _ = afield("forecast", network, "--unlabeled", place / "valley", "--data", place / "photos")
     assert code == 0
     assert "points off on average on your own domains" in printed
