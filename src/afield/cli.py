@@ -51,7 +51,7 @@ def main(arguments: list[str] | None = None) -> None:
     warnings.filterwarnings("default", message=".* is deprecated; use ", category=DeprecationWarning)
     arguments = [_renamed(argument) for argument in (sys.argv[1:] if arguments is None else arguments)]
     if any(not argument or (argument.startswith("--") and argument.endswith("=")) for argument in arguments):
-        _fail("an argument is empty; is a variable of the shell not set?")
+        _fail("an argument is empty; check that the variables of the shell are set")
     config = (tyro.conf.OmitSubcommandPrefixes,)
     verb = tyro.cli(Verb, prog="afield", description=_DESCRIPTION, args=arguments, config=config)
     try:

@@ -164,18 +164,18 @@ def evaluation_table(result: dict[str, Any]) -> Table:
 
 
 def adapted_lines(adapted: Adapted) -> list[str]:
-    """How a model was adapted, and why so."""
-    done = "left as it is" if adapted.method == "none" else f"adapted by {adapted.method}"
+    """The adaptation method and its reason, as text."""
+    done = "not adapted" if adapted.method == "none" else f"adapted by {adapted.method}"
     return [f"{done}, {adapted.images:,} images: {adapted.reason}"]
 
 
 def expected_json(expected: Expected) -> dict[str, Any]:
-    """The same as JSON can hold it."""
+    """The forecast, JSON-serializable."""
     return {**dataclasses.asdict(expected), "unusual": [str(path) for path in expected.unusual]}
 
 
 def audit_table(result: dict[str, Any]) -> Table:
-    """How good a model is on an audit sample, with intervals, and what would halve them."""
+    """A table of the metrics on an audit sample, with intervals and the number of labels needed to halve them."""
     count = result["accuracy"]["n"]
     none = f"; {result['none_of_these']} more show none of the classes" if result["none_of_these"] else ""
     table = Table(title=escape(f"{result['data']}: audit sample of {count} images, % [95 % interval]{none}"))
@@ -190,7 +190,7 @@ def audit_table(result: dict[str, Any]) -> Table:
 
 
 def label_text(rows: Sequence[Row], file: Path) -> str:
-    """What a label file holds."""
+    """The number of labels in a label file, as text."""
     counts = [
         f"{sum(bool(row.label) for row in part)} of {len(part)} {purpose} images"
         for purpose in ("audit", "chosen")

@@ -73,7 +73,7 @@ def test_adapting_writes_a_model_like_any_other(afield, place, site, tmp_path):
     assert adapted.predict(images[0])[0].label in model.class_names
     assert afield("evaluate", out, "--data", place / "labeled", "--json")[0] == 0
     assert refused(afield, "adapt", out, "--unlabeled", place / "valley", "--out", tmp_path / "b").endswith(
-        "is adapted to valley already; give the model that it was made from"
+        "is already adapted to valley; use the original model instead"
     )
 
 
@@ -108,7 +108,7 @@ def test_with_few_images_the_model_stays_as_it_is(afield, place, site, tmp_path)
         shutil.copy(path, tmp_path / "few")
     code, printed, _ = afield("adapt", site, "--unlabeled", tmp_path / "few", "--out", tmp_path / "a")
     assert code == 0
-    assert printed.startswith("left as it is, 9 images: 9 images are too few; 10 are the least")
+    assert printed.startswith("not adapted, 9 images: 9 images are too few; 10 are the least")
     images = pixels(place / "valley")
     assert torch.equal(package.load(tmp_path / "a").logits(images), package.load(site).logits(images))
 
@@ -146,7 +146,7 @@ def test_a_whole_network_forecasts_without_an_interval_until_it_is_given_the_tra
     assert re.match(r"expected accuracy at valley: \d+ %; method self_agreement\n", printed)
     assert "no interval: no training domain has played the new place; --data" in printed
     other = place / "labeled"
-    assert "is not what" in refused(afield, "forecast", network, "--unlabeled", place / "valley", "--data", other)
+    assert "is not the training data of" in refused(afield, "forecast", network, "--unlabeled", place / "valley", "--data", other)
     code, printed, _ = afield("forecast", network, "--unlabeled", place / "valley", "--data", place / "photos")
     assert code == 0
     assert "points off on average on your own domains" in printed
@@ -183,10 +183,10 @@ def test_mistakes_are_named(afield, place, site, tmp_path):
     assert "unknown adaptation 't3b'; did you mean 't3a'" in refused(afield, "adapt", site, *where, "--method", "t3b")
     gone = ("--unlabeled", tmp_path / "gone", "--out", tmp_path / "a")
     assert "no such file or folder" in refused(afield, "adapt", site, *gone)
-    assert "holds no model" in refused(afield, "adapt", place, *where)
+    assert "contains no model" in refused(afield, "adapt", place, *where)
     shutil.copytree(site, tmp_path / "other")
     taken = ("--unlabeled", place / "valley", "--out", tmp_path / "other")
-    assert "holds another model; choose another --out" in refused(afield, "adapt", site, *taken)
+    assert "contains another model; choose another --out" in refused(afield, "adapt", site, *taken)
     (tmp_path / "other" / "adaptation.safetensors").unlink()
     old = refused(afield, "forecast", tmp_path / "other", "--unlabeled", place / "valley")
     assert old.endswith("says nothing of its training data; give them with --data")

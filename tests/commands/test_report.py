@@ -70,4 +70,4 @@ def test_altered_files_are_refused_in_one_line(afield, tmp_path, file, text):
 def test_a_gallery_that_would_load_images_from_elsewhere_is_refused(afield, tmp_path):
     folder = copied("pacs-frozen", tmp_path / "results")
     (folder / "gallery.json").write_text('{"samples": {"art": [{"image": "https://a.b/c"}]}}')
-    assert "'https://a.b/c' is no image but an address" in afield("report", folder)[2]
+    assert "an image must be a data URL, got 'https://a.b/c'" in afield("report", folder)[2]

@@ -60,4 +60,4 @@ def test_sigterm_and_sighup_end_a_command_as_an_interrupt_does(tmp_path):
 
 @pytest.mark.parametrize("arguments", [("predict", "runs/x", ""), ("train", "--out", ""), ("compare", "--data=")])
 def test_an_empty_argument_is_refused(afield, arguments):
-    assert "an argument is empty; is a variable of the shell not set?" in refused(afield, *arguments)
+    assert "an argument is empty; check that the variables of the shell are set" in refused(afield, *arguments)

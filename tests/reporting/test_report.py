@@ -307,7 +307,7 @@ def test_versions_that_differ_between_runs_are_said(tmp_path: Path) -> None:
     summary = summarize([other, *others], "pets", "train_validation")
     assert summary.mixed == {"python": ("3.11.7", "3.12.0"), "commit": ("0123456789ab", "ffff")}
     write_summary(tmp_path / "summary.json", summary)
-    said = "the runs were made with different versions: python 3.11.7 and 3.12.0; commit 0123456789ab and ffff."
+    said = "the versions differ between runs: python 3.11.7 and 3.12.0; commit 0123456789ab and ffff."
     assert said in page(tmp_path)
 
 

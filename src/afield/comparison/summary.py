@@ -53,7 +53,7 @@ def summarize(
 
 
 def mixed_versions(records: Sequence[Record]) -> dict[str, tuple[str, ...]]:
-    """The versions of each package, and the commits, that differ between the records."""
+    """The versions of packages and the commits that differ between records, by name."""
     found: dict[str, set[str]] = {}
     for record in records:
         for name, version in {**record.versions, "commit": record.commit}.items():

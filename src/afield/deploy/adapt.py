@@ -1,4 +1,4 @@
-"""Adapt a trained model to a new place; the result is a model folder like any other."""
+"""Adaptation of a trained model to a new place. The result is another model folder."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -19,7 +19,7 @@ from afield.records import read_json, run_hash, write_json
 from afield.training import checkpoint
 
 ADAPTED = "adapted"
-"""The key of a model's description that says to what it is adapted."""
+"""The key of the adaptation in the description of a model."""
 
 
 @dataclass(frozen=True)
@@ -27,11 +27,11 @@ class Adapted:
     """A model that is adapted to a new place.
 
     Attributes:
-        model: to predict with there.
-        method: adaptations joined by ``+``; ``none`` if the model is left as it is.
-        images: number of images that it is adapted to.
-        gains: what the method gained on each training domain that played the new place, in fractions.
-        reason: why this method, in a sentence.
+        model: adapted model.
+        method: adaptations joined by ``+``; ``none`` if the model is unchanged.
+        images: number of images of the new place.
+        gains: gain of accuracy by the method on each training domain that played the new place, a fraction.
+        reason: reason for the method, a sentence.
     """
 
     model: Model
@@ -45,22 +45,22 @@ def adapt_model(folder: Path, place: Place, source: Source, method: str, out: Pa
     """Adapt the model of a folder to a place, and write the result to another folder.
 
     Args:
-        folder: of the model.
-        place: its unlabeled images.
-        source: what is known of the training data.
-        method: adaptations joined by ``+``; ``auto`` chooses by what helped where training domains played the new
-            place; ``none`` leaves the model as it is.
+        folder: folder of the model.
+        place: unlabeled images of the place.
+        source: statistics of the training data.
+        method: adaptations joined by ``+``. ``auto`` selects the method by the gains on training domains that played
+            the new place. ``none`` does not change the model.
         out: folder to write.
 
     Raises:
-        InputError: an unknown method, one that cannot change this model, or an `out` that holds another model.
+        InputError: if the method is unknown or cannot change this model, or `out` contains another model.
     """
     model, description = load(folder), read_json(folder / MODEL)
     choice = choose_method(method, source, len(place.files))
     about: dict[str, Any] = {"method": choice.candidate.text, "images": len(place.files), "place": place.name}
     about |= {"reason": choice.reason, "from": run_hash(description)}
     if (out / MODEL).exists() and read_json(out / MODEL).get(ADAPTED, {}).get("from") != about["from"]:
-        raise InputError(f"{out} holds another model; choose another --out")
+        raise InputError(f"{out} contains another model; choose another --out")
     classifier = adapted_classifier(model, place, source, choice.candidate.build())
     checkpoint.save(out / WEIGHTS, classifier.state_dict(), {})
     source.save(out)
@@ -75,13 +75,13 @@ def adapt_model(folder: Path, place: Place, source: Source, method: str, out: Pa
 
 
 def check_not_adapted(folder: Path) -> None:
-    """Raise `InputError` if the model of a folder is adapted to a place already."""
+    """Raise `InputError` if the model of a folder is already adapted to a place."""
     if (about := read_json(folder / MODEL).get(ADAPTED)) and about["method"] != "none":
-        raise InputError(f"{folder} is adapted to {about['place']} already; give the model that it was made from")
+        raise InputError(f"{folder} is already adapted to {about['place']}; use the original model instead")
 
 
 def choose_method(method: str, source: Source, images: int) -> Choice:
-    """The adaptations to use; see `adapt_model`."""
+    """Select the adaptations; see `adapt_model`."""
     names = () if method in ("auto", "none") else tuple(method.split("+"))
     for name in names:
         ADAPTATIONS.entry(name)
@@ -97,7 +97,7 @@ def choose_method(method: str, source: Source, images: int) -> Choice:
 
 
 def adapted_classifier(model: Model, place: Place, source: Source, chain: Chain) -> Classifier:
-    """The model's classifier, adapted to a place: by the features at hand, unless the network itself changes."""
+    """Adapt the classifier of a model to a place. Features are used if the backbone does not change."""
     classifier = model.classifier
     if any(part.needs == "images" for part in chain.parts):
         return chain.adapt(classifier, place.images(model), source.statistics)

@@ -1,4 +1,4 @@
-"""How accurate a model will be in a new place, and what is unusual about the images there."""
+"""Forecast of the accuracy of a model in a new place, and detection of unusual images."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ from afield.deploy.place import Place
 from afield.deploy.source import Source
 
 OFTEN = 2.0
-"""A class is predicted far more often than before if its share has grown by this factor, and by `MORE`."""
+"""A class is predicted far more often than before if its fraction increases by at least this factor and by `MORE`."""
 
 MORE = 0.05
 UNUSUAL = 12
@@ -24,17 +24,18 @@ UNUSUAL = 12
 
 @dataclass(frozen=True)
 class Expected:
-    """What is to be expected of a model in a new place.
+    """The expected results of a model in a new place.
 
     Attributes:
         place: name of the folder.
-        images: number of its images.
-        forecast: the accuracy.
-        forecasts: of all methods, by name.
-        unlike: how far the mean features lie from those of the training images; 1 is the mean distance of a training
-            domain from the others. None for a single training domain.
-        more_often: share among the predictions and among the training images of each class predicted far more often.
-        unusual: the files that are most unlike all training domains, the most unusual one first.
+        images: number of images.
+        forecast: forecast of the accuracy.
+        forecasts: forecasts of all methods, by name.
+        unlike: distance between the mean features and those of the training images, in units of the mean distance of a
+            training domain from the others. None for a single training domain.
+        more_often: for each class that is predicted far more often, its fraction of the predictions and of the training
+            images.
+        unusual: files with the largest distance from all training domains, the most unusual first.
     """
 
     place: str
@@ -47,12 +48,12 @@ class Expected:
 
 
 def forecast_place(model: Model, place: Place, source: Source) -> Expected:
-    """What is to be expected of a model at a place.
+    """Forecast the results of a model in a place.
 
     Args:
-        model: the model.
-        place: unlabeled images.
-        source: what is known of the training data.
+        model: trained model.
+        place: unlabeled images of the place.
+        source: statistics of the training data.
     """
     classifier = with_backbone(model.classifier, nn.Identity())
     values = forecast_all(classifier, place.features, source.statistics, source.reference)
@@ -74,7 +75,7 @@ def forecast_place(model: Model, place: Place, source: Source) -> Expected:
 
 
 def sentences(expected: Expected) -> list[str]:
-    """The expected accuracy in a new place with its interval, and what is unusual there."""
+    """Sentences on the expected accuracy in a new place with its interval, and on unusual classes and images."""
     found = expected.forecast
     line = f"expected accuracy at {expected.place}: {100 * found.accuracy:.0f} %"
     if found.low is not None and found.high is not None:
@@ -96,13 +97,13 @@ def sentences(expected: Expected) -> list[str]:
 
 
 def distances(features: Tensor, source: SourceStatistics) -> Tensor:
-    """How far each image is from the nearest training domain: features ``[N, D]`` -> ``[N]``, in deviations."""
+    """The distance of each image to the nearest training domain: features ``[N, D]`` -> ``[N]``, in deviations."""
     each = [((features - one.mean) / one.std).square().mean(dim=1).sqrt() for one in source.domains.values()]
     return torch.stack(each).amin(dim=0)
 
 
 def unlikeness(features: Tensor, source: SourceStatistics) -> float | None:
-    """The distance of the mean features from the training images', in mean distances of a domain from the others."""
+    """The distance of the mean features from those of the training images; see `Expected.unlike`."""
     domains = [*source.domains.values()]
     if len(domains) < 2:
         return None

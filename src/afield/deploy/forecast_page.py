@@ -1,4 +1,4 @@
-"""The page of a forecast: the expected accuracy, what is predicted more often, and the most unusual images."""
+"""The page of a forecast: the expected accuracy, classes that are predicted more often, and unusual images."""
 
 from html import escape
 
@@ -10,7 +10,7 @@ from afield.runs.provenance import provenance
 
 
 def forecast_page(expected: Expected, model: Model) -> Document:
-    """The page; its figure holds the images themselves."""
+    """Create the page. Its figure contains the images."""
     chosen = expected.forecast.method
     rows = [(name + " (chosen)" * (name == chosen), f"{100 * value:.1f}") for name, value in expected.forecasts.items()]
     often = [(n, f"{100 * share:.1f}", f"{100 * prior:.1f}") for n, (share, prior) in expected.more_often.items()]

@@ -78,7 +78,7 @@ class Model:
         """
         logits = self._batches(self.classifier.logits, images)
         if not logits.isfinite().all():
-            raise InputError("the weights of this model give NaN or infinity; they are damaged")
+            raise InputError("the weights of this model are damaged: the logits are NaN or infinite")
         return logits
 
     def features(self, images: NDArray[np.uint8]) -> Tensor:
@@ -199,8 +199,8 @@ def _read(path: Path) -> _Description:
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
     if len(names) < 2 or len(set(names)) < len(names):
-        raise InputError(f"{path}: class_names must be two or more different names")
+        raise InputError(f"{path}: class_names must contain at least two different names, without duplicates")
     width = found.image_size if found.image_width is None else found.image_width
     if min(found.image_size, width) < 1 or found.image_size * width > MAX_PIXELS:
-        raise InputError(f"{path}: images of {found.image_size} x {width} pixels; at most {MAX_PIXELS:,} are allowed")
+        raise InputError(f"{path}: images must have 1 to {MAX_PIXELS:,} pixels, got {found.image_size} x {width}")
     return found

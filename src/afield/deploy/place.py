@@ -1,4 +1,4 @@
-"""The unlabeled images of a new place: their files, and their features as a model's backbone gives them."""
+"""The unlabeled images of a new place, with the features of a model's backbone."""
 
 import sys
 from collections.abc import Callable, Sequence
@@ -18,7 +18,7 @@ from afield.errors import InputError
 from afield.records import seed_for
 
 MOST_IMAGES = 4096
-"""Images that an adaptation of the whole network is given, at most; they lie in memory."""
+"""Largest number of images for the adaptation of a whole network. They are kept in memory."""
 
 
 @dataclass(frozen=True)
@@ -26,9 +26,9 @@ class Place:
     """A folder of unlabeled images.
 
     Attributes:
-        name: of the folder.
-        files: the images, in the order of their paths.
-        features: of the backbone, ``[N, D]``.
+        name: name of the folder.
+        files: paths of the images, sorted.
+        features: features of the backbone, ``[N, D]``.
     """
 
     name: str
@@ -36,7 +36,7 @@ class Place:
     features: Tensor
 
     def images(self, model: Model) -> Tensor:
-        """The images for a model, uint8 ``[N, 3, H, W]``; a random `MOST_IMAGES` of them if there are more."""
+        """Load images for a model, uint8 ``[N, 3, H, W]``. At most `MOST_IMAGES` random images are loaded."""
         order = np.random.default_rng(seed_for("images of a new place")).permutation(len(self.files))[:MOST_IMAGES]
         pixels = np.stack([model.pixels(self.files[row]) for row in np.sort(order)])
         return torch.from_numpy(pixels).permute(0, 3, 1, 2)
@@ -48,10 +48,10 @@ def read_place(
     on_bad_image: Literal["error", "skip"],
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Place:
-    """Read all images of a folder, some at a time.
+    """Read all images of a folder in batches.
 
     Raises:
-        InputError: no such folder, no images in it, or bad images under ``"error"``.
+        InputError: if the folder does not exist or contains no images, or, with ``"error"``, an image is bad.
     """
     paths = image_paths(folder)
     files, features = list[Path](), list[Tensor]()
@@ -64,7 +64,7 @@ def read_place(
         files += found
         progress(min(start + BATCH, len(paths)), len(paths))
     if not files:
-        raise InputError(f"{folder} holds no readable images")
+        raise InputError(f"{folder} contains no readable images")
     return Place(folder.resolve().name, files, torch.cat(features))
 
 

@@ -1,4 +1,4 @@
-"""What a model folder keeps of its training data, so that the model can be adapted and its accuracy forecast."""
+"""The statistics of the training data in a model folder, for adaptation and forecasts."""
 
 from __future__ import annotations
 
@@ -36,18 +36,18 @@ SOURCE, CALIBRATION, PLAYS = "adaptation.safetensors", "calibration", "plays.jso
 BATCH = 256
 AGAIN = "no training domain has played the new place; --data, with the training data, trains again without each of them"
 SMALLEST = 20
-"""Images that a training domain needs to play the new place: ten to adapt to, and as many to test on."""
+"""Number of images that a training domain needs to play the new place: ten to adapt to, and ten for testing."""
 
 
 @dataclass(frozen=True)
 class Source:
-    """What is known of the training data.
+    """Statistics of the training data.
 
     Attributes:
-        statistics: of the features of the training images.
-        reference: of the validation images, with the model as it is.
-        plays: how each training domain played the new place; empty if they did not.
-        why_no_plays: why they did not, in a sentence.
+        statistics: statistics of the features of the training images.
+        reference: reference values of the unchanged model on the validation images.
+        plays: results of each training domain that played the new place; can be empty.
+        why_no_plays: reason if `plays` is empty, a sentence.
     """
 
     statistics: SourceStatistics
@@ -56,14 +56,14 @@ class Source:
     why_no_plays: str = ""
 
     def save(self, folder: Path) -> None:
-        """Write it to a model folder."""
+        """Write the statistics to a model folder."""
         state = {"reference": asdict(self.reference), "plays": to_json(self.plays)}
         state["why_no_plays"] = self.why_no_plays
         checkpoint.save(folder / SOURCE, self.statistics.tensors(), state)
 
     @classmethod
     def load(cls, folder: Path) -> Source | None:
-        """What `save` wrote to a model folder; None if it holds none."""
+        """Read the statistics that `save` wrote to a model folder; None if there are none."""
         if not (folder / SOURCE).exists():
             return None
         tensors, state = checkpoint.load(folder / SOURCE)
@@ -74,9 +74,9 @@ class Source:
 def known_source(
     run: Run, classifier: Classifier, features: NDArray[np.float32] | None, fabric: Fabric
 ) -> tuple[Classifier, Source]:
-    """A trained classifier as it is used, and what is known of its training data.
+    """Return the trained classifier for deployment, and the statistics of its training data.
 
-    If its features are standardized by domain while training, it is used with the statistics of all training images.
+    If training standardizes features by domain, the classifier uses the statistics of all training images.
     """
     fold, parts, _ = prepare(run, features, fabric)
     train, val = (part if features is None else replace(part, inputs=features) for part in (parts.train, parts.val))
@@ -90,7 +90,7 @@ def known_source(
 
 
 def players(run: Run) -> list[str]:
-    """The training domains that have images enough to play the new place."""
+    """The training domains with enough images to play the new place."""
     data = run.setup.data
     sizes = np.bincount(data.domains, minlength=len(data.domain_names))
     named = zip(data.domain_names, sizes, strict=True)
@@ -98,7 +98,7 @@ def players(run: Run) -> list[str]:
 
 
 def why_no_plays(run: Run) -> str:
-    """Why the run's training domains cannot play the new place; empty if they can."""
+    """The reason why the training domains cannot play the new place; empty if they can."""
     if len(players(run)) <= ALGORITHMS[run.recipe.algorithm].domains_at_least:
         return f"the training data have too few domains of {SMALLEST} images for one of them to play the new place"
     return ""
@@ -107,14 +107,14 @@ def why_no_plays(run: Run) -> str:
 def calibrate(
     run: Run, features: NDArray[np.float32] | None, out: Path, fabric: Fabric, callback: Callback
 ) -> list[Play]:
-    """Train the run's recipe without each training domain in turn, and let the domain play the new place.
+    """Train the recipe without each training domain in turn, and let this domain play the new place.
 
     Args:
-        run: of the model.
-        features: ``[N, D]`` of the whole data set, if the backbone is frozen.
-        out: model folder. What is finished there is not repeated; `clear` removes it.
+        run: run of the model.
+        features: features ``[N, D]`` of the whole data set, if the backbone is frozen.
+        out: model folder. Finished runs in it are not repeated; `clear` removes them.
         fabric: device and precision.
-        callback: told of runs and epochs.
+        callback: receives the progress.
     """
     plays, domains = list[Play](), players(run)
     for index, domain in enumerate(domains):
@@ -134,20 +134,20 @@ def calibrate(
 
 
 def clear(out: Path) -> None:
-    """Remove what `calibrate` left in a model folder."""
+    """Remove the runs of `calibrate` from a model folder."""
     shutil.rmtree(out / CALIBRATION, ignore_errors=True)
 
 
 def learn_source(folder: Path, data: ImageSet, fabric: Fabric, callback: Callback) -> Source:
-    """What is known of a model's training data, learned from them again and added to the model's folder.
+    """Compute the statistics of the training data of a model again, and add them to the folder of the model.
 
     Raises:
-        InputError: other data than the model was trained on.
+        InputError: if the data is not the training data of the model.
     """
     description, model = read_json(folder / MODEL), load(folder)
     config = description["config"]
     if data.fingerprint != config["data"]["fingerprint"]:
-        raise InputError(f"--data {data.name} is not what {folder} was trained on ({config['data']['name']})")
+        raise InputError(f"--data {data.name} is not the training data of {folder} ({config['data']['name']})")
     weights, frozen = config["backbone"]["weights"].split()[0], config["backbone"]["freeze"]
     named = "none" if frozen or weights.startswith("sha256") else weights
     validation = Validation(config["validation"]["fraction"], config["validation"]["stratified"])

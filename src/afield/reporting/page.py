@@ -67,7 +67,7 @@ def _gallery(path: Path) -> Any:
     gallery = read_json(path)
     for image in (image for parts in gallery.values() for images in parts.values() for image in images):
         if not image["image"].startswith("data:image/"):
-            raise InputError(f"{path}: {image['image'][:60]!r} is no image but an address")
+            raise InputError(f"{path}: an image must be a data URL, got {image['image'][:60]!r}")
     return gallery
 
 

@@ -31,7 +31,7 @@ def origin(records: Sequence[Record]) -> dict[str, str]:
 def differences(mixed: Mapping[str, Sequence[str]]) -> str:
     """A sentence that lists the versions that differ between runs (`Summary.mixed`)."""
     found = "; ".join(f"{name} {' and '.join(versions)}" for name, versions in mixed.items())
-    return f"the runs were made with different versions: {found}"
+    return f"the versions differ between runs: {found}"
 
 
 def _distinct(texts: Iterable[str]) -> list[str]:
