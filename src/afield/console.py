@@ -166,9 +166,21 @@ def evaluation_table(result: dict[str, Any]) -> Table:
 
 
 def adapted_lines(adapted: Adapted) -> list[str]:
-    """How a model was adapted, and why so."""
-    done = "left as it is" if adapted.method == "none" else f"adapted by {adapted.method}"
-    return [f"{done}, {adapted.images:,} images: {adapted.reason}"]
+    """How a model was adapted, and why so; what labels changed."""
+    kept = "not adapted" if adapted.labels else "left as it is"
+    done = kept if adapted.method == "none" else f"adapted by {adapted.method}"
+    lines = [f"{done}, {adapted.images:,} images: {adapted.reason}"]
+    if adapted.labels:
+        lines.append(f"head refitted to {adapted.labels:,} labels{_gain(adapted)}")
+    return lines
+
+
+def _gain(adapted: Adapted) -> str:
+    """The accuracy on the audit sample before and after."""
+    if adapted.before is None or adapted.after is None:
+        return "; no labels of an audit sample measure it"
+    before, after = (interval(Estimate(f.value, None, f.n, f.ci95)) for f in (adapted.before, adapted.after))
+    return f"; accuracy on {adapted.after.n:,} audit images, % [95 % interval]: {before} before, {after} after"
 
 
 def expected_json(expected: Expected) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -13,10 +13,13 @@ from afield.adaptation import ADAPTATIONS, Chain, with_backbone
 from afield.adaptation.calibration import METHODS, Candidate, with_images
 from afield.adaptation.choice import Choice, choose
 from afield.classifier import Classifier
+from afield.deploy.label import audited, refitted
 from afield.deploy.model import MODEL, WEIGHTS, Model, load
 from afield.deploy.place import Place
 from afield.deploy.source import Source
 from afield.errors import InputError
+from afield.labeling.audit import Fraction
+from afield.labeling.label_file import Row, with_class
 from afield.records import read_json, run_hash, write_json
 from afield.training import checkpoint
 
@@ -34,6 +37,9 @@ class Adapted:
         images: number of images that it is adapted to.
         gains: what the method gained on each training domain that played the new place, in fractions.
         reason: why this method, in a sentence.
+        labels: number of labeled images that the head is refitted to.
+        before: accuracy of the model that was given, on the audit sample; None without labels of it.
+        after: accuracy of the adapted model there.
     """
 
     model: Model
@@ -41,9 +47,14 @@ class Adapted:
     images: int
     gains: Mapping[str, float]
     reason: str
+    labels: int = 0
+    before: Fraction | None = None
+    after: Fraction | None = None
 
 
-def adapt_model(folder: Path, place: Place, source: Source, method: str, out: Path) -> Adapted:
+def adapt_model(
+    folder: Path, place: Place, source: Source, method: str, out: Path, rows: Sequence[Row] = ()
+) -> Adapted:
     """Adapt the model of a folder to a place, and write the result to another folder.
 
     Args:
@@ -53,6 +64,8 @@ def adapt_model(folder: Path, place: Place, source: Source, method: str, out: Pa
         method: adaptations joined by ``+``; ``auto`` chooses by what helped where training domains played the new
             place; ``none`` leaves the model as it is.
         out: folder to write.
+        rows: of a label file of the place. The head of the adapted model is refitted to the chosen ones; those of the
+            audit sample measure the model before and after, and change nothing.
 
     Raises:
         InputError: an unknown method, one that cannot change this model, or an `out` that holds another model.
@@ -63,22 +76,23 @@ def adapt_model(folder: Path, place: Place, source: Source, method: str, out: Pa
     about |= {"reason": choice.reason, "from": run_hash(description)}
     if (out / MODEL).exists() and read_json(out / MODEL).get(ADAPTED, {}).get("from") != about["from"]:
         raise InputError(f"{out} holds another model; choose another --out")
-    classifier = adapted_classifier(model, place, source, choice.candidate.build())
-    checkpoint.save(out / WEIGHTS, classifier.state_dict(), {})
+    adapted = replace(model, classifier=adapted_classifier(model, place, source, choice.candidate.build()).eval())
+    if labels := len(with_class(rows, "chosen")):
+        adapted, about["labels"] = refitted(adapted, place.folder, rows), labels
+    checkpoint.save(out / WEIGHTS, adapted.classifier.state_dict(), {})
     source.save(out)
     write_json(out / MODEL, {**description, ADAPTED: about})
-    return Adapted(
-        replace(model, classifier=classifier.eval()),
-        choice.candidate.text,
-        len(place.files),
-        choice.gains,
-        choice.reason,
+    before, after = (
+        audited(each, place.folder, rows).accuracy if with_class(rows, "audit") else None for each in (model, adapted)
     )
+    found = (adapted, choice.candidate.text, len(place.files), choice.gains, choice.reason)
+    return Adapted(*found, labels, before, after)
 
 
 def check_not_adapted(folder: Path) -> None:
     """Raise `InputError` if the model of a folder is adapted to a place already."""
-    if (about := read_json(folder / MODEL).get(ADAPTED)) and about["method"] != "none":
+    about = read_json(folder / MODEL).get(ADAPTED)
+    if about and (about["method"] != "none" or "labels" in about):
         raise InputError(f"{folder} is adapted to {about['place']} already; give the model that it was made from")
 
 

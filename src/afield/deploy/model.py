@@ -182,7 +182,7 @@ class _Backbone:
 
 @dataclass(frozen=True)
 class _Description:
-    """The content of ``model.json``."""
+    """The content of ``model.json``; `adapted` is that of `afield.deploy.adapt`."""
 
     class_names: tuple[str, ...]
     image_size: int
@@ -190,6 +190,7 @@ class _Description:
     recipe: Mapping[str, Any]
     config: Mapping[str, Any]
     image_width: int | None = None
+    adapted: Mapping[str, Any] | None = None
 
 
 def _read(path: Path) -> _Description:

@@ -28,14 +28,19 @@ class Place:
     """A folder of unlabeled images.
 
     Attributes:
-        name: of the folder.
+        folder: of the images.
         files: the images, in the order of their paths.
         features: of the backbone, ``[N, D]``.
     """
 
-    name: str
+    folder: Path
     files: Sequence[Path]
     features: Tensor
+
+    @property
+    def name(self) -> str:
+        """The name of the folder."""
+        return self.folder.resolve().name
 
     def images(self, model: Model) -> Tensor:
         """The images for a model, uint8 ``[N, 3, H, W]``; a random `MOST_IMAGES` of them if there are more."""
@@ -67,7 +72,7 @@ def read_place(
         progress(min(start + BATCH, len(paths)), len(paths))
     if not files:
         raise InputError(f"{folder} holds no readable images")
-    return Place(folder.resolve().name, files, torch.cat(features))
+    return Place(folder, files, torch.cat(features))
 
 
 def _read(model: Model, path: Path, on_bad_image: Literal["error", "skip"]) -> NDArray[np.uint8] | None:
