@@ -79,12 +79,12 @@ def adapt_model(
     adapted = replace(model, classifier=adapted_classifier(model, place, source, choice.candidate.build()).eval())
     if labels := len(with_class(rows, "chosen")):
         adapted, about["labels"] = refitted(adapted, place.folder, rows), labels
-    checkpoint.save(out / WEIGHTS, adapted.classifier.state_dict(), {})
-    source.save(out)
-    write_json(out / MODEL, {**description, ADAPTED: about})
     before, after = (
         audited(each, place.folder, rows).accuracy if with_class(rows, "audit") else None for each in (model, adapted)
     )
+    checkpoint.save(out / WEIGHTS, adapted.classifier.state_dict(), {})
+    source.save(out)
+    write_json(out / MODEL, {**description, ADAPTED: about})
     found = (adapted, choice.candidate.text, len(place.files), choice.gains, choice.reason)
     return Adapted(*found, labels, before, after)
 
