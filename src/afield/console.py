@@ -164,9 +164,20 @@ def evaluation_table(result: dict[str, Any]) -> Table:
 
 
 def adapted_lines(adapted: Adapted) -> list[str]:
-    """The adaptation method and its reason, as text."""
+    """The adaptation method with its reason, and the effect of labels, as text."""
     done = "not adapted" if adapted.method == "none" else f"adapted by {adapted.method}"
-    return [f"{done}, {adapted.images:,} images: {adapted.reason}"]
+    lines = [f"{done}, {adapted.images:,} images: {adapted.reason}"]
+    if adapted.labels:
+        lines.append(f"head refitted to {adapted.labels:,} labels{_gain(adapted)}")
+    return lines
+
+
+def _gain(adapted: Adapted) -> str:
+    """The accuracy on the audit sample before and after."""
+    if adapted.before is None or adapted.after is None:
+        return "; no labels of an audit sample measure it"
+    before, after = (interval(Estimate(f.value, None, f.n, f.ci95)) for f in (adapted.before, adapted.after))
+    return f"; accuracy on {adapted.after.n:,} audit images, % [95 % interval]: {before} before, {after} after"
 
 
 def expected_json(expected: Expected) -> dict[str, Any]:

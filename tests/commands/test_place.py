@@ -15,6 +15,9 @@ from PIL import Image
 import afield as package
 from afield.adaptation import ADAPTATIONS
 from afield.deploy.source import Source
+from afield.evaluation import wilson
+from afield.labeling.label_file import Row, write_labels
+from afield.labeling.task import LabelingTask
 from afield.training import checkpoint
 from tests.command_line import refused
 from tests.conftest import write_photos
@@ -46,6 +49,25 @@ def network(place: Path) -> Path:
     """A whole network, trained for an epoch."""
     package.train(data=str(place / "photos"), out=place / "network", recipe="erm", image_size=20, epochs=1)
     return place / "network"
+
+
+@pytest.fixture(scope="module")
+def swapped(place: Path) -> Path:
+    """The new place, by a camera that swaps red and blue: cats look like owls."""
+    (place / "swapped").mkdir()
+    for path in (place / "valley").iterdir():
+        Image.fromarray(np.array(Image.open(path))[:, :, ::-1]).save(place / "swapped" / path.name)
+    return place / "swapped"
+
+
+def rows(folder: Path) -> list[Row]:
+    """Labels of a place: the first six images of each class are chosen, the other six are the audit sample."""
+    names = sorted(path.name for path in folder.iterdir())
+    return [Row(name, name.split("-")[0], "chosen" if name < f"{name.split('-')[0]}-06" else "audit") for name in names]
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
 
 
 def pixels(folder: Path) -> np.ndarray:
@@ -146,7 +168,9 @@ def test_a_whole_network_forecasts_without_an_interval_until_it_is_given_the_tra
     assert re.match(r"expected accuracy at valley: \d+ %; method self_agreement\n", printed)
     assert "no interval: no training domain has played the new place; --data" in printed
     other = place / "labeled"
-    assert "is not the training data of" in refused(afield, "forecast", network, "--unlabeled", place / "valley", "--data", other)
+    assert "is not the training data of" in refused(
+        afield, "forecast", network, "--unlabeled", place / "valley", "--data", other
+    )
     code, printed, _ = afield("forecast", network, "--unlabeled", place / "valley", "--data", place / "photos")
     assert code == 0
     assert "points off on average on your own domains" in printed
@@ -201,3 +225,99 @@ def test_the_adaptations_are_listed(afield):
     code, printed, _ = afield("list", "adaptations")
     assert code == 0
     assert all(name in printed for name in ADAPTATIONS.names)
+
+
+def test_labels_improve_the_model_where_it_was_wrong(afield, site, swapped, tmp_path):
+    every = rows(swapped)
+    write_labels(tmp_path / "labels.csv", [*every[:1], Row(every[1].path, "none of these", "chosen"), *every[2:]])
+    out, labels = tmp_path / "a", ("--labels", tmp_path / "labels.csv")
+    code, printed, err = afield("adapt", site, "--unlabeled", swapped, *labels, "--method", "none", "--out", out)
+    assert code == 0, err
+    audit = [row for row in every if row.purpose == "audit"]
+    before, after = (
+        sum(found.label == row.label for row, found in zip(audit, predicted, strict=True))
+        for model in (site, out)
+        for predicted in [package.load(model).predict([swapped / row.path for row in audit])]
+    )
+    assert before <= 7
+    assert after >= 17
+    shown = [
+        f"{100 * right / 18:.1f} [{100 * low:.1f}, {100 * high:.1f}]"
+        for right in (before, after)
+        for low, high in [wilson(right, 18)]
+    ]
+    assert printed.splitlines()[:2] == [
+        "not adapted, 36 images: as asked for",
+        "head refitted to 17 labels; accuracy on 18 audit images, % [95 % interval]: "
+        f"{shown[0]} before, {shown[1]} after",
+    ]
+    measured = json.loads(afield("evaluate", out, "--data", swapped, *labels, "--json")[1])
+    assert measured["accuracy"] == {"value": after / 18, "ci95": list(wilson(after, 18)), "n": 18}
+    assert afield("predict", out, swapped)[1].count("cat") >= 12
+    again = ("--unlabeled", swapped, *labels, "--out", tmp_path / "b")
+    assert "is adapted to swapped already" in refused(afield, "adapt", out, *again)
+
+
+def test_a_refitted_model_is_exported(site, swapped, tmp_path):
+    runtime = pytest.importorskip("onnxruntime")
+    write_labels(tmp_path / "labels.csv", rows(swapped))
+    adapted = package.adapt(model=site, unlabeled=swapped, out=tmp_path / "a", labels=tmp_path / "labels.csv")
+    package.export(tmp_path / "a", tmp_path / "model.onnx")
+    session = runtime.InferenceSession(tmp_path / "model.onnx", providers=["CPUExecutionProvider"])
+    images = pixels(swapped)
+    (logits,) = session.run(["logits"], {"images": images.transpose(0, 3, 1, 2).astype(np.float32) / 255})
+    assert np.abs(logits - adapted.model.logits(images).numpy()).max() < 1e-3
+
+
+def test_the_head_is_refitted_after_the_adaptation_and_to_its_features(site, swapped, tmp_path):
+    chosen = [row for row in rows(swapped) if row.purpose == "chosen"]
+    write_labels(tmp_path / "labels.csv", chosen)
+    options = {"model": site, "unlabeled": swapped, "method": "standardize+t3a"}
+    adapted = package.adapt(**options, out=tmp_path / "a").model
+    found = package.adapt(**options, out=tmp_path / "b", labels=str(tmp_path / "labels.csv"))
+    features = adapted.features(np.stack([adapted.pixels(swapped / row.path) for row in chosen]))
+    paths, objective = tuple(row.path for row in chosen), adapted.classifier.objective
+    expected = LabelingTask(swapped, paths, features, objective, adapted.class_names).refitted(chosen)
+    torch.testing.assert_close(found.model.classifier.objective.state_dict(), expected.state_dict())
+    torch.testing.assert_close(found.model.classifier.feature_norm.mean, adapted.classifier.feature_norm.mean)
+    assert (found.labels, found.before, found.after) == (18, None, None)
+
+
+def test_audit_labels_change_no_file_and_neither_does_an_interruption(afield, site, swapped, tmp_path, monkeypatch):
+    true = rows(swapped)
+    false = [row if row.purpose == "chosen" else Row(row.path, "dog", "audit") for row in true]
+    for name, some in (("true", true), ("false", false)):
+        write_labels(tmp_path / f"{name}.csv", some)
+    options = ("--unlabeled", swapped, "--labels", tmp_path / "true.csv", "--out")
+    printed = afield("adapt", site, *options, tmp_path / "a")[1]
+    wrong = package.adapt(model=site, unlabeled=swapped, labels=tmp_path / "false.csv", out=tmp_path / "b")
+    assert contents(tmp_path / "a") == contents(tmp_path / "b")
+    assert (wrong.labels, wrong.after.n) == (18, 18)
+    assert wrong.after.value < 0.5
+    with monkeypatch.context() as patched:
+        patched.setattr(Source, "save", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        assert afield("adapt", site, *options, tmp_path / "c")[0] == 130
+    assert not (tmp_path / "c" / "model.json").exists()
+    assert afield("adapt", site, *options, tmp_path / "c")[1] == printed.replace(
+        f"{tmp_path / 'a'}", f"{tmp_path / 'c'}"
+    )
+    assert contents(tmp_path / "c") == contents(tmp_path / "a")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("path,label,purpose\ncat-00.png,catt,chosen\n", "'catt'; did you mean 'cat'"),
+        ("path,label,purpose\n../valley/cat-00.png,cat,chosen\n", "names ../valley/cat-00.png, which is no image in"),
+        ("path,label,purpose\ncat-00.png,cat,audit\ncat-01.png,,chosen\n", "has the purpose chosen and the label of"),
+        ("file,class\ncat-00.png,cat\n", "needs the columns path, label, purpose; there is no column 'path'"),
+        (None, "cannot read the label file"),
+    ],
+)
+def test_a_bad_label_file_is_refused_before_any_work(afield, site, swapped, tmp_path, monkeypatch, text, message):
+    monkeypatch.setattr("afield.deploy.place.read_place", None)
+    if text is not None:
+        (tmp_path / "labels.csv").write_text(text)
+    where = ("--unlabeled", swapped, "--labels", tmp_path / "labels.csv", "--out", tmp_path / "a")
+    assert message in refused(afield, "adapt", site, *where)
+    assert not (tmp_path / "a").exists()

@@ -37,6 +37,7 @@ def test_a_file_from_a_spreadsheet_without_purpose_has_chosen_images(tmp_path):
         ("path,label,purpose\n1.png,catt,audit\n", "unknown class of 1.png in .*: 'catt'; did you mean 'cat'"),
         ("path,label,purpose\n1.png,cat,adit\n", "unknown purpose of 1.png in .*'adit'; did you mean 'audit'"),
         ("path,label,purpose\n1.png,cat,audit\n1.png,dog,audit\n", "has 1.png twice"),
+        ("path,label,purpos\n1.png,cat,audit\n", "there is no column 'purpose'"),
         ("\xff", "no column 'path'"),
     ],
 )

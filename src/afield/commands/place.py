@@ -1,4 +1,4 @@
-"""``afield adapt`` and ``afield forecast``: a trained model in a new place, which has images without labels."""
+"""``afield adapt`` and ``afield forecast``: a trained model in a new place, with few labels there or none."""
 
 from __future__ import annotations
 
@@ -65,24 +65,31 @@ class PlaceOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class Adapt(PlaceOptions):
-    """Adapt a trained model to a new place by images without labels.
+    """Adapt a trained model to a new place by images without labels, and by labels of a few of them.
 
     Attributes:
         out: Folder of the adapted model.
         method: Adaptations from `afield list adaptations`, joined by +, such as standardize+t3a. By default the one
             that helped most where each training domain played the new place, or none.
+        labels: Label file of the new place. The head of the adapted model is refitted to its chosen images; its audit
+            images measure the model before and after.
     """
 
     out: Path
     method: str = "auto"
+    labels: Path | None = None
 
     def run(self) -> Adapted:
         """Adapt, and write the model; returns it with the reason for the method."""
         from afield.console import held
+        from afield.deploy import load
         from afield.deploy.adapt import adapt_model
+        from afield.deploy.label import labels_to_learn
 
+        model, folder, labels = Path(self.model), Path(self.unlabeled), self.labels
+        rows = [] if labels is None else labels_to_learn(load(model), folder, Path(labels))
         with held(Path(self.out)), self.read() as (source, place):
-            return adapt_model(Path(self.model), place, source, self.method, Path(self.out))
+            return adapt_model(model, place, source, self.method, Path(self.out), rows)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,6 +1,6 @@
 """Adaptation of a trained model to a new place. The result is another model folder."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -11,10 +11,13 @@ from afield.adaptation import ADAPTATIONS, Chain, with_backbone
 from afield.adaptation.calibration import METHODS, Candidate, with_images
 from afield.adaptation.choice import Choice, choose
 from afield.classifier import Classifier
+from afield.deploy.label import audited, refitted
 from afield.deploy.model import MODEL, WEIGHTS, Model, load
 from afield.deploy.place import Place
 from afield.deploy.source import Source
 from afield.errors import InputError
+from afield.labeling.audit import Fraction
+from afield.labeling.label_file import Row, with_class
 from afield.records import read_json, run_hash, write_json
 from afield.training import checkpoint
 
@@ -32,6 +35,9 @@ class Adapted:
         images: number of images of the new place.
         gains: gain of accuracy by the method on each training domain that played the new place, a fraction.
         reason: reason for the method, a sentence.
+        labels: number of labeled images that the head is refitted to.
+        before: accuracy of the original model on the audit sample; None if the sample has no labels.
+        after: accuracy of the adapted model on the audit sample.
     """
 
     model: Model
@@ -39,9 +45,14 @@ class Adapted:
     images: int
     gains: Mapping[str, float]
     reason: str
+    labels: int = 0
+    before: Fraction | None = None
+    after: Fraction | None = None
 
 
-def adapt_model(folder: Path, place: Place, source: Source, method: str, out: Path) -> Adapted:
+def adapt_model(
+    folder: Path, place: Place, source: Source, method: str, out: Path, rows: Sequence[Row] = ()
+) -> Adapted:
     """Adapt the model of a folder to a place, and write the result to another folder.
 
     Args:
@@ -51,6 +62,8 @@ def adapt_model(folder: Path, place: Place, source: Source, method: str, out: Pa
         method: adaptations joined by ``+``. ``auto`` selects the method by the gains on training domains that played
             the new place. ``none`` does not change the model.
         out: folder to write.
+        rows: rows of a label file of the place. The head of the adapted model is refitted to the chosen images. The
+            audit sample only measures the model before and after.
 
     Raises:
         InputError: if the method is unknown or cannot change this model, or `out` contains another model.
@@ -61,22 +74,23 @@ def adapt_model(folder: Path, place: Place, source: Source, method: str, out: Pa
     about |= {"reason": choice.reason, "from": run_hash(description)}
     if (out / MODEL).exists() and read_json(out / MODEL).get(ADAPTED, {}).get("from") != about["from"]:
         raise InputError(f"{out} contains another model; choose another --out")
-    classifier = adapted_classifier(model, place, source, choice.candidate.build())
-    checkpoint.save(out / WEIGHTS, classifier.state_dict(), {})
+    adapted = replace(model, classifier=adapted_classifier(model, place, source, choice.candidate.build()).eval())
+    if labels := len(with_class(rows, "chosen")):
+        adapted, about["labels"] = refitted(adapted, place.folder, rows), labels
+    before, after = (
+        audited(each, place.folder, rows).accuracy if with_class(rows, "audit") else None for each in (model, adapted)
+    )
+    checkpoint.save(out / WEIGHTS, adapted.classifier.state_dict(), {})
     source.save(out)
     write_json(out / MODEL, {**description, ADAPTED: about})
-    return Adapted(
-        replace(model, classifier=classifier.eval()),
-        choice.candidate.text,
-        len(place.files),
-        choice.gains,
-        choice.reason,
-    )
+    found = (adapted, choice.candidate.text, len(place.files), choice.gains, choice.reason)
+    return Adapted(*found, labels, before, after)
 
 
 def check_not_adapted(folder: Path) -> None:
     """Raise `InputError` if the model of a folder is already adapted to a place."""
-    if (about := read_json(folder / MODEL).get(ADAPTED)) and about["method"] != "none":
+    about = read_json(folder / MODEL).get(ADAPTED)
+    if about and (about["method"] != "none" or "labels" in about):
         raise InputError(f"{folder} is already adapted to {about['place']}; use the original model instead")
 
 

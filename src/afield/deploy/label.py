@@ -1,5 +1,6 @@
-"""Label images of a new place for a trained model, and measure the model by their labels."""
+"""Label images of a new place for a trained model; measure the model by their labels, and refit its head."""
 
+import copy
 import csv
 import dataclasses
 import hashlib
@@ -17,8 +18,8 @@ from afield.data.cache import allocate, cache_root
 from afield.deploy.model import BATCH, Model
 from afield.deploy.predict import image_paths
 from afield.errors import InputError, unknown_name
-from afield.labeling.audit import audit
-from afield.labeling.label_file import NONE_OF_THESE, Row
+from afield.labeling.audit import Audit, audit
+from afield.labeling.label_file import NONE_OF_THESE, Row, check_paths, read_labels, with_class
 from afield.labeling.refit import Labeled
 from afield.labeling.task import LabelingTask
 from afield.prefetch import prefetch
@@ -88,19 +89,49 @@ def measure(model: Model, folder: Path, rows: Sequence[Row]) -> dict[str, Any]:
         InputError: no such rows, or an image that is missing or bad.
     """
     chosen = sum(row.purpose == "chosen" for row in rows)
-    found = [row for row in rows if row.purpose == "audit" and row.label not in ("", NONE_OF_THESE)]
     none = sum(row.purpose == "audit" and row.label == NONE_OF_THESE for row in rows)
-    if not found:
+    if not with_class(rows, "audit"):
         raise InputError(
             f"no labeled image of the label file has the purpose audit, and its {chosen} chosen images are no random "
             "sample; `afield label` draws an audit sample"
         )
-    index = {name: i for i, name in enumerate(model.class_names)}
+    return {"data": str(folder), "none_of_these": none, **dataclasses.asdict(audited(model, folder, rows))}
+
+
+def audited(model: Model, folder: Path, rows: Sequence[Row]) -> Audit:
+    """How good a model is on the labeled rows of the audit sample, of which there is at least one."""
+    found, index = with_class(rows, "audit"), {name: i for i, name in enumerate(model.class_names)}
     predictions = model.predict([folder / row.path for row in found])
     predicted = np.array([index[prediction.label] for prediction in predictions])
-    labels = np.array([index[row.label] for row in found])
-    figures = dataclasses.asdict(audit(predicted, labels, model.class_names))
-    return {"data": str(folder), "none_of_these": none, **figures}
+    return audit(predicted, np.array([index[row.label] for row in found]), model.class_names)
+
+
+def labels_to_learn(model: Model, folder: Path, file: Path) -> list[Row]:
+    """The rows of a label file that a model's head can be refitted to; no image is opened.
+
+    Raises:
+        InputError: a bad label file, an image that is not in the folder, or no chosen image with a class.
+    """
+    rows = read_labels(file, model.class_names)
+    check_paths(rows, {path.relative_to(folder).as_posix() for path in image_paths(folder)}, folder)
+    if not with_class(rows, "chosen"):
+        raise InputError(
+            f"no image of {file} has the purpose chosen and the label of a class; the audit sample only measures"
+        )
+    return rows
+
+
+def refitted(model: Model, folder: Path, rows: Sequence[Row]) -> Model:
+    """A copy of a model whose head is refitted to the chosen images that are labeled."""
+    found = with_class(rows, "chosen")
+    paths, features = tuple(row.path for row in found), list[Tensor]()
+    for start in range(0, len(paths), BATCH):
+        pixels = [model.pixels(folder / path) for path in paths[start : start + BATCH]]
+        features.append(model.features(np.stack(pixels)))
+    classifier = copy.deepcopy(model.classifier)
+    task = LabelingTask(folder, paths, torch.cat(features), classifier.objective, model.class_names)
+    classifier.objective = task.refitted(found)
+    return dataclasses.replace(model, classifier=classifier)
 
 
 def _features(

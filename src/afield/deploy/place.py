@@ -26,14 +26,19 @@ class Place:
     """A folder of unlabeled images.
 
     Attributes:
-        name: name of the folder.
+        folder: folder of the images.
         files: paths of the images, sorted.
         features: features of the backbone, ``[N, D]``.
     """
 
-    name: str
+    folder: Path
     files: Sequence[Path]
     features: Tensor
+
+    @property
+    def name(self) -> str:
+        """The name of the folder."""
+        return self.folder.resolve().name
 
     def images(self, model: Model) -> Tensor:
         """Load images for a model, uint8 ``[N, 3, H, W]``. At most `MOST_IMAGES` random images are loaded."""
@@ -65,7 +70,7 @@ def read_place(
         progress(min(start + BATCH, len(paths)), len(paths))
     if not files:
         raise InputError(f"{folder} contains no readable images")
-    return Place(folder.resolve().name, files, torch.cat(features))
+    return Place(folder, files, torch.cat(features))
 
 
 def _read(model: Model, path: Path, on_bad_image: Literal["error", "skip"]) -> NDArray[np.uint8] | None:

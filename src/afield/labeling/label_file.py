@@ -3,7 +3,7 @@
 import contextlib
 import csv
 import io
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, get_args
@@ -36,7 +36,7 @@ class Row:
 
 
 def read_labels(file: Path, class_names: Sequence[str]) -> list[Row]:
-    """The rows of a label file; a file without the column purpose has chosen images only.
+    """The rows of a label file; one that has the columns path and label alone has chosen images only.
 
     Raises:
         InputError: no such file, a missing column, an unknown class or purpose, or an image that occurs twice.
@@ -47,8 +47,9 @@ def read_labels(file: Path, class_names: Sequence[str]) -> list[Row]:
             found = list(reader)
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise InputError(f"cannot read the label file {file}: {error}") from None
-    for column in COLUMNS[:2]:
-        if column not in (reader.fieldnames or ()):
+    names = reader.fieldnames or ()
+    for column in COLUMNS[: 2 if len(names) == 2 else 3]:
+        if column not in names:
             raise InputError(f"{file} needs the columns {', '.join(COLUMNS)}; there is no column {column!r}")
     rows = [Row(each["path"], each["label"] or "", each.get("purpose") or "chosen") for each in found]  # type: ignore[arg-type]
     check_rows(rows, class_names, str(file))
@@ -66,6 +67,18 @@ def check_rows(rows: Iterable[Row], class_names: Sequence[str], where: str) -> N
         if row.path in paths:
             raise InputError(f"{where} has {row.path} twice")
         paths.add(row.path)
+
+
+def check_paths(rows: Iterable[Row], paths: Container[str], folder: Path) -> None:
+    """Raise `InputError` if a row's path is none of these, the images of a folder."""
+    for row in rows:
+        if row.path not in paths:
+            raise InputError(f"the label file names {row.path}, which is no image in {folder}")
+
+
+def with_class(rows: Iterable[Row], purpose: Purpose) -> list[Row]:
+    """The rows of this purpose that have the label of a class."""
+    return [row for row in rows if row.purpose == purpose and row.label not in ("", NONE_OF_THESE)]
 
 
 def write_labels(file: Path, rows: Iterable[Row]) -> None:

@@ -8,9 +8,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from afield.errors import InputError
 from afield.labeling.bald import dropout_draws
-from afield.labeling.label_file import NONE_OF_THESE, Purpose, Row
+from afield.labeling.label_file import Purpose, Row, check_paths, with_class
 from afield.labeling.pool import Pool
 from afield.labeling.refit import Labeled, choose_trust, refit
 from afield.objective import Objective
@@ -48,14 +47,12 @@ class LabelingTask:
         Raises:
             InputError: a path that is no image of the folder.
         """
-        for row in rows:
-            if row.path not in self._index:
-                raise InputError(f"the label file names {row.path}, which is no image in {self.folder}")
+        check_paths(rows, self._index, self.folder)
         return torch.tensor([self._index[row.path] for row in rows], dtype=torch.int64)
 
     def labeled(self, rows: Sequence[Row], purpose: Purpose) -> tuple[Tensor, Tensor]:
         """Index of the image and index of the class for each row of this purpose that has the label of a class."""
-        found = [row for row in rows if row.purpose == purpose and row.label not in ("", NONE_OF_THESE)]
+        found = with_class(rows, purpose)
         labels = [self.class_names.index(row.label) for row in found]
         return self.indices(found), torch.tensor(labels, dtype=torch.int64)
 
