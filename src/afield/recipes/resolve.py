@@ -85,7 +85,7 @@ def read_recipe(path: Path) -> Recipe:
     """
     try:
         text = path.read_text()
-        content = tomllib.loads(text) if path.suffix == ".toml" else _yaml(text)
+        content = tomllib.loads(text) if path.suffix == ".toml" else yaml.load(text, _Loader)
     except FileNotFoundError:
         raise InputError(f"no recipe file {path}") from None
     except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
@@ -95,11 +95,13 @@ def read_recipe(path: Path) -> Recipe:
     return recipe_from({"name": path.stem, **content}, str(path))
 
 
-def _yaml(text: str) -> Any:
-    """Parse YAML. Aliases are not allowed, because with them a short file can expand to any size."""
-    if any(isinstance(token, yaml.AliasToken) for token in yaml.scan(text)):
-        raise ValueError("aliases (*name) are not allowed")
-    return yaml.safe_load(text)
+class _Loader(yaml.SafeLoader):
+    """Loads YAML without aliases, because with them a short file can expand to any size."""
+
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+        if self.check_event(yaml.AliasEvent):
+            raise ValueError("aliases (*name) are not allowed")
+        return super().compose_node(parent, index)
 
 
 def recipe_from(fields: Mapping[str, Any], where: str) -> Recipe:
