@@ -125,7 +125,7 @@ def test_crops_lie_inside_the_image_with_area_and_ratio_in_range(scale):
 
 
 def test_bytes_are_refused_with_what_takes_them(still):
-    with pytest.raises(ValueError, match=r"RandomResizedCrop takes bytes; got torch\.uint8"):
+    with pytest.raises(ValueError, match=r"got torch\.uint8; for bytes, use RandomResizedCrop"):
         STILL.apply(torch.zeros(6, 3, 4, 4, dtype=torch.uint8), still)
 
 

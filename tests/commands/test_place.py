@@ -255,7 +255,7 @@ def test_labels_improve_the_model_where_it_was_wrong(afield, site, swapped, tmp_
     assert measured["accuracy"] == {"value": after / 18, "ci95": list(wilson(after, 18)), "n": 18}
     assert afield("predict", out, swapped)[1].count("cat") >= 12
     again = ("--unlabeled", swapped, *labels, "--out", tmp_path / "b")
-    assert "is adapted to swapped already" in refused(afield, "adapt", out, *again)
+    assert "is already adapted to swapped" in refused(afield, "adapt", out, *again)
 
 
 def test_a_refitted_model_is_exported(site, swapped, tmp_path):

@@ -144,7 +144,7 @@ def test_shards_know_all_words_for_splits_and_a_shard_without_one_is_refused(tmp
 @pytest.mark.parametrize(
     ("label", "message"),
     [
-        ("1" * 5000, "5,000 characters"),
+        ("1" * 5000, "got 5,000"),
         ("1" * 70_000, "70,000 bytes; at most 65,536"),
         ("a\nb", r"'a\\nb': a name must not contain the character U\+000A"),
         ("", "a class has an empty name"),

@@ -28,7 +28,7 @@ NEAR_BOUND = 0.95
 
 @AUGMENTORS.register("learned", reference="Learned augmentation, seen as active learning (paper B).")
 class AffineGame(Game):
-    """Selects an affine transformation for each image that raises the entropy but stays recognizable for a teacher.
+    """Selects an affine transformation per image that raises the entropy but stays recognizable.
 
     The networks are the affine augmentor, the classifier, its teacher and a discriminator; see
     `afield.augment.learned.loop.Game`.
