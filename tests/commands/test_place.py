@@ -89,7 +89,7 @@ def test_adapting_writes_a_model_like_any_other(afield, place, site, tmp_path):
     )
     assert code == 0
     assert printed.startswith("adapted by standardize+t3a, 36 images: ")
-    assert "points on average where training domains played the new place (day " in printed
+    assert "points on average on the training domains that played the new place (day " in printed
     model, adapted, images = package.load(site), package.load(out), pixels(place / "valley")
     assert not torch.equal(model.logits(images), adapted.logits(images))
     assert adapted.predict(images[0])[0].label in model.class_names
@@ -120,7 +120,7 @@ def test_adapting_again_gives_the_same_files_after_an_interruption_too(place, si
 
 def test_auto_takes_what_the_domains_say_and_tells_it(place, site, tmp_path):
     adapted = package.adapt(model=site, unlabeled=place / "valley", out=tmp_path / "a")
-    assert (adapted.method == "none") == adapted.reason.startswith(("nothing helped enough", "the training domains"))
+    assert (adapted.method == "none") == adapted.reason.startswith(("no method gained enough", "the training domains"))
     assert set(adapted.gains) == {"day", "dusk", "fog", "night"}
 
 
@@ -130,7 +130,7 @@ def test_with_few_images_the_model_stays_as_it_is(afield, place, site, tmp_path)
         shutil.copy(path, tmp_path / "few")
     code, printed, _ = afield("adapt", site, "--unlabeled", tmp_path / "few", "--out", tmp_path / "a")
     assert code == 0
-    assert printed.startswith("not adapted, 9 images: 9 images are too few; 10 are the least")
+    assert printed.startswith("not adapted, 9 images: 9 images are too few; at least 10 are needed")
     images = pixels(place / "valley")
     assert torch.equal(package.load(tmp_path / "a").logits(images), package.load(site).logits(images))
 
