@@ -308,7 +308,7 @@ def test_audit_labels_change_no_file_and_neither_does_an_interruption(afield, si
     ("text", "message"),
     [
         ("path,label,purpose\ncat-00.png,catt,chosen\n", "'catt'; did you mean 'cat'"),
-        ("path,label,purpose\n../valley/cat-00.png,cat,chosen\n", "names ../valley/cat-00.png, which is no image in"),
+        ("path,label,purpose\n../valley/cat-00.png,cat,chosen\n", "contains ../valley/cat-00.png, which is not an image"),
         ("path,label,purpose\ncat-00.png,cat,audit\ncat-01.png,,chosen\n", "has the purpose chosen and the label of"),
         ("file,class\ncat-00.png,cat\n", "needs the columns path, label, purpose; there is no column 'path'"),
         (None, "cannot read the label file"),
