@@ -13,7 +13,7 @@ from afield.validation import check_within
 
 @ALGORITHMS.register("dann", reference="Ganin et al., Domain-Adversarial Training of Neural Networks, JMLR 2016.")
 class DANN(Algorithm):
-    """Trains features adversarially: a discriminator cannot distinguish training domains and new place.
+    """Learns features from which a discriminator cannot distinguish training domains and new place.
 
     The loss is the objective plus the loss of a discriminator between the training domains and the unlabeled new place.
     The discriminator's gradient is reversed on its way to the backbone, with a factor that grows from 0 to `adversary`
