@@ -1,4 +1,4 @@
-"""AdaBN: replaces batch-normalization statistics by those of the new place."""
+"""AdaBN: estimates batch-normalization statistics from the images of the new place."""
 
 import copy
 
@@ -17,11 +17,11 @@ from afield.validation import check_number
 
 @ADAPTATIONS.register("batch_norm", reference="Li et al., Revisiting Batch Normalization (AdaBN), 2016.")
 class BatchNorm(Adaptation):
-    """Replaces batch-normalization statistics by those of the new place.
+    """Estimates batch-normalization statistics from the images of the new place.
 
-    The mean and variance of every batch-normalization layer of the backbone are estimated from the images of the new
-    place and shrunk towards the layer's own statistics. The images pass through the network in batches. Each layer
-    normalizes with the shrunk statistics of all batches so far and keeps those of all batches.
+    The mean and variance of every batch-normalization layer of the backbone are shrunk towards the layer's own
+    statistics. The images pass through the network in batches. Each layer normalizes with the shrunk statistics of all
+    batches so far and finally keeps the statistics of all batches.
 
     Args:
         pseudo_count: k, in images, for each layer; see `afield.adaptation.shrink`.
@@ -60,7 +60,7 @@ class BatchNorm(Adaptation):
 
 
 class _Follow:
-    """A forward pre-hook that sets the statistics of a layer to those of its inputs so far, before it normalizes."""
+    """A forward pre-hook that updates the statistics of a layer with its inputs so far, before the layer normalizes."""
 
     def __init__(self, layer: _BatchNorm, pseudo_count: float) -> None:
         assert layer.running_mean is not None

@@ -50,7 +50,7 @@ class FeatureStatistics:
 
 
 def shrink(target: FeatureStatistics, source: FeatureStatistics, pseudo_count: float) -> FeatureStatistics:
-    """Shrink the statistics of n target examples towards those of the source, with a weight of k examples.
+    """Shrink the statistics of n target examples towards the source statistics, with a weight of k examples.
 
     ``mean = (n m_t + k m_s) / (n + k)``, and the same for the (biased) variance.
 

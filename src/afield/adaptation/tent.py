@@ -26,7 +26,7 @@ class Tent(Adaptation):
     The scales and shifts of the backbone's normalization layers are trained to minimize the entropy of the predictions.
 
     The paper normalizes each batch by its own statistics. Here, batch normalization keeps its statistics, so that the
-    adapted model can predict single images; ``batch_norm+tent`` first replaces the statistics by those of the new
+    adapted model can predict single images; ``batch_norm+tent`` first estimates the statistics in the new
     place. The entropy alone is minimal if all images are predicted as one class. Therefore training stops after an
     epoch in which the mutual information between images and predictions does not increase, and the state with the
     largest mutual information is kept.

@@ -17,7 +17,7 @@ MOMENTUM = 0.1
 class DomainFeatureNorm(FeatureNorm):
     """In training, standardizes each feature by the statistics of the rows of its domain in the batch.
 
-    This is batch normalization for each domain, without scale and shift. Rows after those of the training batch belong
+    This is batch normalization for each domain, without scale and shift. Rows after the training batch belong
     to the new place, if an algorithm uses such rows, and form a separate domain. In evaluation, this is a plain
     `FeatureNorm` with running statistics of all rows together, until they are replaced by the statistics of one domain.
 

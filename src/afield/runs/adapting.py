@@ -25,7 +25,7 @@ def standardizes(recipe: Recipe) -> bool:
 def standardized(features: NDArray[np.float32], fold: Fold, domains: NDArray[np.int64]) -> NDArray[np.float32]:
     """Return a copy of precomputed features ``[N, D]`` with training and validation rows standardized by domain.
 
-    The statistics are those of the training images of the domain. All other rows are unchanged.
+    The statistics are computed from the training images of the domain. All other rows are unchanged.
     """
     found = np.array(features)
     for domain in np.unique(domains[fold.train]):
@@ -76,7 +76,7 @@ class Adapter:
     """Predicts each evaluated part. For an unseen part, the classifier is first adapted to its unlabeled images.
 
     Validation images belong to the training domains and are predicted without adaptation. If features are standardized
-    by domain, the statistics are those of the image's own domain; precomputed features of a frozen backbone are already
+    by domain, the statistics of the image's own domain are used; precomputed features of a frozen backbone are already
     standardized.
 
     Attributes:
