@@ -51,7 +51,7 @@ class Pool:
         for name in ("logits", "labeled", "excluded", "labels", "sequences", "predicted_losses"):
             value = getattr(self, name)
             if value is not None and len(value) != len(self):
-                raise InputError(f"a pool of {len(self)} images needs {len(self)} {name}, got {len(value)}")
+                raise InputError(f"a pool of {len(self)} images needs {len(self)} values in {name}, got {len(value)}")
         if self.draws is not None and self.draws.shape[1] != len(self):
             raise InputError(f"a pool of {len(self)} images needs draws [S, {len(self)}, K], got {[*self.draws.shape]}")
 
