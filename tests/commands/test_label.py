@@ -151,7 +151,7 @@ def test_bad_images_stop_or_are_passed_over(afield, model, site, tmp_path):
         (("--audit", -1), "--audit must be a whole number between 0 and"),
         (("--strategy", "entropie"), "unknown strategy 'entropie'; did you mean 'entropy'"),
         (("--strategy", "learning_loss"), "strategy learning_loss needs"),
-        (("--count", 500), "has 36 more images, and 530 are to be labeled"),
+        (("--count", 500), "has 36 more images, fewer than the 530 to select"),
         (("--annotations", "no.json"), "no file no.json"),
         (("--sequences", "no.csv"), "cannot read the sequences no.csv"),
     ],

@@ -89,7 +89,7 @@ def test_adapting_writes_a_model_like_any_other(afield, place, site, tmp_path):
     )
     assert code == 0
     assert printed.startswith("adapted by standardize+t3a, 36 images: ")
-    assert "points on average where training domains played the new place (day " in printed
+    assert "points on average on the training domains that played the new place (day " in printed
     model, adapted, images = package.load(site), package.load(out), pixels(place / "valley")
     assert not torch.equal(model.logits(images), adapted.logits(images))
     assert adapted.predict(images[0])[0].label in model.class_names
@@ -120,7 +120,7 @@ def test_adapting_again_gives_the_same_files_after_an_interruption_too(place, si
 
 def test_auto_takes_what_the_domains_say_and_tells_it(place, site, tmp_path):
     adapted = package.adapt(model=site, unlabeled=place / "valley", out=tmp_path / "a")
-    assert (adapted.method == "none") == adapted.reason.startswith(("nothing helped enough", "the training domains"))
+    assert (adapted.method == "none") == adapted.reason.startswith(("no method gained enough", "the training domains"))
     assert set(adapted.gains) == {"day", "dusk", "fog", "night"}
 
 
@@ -130,7 +130,7 @@ def test_with_few_images_the_model_stays_as_it_is(afield, place, site, tmp_path)
         shutil.copy(path, tmp_path / "few")
     code, printed, _ = afield("adapt", site, "--unlabeled", tmp_path / "few", "--out", tmp_path / "a")
     assert code == 0
-    assert printed.startswith("not adapted, 9 images: 9 images are too few; 10 are the least")
+    assert printed.startswith("not adapted, 9 images: 9 images are too few; at least 10 are needed")
     images = pixels(place / "valley")
     assert torch.equal(package.load(tmp_path / "a").logits(images), package.load(site).logits(images))
 
@@ -144,7 +144,7 @@ def test_the_first_percentage_of_a_forecast_is_the_expected_accuracy(afield, pla
     assert int(re.search(r"(\d+) %", printed)[1]) == round(100 * expected["accuracy"])
     assert f"[{100 * expected['low']:.0f}, {100 * expected['high']:.0f}]" in printed
     assert f"method {expected['method']}" in printed
-    assert "points off on average on your own domains" in printed
+    assert "points on the training domains" in printed
     assert 0 <= expected["low"] <= expected["accuracy"] <= expected["high"] <= 1
     assert found["images"] == 36
     assert found["unlike"] > 0
@@ -166,14 +166,14 @@ def test_a_whole_network_forecasts_without_an_interval_until_it_is_given_the_tra
     code, printed, _ = afield("forecast", network, "--unlabeled", place / "valley")
     assert code == 0
     assert re.match(r"expected accuracy at valley: \d+ %; method self_agreement\n", printed)
-    assert "no interval: no training domain has played the new place; --data" in printed
+    assert "no interval: no training domain has played the new place; give the training data with --data" in printed
     other = place / "labeled"
     assert "is not the training data of" in refused(
         afield, "forecast", network, "--unlabeled", place / "valley", "--data", other
     )
     code, printed, _ = afield("forecast", network, "--unlabeled", place / "valley", "--data", place / "photos")
     assert code == 0
-    assert "points off on average on your own domains" in printed
+    assert "points on the training domains" in printed
     again = afield("forecast", network, "--unlabeled", place / "valley")
     assert again[1] == printed
 
@@ -213,7 +213,7 @@ def test_mistakes_are_named(afield, place, site, tmp_path):
     assert "contains another model; choose another --out" in refused(afield, "adapt", site, *taken)
     (tmp_path / "other" / "adaptation.safetensors").unlink()
     old = refused(afield, "forecast", tmp_path / "other", "--unlabeled", place / "valley")
-    assert old.endswith("says nothing of its training data; give them with --data")
+    assert old.endswith("has no statistics of its training data; give the data with --data")
     (tmp_path / "bad").mkdir()
     (tmp_path / "bad" / "x.png").write_text("no image")
     assert "bad image" in refused(afield, "forecast", site, "--unlabeled", tmp_path / "bad")
@@ -247,7 +247,7 @@ def test_labels_improve_the_model_where_it_was_wrong(afield, site, swapped, tmp_
         for low, high in [wilson(right, 18)]
     ]
     assert printed.splitlines()[:2] == [
-        "not adapted, 36 images: as asked for",
+        "not adapted, 36 images: as requested",
         "head refitted to 17 labels; accuracy on 18 audit images, % [95 % interval]: "
         f"{shown[0]} before, {shown[1]} after",
     ]
@@ -308,7 +308,7 @@ def test_audit_labels_change_no_file_and_neither_does_an_interruption(afield, si
     ("text", "message"),
     [
         ("path,label,purpose\ncat-00.png,catt,chosen\n", "'catt'; did you mean 'cat'"),
-        ("path,label,purpose\n../valley/cat-00.png,cat,chosen\n", "names ../valley/cat-00.png, which is no image in"),
+        ("path,label,purpose\n../valley/cat-00.png,cat,chosen\n", "../valley/cat-00.png, which is not an image in"),
         ("path,label,purpose\ncat-00.png,cat,audit\ncat-01.png,,chosen\n", "has the purpose chosen and the label of"),
         ("file,class\ncat-00.png,cat\n", "needs the columns path, label, purpose; there is no column 'path'"),
         (None, "cannot read the label file"),

@@ -36,7 +36,7 @@ def test_a_file_from_a_spreadsheet_without_purpose_has_chosen_images(tmp_path):
         ("path,purpose\n1.png,audit\n", "there is no column 'label'"),
         ("path,label,purpose\n1.png,catt,audit\n", "unknown class of 1.png in .*: 'catt'; did you mean 'cat'"),
         ("path,label,purpose\n1.png,cat,adit\n", "unknown purpose of 1.png in .*'adit'; did you mean 'audit'"),
-        ("path,label,purpose\n1.png,cat,audit\n1.png,dog,audit\n", "has 1.png twice"),
+        ("path,label,purpose\n1.png,cat,audit\n1.png,dog,audit\n", "contains 1.png twice"),
         ("path,label,purpos\n1.png,cat,audit\n", "there is no column 'purpose'"),
         ("\xff", "no column 'path'"),
     ],
@@ -99,5 +99,5 @@ def test_an_export_of_tasks_from_elsewhere_names_images_by_their_address(tmp_pat
 @pytest.mark.parametrize("content", ['{"a": 1}', '[{"image": "1.png"}]', "[1]"])
 def test_json_of_another_kind_is_refused(tmp_path, content):
     (tmp_path / "export.json").write_text(content)
-    with pytest.raises(InputError, match="no JSON export of Label Studio"):
+    with pytest.raises(InputError, match="not a JSON export of Label Studio"):
         read_annotations(tmp_path / "export.json", NAMES)

@@ -95,12 +95,9 @@ def test_bald_is_given_draws(task):
     assert purposes(plan(task, [], 4, audit=0, strategy="bald")) == {"chosen": 4}
 
 
-@pytest.mark.parametrize(
-    ("count", "audit", "message"),
-    [(40, 0, "has 36 more images, and 40 are to be labeled"), (30, 10, "has 36 more images, and 40 are to be labeled")],
-)
-def test_more_images_than_there_are_cannot_be_labeled(task, count, audit, message):
-    with pytest.raises(InputError, match=message):
+@pytest.mark.parametrize(("count", "audit"), [(40, 0), (30, 10)])
+def test_more_images_than_there_are_cannot_be_labeled(task, count, audit):
+    with pytest.raises(InputError, match="has 36 more images, fewer than the 40 to select"):
         plan(task, [], count, audit=audit)
 
 
@@ -110,7 +107,7 @@ def test_an_audit_sample_cannot_grow_after_images_were_chosen(task):
 
 
 def test_a_label_file_of_other_images_is_refused(task):
-    with pytest.raises(InputError, match=r"names no\.png, which is no image in"):
+    with pytest.raises(InputError, match=r"contains no\.png, which is not an image in"):
         plan(task, [Row("no.png", "", "chosen")], 3)
 
 

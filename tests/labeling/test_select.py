@@ -52,7 +52,7 @@ def test_another_seed_selects_other_images(doubled):
 def test_bad_input_is_refused(doubled):
     with pytest.raises(InputError, match="unknown strategy 'entropie'; did you mean 'entropy'"):
         select(doubled, 3, "entropie")
-    with pytest.raises(InputError, match="between 1 and 60 of the images left to label, got 61"):
+    with pytest.raises(InputError, match="between 1 and 60 of the remaining images, got 61"):
         select(doubled, 61)
 
 

@@ -162,7 +162,7 @@ def test_a_strategy_says_what_its_pool_lacks(strategy):
 
 
 def test_a_pool_whose_sizes_do_not_agree_is_refused():
-    with pytest.raises(InputError, match="a pool of 3 images needs as many logits, got 2"):
+    with pytest.raises(InputError, match="a pool of 3 images needs 3 values in logits, got 2"):
         Pool(torch.zeros(3, 1), torch.zeros(2, 2))
     with pytest.raises(InputError, match=r"needs draws \[S, 3, K\], got \[2, 4, 5\]"):
         Pool(torch.zeros(3, 1), torch.zeros(3, 5), draws=torch.zeros(2, 4, 5))

@@ -1,4 +1,4 @@
-"""Adapt a trained classifier to a new place by unlabeled images of it, and forecast its accuracy there."""
+"""Adapts a trained classifier to a new place with unlabeled images, and forecasts its accuracy there."""
 
 from afield.adaptation.batch_norm import BatchNorm as BatchNorm
 from afield.adaptation.chain import Chain as Chain, build_adaptation as build_adaptation, with_backbone as with_backbone

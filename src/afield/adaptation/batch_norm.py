@@ -1,4 +1,4 @@
-"""AdaBN: the statistics of batch normalization, taken anew in the new place."""
+"""AdaBN: estimates batch-normalization statistics from the images of the new place."""
 
 import copy
 
@@ -17,18 +17,17 @@ from afield.validation import check_number
 
 @ADAPTATIONS.register("batch_norm", reference="Li et al., Revisiting Batch Normalization (AdaBN), 2016.")
 class BatchNorm(Adaptation):
-    """Takes the statistics of batch normalization anew in the new place.
+    """Estimates batch-normalization statistics from the images of the new place.
 
-    Mean and variance of every batch-normalization layer of the backbone become those of the new place.
-
-    They are shrunk towards the layer's own. While images pass through in batches, each layer normalizes with the
-    shrunk statistics of the batches so far; the statistics of all batches stay.
+    The mean and variance of every batch-normalization layer of the backbone are shrunk towards the layer's own
+    statistics. The images pass through the network in batches. Each layer normalizes with the shrunk statistics of all
+    batches so far and finally keeps the statistics of all batches.
 
     Args:
         pseudo_count: k, in images, for each layer; see `afield.adaptation.shrink`.
 
     Raises:
-        InputError: a negative pseudo-count.
+        InputError: if the pseudo-count is negative.
 
     References:
         Li et al., "Revisiting batch normalization for practical domain adaptation", 2016 (AdaBN).
@@ -45,7 +44,7 @@ class BatchNorm(Adaptation):
         """See the class.
 
         Raises:
-            InputError: a backbone without batch normalization.
+            InputError: if the backbone has no batch normalization.
         """
         adapted = copy.deepcopy(classifier).eval()
         layers = [module for module in adapted.backbone.modules() if isinstance(module, _BatchNorm)]
@@ -61,7 +60,7 @@ class BatchNorm(Adaptation):
 
 
 class _Follow:
-    """Sets a layer's statistics from the batches that it has been given so far, before it normalizes."""
+    """A forward pre-hook that updates the statistics of a layer with its inputs so far, before the layer normalizes."""
 
     def __init__(self, layer: _BatchNorm, pseudo_count: float) -> None:
         assert layer.running_mean is not None

@@ -1,4 +1,4 @@
-"""What adaptations and forecasts are worth: every training domain plays the new place of a model trained without it."""
+"""Measures adaptations and forecasts: each training domain plays the new place for a model trained without it."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -14,46 +14,46 @@ from afield.classifier import Classifier
 from afield.records import seed_for
 
 SIZES = (10, 20, 50, 100, 200, 500)
-"""Numbers of images that are adapted to, as far as half of the domain has so many."""
+"""Numbers of images to adapt to. Numbers that exceed half of the domain are replaced by that half."""
 
 PSEUDO_COUNTS = (10.0, 50.0)
 METHODS = (("standardize", "t3a"), ("standardize", "shot"), ("standardize",), ("shot",), ("t3a",))
-"""What is tried; of two that gain nearly the same, the first is taken."""
+"""Methods to try. If two gain nearly the same, the first one is selected."""
 
 DRAWS, MOST_TESTED = 2, 1000
-"""Random halves of a domain, and how many images of the half that is not adapted to are tested, at most."""
+"""Number of random splits of a domain into halves, and the largest number of test images in a half."""
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """Adaptations in order, and the pseudo-count of `standardize` among them.
+    """Adaptations in order, with the pseudo-count of `standardize`.
 
     Attributes:
-        names: in ``afield.adaptation.ADAPTATIONS``; none leaves the model as it is.
-        pseudo_count: in images; None if no adaptation has one.
+        names: names in ``afield.adaptation.ADAPTATIONS``; if empty, the model is unchanged.
+        pseudo_count: pseudo-count of `standardize`, in images; None for its default.
     """
 
     names: tuple[str, ...] = ()
     pseudo_count: float | None = None
 
     def build(self) -> Chain:
-        """The adaptation."""
+        """Build the adaptation."""
         options = {name: {"pseudo_count": self.pseudo_count} for name in self.names if self.pseudo_count is not None}
         return build_adaptation(self.names, {name: o for name, o in options.items() if name == "standardize"})
 
     @property
     def text(self) -> str:
-        """The names as recipes and options have them."""
+        """The names joined by ``+``, as in recipes and options; ``none`` without names."""
         return "+".join(self.names) or "none"
 
     @property
     def key(self) -> str:
-        """The names, and the pseudo-count where there is one."""
+        """The text, with the pseudo-count if there is one."""
         return self.text if self.pseudo_count is None else f"{self.text}, {self.pseudo_count:g}"
 
 
 SELF = build_adaptation(("standardize", "shot"), {"shot": {"pseudo_count": 0.0}})
-"""What the adapted self of the forecast `self_agreement` is adapted by."""
+"""The adaptation for the forecast `self_agreement`."""
 
 CANDIDATES = tuple(
     Candidate(names, count) for names in METHODS for count in (PSEUDO_COUNTS if "standardize" in names else (None,))
@@ -62,13 +62,13 @@ CANDIDATES = tuple(
 
 @dataclass(frozen=True)
 class Play:
-    """How one training domain played the new place, with some number of its images.
+    """Results of one training domain that played the new place, for one number of images.
 
     Attributes:
-        domain: its name.
-        images: number of images that were adapted to, without their labels.
-        accuracy: of the model as it was, on the other half of the domain.
-        gains: what each candidate changed of that accuracy, as a fraction, by its key.
+        domain: name of the domain.
+        images: number of images that the model was adapted to, without their labels.
+        accuracy: accuracy of the model before adaptation on the other half of the domain.
+        gains: change of this accuracy by each candidate, as a fraction, by the candidate's key.
         forecasts: forecasts of the accuracy from the images adapted to, by name, one for each draw of images.
     """
 
@@ -79,7 +79,7 @@ class Play:
     forecasts: Mapping[str, tuple[float, ...]]
 
     def errors(self, forecast: str) -> list[float]:
-        """Forecast minus accuracy, for each draw."""
+        """The forecast minus the accuracy, for each draw."""
         return [value - self.accuracy for value in self.forecasts[forecast]]
 
 
@@ -93,16 +93,16 @@ def play(
     domain: str,
     seed: int,
 ) -> list[Play]:
-    """Adapt to random images of one half of a domain, and test on the other half; a play for each number of images.
+    """Adapt to random images of one half of a domain and test on the other half, for each number of images.
 
     Args:
-        classifier: on ready features, trained without the domain.
-        features: of the domain, ``[N, D]``, as the backbone gives them.
-        labels: ``[N]``; they judge, and nothing adapts to them.
-        source: of the other domains.
-        reference: of the other domains' validation images.
-        domain: its name, which the draws depend on.
-        seed: of the draws.
+        classifier: classifier on precomputed features, trained without the domain.
+        features: features of the domain from the backbone, ``[N, D]``.
+        labels: labels ``[N]``, for testing only.
+        source: statistics of the other domains.
+        reference: reference values on the validation images of the other domains.
+        domain: name of the domain; the draws depend on it.
+        seed: seed of the draws.
     """
     generator = torch.Generator().manual_seed(seed_for("play", seed, domain))
     halves = [torch.randperm(len(features), generator=generator).tensor_split(2) for _ in range(DRAWS)]
@@ -145,7 +145,7 @@ def _play(
 def forecast_all(
     classifier: Classifier, features: Tensor, source: SourceStatistics, reference: Reference
 ) -> dict[str, float]:
-    """The accuracy in the new place by every forecast: features ``[N, D]`` of its images."""
+    """Forecast the accuracy in the new place with every method, from the features ``[N, D]`` of its images."""
     with torch.no_grad():
         adapted = SELF.adapt(classifier, features, source)
         return forecasts(classifier.logits(features), adapted.logits(features), reference)
@@ -156,12 +156,12 @@ def _accuracy(logits: Tensor, labels: Tensor) -> float:
 
 
 def to_json(plays: Sequence[Play]) -> list[dict[str, Any]]:
-    """Plays as JSON can hold them."""
+    """Convert plays to values that JSON supports."""
     return [asdict(each) for each in plays]
 
 
 def from_json(found: Sequence[Mapping[str, Any]]) -> list[Play]:
-    """What `to_json` gave."""
+    """Convert the result of `to_json` back to plays."""
     return [
         Play(**{**each, "forecasts": {name: tuple(values) for name, values in each["forecasts"].items()}})
         for each in found
@@ -169,6 +169,6 @@ def from_json(found: Sequence[Mapping[str, Any]]) -> list[Play]:
 
 
 def with_images(plays: Sequence[Play], images: int) -> list[Play]:
-    """For each domain, the play with the most images that are not more than these; none if all have more."""
+    """For each domain, return the play with the most images, up to this number; empty if all plays have more images."""
     fitting = [each for each in sorted(plays, key=lambda each: each.images) if each.images <= images]
     return [*{each.domain: each for each in fitting}.values()]

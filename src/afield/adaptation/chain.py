@@ -1,4 +1,4 @@
-"""Several adaptations, one after the other."""
+"""A sequence of adaptations."""
 
 import copy
 import inspect
@@ -15,12 +15,12 @@ from afield.errors import unknown_name
 
 
 class Chain(Adaptation):
-    """Adaptations in order; each is given what the one before made of the classifier.
+    """Applies adaptations in order; each one adapts the result of the previous one.
 
-    The backbone sees the images once for all neighbors that need its features only.
+    Consecutive adaptations that need only features share one forward pass of the backbone.
 
     Args:
-        parts: in order; without any, the classifier is returned as it is.
+        parts: adaptations in order; if empty, the classifier is returned unchanged.
     """
 
     def __init__(self, parts: Sequence[Adaptation]) -> None:
@@ -41,14 +41,14 @@ class Chain(Adaptation):
 
 
 def build_adaptation(names: Sequence[str], options: Mapping[str, Mapping[str, Any]] | None = None) -> Chain:
-    """Adaptations by name, in order.
+    """Build adaptations by name, in order.
 
     Args:
-        names: in `ADAPTATIONS`; none leaves the classifier as it is.
-        options: keyword arguments by name, as ``{"t3a": {"supports": 20}}``.
+        names: names in `ADAPTATIONS`; if empty, the classifier is unchanged.
+        options: keyword arguments by name, for example ``{"t3a": {"supports": 20}}``.
 
     Raises:
-        InputError: an unknown name or option, or a value out of range.
+        InputError: if a name or an option is unknown, or a value is out of range.
 
     Example:
         >>> [type(part).__name__ for part in build_adaptation(["standardize", "t3a"], {"t3a": {"supports": 20}}).parts]
@@ -71,7 +71,7 @@ def _build(name: str, options: Mapping[str, Any]) -> Adaptation:
 
 
 def with_backbone(classifier: Classifier, backbone: nn.Module) -> Classifier:
-    """The same classifier around another backbone; all other parts are shared."""
+    """Return a copy of the classifier with another backbone. All other parts are shared."""
     other = copy.copy(classifier)
     other._modules = {**classifier._modules, "backbone": backbone}
     return other

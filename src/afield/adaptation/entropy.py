@@ -1,4 +1,4 @@
-"""How uncertain predictions are, each and on the whole."""
+"""Entropy and mutual information of predictions."""
 
 import torch
 from torch import Tensor
@@ -11,9 +11,9 @@ def entropy(logits: Tensor) -> Tensor:
 
 
 def mutual_information(logits: Tensor) -> Tensor:
-    """How certain and how diverse predictions are: entropy of the mean prediction minus the mean entropy, a scalar.
+    """Entropy of the mean prediction minus the mean entropy of the predictions, in nats: logits ``[N, K]`` -> a scalar.
 
-    It is 0 where all predictions are the same, however certain, and ``log K`` at most.
+    It is large if the predictions are certain and diverse, 0 if all predictions are the same, and at most ``log K``.
 
     References:
         Krause, Perona and Gomes, "Discriminative clustering by regularized information maximization", NeurIPS 2010,

@@ -1,4 +1,4 @@
-"""What methods on ready features need of a classifier: its features, its class vectors, and a copy with new ones."""
+"""Access to the features and class vectors of a classifier, for adaptations."""
 
 import copy
 from collections.abc import Iterator
@@ -13,12 +13,12 @@ BATCH = 64
 
 
 def batches(inputs: Tensor) -> Iterator[Tensor]:
-    """Inputs ``[N, ...]`` in order, `BATCH` at a time, images as floats in [0, 1]."""
+    """Split inputs ``[N, ...]`` into batches of `BATCH`, in order, with images as floats in [0, 1]."""
     return map(as_floats, inputs.split(BATCH))
 
 
 def backbone_features(classifier: Classifier, inputs: Tensor) -> Tensor:
-    """Images or ready features -> the features of the backbone ``[N, D]``, float32."""
+    """Images or precomputed features -> the features of the backbone ``[N, D]``, float32."""
     if inputs.ndim == 2:
         return inputs.float()
     with torch.no_grad():
@@ -26,7 +26,7 @@ def backbone_features(classifier: Classifier, inputs: Tensor) -> Tensor:
 
 
 def head_inputs(classifier: Classifier, inputs: Tensor) -> Tensor:
-    """Images or ready features -> what the head is given, ``[N, D]``: features behind feature norm and neck."""
+    """Images or precomputed features -> the inputs of the head ``[N, D]``: features after feature norm and neck."""
     features, neck = backbone_features(classifier, inputs), classifier.objective.neck
     with torch.no_grad():
         features = features if classifier.feature_norm is None else classifier.feature_norm(features)
@@ -34,23 +34,23 @@ def head_inputs(classifier: Classifier, inputs: Tensor) -> Tensor:
 
 
 def class_vectors(classifier: Classifier) -> Tensor:
-    """The head's vector of each class, ``[K, D]``; the mean of a class's vectors where the head has several a class."""
+    """The class vectors of the head, ``[K, D]``; if the head has several vectors per class, their mean."""
     weight: Tensor = classifier.objective.head.weight
     return weight.detach().unflatten(0, (classifier.num_classes, -1)).mean(dim=1)
 
 
 def has_bias(classifier: Classifier) -> bool:
-    """Whether the head adds a number to each class's logit; heads on the unit sphere do not."""
+    """Whether the head has a bias. Heads on the unit sphere have none."""
     return getattr(classifier.objective.head, "bias", None) is not None
 
 
 def with_class_vectors(
     classifier: Classifier, vectors: Tensor, bias: Tensor | None = None, *, weight: float = 1.0
 ) -> Classifier:
-    """A copy of the classifier with other class vectors ``[K, D]`` and bias ``[K]`` (0 unless given).
+    """Return a copy of the classifier with other class vectors ``[K, D]`` and another bias ``[K]`` (0 by default).
 
-    They are given the mean length of the classifier's own, so that confidences keep their scale, and this weight; the
-    classifier's own have the rest.
+    The new class vectors are scaled to the mean length of the previous ones, so that confidences keep their scale. Both
+    are then averaged: the new ones have weight `weight`, the previous ones ``1 - weight``.
     """
     adapted = copy.deepcopy(classifier)
     head, length = adapted.objective.head, class_vectors(classifier).norm(dim=1).mean()

@@ -1,4 +1,4 @@
-"""Forecasts of a model's accuracy in a new place, from its predictions for unlabeled images there."""
+"""Forecasts of the accuracy of a model in a new place, from its predictions for unlabeled images."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from torch import Tensor
 
 
 def average_confidence(logits: Tensor) -> float:
-    """The mean of the largest probabilities: logits ``[N, K]`` -> a fraction.
+    """The mean of the largest predicted probability: logits ``[N, K]`` -> a fraction.
 
     References:
         Hendrycks and Gimpel, "A baseline for detecting misclassified and out-of-distribution examples", ICLR 2017.
@@ -22,12 +22,12 @@ def average_confidence(logits: Tensor) -> float:
 
 @dataclass(frozen=True)
 class Reference:
-    """What two forecasts have to know of the training domains' validation images.
+    """Values on the validation images of the training domains, for the forecasts that need them.
 
     Attributes:
-        accuracy: on them, as a fraction.
-        confidence: average confidence on them.
-        threshold: of confidence; the fraction of them at or above it is the accuracy.
+        accuracy: accuracy, as a fraction.
+        confidence: average confidence.
+        threshold: confidence threshold; the fraction of images at or above it equals the accuracy.
     """
 
     accuracy: float
@@ -36,34 +36,34 @@ class Reference:
 
     @classmethod
     def of(cls, logits: Tensor, labels: Tensor) -> Reference:
-        """From validation images: logits ``[N, K]``, labels ``[N]``."""
+        """Compute the values from the logits ``[N, K]`` and labels ``[N]`` of validation images."""
         confidence, wrong = _confidence(logits).sort().values, int((logits.argmax(dim=1) != labels).sum())
         threshold = float(confidence[wrong]) if wrong < len(labels) else math.inf
         return cls(1 - wrong / len(labels), float(confidence.mean()), threshold)
 
 
 def difference_of_confidences(logits: Tensor, reference: Reference) -> float:
-    """Accuracy on validation images, plus how much higher the average confidence is here: logits ``[N, K]``.
+    """The validation accuracy plus the change of the average confidence from validation images to logits ``[N, K]``.
 
     References:
-        Guillory et al., "Predicting with confidence on unseen distributions", ICCV 2021, equation 4 (DoC, taken as
-        the difference of accuracies).
+        Guillory et al., "Predicting with confidence on unseen distributions", ICCV 2021, equation 4 (DoC, taken as the
+        difference of accuracies).
     """
     return min(max(reference.accuracy + average_confidence(logits) - reference.confidence, 0.0), 1.0)
 
 
 def average_thresholded_confidence(logits: Tensor, reference: Reference) -> float:
-    """The fraction of images whose confidence reaches the threshold of the validation images: logits ``[N, K]``.
+    """The fraction of images whose confidence is at least the threshold of the validation images: logits ``[N, K]``.
 
     References:
-        Garg et al., "Leveraging unlabeled data to predict out-of-distribution performance", ICLR 2022, equations 2
-        and 3, with the largest probability as the score (ATC-MC).
+        Garg et al., "Leveraging unlabeled data to predict out-of-distribution performance", ICLR 2022, equations 2 and
+        3, with the largest probability as the score (ATC-MC).
     """
     return float((_confidence(logits) >= reference.threshold).double().mean())
 
 
 def seed_agreement(logits: Sequence[Tensor]) -> float:
-    """The fraction of equal predictions, averaged over pairs of models that differ in seed: each ``[N, K]``.
+    """The fraction of equal predictions, averaged over pairs of models with different seeds: logits ``[N, K]`` each.
 
     References:
         Jiang et al., "Assessing generalization of SGD via disagreement", ICLR 2022, equation 2.
@@ -73,12 +73,12 @@ def seed_agreement(logits: Sequence[Tensor]) -> float:
 
 
 def self_agreement(logits: Tensor, adapted: Tensor) -> float:
-    """The fraction of images for which the model and its adapted self predict the same class: both ``[N, K]``."""
+    """The fraction of images with the same prediction before and after adaptation: logits ``[N, K]`` each."""
     return float((logits.argmax(dim=1) == adapted.argmax(dim=1)).double().mean())
 
 
 def forecasts(logits: Tensor, adapted: Tensor, reference: Reference) -> dict[str, float]:
-    """The forecasts that one model gives, by name."""
+    """All forecasts for a single model, by name."""
     return {
         "self_agreement": self_agreement(logits, adapted),
         "average_confidence": average_confidence(logits),

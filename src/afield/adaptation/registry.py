@@ -1,4 +1,4 @@
-"""What an adaptation is, and adaptations by name."""
+"""The interface of an adaptation, and adaptations by name."""
 
 from abc import ABC, abstractmethod
 from typing import ClassVar, Literal
@@ -11,29 +11,30 @@ from afield.registry import Registry
 
 
 class Adaptation(ABC):
-    """How a trained classifier is adapted to a new place by unlabeled images of it.
+    """Adapts a trained classifier to a new place with unlabeled images.
 
-    Hyper-parameters are keyword-only, with defaults; the constructor checks them and raises `InputError`. The result
-    is decided by the arguments alone: an adaptation that draws random numbers does so from a seed of its own.
+    Hyperparameters are keyword-only and have defaults. The constructor validates them and raises `InputError`. The
+    result depends on the arguments only: an adaptation with random numbers uses its own fixed seed.
 
     Attributes:
-        needs: ``"features"`` if the backbone stays as it is, so that ready features are enough; ``"images"`` if not.
+        needs: ``"features"`` if the backbone does not change, so that precomputed features are sufficient; otherwise
+            ``"images"``.
     """
 
     needs: ClassVar[Literal["features", "images"]] = "features"
 
     @abstractmethod
     def adapt(self, classifier: Classifier, inputs: Tensor, source: SourceStatistics) -> Classifier:
-        """A new classifier for the new place; the given one is not changed.
+        """Return a new classifier for the new place. The given classifier is not changed.
 
         Args:
-            classifier: trained, in evaluation mode.
-            inputs: unlabeled examples of the new place: images ``[N, 3, H, W]``, uint8 or floats in [0, 1], or ready
-                features ``[N, D]`` where the backbone is `nn.Identity`.
-            source: statistics of the features that the classifier was trained on.
+            classifier: trained classifier in evaluation mode.
+            inputs: unlabeled examples of the new place: images ``[N, 3, H, W]``, uint8 or floats in [0, 1], or
+                precomputed features ``[N, D]`` if the backbone is `nn.Identity`.
+            source: statistics of the features of the training images.
 
         Raises:
-            InputError: a classifier that this adaptation cannot change.
+            InputError: if this adaptation does not support the classifier.
         """
 
 

@@ -1,4 +1,4 @@
-"""SHOT's clustering: class vectors from weighted clusters of the features of the new place."""
+"""SHOT: new class vectors from weighted clusters of the features of the new place."""
 
 import torch
 import torch.nn.functional as F
@@ -15,22 +15,23 @@ from afield.validation import check_number
     "shot", reference="Liang, Hu and Feng, Do We Really Need to Access the Source Data? (SHOT), ICML 2020."
 )
 class SHOT(Adaptation):
-    """Class vectors from weighted clusters of the features of the new place.
+    """Replaces class vectors by centroids of weighted clusters of the new place's features.
 
-    New class vectors: SHOT's centroids, so that the nearest centroid by cosine distance is the prediction.
+    The prediction is the class of the nearest centroid by cosine distance. A centroid is the mean of the features on
+    the unit sphere, weighted by the predicted probabilities of its class. If the head has a bias, a 1 is first appended
+    to each feature. Then, `rounds` times, the centroids are replaced by the means of the examples nearest to each of
+    them. A class that is not predicted for any image keeps its vector; the paper excludes such a class.
 
-    The centroids are means of the features (with a 1 appended to each, if the head has a bias; on the unit sphere),
-    weighted by predicted probability; then, `rounds` times, means over the examples nearest to each. A class without
-    such examples keeps its vector; the paper does not predict it again. Of the paper this is the pseudo-labels alone:
-    its training of the backbone by these labels and by information maximization is left out, so that frozen
-    features are enough. Unlike in the paper, the class vectors are shrunk towards those before.
+    Only the pseudo-labels of the paper are implemented. The paper also trains the backbone with these labels and with
+    information maximization; without this training, frozen features are sufficient. Unlike in the paper, the class
+    vectors are shrunk towards the previous class vectors.
 
     Args:
-        rounds: how often labels and centroids are refined; the paper does it once.
-        pseudo_count: k, in images: with n images, the new class vectors have a weight of n / (n + k). 0 is the paper.
+        rounds: number of refinements of labels and centroids; 1 in the paper.
+        pseudo_count: k, in images: with n images, the new class vectors have weight n / (n + k). 0 is the paper.
 
     Raises:
-        InputError: a negative number of rounds or pseudo-count.
+        InputError: if the number of rounds or the pseudo-count is negative.
 
     References:
         Liang, Hu and Feng, "Do we really need to access the source data?", ICML 2020, equations 4 to 6.
@@ -66,5 +67,5 @@ def _with_one(features: Tensor) -> Tensor:
 
 
 def _centroids(weights: Tensor, units: Tensor) -> Tensor:
-    """Weights ``[N, K]``, features ``[N, D]`` -> the weighted mean of each class, ``[K, D]``."""
+    """Weights ``[N, K]``, features ``[N, D]`` -> the weighted mean of the features for each class, ``[K, D]``."""
     return weights.T @ units / weights.sum(dim=0).clamp(min=1e-8)[:, None]

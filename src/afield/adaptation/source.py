@@ -1,4 +1,4 @@
-"""What adaptation has to know of the training data: features by domain, and how frequent each class is."""
+"""Statistics of the training data that adaptations need: features by domain and class frequencies."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class SourceStatistics:
     """Statistics of the backbone's features of the training images.
 
     Attributes:
-        domains: of each training domain, by its name.
+        domains: statistics of each training domain, by name.
         priors: fraction of each class among the training images, ``[K]``.
     """
 
@@ -27,13 +27,13 @@ class SourceStatistics:
     def of(
         cls, features: Tensor, labels: Tensor, domains: Tensor, domain_names: Sequence[str], num_classes: int
     ) -> SourceStatistics:
-        """Statistics of training images.
+        """Compute the statistics of training images.
 
         Args:
-            features: ``[N, D]``.
+            features: features ``[N, D]``.
             labels: class indices ``[N]``.
-            domains: index into `domain_names`, ``[N]``; domains without images are left out.
-            domain_names: names.
+            domains: indices into `domain_names`, ``[N]``; domains without images are omitted.
+            domain_names: names of the domains.
             num_classes: K.
         """
         found = domains.unique().tolist()
@@ -42,11 +42,11 @@ class SourceStatistics:
 
     @property
     def pooled(self) -> FeatureStatistics:
-        """Of all training images together."""
+        """The statistics of all training images together."""
         return FeatureStatistics.pooled([*self.domains.values()])
 
     def tensors(self) -> dict[str, Tensor]:
-        """As named tensors, for a file."""
+        """Convert to named tensors, for a file."""
         named = {"priors": self.priors}
         for name, domain in self.domains.items():
             count = torch.tensor(domain.count)
@@ -55,7 +55,7 @@ class SourceStatistics:
 
     @classmethod
     def from_tensors(cls, tensors: Mapping[str, Tensor]) -> SourceStatistics:
-        """What `tensors` gave."""
+        """Convert the result of `tensors` back."""
         names = sorted(name.removeprefix("mean/") for name in tensors if name.startswith("mean/"))
         domains = {
             name: FeatureStatistics(tensors[f"mean/{name}"], tensors[f"variance/{name}"], int(tensors[f"count/{name}"]))

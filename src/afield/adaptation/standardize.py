@@ -1,4 +1,4 @@
-"""Standardized features: each domain's by its own mean and deviation, the new place's too."""
+"""Standardizes features by the mean and standard deviation of the new place."""
 
 import copy
 
@@ -14,18 +14,17 @@ from afield.validation import check_number
 
 @ADAPTATIONS.register("standardize", reference="Li et al., Revisiting Batch Normalization (AdaBN), 2016.")
 class Standardize(Adaptation):
-    """Standardizes features by the mean and deviation of the new place.
+    """Standardizes features by the mean and standard deviation of the new place.
 
-    A classifier that was trained on features standardized domain by domain is given features standardized by the new
-    place's statistics. For any other classifier, the standardized features are scaled and moved to the mean and
-    deviation of the training images.
+    If the classifier was trained on features that were standardized by domain, it receives features that are
+    standardized by the statistics of the new place. For any other classifier, the standardized features are then scaled
+    and shifted to the mean and standard deviation of the training images.
 
     Args:
-        pseudo_count: k, in images: how strongly the statistics are shrunk towards those of all training images; see
-            `afield.adaptation.shrink`.
+        pseudo_count: k, in images: weight of the statistics of all training images; see `afield.adaptation.shrink`.
 
     Raises:
-        InputError: a negative pseudo-count.
+        InputError: if the pseudo-count is negative.
 
     References:
         Li et al., "Revisiting batch normalization for practical domain adaptation", 2016 (AdaBN), here on the features

@@ -1,4 +1,4 @@
-"""Mean and variance of features, and how statistics of few examples are shrunk towards known ones."""
+"""Mean and variance of features, and shrinkage of the statistics of few examples towards known statistics."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ class FeatureStatistics:
     """Mean and variance of each feature over examples.
 
     Attributes:
-        mean: ``[D]``.
-        variance: ``[D]``, biased: the mean squared distance from the mean, divided by N.
+        mean: mean of each feature, ``[D]``.
+        variance: biased variance, ``[D]``: the sum of squared distances from the mean, divided by N.
         count: N, the number of examples.
     """
 
@@ -35,7 +35,7 @@ class FeatureStatistics:
 
     @classmethod
     def pooled(cls, parts: Sequence[FeatureStatistics]) -> FeatureStatistics:
-        """The statistics of all examples of several sets together."""
+        """The statistics of the union of several sets of examples."""
         count = sum(part.count for part in parts)
         weights = [part.count / count for part in parts]
         mean = torch.stack([weight * part.mean for weight, part in zip(weights, parts, strict=True)]).sum(dim=0)
@@ -45,23 +45,23 @@ class FeatureStatistics:
 
     @property
     def std(self) -> Tensor:
-        """``[D]``, 0.001 at least: a feature that never changes is not divided by zero."""
+        """The standard deviation ``[D]``, at least 0.001, to avoid division by zero for constant features."""
         return self.variance.sqrt().clamp(min=1e-3)
 
 
 def shrink(target: FeatureStatistics, source: FeatureStatistics, pseudo_count: float) -> FeatureStatistics:
-    """Statistics of n target examples, as if k further examples with the source's statistics were among them.
+    """Shrink the statistics of n target examples towards the source statistics, with a weight of k examples.
 
     ``mean = (n m_t + k m_s) / (n + k)``, and the same for the (biased) variance.
 
     Args:
         target: statistics of n examples.
-        source: what few examples are shrunk towards.
-        pseudo_count: k, in examples; 0 keeps the target's statistics.
+        source: known statistics.
+        pseudo_count: k, in examples; 0 returns the statistics of the target.
 
     References:
-        Schneider et al., "Improving robustness against common corruptions by covariate shift adaptation",
-        NeurIPS 2020, equation 1.
+        Schneider et al., "Improving robustness against common corruptions by covariate shift adaptation", NeurIPS 2020,
+        equation 1.
     """
     weight = target.count / (target.count + pseudo_count)
     mean = torch.lerp(source.mean, target.mean, weight)

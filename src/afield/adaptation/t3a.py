@@ -1,4 +1,4 @@
-"""T3A: class vectors from the most certain features of the new place."""
+"""T3A: new class vectors from the most certain features of the new place."""
 
 import torch
 import torch.nn.functional as F
@@ -16,26 +16,27 @@ from afield.validation import check_number
     "t3a", reference="Iwasawa and Matsuo, Test-Time Classifier Adjustment Module (T3A), NeurIPS 2021."
 )
 class T3A(Adaptation):
-    """Class vectors from the most certain features of the new place.
+    """Replaces class vectors by the means of the most certain features of the new place.
 
-    New class vectors: each is the mean of its class's support set, on the unit sphere.
+    Each new class vector is the mean of the support set of its class, on the unit sphere. The support set contains the
+    class vector and the features that are predicted as this class; only the elements with the lowest entropy are kept.
+    The bias is omitted, as in the paper.
 
-    The support set of a class holds its class vector and the features that are predicted to be of the class; those of
-    lowest entropy stay. The paper adds features as they arrive, and so predicts each with the sets of that moment;
-    here all images of the new place are there at once. The bias is left out, as in the paper. Two things are not in
-    the paper: the class vectors have the mean length of those before, so that confidences keep their scale; and they
-    are shrunk towards those before, bias included, because a few images do not show all classes.
+    The paper adds features one by one as they arrive and predicts each one with the current support sets. Here, all
+    images of the new place are available from the start. Two things are not in the paper. The new class vectors are
+    scaled to the mean length of the previous ones, so that confidences keep their scale. Class vectors and bias are
+    shrunk towards the previous ones, because a few images do not show all classes.
 
     Args:
-        supports: M, the largest size of a support set; 0 keeps all. The paper chooses among 1, 5, 20, 50, 100 and all.
-        pseudo_count: k, in images: with n images, the new class vectors have a weight of n / (n + k). 0 is the paper.
+        supports: M, the largest size of a support set; 0 keeps all. The paper selects from 1, 5, 20, 50, 100 and all.
+        pseudo_count: k, in images: with n images, the new class vectors have weight n / (n + k). 0 is the paper.
 
     Raises:
-        InputError: a negative size or pseudo-count.
+        InputError: if the size or the pseudo-count is negative.
 
     References:
-        Iwasawa and Matsuo, "Test-time classifier adjustment module for model-agnostic domain generalization",
-        NeurIPS 2021, equations 2 to 5.
+        Iwasawa and Matsuo, "Test-time classifier adjustment module for model-agnostic domain generalization", NeurIPS
+        2021, equations 2 to 5.
     """
 
     def __init__(self, *, supports: int = 100, pseudo_count: float = 100.0) -> None:

@@ -1,4 +1,4 @@
-"""Tent: normalization layers trained to be certain in the new place, with a stop that needs no labels."""
+"""Tent: trains normalization layers by entropy minimization in the new place, with early stopping without labels."""
 
 import copy
 
@@ -21,21 +21,22 @@ NORMALIZATIONS = (_BatchNorm, nn.LayerNorm, nn.GroupNorm)
     "tent", reference="Wang et al., Tent: Fully Test-Time Adaptation by Entropy Minimization, ICLR 2021."
 )
 class Tent(Adaptation):
-    """Trains normalization layers to lower the entropy of predictions, with a label-free stop.
+    """Trains normalization layers by entropy minimization, with early stopping without labels.
 
-    Trains scales and shifts of the backbone's normalization layers to lower the entropy of predictions.
+    The scales and shifts of the backbone's normalization layers are trained to minimize the entropy of the predictions.
 
-    The paper normalizes each batch by its own statistics; here batch normalization keeps its statistics, so that the
-    result predicts single images. ``batch_norm+tent`` takes those of the new place first. Entropy alone falls to zero
-    where every image is predicted to be of one class: therefore the state with the largest mutual information
-    between images and predictions stays, and training ends when it has not grown for an epoch.
+    The paper normalizes each batch by its own statistics. Here, batch normalization keeps its statistics, so that the
+    adapted model can predict single images; ``batch_norm+tent`` first estimates the statistics in the new
+    place. The entropy alone is minimal if all images are predicted as one class. Therefore training stops after an
+    epoch in which the mutual information between images and predictions does not increase, and the state with the
+    largest mutual information is kept.
 
     Args:
-        learning_rate: of Adam; the paper's, 0.001.
+        learning_rate: learning rate of Adam; 0.001 in the paper.
         epochs: largest number of passes over the images.
 
     Raises:
-        InputError: a setting out of range.
+        InputError: if a setting is out of range.
 
     References:
         Wang et al., "Tent: fully test-time adaptation by entropy minimization", ICLR 2021, equation 1.
@@ -53,7 +54,7 @@ class Tent(Adaptation):
         """See the class.
 
         Raises:
-            InputError: a backbone without normalization layers that have a scale.
+            InputError: if the backbone has no normalization layers with a scale.
         """
         adapted = copy.deepcopy(classifier).eval().requires_grad_(False)
         layers = [module for module in adapted.backbone.modules() if isinstance(module, NORMALIZATIONS)]

@@ -1,4 +1,4 @@
-"""CDAN+E: a discriminator that sees features times probabilities, and counts examples by their certainty."""
+"""CDAN+E: a discriminator on products of features and probabilities, with examples weighted by their certainty."""
 
 from collections.abc import Sequence
 
@@ -14,31 +14,31 @@ from afield.classifier import Classifier
 from afield.validation import check_within
 
 LARGEST, PROJECTIONS = 4096, 1024
-"""Products of a feature and a probability: the discriminator sees all of them up to this number, else projections."""
+"""Largest number of products for the discriminator, and the number of random projections if there are more products."""
 
 
 @ALGORITHMS.register("cdan", reference="Long et al., Conditional Adversarial Domain Adaptation, NeurIPS 2018.")
 class CDAN(Algorithm):
-    """Like dann, but the discriminator sees features times probabilities (CDAN+E).
+    """Like dann, but the discriminator receives products of features and probabilities (CDAN+E).
 
-    The objective, and a discriminator between training domains and new place that sees features times softmax.
+    The loss is the objective plus the loss of a discriminator between the training domains and the unlabeled new place.
+    The input of the discriminator is the outer product of features and probabilities, or 1024 random projections of it
+    if it has more than 4096 entries. The weight of each example is ``1 + exp(-H)``, where H is the entropy of its
+    prediction (CDAN+E). The weights of the training domains sum to 1, and so do the weights of the new place. The
+    gradient is reversed with the same schedule as in `DANN`. As in the authors' code, the probabilities have no
+    gradient; unlike there, the weights have none either.
 
-    The discriminator sees the outer product of features and probabilities, or 1024 random projections of it where it
-    has more than 4096 entries. Each example counts by ``1 + exp(-H)``, where H is the entropy of its prediction
-    (CDAN+E); the weights of each side sum to 1. The gradient is reversed as in `DANN`, and grows as there. As in the
-    authors' code, no gradient goes through the probabilities; other than there, none goes through the weights.
-
-    The paper has one source domain; here all training domains together are the source. One learning rate is for all,
-    where the authors' backbone learns at a tenth of the discriminator's.
+    The paper has one source domain; here all training domains together are the source. All parts have the same learning
+    rate; in the authors' code, the learning rate of the backbone is a tenth of the discriminator's.
 
     Args:
-        classifier: trained in place.
+        classifier: model to train, in place.
         domain_sizes: not used.
-        adversary: largest factor of the reversed gradient, 1 in the paper.
-        hidden: units in each hidden layer of the discriminator, 1024 in the authors' code.
+        adversary: largest factor of the reversed gradient; 1 in the paper.
+        hidden: units in each hidden layer of the discriminator; 1024 in the authors' code.
 
     Raises:
-        ValueError: a negative factor.
+        ValueError: if the factor is negative.
 
     References:
         Long et al., "Conditional Adversarial Domain Adaptation", NeurIPS 2018, equations 4 to 9.
@@ -60,7 +60,7 @@ class CDAN(Algorithm):
         self.discriminator = Discriminator(features * classes if small else PROJECTIONS, hidden)
 
     def terms(self, batch: Batch) -> Terms:
-        """``objective`` and ``domain``, what the discriminator loses."""
+        """``objective`` and ``domain``, the loss of the discriminator."""
         source, target = features_of_both(self.classifier, batch)
         seen, weights = zip(self._seen(source), self._seen(target), strict=True)
         losses = self.discriminator.losses(*seen, self.adversary * ramp(batch.progress))
@@ -71,7 +71,7 @@ class CDAN(Algorithm):
         }
 
     def _seen(self, features: Tensor) -> tuple[Tensor, Tensor]:
-        """What the discriminator sees of features ``[B, D]``, and the weights ``[B]``, which sum to 1."""
+        """The inputs of the discriminator for features ``[B, D]``, and the weights ``[B]``, which sum to 1."""
         with torch.no_grad():
             logits = self.classifier.objective.logits(features)
             weights = 1 + (-entropy(logits)).exp()
@@ -89,8 +89,8 @@ class OuterProduct(nn.Module):
 class RandomProduct(nn.Module):
     """Features ``[B, D]`` and probabilities ``[B, K]`` -> random projections of their outer product, ``[B, M]``.
 
-    Both are projected by fixed matrices of normal entries, multiplied entry by entry, and divided by the root of M:
-    the inner product of two results has that of the outer products as its mean.
+    Both are multiplied by fixed random normal matrices; the results are multiplied entry by entry and divided by the
+    square root of M. The expected inner product of two results is the inner product of the outer products.
 
     References:
         Long et al., NeurIPS 2018, equation 6.

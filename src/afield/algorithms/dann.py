@@ -1,4 +1,4 @@
-"""DANN: features that do not tell the training domains from the new place."""
+"""DANN: features from which a discriminator cannot distinguish the training domains from the new place."""
 
 from collections.abc import Sequence
 
@@ -13,27 +13,26 @@ from afield.validation import check_within
 
 @ALGORITHMS.register("dann", reference="Ganin et al., Domain-Adversarial Training of Neural Networks, JMLR 2016.")
 class DANN(Algorithm):
-    """Trains features that a discriminator cannot tell from those of the unlabeled new place.
+    """Learns features from which a discriminator cannot distinguish training domains and new place.
 
-    The objective, and a discriminator between training domains and new place that the features deceive.
-
+    The loss is the objective plus the loss of a discriminator between the training domains and the unlabeled new place.
     The discriminator's gradient is reversed on its way to the backbone, with a factor that grows from 0 to `adversary`
-    by ``2 / (1 + exp(-10 p)) - 1``, where p is the fraction of the steps that are done.
+    by ``2 / (1 + exp(-10 p)) - 1``, where p is the fraction of completed steps.
 
-    The paper has one source domain; here all training domains together are the source. Its discriminator has 1024
-    units in both hidden layers; the dropout is that of the authors of CDAN. The paper's factor is 1, for a pretrained
-    backbone, which in its successors' code learns at a tenth of the discriminator's rate. Here one rate is for all,
-    and a factor of 0.1 takes the place of the tenth. With 0.3, a network that starts from random weights did not learn
-    the digits without `wall`.
+    The paper has one source domain; here all training domains together are the source. As in the paper, both hidden
+    layers of the discriminator have 1024 units; the dropout follows the authors of CDAN. The paper's factor is 1, for a
+    pretrained backbone; in its successors' code, the learning rate of the backbone is a tenth of the discriminator's.
+    Here, all parts have the same learning rate, and a factor of 0.1 replaces this tenth. With a factor of 0.3, a
+    network with random initial weights did not learn the digits without `wall`.
 
     Args:
-        classifier: trained in place.
+        classifier: model to train, in place.
         domain_sizes: not used.
         adversary: largest factor of the reversed gradient; see above.
         hidden: units in each hidden layer of the discriminator.
 
     Raises:
-        ValueError: a negative factor.
+        ValueError: if the factor is negative.
 
     References:
         Ganin et al., "Domain-Adversarial Training of Neural Networks", JMLR 2016, equations 13 to 18.
@@ -52,7 +51,7 @@ class DANN(Algorithm):
         self.discriminator = Discriminator(classifier.objective.head.in_features, hidden)
 
     def terms(self, batch: Batch) -> Terms:
-        """``objective`` and ``domain``, what the discriminator loses."""
+        """``objective`` and ``domain``, the loss of the discriminator."""
         source, target = features_of_both(self.classifier, batch)
         of_source, of_target = self.discriminator.losses(source, target, self.adversary * ramp(batch.progress))
         return {

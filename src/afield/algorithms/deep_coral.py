@@ -1,4 +1,4 @@
-"""Deep CORAL with the new place: aligns means and covariances of features across domains, the unlabeled one too."""
+"""Deep CORAL: aligns means and covariances of features across the training domains and the unlabeled new place."""
 
 import torch
 
@@ -10,17 +10,17 @@ from afield.algorithms.target import features_of_both
 
 @ALGORITHMS.register("deep_coral", reference="Sun and Saenko, Deep CORAL, ECCV 2016 workshops.")
 class DeepCORAL(CORAL):
-    """Like coral, with the unlabeled new place as one more domain.
+    """Like coral, with the unlabeled new place as an additional domain.
 
-    `CORAL`, with the new place as one more domain. A single training domain is enough, as in the paper.
+    A single training domain is sufficient, as in the paper. See `CORAL`.
 
     Args:
-        classifier: trained in place.
-        domain_sizes: how many training domains there are.
+        classifier: model to train, in place.
+        domain_sizes: sizes of the training domains.
         penalty: factor of the distance; see `CORAL`.
 
     Raises:
-        ValueError: a negative penalty.
+        ValueError: if the penalty is negative.
 
     References:
         Sun and Saenko, "Deep CORAL", ECCV 2016 workshops, equations 1 to 3.

@@ -1,4 +1,4 @@
-"""A network that tells the training domains from the new place, and the loss that it and the backbone play for."""
+"""A discriminator between the training domains and the new place, and its adversarial loss."""
 
 import torch
 import torch.nn.functional as F
@@ -12,7 +12,7 @@ class Discriminator(nn.Module):
 
     Args:
         inputs: D.
-        hidden: units of each hidden layer.
+        hidden: units in each hidden layer.
     """
 
     def __init__(self, inputs: int, hidden: int) -> None:
@@ -26,10 +26,10 @@ class Discriminator(nn.Module):
         return self.layers(inputs).squeeze(1)
 
     def losses(self, source: Tensor, target: Tensor, reversal: float) -> tuple[Tensor, Tensor]:
-        """Binary cross-entropy of each row, ``[B]`` of the training domains and ``[B]`` of the new place.
+        """The binary cross-entropy of each row, ``[B]`` for the training domains and ``[B]`` for the new place.
 
-        The gradient that goes back to `source` and `target` is reversed and multiplied by `reversal`: the
-        discriminator descends the loss, whatever made its inputs climbs it.
+        The gradient with respect to `source` and `target` is reversed and multiplied by `reversal`: the discriminator
+        minimizes the loss; the layers before it maximize the loss.
         """
         logits = self(scaled_gradient(torch.cat([source, target]), -reversal))
         of_source, of_target = logits.split([len(source), len(target)])

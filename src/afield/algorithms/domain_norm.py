@@ -1,4 +1,4 @@
-"""Features of a network in training, standardized by domain."""
+"""Standardizes features by domain during training."""
 
 from typing import Any
 
@@ -15,17 +15,18 @@ MOMENTUM = 0.1
 
 
 class DomainFeatureNorm(FeatureNorm):
-    """While training, standardizes each feature by the statistics of its own domain's rows in the batch.
+    """In training, standardizes each feature by the statistics of the rows of its domain in the batch.
 
-    It is batch normalization without scale and shift, domain by domain. The rows behind those of the training batch
-    are of the new place, if an algorithm has such rows, and form a domain of their own. In evaluation it is a plain
-    `FeatureNorm` with running statistics of all rows together, until the statistics of one domain are put in.
+    This is batch normalization for each domain, without scale and shift. Rows after the training batch belong
+    to the new place, if an algorithm uses such rows, and form a separate domain. In evaluation, this is a plain
+    `FeatureNorm` with running statistics of all rows together, until they are replaced by the statistics of one domain.
 
     Args:
         features: D.
 
     Raises:
-        InputError: in training, fewer rows than the batch has: an algorithm that computes features of a part of it.
+        InputError: if, in training, there are fewer rows than in the batch, because an algorithm computes the features
+            of a part of it.
 
     References:
         Li et al., "Revisiting Batch Normalization for Practical Domain Adaptation", 2016; Chang et al.,
@@ -42,7 +43,7 @@ class DomainFeatureNorm(FeatureNorm):
             return super().forward(features)
         more = len(features) - len(self.domains)
         if more < 0:
-            raise InputError("standardize cannot train with an algorithm that divides batches; --freeze allows it")
+            raise InputError("standardize supports algorithms that divide batches only with --freeze")
         self._follow(features.detach())
         groups = F.pad(self.domains, (0, more), value=-1)
         member = (groups == groups.unique()[:, None]).to(features.dtype)
@@ -57,7 +58,7 @@ class DomainFeatureNorm(FeatureNorm):
 
 
 def name_domains(algorithm: Algorithm, norm: DomainFeatureNorm) -> None:
-    """From now on the norm knows the domains of every batch that the algorithm is called with."""
+    """Pass the domains of each batch of the algorithm to the norm before the forward pass."""
 
     def note(_: Any, inputs: tuple[Batch]) -> None:
         norm.domains = inputs[0].domains

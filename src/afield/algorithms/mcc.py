@@ -1,4 +1,4 @@
-"""MCC: predictions on the new place that confuse no two classes."""
+"""MCC: minimizes the class confusion of predictions on the new place."""
 
 from collections.abc import Sequence
 
@@ -15,16 +15,16 @@ from afield.validation import check_within
 class MCC(Algorithm):
     """Minimizes the confusion between classes in the predictions on the unlabeled new place.
 
-    The objective, and the class confusion of the predictions on a batch of the new place.
+    The loss is the objective plus `confusion` times the class confusion in a batch of the new place.
 
     Args:
-        classifier: trained in place.
+        classifier: model to train, in place.
         domain_sizes: not used.
-        confusion: factor of the class confusion, 1 in the authors' code.
-        temperature: that logits are divided by, 2.5 in the paper.
+        confusion: factor of the class confusion; 1 in the authors' code.
+        temperature: divisor of the logits; 2.5 in the paper.
 
     Raises:
-        ValueError: a negative factor, or a temperature that is not positive.
+        ValueError: if the factor is negative, or the temperature is not positive.
 
     References:
         Jin et al., "Minimum Class Confusion for Versatile Domain Adaptation", ECCV 2020, equations 1 to 5.
@@ -52,14 +52,14 @@ class MCC(Algorithm):
 
 
 def class_confusion(logits: Tensor, temperature: float) -> Tensor:
-    """Logits ``[B, K]`` -> how much the predictions confuse classes, a scalar in [0, 1].
+    """Logits ``[B, K]`` -> the class confusion of the predictions, a scalar in [0, 1].
 
     The confusion of two classes is the sum over examples of the product of their probabilities, weighted by
-    ``1 + exp(-H)``, where H is the example's entropy. Rows are divided by their sum, and what is off the diagonal is
-    averaged over classes. No gradient goes through the weights, as in the authors' code.
+    ``1 + exp(-H)``, where H is the example's entropy. Each row is divided by its sum; the sum of the off-diagonal
+    entries is divided by the number of classes. The weights have no gradient, as in the authors' code.
 
     >>> import torch
-    >>> float(class_confusion(torch.zeros(4, 5), 1.0))  # nothing is known: 4 of 5 entries are off the diagonal
+    >>> float(class_confusion(torch.zeros(4, 5), 1.0))  # uniform predictions: 4 of 5 entries are off the diagonal
     0.8...
     """
     scaled = logits / temperature

@@ -1,4 +1,4 @@
-"""MCD: two heads that disagree on the new place as much as they can, and features that make them agree."""
+"""MCD: two heads maximize their discrepancy on the new place, and the features minimize it."""
 
 from collections.abc import Sequence
 
@@ -19,24 +19,23 @@ from afield.validation import check_within
 class MCD(Algorithm):
     """Two heads maximize their discrepancy on the unlabeled new place; the features minimize it.
 
-    The objective with two heads, which also maximize their discrepancy on the new place; the backbone minimizes it.
-
-    The discrepancy is the mean absolute difference of the heads' probabilities. Heads and backbone move in one step,
-    with a reversed gradient between them: the option ``--one_step`` of the authors' code. The paper takes three steps,
-    the last of them several times. The second head has the same losses and class vectors of its own; it is there in
-    training only, where the paper averages both.
+    The loss is the objective of both heads, minus `discrepancy` times the mean absolute difference of their
+    probabilities on the new place. The gradient of the difference is reversed for the backbone, so that heads and
+    backbone are trained in a single step, as with the option ``--one_step`` of the authors' code. The paper uses three
+    steps and repeats the last one. The second head has the same losses and its own class vectors. It is used in
+    training only; the paper averages both heads for predictions.
 
     Args:
-        classifier: trained in place.
+        classifier: model to train, in place.
         domain_sizes: not used.
-        discrepancy: factor of the discrepancy, 1 in the paper.
+        discrepancy: factor of the discrepancy; 1 in the paper.
 
     Raises:
-        ValueError: a negative factor.
+        ValueError: if the factor is negative.
 
     References:
-        Saito et al., "Maximum Classifier Discrepancy for Unsupervised Domain Adaptation", CVPR 2018, equations 2
-        to 6; mil-tokyo/MCD_DA for the single step.
+        Saito et al., "Maximum Classifier Discrepancy for Unsupervised Domain Adaptation", CVPR 2018, equations 2 to 6;
+        mil-tokyo/MCD_DA for the single step.
     """
 
     needs = "images"
@@ -50,7 +49,7 @@ class MCD(Algorithm):
         self.second = random_objective(classifier.objective)
 
     def terms(self, batch: Batch) -> Terms:
-        """``objective``, ``second`` (that of the other head) and ``discrepancy``, negative: the heads maximize it."""
+        """``objective``, ``second`` (the objective of the second head) and ``discrepancy``, which is negative."""
         source, target = features_of_both(self.classifier, batch)
         first, dropout = self.classifier.objective, self.classifier.dropout
         source, target = dropout(source), scaled_gradient(dropout(target), -1.0)

@@ -1,4 +1,4 @@
-"""MMD (DAN): brings the features of the training domains and of the new place together by several kernels."""
+"""MMD (DAN): aligns the features of the training domains and of the new place with several kernels."""
 
 from collections.abc import Sequence
 
@@ -19,22 +19,23 @@ SCALES = (0.25, 0.5, 1.0, 2.0, 4.0)
     "mmd", reference="Long et al., Learning Transferable Features with Deep Adaptation Networks, ICML 2015."
 )
 class MMD(Algorithm):
-    """Aligns the features of training domains and unlabeled new place by several kernels (DAN).
+    """Aligns features of the training domains and the unlabeled new place with several kernels (DAN).
 
-    The objective, and the squared maximum mean discrepancy between the training domains and the new place.
+    The loss is the objective plus `penalty` times the squared maximum mean discrepancy between the features of the
+    training domains and of the new place.
 
-    The discrepancy is that of the features, once. The paper takes the last three layers of AlexNet, learns the weight
-    of each kernel, and estimates it in linear time; here all pairs of the batch count, and kernels count alike, as in
-    the authors' code. That code takes the sum of the five kernels, here it is their mean: a penalty of 5 is theirs. It
-    is too much for a network that starts from random weights.
+    The paper uses the last three layers of AlexNet, learns the weight of each kernel, and estimates the discrepancy in
+    linear time. Here, one layer of features is used, all pairs of the batch contribute, and all kernels have equal
+    weight, as in the authors' code. That code sums the five kernels; here they are averaged, so that a penalty of 5
+    corresponds to the authors' code. Such a penalty is too large for a network with random initial weights.
 
     Args:
-        classifier: trained in place.
+        classifier: model to train, in place.
         domain_sizes: not used.
         penalty: factor of the discrepancy.
 
     Raises:
-        ValueError: a negative penalty.
+        ValueError: if the penalty is negative.
 
     References:
         Long et al., "Learning Transferable Features with Deep Adaptation Networks", ICML 2015, equations 1 to 4.
@@ -59,10 +60,10 @@ class MMD(Algorithm):
 
 
 def multi_kernel_mmd(source: Tensor, target: Tensor) -> Tensor:
-    """The squared maximum mean discrepancy of two sets of features, ``[M, D]`` and ``[N, D]``: a scalar, 0 at least.
+    """The squared maximum mean discrepancy of two sets of features, ``[M, D]`` and ``[N, D]``: a scalar, at least 0.
 
-    The kernel is the mean of ``exp(-|a - b|^2 / (scale * mean squared distance))`` over `SCALES`. The mean is over all
-    pairs of different examples of both sets; no gradient goes through it.
+    The kernel is the mean of ``exp(-|a - b|^2 / (scale * mean squared distance))`` over `SCALES`. The mean squared
+    distance is over all pairs of different examples in both sets and has no gradient.
     """
     with torch.autocast(source.device.type, enabled=False):
         both = torch.cat([source, target])

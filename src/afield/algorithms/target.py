@@ -1,4 +1,4 @@
-"""What algorithms that train with unlabeled inputs of the new place have in common."""
+"""Shared parts of algorithms that train with unlabeled inputs of the new place."""
 
 import torch
 from torch import Tensor
@@ -8,7 +8,7 @@ from afield.classifier import Classifier
 
 
 def features_of_both(classifier: Classifier, batch: Batch) -> tuple[Tensor, Tensor]:
-    """Features ``[B, D]`` of the batch and of its target, from one pass: batch normalization sees both together."""
+    """Features ``[B, D]`` of the inputs and of the target, from a single forward pass with shared batch statistics."""
     assert batch.target is not None
     source, target = classifier.features(torch.cat([batch.inputs, batch.target])).split(len(batch.inputs))
     return source, target

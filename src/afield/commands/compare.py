@@ -22,13 +22,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Compare(TrainingOptions, LaunchOptions):
-    """Measure, leaving one domain out at a time, which recipe holds up on domains never seen.
+    """Compare recipes on unseen domains, leaving out one domain at a time.
 
     Attributes:
         recipes: Names from `afield list recipes`, or .toml, .yaml or .json files.
-        seeds: Number of seeds; each has its own split and initialization, the same for all recipes.
+        seeds: Number of seeds. Each seed has its own split and initialization, the same for all recipes.
         selection: Rule that selects the epoch of each run: a name from `afield list selections`.
-        adapt_fraction: Fraction of the images of each unseen domain that recipes can adapt to, without labels. All
+        adapt_fraction: Fraction of the images of each unseen domain to which recipes can adapt, without labels. All
             recipes are tested on the other images.
         transductive: Adapt to the test images themselves, without labels. The results are labeled as transductive.
     """
@@ -43,11 +43,11 @@ class Compare(TrainingOptions, LaunchOptions):
 
     @property
     def run_folder(self) -> Path:
-        """Where to write."""
+        """The folder for the results."""
         return self.folder(self.verb)
 
     def check(self) -> None:
-        """Refuse an unknown selection rule too."""
+        """Also reject an unknown selection rule."""
         from afield.errors import InputError
         from afield.evaluation import SELECTIONS
 
@@ -58,7 +58,7 @@ class Compare(TrainingOptions, LaunchOptions):
             raise InputError("--adapt-fraction and --transductive are mutually exclusive")
 
     def load(self, callback: Callback) -> tuple[Comparison, Sequence[Run]]:
-        """The comparison and its runs."""
+        """Create the comparison and its runs."""
         from afield.comparison.compare import check
         from afield.comparison.grid import Comparison
         from afield.data import Unlabeled
@@ -80,7 +80,7 @@ class Compare(TrainingOptions, LaunchOptions):
         return comparison, runs
 
     def conduct(self, purpose: Comparison, runs: Sequence[Run], executor: Executor, launch: Launch) -> Summary:
-        """Returns the summary that is written to ``summary.json``."""
+        """Execute the runs. Returns the summary that is written to ``summary.json``."""
         from afield.comparison.compare import run_comparison
 
         return run_comparison(purpose, executor, launch)

@@ -1,4 +1,4 @@
-"""``afield label``: choose which images of a new place to label, and label them in a page."""
+"""``afield label``: select images of a new place, and label them in a page."""
 
 from __future__ import annotations
 
@@ -18,28 +18,29 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Label:
-    """Choose images of a new place to label, and label them in a local page.
+    """Select images of a new place to label, and label them in a local page.
 
     The label file has the columns path, label and purpose. Its audit images are drawn at random and measure the model;
     its chosen images improve the model. The same command continues a label file.
 
     Attributes:
-        model: Folder that `afield train` wrote.
+        model: Model folder, written by `afield train`.
         folder: Folder of the images of the new place.
-        count: Number of images to choose, with those that the label file has already.
-        audit: Number of images of the audit sample, in addition; by default 30, or what the label file has.
+        count: Number of chosen images, including those that are already in the label file.
+        audit: Number of images in the audit sample, in addition to the chosen images; by default 30 for a new label
+            file, otherwise the number in the file.
         strategy: Strategy that chooses the images: a name from `afield list strategies`.
         csv: Label file.
-        page: Open the labeling page. Without it, the label file is written and the command ends.
-        near_duplicates: Choose near duplicates of chosen and labeled images too.
-        data: Training data of the model; with them, the head is refitted on both.
-        sequences: A CSV with the columns path and sequence, for the strategy structured; by default the images of each
-            folder are a sequence, in the order of their names.
-        tasks: Also write the images as tasks for Label Studio, to this JSON file.
-        annotations: Read labels from this JSON export of Label Studio first.
+        page: Open the labeling page. Without it, the command only writes the label file.
+        near_duplicates: Also choose near duplicates of chosen and labeled images.
+        data: Training data of the model. With it, the head is refitted on training images too.
+        sequences: CSV file with the columns path and sequence, for the strategy structured; by default, the images of
+            each folder form a sequence, in the order of their names.
+        tasks: JSON file to which the images are also written, as tasks for Label Studio.
+        annotations: JSON export of Label Studio from which labels are read first.
         on_bad_image: What to do with files that are not images: stop, or skip them.
         seed: Seed of the audit sample and of the strategy.
-        port: Port of the page; by default any that is free.
+        port: Port of the page; by default, any free port.
         open: Open the page in the browser.
     """
 
@@ -61,7 +62,7 @@ class Label:
     open: bool = True
 
     def run(self) -> list[Row]:
-        """Plan the label file, and label it in the page; returns its rows."""
+        """Plan the label file and label it in the page. Returns the rows of the file."""
         from afield.labeling.label_file import held, write_labels
         from afield.labeling.label_studio import write_tasks
         from afield.labeling.plan import plan
@@ -85,7 +86,7 @@ class Label:
             return self._serve(task, rows) if self.page else rows
 
     def _check(self) -> None:
-        """Refuse bad options before any image is read."""
+        """Reject invalid options before any image is read."""
         import importlib.util
 
         from afield.errors import InputError
@@ -101,7 +102,7 @@ class Label:
                 raise InputError(f"the page needs the package {package}: pip install 'afield[label]'")
 
     def _load(self) -> tuple[LabelingTask, list[Row]]:
-        """The images, and the rows of the label file as it is, with labels from Label Studio."""
+        """Load the images and the rows of the label file, with labels from Label Studio."""
         from afield.console import watching
         from afield.deploy import load
         from afield.deploy.label import labeling_task
@@ -138,7 +139,7 @@ class Label:
         session = Session(task, rows, Path(self.csv), settings)
 
         def ready(address: str) -> None:
-            print(f"label at {address} (Ctrl+C ends; every label is saved in {self.csv})", flush=True)
+            print(f"labeling page: {address} (Ctrl-C ends it; every label is saved in {self.csv})", flush=True)
             if self.open:
                 webbrowser.open(address)
 

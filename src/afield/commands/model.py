@@ -23,14 +23,14 @@ class Train(TrainingOptions):
     Attributes:
         recipe: Recipe: a name from `afield list recipes`, or a .toml, .yaml or .json file. The default is the result of
             `afield reproduce combined`.
-        seed: Seed of split, initialization, order of images, augmentation and dropout.
+        seed: Seed of the split, the initialization, the order of images, the augmentation and dropout.
     """
 
     recipe: str = "flattening"
     seed: int = 0
 
     def run(self) -> Record:
-        """Train, unless the model is finished; returns the record that is written to ``record.json``."""
+        """Train the model if it is not finished. Returns the record that is written to ``record.json``."""
         from afield.console import held, watching
         from afield.deploy import run_training
         from afield.recipes import resolve
@@ -49,9 +49,10 @@ class Evaluate(DataOptions):
     """Evaluate a trained model on labeled images.
 
     Attributes:
-        model: Folder that `afield train` wrote.
-        tta: Test-time augmentation, reported in separate columns: mirror images, or mirrored and shifted by a pixel.
-        labels: Label file of a new place, whose images are in the folder --data. The model is evaluated on its audit
+        model: Model folder, written by `afield train`.
+        tta: Test-time augmentation with mirror images, or with mirrored and shifted images (by a pixel). Its results
+            are reported in separate columns.
+        labels: Label file of a new place; --data is the folder of the images. The model is evaluated on the audit
             sample, with intervals.
         json: Print the result as JSON.
     """
@@ -62,9 +63,9 @@ class Evaluate(DataOptions):
     json: bool = False
 
     def run(self) -> dict[str, Any]:
-        """Accuracy and mAP for each domain and for all images, and the confusion matrix.
+        """Compute accuracy and mAP for each domain and for all images, and the confusion matrix.
 
-        With a label file: accuracy, balanced accuracy and recall of each class, with their intervals.
+        With a label file: accuracy, balanced accuracy and recall of each class, with intervals.
         """
         from afield.deploy import evaluate, load
         from afield.deploy.label import measure
@@ -74,7 +75,7 @@ class Evaluate(DataOptions):
         if self.labels is not None:
             return measure(model, Path(self.data), read_labels(Path(self.labels), model.class_names))
         if self.image_size not in (None, model.image_size):
-            raise InputError(f"--image-size {self.image_size}: this model takes images of {model.image_size} pixels")
+            raise InputError(f"--image-size {self.image_size}: this model needs images of {model.image_size} pixels")
         return evaluate(model, self.load_data(model.image_size, min_classes=1), self.tta)
 
 
@@ -83,8 +84,8 @@ class Predict:
     """Predict the classes of image files and of all images in folders.
 
     Attributes:
-        model: Folder that `afield train` wrote.
-        images: Files and folders.
+        model: Model folder, written by `afield train`.
+        images: Image files and folders.
         json: Print one JSON object per line, with the probabilities of all classes.
         on_bad_image: What to do with files that are not images: stop, or skip them.
     """
@@ -95,7 +96,7 @@ class Predict:
     on_bad_image: Literal["error", "skip"] = "error"
 
     def run(self) -> list[Prediction]:
-        """One prediction per image, in order."""
+        """Return one prediction per image, in order."""
         from afield.deploy import load
         from afield.deploy.predict import predict_files
 
@@ -104,10 +105,10 @@ class Predict:
 
 @dataclass(frozen=True)
 class Export:
-    """Write a trained model as ONNX.
+    """Write a trained model as an ONNX file.
 
     Attributes:
-        model: Folder that `afield train` wrote.
+        model: Model folder, written by `afield train`.
         out: File to write.
     """
 
@@ -115,7 +116,7 @@ class Export:
     out: Path = Path("model.onnx")
 
     def run(self) -> Path:
-        """The path of the file."""
+        """Write the file and return its path."""
         from afield.deploy import export_onnx, load
 
         return export_onnx(load(self.model), Path(self.out))

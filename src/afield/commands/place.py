@@ -1,4 +1,4 @@
-"""``afield adapt`` and ``afield forecast``: a trained model in a new place, with few labels there or none."""
+"""``afield adapt`` and ``afield forecast``: use a trained model in a new place, with few labels or without labels."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class PlaceOptions:
-    """A model, a new place, and the model's training data.
+    """A model, a new place, and the training data of the model.
 
     Attributes:
-        model: Folder that `afield train` wrote.
+        model: Model folder, written by `afield train`.
         unlabeled: Folder of images of the new place, without labels.
-        data: The training data, as given to `afield train`; needed only if the model folder says too little of them.
+        data: Training data, as given to `afield train`; needed only if the model folder lacks statistics of it.
         layout: Layout of the folder of training data, if it is not recognized.
         on_bad_image: What to do with files that are not images: stop, or skip them.
     """
@@ -39,7 +39,7 @@ class PlaceOptions:
 
     @contextmanager
     def read(self) -> Iterator[tuple[Source, Place]]:
-        """What is known of the training data, and the images of the new place."""
+        """The statistics of the training data, and the images of the new place."""
         from afield.console import watching
         from afield.deploy import load
         from afield.deploy.adapt import check_not_adapted
@@ -59,18 +59,18 @@ class PlaceOptions:
                 data = options.load_data(model.image_size, callback.decode)
                 source = learn_source(folder, data, make_fabric("cpu", "32"), callback)
             if source is None:
-                raise InputError(f"{folder} says nothing of its training data; give them with --data")
+                raise InputError(f"{folder} has no statistics of its training data; give the data with --data")
             yield source, place
 
 
 @dataclass(frozen=True, kw_only=True)
 class Adapt(PlaceOptions):
-    """Adapt a trained model to a new place by images without labels, and by labels of a few of them.
+    """Adapt a trained model to a new place with images without labels, and optionally with a few labels.
 
     Attributes:
         out: Folder of the adapted model.
-        method: Adaptations from `afield list adaptations`, joined by +, such as standardize+t3a. By default the one
-            that helped most where each training domain played the new place, or none.
+        method: Adaptations from `afield list adaptations`, joined by +, such as standardize+t3a. By default, the one
+            that gained most when each training domain played the new place, or none.
         labels: Label file of the new place. The head of the adapted model is refitted to its chosen images; its audit
             images measure the model before and after.
     """
@@ -80,7 +80,7 @@ class Adapt(PlaceOptions):
     labels: Path | None = None
 
     def run(self) -> Adapted:
-        """Adapt, and write the model; returns it with the reason for the method."""
+        """Adapt the model and write it. Returns the model with the reason for the method."""
         from afield.console import held
         from afield.deploy import load
         from afield.deploy.adapt import adapt_model
@@ -97,7 +97,7 @@ class Forecast(PlaceOptions):
     """Forecast the accuracy of a trained model in a new place from images without labels.
 
     Attributes:
-        out: Folder for a page with the forecast and the most unusual images; by default no page is written.
+        out: Folder for a page with the forecast and the most unusual images; by default, no page is written.
         json: Print the result as JSON.
     """
 
@@ -105,7 +105,7 @@ class Forecast(PlaceOptions):
     json: bool = False
 
     def run(self) -> Expected:
-        """The expected accuracy with its interval, and what is unusual about the images."""
+        """Forecast the accuracy with its interval, and find unusual images."""
         from afield.deploy import load
         from afield.deploy.forecast import forecast_place
         from afield.deploy.forecast_page import forecast_page

@@ -100,14 +100,14 @@ def choose_method(method: str, source: Source, images: int) -> Choice:
     for name in names:
         ADAPTATIONS.entry(name)
     if method == "none":
-        return Choice(Candidate(), {}, "as asked for")
+        return Choice(Candidate(), {}, "as requested")
     if method == "auto":
         if not source.plays:
-            return Choice(Candidate(), {}, f"{source.why_no_plays}; --method standardize+t3a adapts nevertheless")
+            return Choice(Candidate(), {}, f"{source.why_no_plays}; --method standardize+t3a adapts anyway")
         return choose(source.plays, images)
     if names in METHODS and with_images(source.plays, images):
         return choose(source.plays, images, names)
-    return Choice(Candidate(names), {}, "as asked for; it is not known what it gained on the training domains")
+    return Choice(Candidate(names), {}, "as requested; the gain on the training domains is not known")
 
 
 def adapted_classifier(model: Model, place: Place, source: Source, chain: Chain) -> Classifier:

@@ -82,11 +82,12 @@ def sentences(expected: Expected) -> list[str]:
         line += f" [{100 * found.low:.0f}, {100 * found.high:.0f}]"
     line += f"; method {found.method}"
     if found.error is not None:
-        line += f", {100 * found.error:.1f} points off on average on your own domains"
+        line += f", mean absolute error {100 * found.error:.1f} points on the training domains"
     lines = [line, *([found.note] if found.note else [])]
     if expected.unlike is not None:
         lines.append(
-            f"its images are {expected.unlike:.1f} times as unlike the training domains as these are each other"
+            f"distance from the training domains: {expected.unlike:.1f} times the distance of a training domain from "
+            "the others"
         )
     for name, (share, prior) in expected.more_often.items():
         lines.append(

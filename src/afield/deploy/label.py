@@ -1,4 +1,4 @@
-"""Label images of a new place for a trained model; measure the model by their labels, and refit its head."""
+"""Label images of a new place for a trained model, measure the model with the labels, and refit its head."""
 
 import copy
 import csv
@@ -28,7 +28,7 @@ from afield.records import canonical_json, exclusive, read_json, seed_for, write
 Progress = Callable[[int, int], None]
 
 SOURCE_IMAGES = 2000
-"""Images of the training data that a head is refitted on, at most; as many of each class."""
+"""Largest number of training images that a head is refitted on, with equal numbers from each class."""
 
 THREADS = 4
 
@@ -42,18 +42,18 @@ def labeling_task(
     on_bad_image: Literal["error", "skip"] = "error",
     progress: Progress = lambda done, total: None,
 ) -> LabelingTask:
-    """The images of a folder, with their features; these are kept on disk, and an extraction goes on where it was.
+    """Read the images of a folder and compute their features. Features are cached, and a started computation continues.
 
     Args:
-        model: to improve or to measure.
-        folder: images, in folders of any depth.
-        source: labeled images that the model was trained on.
-        sequences: a CSV with the columns path and sequence; by default the images of a folder are a sequence.
-        on_bad_image: what to do with files that are not images.
-        progress: told of images done.
+        model: model to improve or to measure.
+        folder: folder of images, in subfolders of any depth.
+        source: labeled training images of the model.
+        sequences: CSV file with the columns path and sequence; by default, the images of each folder form a sequence.
+        on_bad_image: ``"error"`` raises an error for files that are not images, ``"skip"`` skips them.
+        progress: called with the number of finished images and the number of all images.
 
     Raises:
-        InputError: no images, bad images under ``"error"``, or a source with other classes.
+        InputError: if there are no images, an image is bad with ``"error"``, or the source has other classes.
     """
     files = [file for file in image_paths(folder) if folder.is_dir()]
     if not files:
@@ -83,23 +83,23 @@ def labeling_task(
 
 
 def measure(model: Model, folder: Path, rows: Sequence[Row]) -> dict[str, Any]:
-    """How good a model is in a new place, by the labeled rows of the audit sample.
+    """Evaluate a model in a new place on the labeled rows of the audit sample.
 
     Raises:
-        InputError: no such rows, or an image that is missing or bad.
+        InputError: if there are no such rows, or an image is missing or bad.
     """
     chosen = sum(row.purpose == "chosen" for row in rows)
     none = sum(row.purpose == "audit" and row.label == NONE_OF_THESE for row in rows)
     if not with_class(rows, "audit"):
         raise InputError(
-            f"no labeled image of the label file has the purpose audit, and its {chosen} chosen images are no random "
-            "sample; `afield label` draws an audit sample"
+            f"no labeled image of the label file has the purpose audit, and its {chosen} chosen images are not a "
+            "random sample; `afield label` draws an audit sample"
         )
     return {"data": str(folder), "none_of_these": none, **dataclasses.asdict(audited(model, folder, rows))}
 
 
 def audited(model: Model, folder: Path, rows: Sequence[Row]) -> Audit:
-    """How good a model is on the labeled rows of the audit sample, of which there is at least one."""
+    """Evaluate a model on the labeled rows of the audit sample; at least one row is needed."""
     found, index = with_class(rows, "audit"), {name: i for i, name in enumerate(model.class_names)}
     predictions = model.predict([folder / row.path for row in found])
     predicted = np.array([index[prediction.label] for prediction in predictions])
@@ -107,10 +107,11 @@ def audited(model: Model, folder: Path, rows: Sequence[Row]) -> Audit:
 
 
 def labels_to_learn(model: Model, folder: Path, file: Path) -> list[Row]:
-    """The rows of a label file that a model's head can be refitted to; no image is opened.
+    """Read the rows of a label file to which the head of a model is refitted. No image is opened.
 
     Raises:
-        InputError: a bad label file, an image that is not in the folder, or no chosen image with a class.
+        InputError: if the label file is invalid, an image is not in the folder, or no chosen image has the label of a
+            class.
     """
     rows = read_labels(file, model.class_names)
     check_paths(rows, {path.relative_to(folder).as_posix() for path in image_paths(folder)}, folder)
@@ -122,7 +123,7 @@ def labels_to_learn(model: Model, folder: Path, file: Path) -> list[Row]:
 
 
 def refitted(model: Model, folder: Path, rows: Sequence[Row]) -> Model:
-    """A copy of a model whose head is refitted to the chosen images that are labeled."""
+    """Return a copy of a model with a head that is refitted to the labeled chosen images."""
     found = with_class(rows, "chosen")
     paths, features = tuple(row.path for row in found), list[Tensor]()
     for start in range(0, len(paths), BATCH):
@@ -137,7 +138,7 @@ def refitted(model: Model, folder: Path, rows: Sequence[Row]) -> Model:
 def _features(
     model: Model, key: Any, items: Sequence[Any], read: Callable[[Any], NDArray[np.uint8] | None], progress: Progress
 ) -> Tensor:
-    """Features ``[N, D]`` of items, from the cache; NaN where there is no image to read."""
+    """Compute or load the features ``[N, D]`` of items, with a cache; NaN for items without a readable image."""
     digest = hashlib.sha256(canonical_json(key).encode())
     for name, tensor in model.classifier.state_dict().items():
         digest.update(name.encode() + tensor.numpy().tobytes())
@@ -161,7 +162,7 @@ def _features(
 
 
 def _source(model: Model, data: ImageSet, progress: Progress) -> Labeled:
-    """Features of training images, as many of each class, with the classes of the model."""
+    """Compute features of training images, equal numbers from each class, with the class indices of the model."""
     for name in data.class_names:
         if name not in model.class_names:
             unknown_name("class of this model", name, model.class_names)
@@ -180,7 +181,7 @@ def _by_folder(paths: Sequence[str]) -> Tensor:
 
 
 def _by_column(paths: Sequence[str], file: Path) -> Tensor:
-    """The sequence of each image by a CSV; an image that it does not name is a sequence of its own."""
+    """Read the sequence of each image from a CSV file. An image that is not in the file is a separate sequence."""
     try:
         with open(file, newline="", encoding="utf-8-sig") as opened:
             named = {row["path"]: row["sequence"] for row in csv.DictReader(opened)}

@@ -34,7 +34,7 @@ from afield.training import TrainConfig, TrainState, checkpoint, predict
 
 SOURCE, CALIBRATION, PLAYS = "adaptation.safetensors", "calibration", "plays.json"
 BATCH = 256
-AGAIN = "no training domain has played the new place; --data, with the training data, trains again without each of them"
+AGAIN = "no training domain has played the new place; give the training data with --data to train without each of them"
 SMALLEST = 20
 """Number of images that a training domain needs to play the new place: ten to adapt to, and ten for testing."""
 
@@ -100,7 +100,7 @@ def players(run: Run) -> list[str]:
 def why_no_plays(run: Run) -> str:
     """The reason why the training domains cannot play the new place; empty if they can."""
     if len(players(run)) <= ALGORITHMS[run.recipe.algorithm].domains_at_least:
-        return f"the training data have too few domains of {SMALLEST} images for one of them to play the new place"
+        return f"the training data has too few domains of {SMALLEST} images for one of them to play the new place"
     return ""
 
 
@@ -159,7 +159,7 @@ def learn_source(folder: Path, data: ImageSet, fabric: Fabric, callback: Callbac
     _, source = known_source(run, classifier, features, fabric)
     why = why_no_plays(run)
     if not frozen and named != weights:
-        why = "the network's training started from a file of weights that its folder does not hold"
+        why = "the training of the network started from a weights file that the model folder does not contain"
     source = replace(source, why_no_plays=why, plays=[] if why else calibrate(run, features, folder, fabric, callback))
     source.save(folder)
     clear(folder)

@@ -1,4 +1,4 @@
-"""Which images of a new place to label next, what their labels say about it, and the page to label them in."""
+"""Selection of images of a new place to label, measurement with their labels, and the labeling page."""
 
 from afield.labeling.badge import badge as badge
 from afield.labeling.bald import bald as bald

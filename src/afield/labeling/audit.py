@@ -1,4 +1,4 @@
-"""What a random sample of labeled images, kept apart from the chosen ones, says about a model in the new place."""
+"""Measures a model in the new place by a labeled random sample, which is separate from the chosen images."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ RESAMPLES = 2000
 
 @dataclass(frozen=True)
 class Fraction:
-    """A fraction with its 95 % interval, from n images.
+    """A fraction of n images, with its 95 % interval.
 
     Attributes:
-        value: of the sample.
-        ci95: low and high end.
+        value: fraction in the sample.
+        ci95: lower and upper end of the interval.
         n: number of images.
     """
 
@@ -28,19 +28,19 @@ class Fraction:
 
     @classmethod
     def of(cls, right: NDArray[np.bool_]) -> Fraction:
-        """The fraction of true values, with its Wilson interval."""
+        """Compute the fraction of true values and its Wilson interval."""
         return cls(float(right.mean()), wilson(int(right.sum()), len(right)), len(right))
 
 
 @dataclass(frozen=True)
 class Audit:
-    """How good predictions are on the audit sample.
+    """Results on the audit sample.
 
     Attributes:
-        accuracy: with its Wilson interval.
-        balanced_accuracy: the mean recall of the classes in the sample, with a bootstrap interval.
-        recall: of each class in the sample, by name, with its Wilson interval.
-        to_halve: how many more audit labels would halve the interval of the accuracy.
+        accuracy: accuracy with its Wilson interval.
+        balanced_accuracy: mean recall of the classes in the sample, with a bootstrap interval.
+        recall: recall of each class in the sample, by name, with its Wilson interval.
+        to_halve: number of additional audit labels that would halve the interval of the accuracy.
     """
 
     accuracy: Fraction
@@ -50,10 +50,10 @@ class Audit:
 
 
 def audit(predicted: NDArray[np.int64], labels: NDArray[np.int64], class_names: tuple[str, ...]) -> Audit:
-    """Measure predictions by the labels of a random sample.
+    """Compare predictions with the labels of a random sample.
 
     Args:
-        predicted: class indices ``[N]``, N at least 1.
+        predicted: predicted class indices ``[N]``, N at least 1.
         labels: true class indices ``[N]``.
         class_names: K names.
     """
@@ -67,7 +67,7 @@ def audit(predicted: NDArray[np.int64], labels: NDArray[np.int64], class_names: 
 
 
 def _balanced(right: NDArray[np.bool_], labels: NDArray[np.int64]) -> Fraction:
-    """The mean recall; its interval is that of the percentiles of `RESAMPLES` resamples with replacement."""
+    """The mean recall, with a percentile bootstrap interval from `RESAMPLES` resamples with replacement."""
     rows = np.random.default_rng(0).integers(len(labels), size=(RESAMPLES, len(labels)))
     found = np.array([_mean_recall(right[each], labels[each]) for each in (np.arange(len(labels)), *rows)])
     low, high = np.percentile(found[1:], (2.5, 97.5))

@@ -1,4 +1,4 @@
-"""BADGE: k-means++ on gradient embeddings, which are never written out."""
+"""BADGE: k-means++ on gradient embeddings, which are never computed explicitly."""
 
 import torch
 import torch.nn.functional as F
@@ -12,11 +12,11 @@ from afield.labeling.registry import STRATEGIES
 
 @STRATEGIES.register("badge", reference="Ash et al., Deep Batch Active Learning by Diverse Gradients, ICLR 2020.")
 def badge(pool: Pool, count: int, generator: torch.Generator) -> Tensor:
-    """Draws diverse images of large gradient: k-means++ on the gradients of the last layer.
+    """Draws diverse images with large gradients: k-means++ on the gradients of the last layer.
 
-    The embedding of an image, ``[K D]``, is the outer product of `class_gradients` and features. Products of
-    embeddings are products of their factors, so that memory grows with ``K + D``. The first image has the largest
-    gradient, as in the published code.
+    The embedding of an image, ``[K D]``, is the outer product of its `class_gradients` and its features. The inner
+    product of two embeddings is the product of the inner products of their factors, so that memory grows with ``K + D``
+    only. The first image is the one with the largest gradient, as in the published code.
 
     References:
         Ash, Zhang, Krishnamurthy, Langford and Agarwal, ICLR 2020, algorithm 1 and equation 1.
@@ -38,7 +38,7 @@ def badge(pool: Pool, count: int, generator: torch.Generator) -> Tensor:
 
 
 def class_gradients(logits: Tensor) -> Tensor:
-    """The gradient of cross-entropy by the logits, if the predicted class were the true one: ``[N, K]`` -> ``[N, K]``.
+    """The logit gradient of cross-entropy with the predicted class as the target: ``[N, K]`` -> ``[N, K]``.
 
     ``g_k = p_k - [k = argmax p]``.
     """

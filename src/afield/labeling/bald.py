@@ -1,4 +1,4 @@
-"""BALD: how much draws of the model disagree."""
+"""BALD: selection by the disagreement of predictions under dropout."""
 
 import torch
 from torch import Tensor
@@ -14,10 +14,10 @@ from afield.objective import Objective
     "bald", reference="Houlsby et al., BALD, 2011; Gal, Islam and Ghahramani, Deep Bayesian Active Learning, ICML 2017."
 )
 def bald(pool: Pool, count: int, generator: torch.Generator) -> Tensor:
-    """Chooses images on whose class the model under dropout disagrees with itself.
+    """Chooses images with the largest disagreement between the model's predictions under dropout.
 
     Raises:
-        InputError: a pool without draws.
+        InputError: if the pool has no draws.
     """
     if pool.draws is None:
         raise InputError("strategy bald needs logits under dropout: Pool(draws=...), of shape [S, N, K]")
@@ -26,7 +26,7 @@ def bald(pool: Pool, count: int, generator: torch.Generator) -> Tensor:
 
 
 def disagreement(draws: Tensor) -> Tensor:
-    """Entropy of the mean prediction minus the mean entropy, in nats: logits ``[S, N, K]`` -> ``[N]``.
+    """The entropy of the mean prediction minus the mean entropy, in nats: logits ``[S, N, K]`` -> ``[N]``.
 
     References:
         Gal, Islam and Ghahramani, "Deep Bayesian active learning with image data", ICML 2017, section 3.
@@ -37,13 +37,13 @@ def disagreement(draws: Tensor) -> Tensor:
 
 @torch.no_grad()
 def dropout_draws(objective: Objective, features: Tensor, *, count: int = 20, dropout: float = 0.5) -> Tensor:
-    """Logits of a head under dropout on its features, ``[S, N, K]``; the same on every call.
+    """Logits of a head with dropout on its features, ``[S, N, K]``. Every call returns the same logits.
 
     Args:
-        objective: the head.
-        features: ``[N, D]``.
+        objective: objective with the head.
+        features: features ``[N, D]``.
         count: S, the number of draws.
-        dropout: the probability that a feature is 0 in a draw.
+        dropout: probability that a feature is 0 in a draw.
     """
     generator = torch.Generator().manual_seed(0)
     draws = []

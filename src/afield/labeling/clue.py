@@ -1,4 +1,4 @@
-"""CLUE: clusters of uncertain images."""
+"""CLUE: selection from clusters of uncertain images."""
 
 import torch
 from torch import Tensor
@@ -14,13 +14,13 @@ from afield.labeling.registry import STRATEGIES
 def clue(pool: Pool, count: int, generator: torch.Generator, *, temperature: float = 1.0) -> Tensor:
     """Chooses the image nearest to each center of a k-means that weights images by entropy.
 
-    The clusters of the largest total entropy come first.
+    Clusters are ordered by their total entropy, the largest one first.
 
     Args:
-        pool: its available images are clustered.
+        pool: pool whose available images are clustered.
         count: number of clusters.
         generator: draws the first centers.
-        temperature: divides the logits; higher ones weight diversity, lower ones uncertainty.
+        temperature: divisor of the logits; larger values favor diversity, smaller values favor uncertainty.
 
     References:
         Prabhu, Chandrasekaran, Saenko and Hoffman, ICCV 2021, equation 3 and algorithm 1.
@@ -35,11 +35,11 @@ def clue(pool: Pool, count: int, generator: torch.Generator, *, temperature: flo
 
 
 def nearest_each(features: Tensor, centers: Tensor) -> Tensor:
-    """The index of the image nearest to each center ``[C]``, in order; no image is given twice.
+    """The index of the image nearest to each center ``[C]``, in order. No image is returned twice.
 
     Args:
-        features: ``[N, D]``.
-        centers: ``[C, D]``, at most N.
+        features: features ``[N, D]``.
+        centers: centers ``[C, D]``, C at most N.
     """
     distances = torch.cat([each for _, each in squared_distances(features, squared_norms(features), centers)])
     chosen = []

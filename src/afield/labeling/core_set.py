@@ -1,4 +1,4 @@
-"""Core-set selection by k-center greedy."""
+"""Core-set selection with the k-center greedy algorithm."""
 
 import torch
 from torch import Tensor
@@ -12,10 +12,10 @@ from afield.labeling.registry import STRATEGIES
     "core_set", reference="Sener and Savarese, Active Learning for CNNs: A Core-Set Approach, ICLR 2018."
 )
 def core_set(pool: Pool, count: int, generator: torch.Generator) -> Tensor:
-    """Chooses the image farthest from all labeled and chosen ones, again and again.
+    """Repeatedly chooses the image farthest from all labeled and chosen images.
 
-    The largest distance of an image to its nearest chosen one is at most twice the smallest that is possible
-    (Gonzalez 1985). Without labeled images, the first image is drawn at random.
+    The largest distance of an image to its nearest chosen image is at most twice the optimum (Gonzalez 1985). Without
+    labeled images, the first image is drawn at random.
 
     References:
         Sener and Savarese, ICLR 2018, algorithm 1.

@@ -1,4 +1,4 @@
-"""Distances between features, in blocks of rows, so that no temporary is as large as the features."""
+"""Distances between features, in blocks of rows to limit memory."""
 
 from collections.abc import Iterator
 
@@ -14,17 +14,17 @@ def blocks(count: int) -> Iterator[slice]:
 
 
 def squared_norms(features: Tensor) -> Tensor:
-    """Squared length of each row: ``[N, D]`` -> ``[N]``."""
+    """The squared length of each row: ``[N, D]`` -> ``[N]``."""
     return torch.cat([features[rows].square().sum(dim=1) for rows in blocks(len(features))])
 
 
 def squared_distances(features: Tensor, norms: Tensor, centers: Tensor) -> Iterator[tuple[slice, Tensor]]:
-    """Blocks of rows, and their squared distances to all centers ``[rows, C]``.
+    """Yield blocks of rows with their squared distances to all centers, ``[rows, C]``.
 
     Args:
-        features: ``[N, D]``.
-        norms: their `squared_norms`, ``[N]``.
-        centers: ``[C, D]``.
+        features: features ``[N, D]``.
+        norms: `squared_norms` of the features, ``[N]``.
+        centers: centers ``[C, D]``.
     """
     lengths = centers.square().sum(dim=1)
     for rows in blocks(len(features)):
@@ -33,7 +33,7 @@ def squared_distances(features: Tensor, norms: Tensor, centers: Tensor) -> Itera
 
 
 def to_nearest(features: Tensor, norms: Tensor, centers: Tensor) -> Tensor:
-    """Squared distance of each row to its nearest center, ``[N]``; infinite if there are no centers."""
+    """The squared distance of each row to its nearest center, ``[N]``; infinite without centers."""
     found = features.new_full((len(features),), torch.inf)
     for some in centers.split(1024) if len(centers) else ():
         for rows, distances in squared_distances(features, norms, some):

@@ -1,4 +1,4 @@
-"""Maximum entropy."""
+"""Maximum-entropy sampling."""
 
 import torch
 from torch import Tensor
@@ -9,12 +9,12 @@ from afield.labeling.registry import STRATEGIES
 
 @STRATEGIES.register("entropy", reference="Shewry and Wynn, Maximum Entropy Sampling, 1987.")
 def entropy(pool: Pool, count: int, generator: torch.Generator) -> Tensor:
-    """Chooses the predictions of highest entropy."""
+    """Chooses the images with the highest entropy of the prediction."""
     return pool.highest(prediction_entropy(pool.logits), count)
 
 
 def prediction_entropy(logits: Tensor) -> Tensor:
-    """Entropy of each prediction in nats: logits ``[N, K]`` -> ``[N]``.
+    """The entropy of each prediction in nats: logits ``[N, K]`` -> ``[N]``.
 
     >>> prediction_entropy(torch.zeros(1, 2))  # log 2
     tensor([0.6931])

@@ -1,4 +1,4 @@
-"""Weighted k-means with k-means++ seeding, in blocks; the same on every run, unlike a sum over threads."""
+"""Weighted k-means with k-means++ initialization, in blocks. Unlike sums over threads, it is deterministic."""
 
 import torch
 from torch import Tensor
@@ -11,17 +11,17 @@ SEEDING_ROWS = 16_384
 def kmeans(
     features: Tensor, count: int, generator: torch.Generator, weights: Tensor | None = None, *, rounds: int = 15
 ) -> tuple[Tensor, Tensor]:
-    """Centers ``[C, D]`` and the cluster of each row ``[N]``.
+    """Return the centers ``[C, D]`` and the cluster of each row ``[N]``.
 
-    Centers are seeded by k-means++ among `SEEDING_ROWS` rows, drawn at random if there are more. A cluster that loses
-    all its rows keeps its center.
+    Centers are initialized by k-means++ on at most `SEEDING_ROWS` random rows. An empty cluster keeps its center.
 
     Args:
-        features: ``[N, D]``.
+        features: features ``[N, D]``.
         count: C, at most N.
         generator: draws the first centers.
-        weights: of each row, ``[N]``; equal by default.
-        rounds: of assignment and mean, at most; fewer once no more than one row in a thousand changes its cluster.
+        weights: weight of each row, ``[N]``; equal by default.
+        rounds: largest number of iterations. The iteration ends earlier if at most one row in a thousand changes its
+            cluster.
 
     References:
         Lloyd, "Least squares quantization in PCM", 1982. Arthur and Vassilvitskii, "k-means++", SODA 2007.
@@ -42,15 +42,15 @@ def kmeans(
 
 
 def drawn(weights: Tensor, generator: torch.Generator) -> int:
-    """One index, with probability in proportion to weights ``[N]`` that are not all 0."""
+    """Draw one index with probability proportional to weights ``[N]``, at least one of them positive."""
     total = weights.double().cumsum(dim=0)
     point = torch.rand((), dtype=torch.float64, generator=generator) * total[-1]
     found = int(torch.searchsorted(total, point, right=True))
-    return min(found, int(weights.nonzero()[-1]))  # the point can be rounded up to the end
+    return min(found, int(weights.nonzero()[-1]))  # rounding can move the point to the end
 
 
 def _seeds(features: Tensor, norms: Tensor, count: int, generator: torch.Generator, weights: Tensor) -> Tensor:
-    """Indices of k-means++: each is drawn by its weight times the squared distance to the nearest one before."""
+    """Indices of k-means++: each one is drawn by its weight times the squared distance to the nearest previous one."""
     chosen = [drawn(weights if weights.any() else torch.ones_like(weights), generator)]
     nearest = torch.full_like(norms, torch.inf)
     for _ in range(count - 1):
@@ -58,7 +58,7 @@ def _seeds(features: Tensor, norms: Tensor, count: int, generator: torch.Generat
         nearest = torch.minimum(nearest, (norms - 2 * (features @ row) + row @ row).clamp_(min=0))
         nearest[chosen] = 0
         scores = weights * nearest
-        if not scores.any():  # only copies of the chosen rows are left
+        if not scores.any():  # all other rows are copies of the chosen rows
             scores = torch.ones_like(weights)
             scores[chosen] = 0
         chosen.append(drawn(scores, generator))

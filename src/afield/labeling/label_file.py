@@ -1,4 +1,4 @@
-"""The label file: a CSV with the columns path, label and purpose."""
+"""The label file: a CSV file with the columns path, label and purpose."""
 
 import contextlib
 import csv
@@ -17,17 +17,17 @@ Purpose = Literal["audit", "chosen"]
 
 COLUMNS = ("path", "label", "purpose")
 NONE_OF_THESE = "none of these"
-"""The label of an image that shows none of the classes. It trains nothing and does not count in the audit."""
+"""The label of an image that shows none of the classes. The image is used neither for training nor for the audit."""
 
 
 @dataclass(frozen=True)
 class Row:
-    """One image to label, or labeled.
+    """A row of a label file: an image with or without a label.
 
     Attributes:
-        path: relative to the folder of the new place, with forward slashes.
-        label: name of the class, `NONE_OF_THESE`, or empty until it is labeled.
-        purpose: ``audit`` for the random sample that measures, ``chosen`` for images that improve the model.
+        path: path relative to the folder of the new place, with forward slashes.
+        label: name of a class, `NONE_OF_THESE`, or empty if the image is not labeled.
+        purpose: ``audit`` for the random sample that measures the model, ``chosen`` for images that improve the model.
     """
 
     path: str
@@ -36,10 +36,11 @@ class Row:
 
 
 def read_labels(file: Path, class_names: Sequence[str]) -> list[Row]:
-    """The rows of a label file; one that has the columns path and label alone has chosen images only.
+    """Read the rows of a label file. If the file has the columns path and label only, all images are chosen images.
 
     Raises:
-        InputError: no such file, a missing column, an unknown class or purpose, or an image that occurs twice.
+        InputError: if the file does not exist, a column is missing, a class or purpose is unknown, or an image occurs
+            twice.
     """
     try:
         with open(file, newline="", encoding="utf-8-sig") as opened:
@@ -57,7 +58,7 @@ def read_labels(file: Path, class_names: Sequence[str]) -> list[Row]:
 
 
 def check_rows(rows: Iterable[Row], class_names: Sequence[str], where: str) -> None:
-    """Raise `InputError` if a row has an unknown class or purpose, or the path of another row."""
+    """Raise `InputError` if a row has an unknown class or purpose, or two rows have the same path."""
     paths = set()
     for row in rows:
         if row.label and row.label not in (*class_names, NONE_OF_THESE):
@@ -65,24 +66,24 @@ def check_rows(rows: Iterable[Row], class_names: Sequence[str], where: str) -> N
         if row.purpose not in get_args(Purpose):
             unknown_name(f"purpose of {row.path} in {where}:", row.purpose, get_args(Purpose))
         if row.path in paths:
-            raise InputError(f"{where} has {row.path} twice")
+            raise InputError(f"{where} contains {row.path} twice")
         paths.add(row.path)
 
 
 def check_paths(rows: Iterable[Row], paths: Container[str], folder: Path) -> None:
-    """Raise `InputError` if a row's path is none of these, the images of a folder."""
+    """Raise `InputError` if the path of a row is not among `paths`, the images of the folder."""
     for row in rows:
         if row.path not in paths:
-            raise InputError(f"the label file names {row.path}, which is no image in {folder}")
+            raise InputError(f"the label file contains {row.path}, which is not an image in {folder}")
 
 
 def with_class(rows: Iterable[Row], purpose: Purpose) -> list[Row]:
-    """The rows of this purpose that have the label of a class."""
+    """Return the rows with this purpose and the label of a class."""
     return [row for row in rows if row.purpose == purpose and row.label not in ("", NONE_OF_THESE)]
 
 
 def write_labels(file: Path, rows: Iterable[Row]) -> None:
-    """Write a label file, whole or not at all."""
+    """Write a label file atomically."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(COLUMNS)
@@ -91,7 +92,7 @@ def write_labels(file: Path, rows: Iterable[Row]) -> None:
 
 
 def merged(rows: Sequence[Row], labeled: Iterable[Row]) -> list[Row]:
-    """Rows with labels from elsewhere: each keeps its purpose, and new images are added."""
+    """Add labels from another source to rows. Each row keeps its purpose; new images are appended."""
     found = {row.path: row for row in rows}
     for row in labeled:
         if row.path not in found:
@@ -103,10 +104,10 @@ def merged(rows: Sequence[Row], labeled: Iterable[Row]) -> list[Row]:
 
 @contextlib.contextmanager
 def held(file: Path) -> Iterator[None]:
-    """Hold a label file for one process while the block runs.
+    """Lock a label file for this process while the block runs.
 
     Raises:
-        InputError: another process holds it, or its folder cannot be written.
+        InputError: if another process has the lock, or the folder is not writable.
     """
     try:
         file.parent.mkdir(parents=True, exist_ok=True)

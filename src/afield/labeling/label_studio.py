@@ -1,4 +1,4 @@
-"""Label Studio: tasks to import there, and the labels of an export from there."""
+"""Label Studio: writes tasks for import there, and reads labels from an export."""
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -10,28 +10,30 @@ from afield.labeling.label_file import Row, check_rows
 from afield.records import read_json, write_json
 
 LOCAL_FILES = "/data/local-files/?d="
-"""How Label Studio addresses files below the folder of its setting LABEL_STUDIO_LOCAL_FILES_DOCUMENT_ROOT."""
+"""The URL prefix of Label Studio for files in its folder LABEL_STUDIO_LOCAL_FILES_DOCUMENT_ROOT."""
 
 
 def write_tasks(file: Path, rows: Iterable[Row]) -> None:
-    """Write rows as Label Studio tasks for image classification; labels become annotations.
+    """Write rows as Label Studio tasks for image classification. Labels become annotations.
 
-    The local storage of Label Studio must have the folder of the new place as its root.
+    The root of Label Studio's local storage must be the folder of the new place.
     """
     write_json(file, [_task(row) for row in rows])
 
 
 def read_annotations(file: Path, class_names: Sequence[str]) -> list[Row]:
-    """The rows of a JSON export of Label Studio; of several annotations the last that was not canceled counts.
+    """Read rows from a JSON export of Label Studio. If an image has several annotations, the last valid one is used.
+
+    Canceled annotations are not valid.
 
     Raises:
-        InputError: no such file, no export of image classification, or a class that the model does not know.
+        InputError: if the file does not exist, is not an export of image classification, or contains an unknown class.
     """
     tasks = read_json(file)
     try:
         rows = [Row(_path(task["data"]), _label(task), task["data"].get("purpose", "chosen")) for task in tasks]
     except (KeyError, IndexError, TypeError, AttributeError):
-        raise InputError(f"{file} is no JSON export of Label Studio with one choice for each image") from None
+        raise InputError(f"{file} is not a JSON export of Label Studio with one choice for each image") from None
     check_rows(rows, class_names, str(file))
     return rows
 
@@ -43,7 +45,7 @@ def _task(row: Row) -> dict[str, Any]:
 
 
 def _path(data: dict[str, Any]) -> str:
-    """The path of an image, whether or not the task was written here."""
+    """The path of an image, for tasks from `write_tasks` and for other tasks."""
     if "path" in data:
         return data["path"]
     address = urlsplit(data["image"])

@@ -1,4 +1,4 @@
-"""Least confidence."""
+"""Least-confidence sampling."""
 
 import torch
 from torch import Tensor
@@ -11,5 +11,5 @@ from afield.labeling.registry import STRATEGIES
     "least_confidence", reference="Lewis and Gale, A Sequential Algorithm for Training Text Classifiers, 1994."
 )
 def least_confidence(pool: Pool, count: int, generator: torch.Generator) -> Tensor:
-    """Chooses the images whose most probable class is least probable."""
+    """Chooses the images with the lowest probability of the predicted class."""
     return pool.highest(-pool.logits.softmax(dim=1).amax(dim=1), count)

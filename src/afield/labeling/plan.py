@@ -1,4 +1,4 @@
-"""Which images a label file asks for: an audit sample, and images that a strategy chooses."""
+"""Plans the rows of a label file: an audit sample, and images that a strategy chooses."""
 
 from collections.abc import Iterable, Sequence
 
@@ -24,34 +24,35 @@ def plan(
     near_duplicates: bool = False,
     objective: Objective | None = None,
 ) -> list[Row]:
-    """The rows of a label file with `count` chosen images and an audit sample: those that it has, and new ones.
+    """Plan the rows of a label file: the existing rows, and new rows up to the sizes of both samples.
 
-    Rows with a label come first. Images to label follow, the audit sample spread evenly among the chosen ones.
+    Rows with a label come first. The images to label follow, with the audit sample spread evenly among the chosen
+    images.
 
     Args:
-        task: the images.
-        rows: that the file has already; they all stay.
-        count: number of chosen images, with those that the file has already.
-        audit: size of the audit sample; by default `DEFAULT_AUDIT`, or what the file has.
-        strategy: a name in `STRATEGIES`.
-        seed: of the audit sample and of the strategy.
+        task: images.
+        rows: existing rows of the file; all of them are kept.
+        count: number of chosen images, including those in the file.
+        audit: size of the audit sample; by default `DEFAULT_AUDIT` for a new file, or the size in the file.
+        strategy: name in `STRATEGIES`.
+        seed: seed of the audit sample and of the strategy.
         near_duplicates: see `select`.
-        objective: the head that the strategy is given; by default the model's, refitted to the labels.
+        objective: objective with the head for the strategy; by default the model's, refitted to the labels.
 
     Raises:
-        InputError: fewer images than are asked for, or an audit sample that would grow after images were chosen: what
-            is left is no random sample of the place.
+        InputError: if there are too few images, or the audit sample would grow after images were chosen: the remaining
+            images are not a random sample of the place.
     """
     has = {purpose: sum(row.purpose == purpose for row in rows) for purpose in ("audit", "chosen")}
     audit = audit if audit is not None else DEFAULT_AUDIT if not rows else has["audit"]
     if has["chosen"] and audit > has["audit"]:
         raise InputError(
             f"the audit sample has {has['audit']} images and cannot grow to {audit} after images were chosen, because "
-            "the other images are no random sample of the place"
+            "the other images are not a random sample of the place"
         )
     new_audit, new_chosen = max(audit - has["audit"], 0), max(count - has["chosen"], 0)
     if new_audit + new_chosen > (left := len(task.paths) - len(rows)):
-        raise InputError(f"{task.folder} has {left} more images, and {new_audit + new_chosen} are to be labeled")
+        raise InputError(f"{task.folder} has {left} more images, fewer than the {new_audit + new_chosen} to select")
     if new_audit:
         rows = [*rows, *_rows(task, _drawn(task, rows, new_audit, seed), "audit")]
     if new_chosen:
@@ -63,7 +64,7 @@ def plan(
 
 
 def in_order(rows: Iterable[Row]) -> list[Row]:
-    """Rows with a label first, then the others, those of the audit sample spread evenly among the chosen ones."""
+    """Rows with a label first, then the other rows, with the audit sample spread evenly among the chosen images."""
     rows = sorted(rows, key=lambda row: not row.label)
     parts = ([row for row in rows if row.purpose == purpose] for purpose in ("audit", "chosen"))
     placed = [((i + 0.5) / len(part), row) for part in parts for i, row in enumerate(part) if not row.label]

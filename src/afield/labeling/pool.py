@@ -1,4 +1,4 @@
-"""The images of a new place, as strategies see them."""
+"""The images of a new place, as the input of strategies."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from afield.errors import InputError
 
 @dataclass(frozen=True)
 class Pool:
-    """Features and logits of N images, and which of them are labeled.
+    """Features and logits of N images, some of them labeled.
 
     Attributes:
-        features: ``[N, D]``, float32; it may be a memory map that is larger than memory.
-        logits: ``[N, K]``.
-        labeled: bool ``[N]``; none by default.
-        excluded: bool ``[N]``: images that are never chosen, such as those of the audit sample; none by default.
-        labels: int64 ``[N]``, the classes of labeled images; -1, or not given, where a class is unknown.
-        sequences: int64 ``[N]``, the sequence of each image; the images of a sequence are in order. One sequence by
-            default. For `structured`.
-        draws: logits under dropout, ``[S, N, K]``. For `bald`.
-        predicted_losses: ``[N]``. For `learning_loss`.
+        features: features ``[N, D]``, float32; can be a memory map that is larger than memory.
+        logits: logits ``[N, K]``.
+        labeled: bool ``[N]``: images with a label; by default none.
+        excluded: bool ``[N]``: images that must not be chosen, such as the audit sample; by default none.
+        labels: int64 ``[N]``: classes of the labeled images; -1 or None if unknown.
+        sequences: int64 ``[N]``: sequence of each image, for `structured`; images of a sequence are in order. By
+            default, all images form one sequence.
+        draws: logits under dropout, ``[S, N, K]``, for `bald`.
+        predicted_losses: predicted losses ``[N]``, for `learning_loss`.
 
     Raises:
-        InputError: two sizes that do not agree.
+        InputError: if the sizes do not match.
 
     Example:
         >>> pool = Pool(torch.tensor([[0.0], [1.0]]), torch.tensor([[0.0, 0.0], [9.0, 0.0]]))
@@ -51,7 +51,7 @@ class Pool:
         for name in ("logits", "labeled", "excluded", "labels", "sequences", "predicted_losses"):
             value = getattr(self, name)
             if value is not None and len(value) != len(self):
-                raise InputError(f"a pool of {len(self)} images needs as many {name}, got {len(value)}")
+                raise InputError(f"a pool of {len(self)} images needs {len(self)} values in {name}, got {len(value)}")
         if self.draws is not None and self.draws.shape[1] != len(self):
             raise InputError(f"a pool of {len(self)} images needs draws [S, {len(self)}, K], got {[*self.draws.shape]}")
 
@@ -60,7 +60,7 @@ class Pool:
 
     @cached_property
     def available(self) -> Tensor:
-        """bool ``[N]``: images that can be chosen, neither labeled nor excluded."""
+        """bool ``[N]``: images that are neither labeled nor excluded."""
         return ~(self.labeled | self.excluded)
 
     def highest(self, scores: Tensor, count: int) -> Tensor:
@@ -69,13 +69,13 @@ class Pool:
         return order[:count]
 
     def with_labeled(self, indices: Tensor) -> Pool:
-        """The same pool in which these images are labeled, with classes that are unknown unless they were known."""
+        """Return a copy of the pool in which these images are labeled too. Their classes are not changed."""
         labeled = self.labeled.clone()
         labeled[indices] = True
         return replace(self, labeled=labeled)
 
     def with_excluded(self, indices: Tensor) -> Pool:
-        """The same pool in which these images are excluded too; indices or a bool mask."""
+        """Return a copy of the pool in which these images are excluded too; indices or a bool mask."""
         excluded = self.excluded.clone()
         excluded[indices] = True
         return replace(self, excluded=excluded)

@@ -1,4 +1,4 @@
-"""Exact marginals of Potts chains: neighbors in a sequence tend to be of one class."""
+"""Exact marginals of Potts chains, in which neighbors tend to have the same class."""
 
 import math
 
@@ -11,13 +11,13 @@ Floats = NDArray[np.float64]
 class PottsChains:
     """Sequences of variables ``y_t`` with ``P(y) ~ prod_t p_t(y_t) prod_t exp(coupling [y_t = y_(t+1)])``.
 
-    Marginals are exact (forward-backward). When a variable is observed, messages are sent from it in both directions
-    until they change no more, so that a label costs little in a long sequence.
+    Marginals are exact (forward-backward algorithm). If a variable is observed, messages are updated from it in both
+    directions until they no longer change, so that an update is fast in a long sequence.
 
     Args:
-        probabilities: ``p``, of all sequences, one after the other, ``[N, K]``.
-        sequences: the sequence of each row, ``[N]``; rows of a sequence are neighbors.
-        coupling: how much more probable equal neighbors are, as a logarithm; 0 leaves the rows independent.
+        probabilities: ``p`` of all sequences, concatenated, ``[N, K]``.
+        sequences: sequence of each row, ``[N]``; the rows of a sequence are consecutive.
+        coupling: log factor by which equal neighbors are more probable; 0 makes the rows independent.
 
     Attributes:
         marginals: ``P(y_t)``, ``[N, K]``.
@@ -38,7 +38,7 @@ class PottsChains:
         self._update(0, len(self._local))
 
     def observe(self, t: int, label: int) -> tuple[int, int]:
-        """Fix the class of row t. Returns the rows whose marginals changed: the first, and the one after the last."""
+        """Fix the class of row t. Returns the range of rows with changed marginals, first row and last row + 1."""
         self._local[t] = 0
         self._local[t, label] = 1
         stop, start = t, t
@@ -50,7 +50,7 @@ class PottsChains:
         return start, stop + 1
 
     def _message(self, t: int, arriving: Floats, link: float) -> Floats:
-        """What row t tells a neighbor, from what arrives from its other side: ``1 + (exp(coupling) - 1) a``."""
+        """Message from row t to a neighbor, given the message from the other side: ``1 + (exp(coupling) - 1) a``."""
         belief = self._local[t] * arriving[t]
         return 1 + link * belief / belief.sum()
 

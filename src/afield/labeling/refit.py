@@ -1,4 +1,4 @@
-"""Refit the head of a model to labeled images of a new place, on ready features."""
+"""Refits the head of a model to labeled images of a new place, on precomputed features."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ FOLDS = 4
 
 @dataclass(frozen=True)
 class Labeled:
-    """Labeled images.
+    """Features and labels of images.
 
     Attributes:
-        features: ``[N, D]``.
+        features: features ``[N, D]``.
         labels: class indices ``[N]``.
     """
 
@@ -31,27 +31,27 @@ class Labeled:
         return len(self.labels)
 
     def part(self, rows: Tensor) -> Labeled:
-        """The images at these indices, or where a mask is true."""
+        """Return the images with these indices, or with a true mask."""
         return Labeled(self.features[rows], self.labels[rows])
 
 
 def refit(
     objective: Objective, target: Labeled, source: Labeled | None = None, *, trust: float = DEFAULT_TRUST
 ) -> Objective:
-    """A copy of the objective whose head is fitted to labeled images of a new place.
+    """Return a copy of the objective with a head that is fitted to labeled images of a new place.
 
-    It minimizes ``n L(target) + trust (|w - w_0|^2 s / 2 + L(source))``, where L is the objective's own loss, averaged
-    over images, n the number of target images, w_0 the weights of the head as it is, and s the mean square of a
-    feature, so that the scale of features does not matter.
+    The fit minimizes ``n L(target) + trust (|w - w_0|^2 s / 2 + L(source))``. L is the objective's own loss, averaged
+    over images; n is the number of target images, w_0 the weights of the previous head, and s the mean square of a
+    feature, so that the scale of the features does not matter.
 
     Args:
-        objective: of the model, in evaluation mode.
+        objective: objective of the model, in evaluation mode.
         target: images of the new place.
-        source: images that the model was trained on, if they are at hand.
-        trust: how many target images the head as it is counts for.
+        source: training images of the model, if available.
+        trust: weight of the previous head, in target images.
 
     Returns:
-        an objective without gradients; the one that was given is not changed.
+        an objective without gradients. The given objective is not changed.
     """
     fitted = copy.deepcopy(objective).eval().requires_grad_(False)
     weights = [each.requires_grad_() for each in fitted.head.parameters()]
@@ -73,9 +73,10 @@ def refit(
 
 
 def choose_trust(objective: Objective, target: Labeled, source: Labeled | None = None) -> float:
-    """The trust of `TRUSTS` that is wrong least often about target images it was not fitted to (cross-validation).
+    """Choose the value in `TRUSTS` with the fewest errors in cross-validation on the target images.
 
-    Of equally good ones it is the first. With fewer than two images for each of `FOLDS` folds it is `DEFAULT_TRUST`.
+    If several values are equally good, the first one is chosen. With fewer than two images for each of `FOLDS` folds,
+    the result is `DEFAULT_TRUST`.
     """
     if len(target) < 2 * FOLDS:
         return DEFAULT_TRUST

@@ -1,4 +1,4 @@
-"""What a strategy is, and strategies by name."""
+"""The interface of a strategy, and strategies by name."""
 
 from typing import Protocol
 
@@ -10,19 +10,19 @@ from afield.registry import Registry
 
 
 class Strategy(Protocol):
-    """Chooses which images to label next.
+    """Chooses the images to label next.
 
-    A pure function: the same pool, count and state of the generator give the same images. Further options are
-    keyword-only, with defaults.
+    A strategy is a pure function: equal pools, counts and generator states give the same images. Additional options are
+    keyword-only and have defaults.
     """
 
     def __call__(self, pool: Pool, count: int, generator: torch.Generator) -> Tensor:
-        """Indices of images to label, int64 ``[count]``, the most wanted first.
+        """Return the indices of images to label, int64 ``[count]``, the most important one first.
 
         Args:
-            pool: the images; `count` of them at least are available.
+            pool: images; at least `count` of them are available.
             count: number of images to choose.
-            generator: source of random numbers, on the CPU.
+            generator: random number generator on the CPU.
         """
         ...
 

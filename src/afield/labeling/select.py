@@ -1,4 +1,4 @@
-"""Select images to label by the name of a strategy, without near duplicates."""
+"""Selects images to label with a named strategy, without near duplicates."""
 
 import math
 
@@ -18,21 +18,22 @@ NEAR = 0.2
 def select(
     pool: Pool, count: int, strategy: str = DEFAULT_STRATEGY, *, seed: int = 0, near_duplicates: bool = False
 ) -> Tensor:
-    """Indices of images to label, the most wanted first.
+    """Return the indices of images to label, the most important one first.
 
     Args:
-        pool: the images.
+        pool: images.
         count: number of images.
-        strategy: a name in `STRATEGIES`.
-        seed: the same seed gives the same images.
-        near_duplicates: whether a batch may hold near duplicates of each other or of labeled images. If not, they are
-            selected only where no others are left.
+        strategy: name in `STRATEGIES`.
+        seed: seed; equal seeds give the same images.
+        near_duplicates: whether to allow near duplicates of each other or of labeled images. If False, they are
+            selected only if no other images are available.
 
     Returns:
         int64 ``[count]``.
 
     Raises:
-        InputError: an unknown strategy, fewer available images than `count`, or a pool without what a strategy needs.
+        InputError: if the strategy is unknown, fewer than `count` images are available, or the pool lacks an input of
+            the strategy.
 
     Example:
         >>> features = torch.tensor([[0.0], [0.01], [5.0]])
@@ -41,7 +42,7 @@ def select(
     """
     choose = STRATEGIES[strategy]
     if not 1 <= count <= (available := int(pool.available.sum())):
-        raise InputError(f"can select between 1 and {available:,} of the images left to label, got {count}")
+        raise InputError(f"can select between 1 and {available:,} of the remaining images, got {count}")
     generator = torch.Generator().manual_seed(seed)
     if near_duplicates:
         return choose(pool, count, generator)
@@ -60,12 +61,12 @@ def select(
 
 
 def typical_distance(features: Tensor, norms: Tensor) -> float:
-    """The root mean square of the distance between two images: features ``[N, D]``, squared norms ``[N]``."""
+    """The root mean square distance between two images: features ``[N, D]``, squared norms ``[N]``."""
     return math.sqrt(max(2 * float(norms.mean() - features.mean(dim=0).square().sum()), 0))
 
 
 def _distinct(found: Tensor, features: Tensor, radius: float) -> Tensor:
-    """Of these indices, in order, those that are no near duplicates of one before."""
+    """Remove near duplicates of earlier images from these indices."""
     near = torch.cdist(features[found], features[found], compute_mode="donot_use_mm_for_euclid_dist") < radius
     kept: list[int] = []
     for i in range(len(found)):

@@ -1,4 +1,4 @@
-"""A labeling session: what each browser is shown, and what its answers change."""
+"""A labeling session: the images that browsers show, and the changes from their answers."""
 
 import dataclasses
 import threading
@@ -17,19 +17,19 @@ NEIGHBORS = 4
 
 
 class ConflictError(Exception):
-    """An image was labeled in another browser meanwhile."""
+    """Another browser has labeled the image in the meantime."""
 
 
 @dataclass(frozen=True)
 class Settings:
-    """How images are chosen while labels arrive.
+    """How images are chosen during a session.
 
     Attributes:
         count: number of chosen images.
-        strategy: chooses them; see `plan`.
+        strategy: name of the strategy; see `plan`.
         seed: see `plan`.
         near_duplicates: see `plan`.
-        refit_every: number of labels after which the head is refitted and the images left to label are chosen anew.
+        refit_every: number of new labels before the head is refitted and the remaining images are chosen again.
     """
 
     count: int
@@ -40,15 +40,15 @@ class Settings:
 
 
 class Session:
-    """The rows of a label file while browsers label them. Every change is in the file before it is answered.
+    """The rows of a label file while browsers label them. Every change is written to the file before the answer.
 
-    Each browser has an image of its own, and an image is labeled once; a browser takes back its own labels only.
-    Methods can be called from several threads.
+    Each browser shows a different image, and each image is labeled once. A browser can undo only its own labels. All
+    methods are thread-safe.
 
     Args:
-        task: the images.
-        rows: of the label file, planned.
-        file: the label file.
+        task: images.
+        rows: planned rows of the label file.
+        file: label file.
         settings: how images are chosen.
     """
 
@@ -64,7 +64,7 @@ class Session:
         self._use(task.refitted(rows))
 
     def view(self, browser: str) -> dict[str, Any]:
-        """What a browser shows: its image, the model's guess, labeled neighbors, progress, the audit so far."""
+        """The content of the page in a browser: image, prediction of the model, labeled neighbors, progress, audit."""
         with self._lock:
             row, following = self._next(browser)
             return {
@@ -85,11 +85,11 @@ class Session:
         """Label an image and write the file.
 
         Raises:
-            ConflictError: it was labeled in another browser.
-            InputError: no image to label, or no class.
+            ConflictError: if another browser has labeled the image.
+            InputError: if the image is not to be labeled, or the class is unknown.
         """
         if label not in (*self.task.class_names, NONE_OF_THESE):
-            raise InputError(f"no class {label!r}")
+            raise InputError(f"unknown class {label!r}")
         with self._lock:
             row = self._row(index)
             if row.label:
@@ -100,7 +100,7 @@ class Session:
             self._since_refit += 1
 
     def undo(self, browser: str) -> None:
-        """Take back the browser's last label and show its image again."""
+        """Remove the last label of the browser and show its image again."""
         with self._lock:
             if history := self._history.get(browser):
                 row = next(row for row in self.rows if row.path == history[-1])
@@ -108,7 +108,7 @@ class Session:
                 self._held[browser] = history.pop()
 
     def skip(self, browser: str, index: int) -> None:
-        """Leave an image for later: it comes again when no others are left."""
+        """Postpone an image until no other images are left."""
         with self._lock:
             row = self._row(index)
             if row.path in self._skipped:
@@ -117,7 +117,7 @@ class Session:
             self._release(browser, row)
 
     def listed(self, index: int) -> Path | None:
-        """The file of an image, if the label file has it."""
+        """Return the file of an image; None if the image is not in the label file."""
         with self._lock:
             if not 0 <= index < len(self.task.paths):
                 return None
@@ -125,9 +125,9 @@ class Session:
             return self.task.folder / path if any(row.path == path for row in self.rows) else None
 
     def refresh(self) -> None:
-        """Refit the head and choose the images left to label anew, if enough labels came since the last time.
+        """Refit the head and choose the remaining images again, if there are enough new labels.
 
-        Labels that arrive meanwhile, and the images that browsers show, stay.
+        Images that are labeled in the meantime, and images that browsers show, are kept.
         """
         if self._since_refit < self.settings.refit_every or not self._refreshing.acquire(blocking=False):
             return
@@ -162,7 +162,7 @@ class Session:
         self._fitted = sum(row.purpose == "chosen" and bool(row.label) for row in self.rows)
 
     def _next(self, browser: str) -> tuple[Row | None, Row | None]:
-        """The image of a browser and the one after it: not shown elsewhere, not skipped, if there is such a one."""
+        """Return the image of a browser and the next one; images that others show and skipped images come last."""
         others = {path for holder, path in self._held.items() if holder != browser}
         mine = self._held.get(browser)
 
@@ -182,7 +182,7 @@ class Session:
     def _image(self, row: Row) -> dict[str, Any]:
         index = self._index(row)
         found: dict[str, Any] = {"index": index, "path": row.path, "purpose": row.purpose}
-        if row.purpose == "audit":  # a guess would sway the labels that the model is measured by
+        if row.purpose == "audit":  # a guess would bias the labels that measure the model
             return found
         probability, guess = self._logits[index].softmax(dim=0).max(dim=0)
         guessed = {"label": self.task.class_names[int(guess)], "probability": float(probability)}
@@ -214,7 +214,7 @@ class Session:
         for row in self.rows:
             if row.path == path:
                 return row
-        raise InputError(f"no image {index} to label")
+        raise InputError(f"the label file contains no image {index}")
 
     def _write(self, row: Row, label: str) -> None:
         changed = dataclasses.replace(row, label=label)

@@ -1,4 +1,4 @@
-"""Latent structured active learning: what a label tells about its neighbors in a sequence."""
+"""Latent structured active learning: a label informs the neighbors of its image in a sequence."""
 
 import numpy as np
 import torch
@@ -13,20 +13,19 @@ from afield.validation import check_number
 
 @STRATEGIES.register("structured", reference="Luo, Schwing and Urtasun, Latent Structured Active Learning, NIPS 2013.")
 def structured(pool: Pool, count: int, generator: torch.Generator, *, coupling: float = 2.0) -> Tensor:
-    """Chooses the highest entropy in sequences whose neighbors inform each other.
+    """Chooses the images with the highest entropy, with a model of dependent neighbors in sequences.
 
-    The images of a sequence form a Potts chain. After each choice the marginals are computed again, as if the image
-    had been labeled with its most probable class. Labels that are known are used. Without sequences it is maximum
-    entropy.
+    The images of a sequence form a Potts chain. After each choice, the marginals are updated as if the image were
+    labeled with its most probable class. Known labels are used. Without sequences, this is maximum-entropy sampling.
 
     Args:
-        pool: with sequences, and with labels where they are known.
+        pool: pool with sequences, and with labels if they are known.
         count: number of images.
         generator: not used.
-        coupling: how much more probable equal neighbors are, as a logarithm.
+        coupling: log factor by which equal neighbors are more probable.
 
     Raises:
-        InputError: a coupling below 0 or above 20.
+        InputError: if the coupling is below 0 or above 20.
 
     References:
         Luo, Schwing and Urtasun, NIPS 2013, algorithm 1 ("separate", by the entropy of local marginals), with exact

@@ -1,4 +1,4 @@
-"""A new place to label: its images as a model sees them, and what labels of a few of them change."""
+"""A labeling task: the images of a new place with their features, and the head of a model."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,16 +17,16 @@ from afield.objective import Objective
 
 @dataclass(frozen=True)
 class LabelingTask:
-    """The images of a new place to label, and the head of the model that is to work there.
+    """The images of a new place, and the head of the model for this place.
 
     Attributes:
-        folder: of the images.
-        paths: of N images, relative to the folder, with forward slashes.
-        features: of the model's backbone, ``[N, D]``.
-        objective: the model's head and losses.
+        folder: folder of the images.
+        paths: paths of N images, relative to the folder, with forward slashes.
+        features: features of the model's backbone, ``[N, D]``.
+        objective: head and losses of the model.
         class_names: K names.
-        source: labeled images that the model was trained on, if they are at hand.
-        sequences: the sequence of each image, ``[N]``; see `Pool`.
+        source: labeled training images of the model, if available.
+        sequences: sequence of each image, ``[N]``; see `Pool`.
     """
 
     folder: Path
@@ -42,26 +42,26 @@ class LabelingTask:
         return {path: index for index, path in enumerate(self.paths)}
 
     def indices(self, rows: Sequence[Row]) -> Tensor:
-        """The index of each row's image.
+        """Return the index of the image of each row.
 
         Raises:
-            InputError: a path that is no image of the folder.
+            InputError: if a path is not an image of the folder.
         """
         check_paths(rows, self._index, self.folder)
         return torch.tensor([self._index[row.path] for row in rows], dtype=torch.int64)
 
     def labeled(self, rows: Sequence[Row], purpose: Purpose) -> tuple[Tensor, Tensor]:
-        """Index of the image and index of the class for each row of this purpose that has the label of a class."""
+        """Return the image indices and class indices of the rows with this purpose and the label of a class."""
         found = with_class(rows, purpose)
         labels = [self.class_names.index(row.label) for row in found]
         return self.indices(found), torch.tensor(labels, dtype=torch.int64)
 
     def refitted(self, rows: Sequence[Row], *, trust: float | None = None) -> Objective:
-        """The head, refitted to the chosen images that are labeled; the audit sample is not touched.
+        """Refit the head to the labeled chosen images. The audit sample is not used.
 
         Args:
-            rows: of the label file.
-            trust: see `refit`; chosen by cross-validation among the chosen images if not given.
+            rows: rows of the label file.
+            trust: see `refit`; by default chosen by cross-validation on the chosen images.
         """
         indices, labels = self.labeled(rows, "chosen")
         if not len(indices):
@@ -72,16 +72,16 @@ class LabelingTask:
         return refit(self.objective, target, self.source, trust=trust)
 
     def logits(self, objective: Objective) -> Tensor:
-        """Logits of a head for all images, ``[N, K]``."""
+        """The logits of a head for all images, ``[N, K]``."""
         with torch.no_grad():
             return torch.cat([objective.logits(some) for some in self.features.split(8192)])
 
     def pool(self, rows: Sequence[Row], objective: Objective, *, draws: bool = False) -> Pool:
-        """The images as strategies see them: labeled chosen ones have labels, all other rows are excluded.
+        """Create the pool for a strategy: labeled chosen images have labels; the images of all other rows are excluded.
 
         Args:
-            rows: of the label file.
-            objective: gives the logits.
+            rows: rows of the label file.
+            objective: objective that computes the logits.
             draws: whether to add logits under dropout.
         """
         indices, classes = self.labeled(rows, "chosen")

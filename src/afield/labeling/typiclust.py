@@ -1,4 +1,4 @@
-"""TypiClust: the most typical image of each cluster."""
+"""TypiClust: selection of the most typical image of each cluster."""
 
 import torch
 import torch.nn.functional as F
@@ -17,11 +17,11 @@ NEIGHBORS_AMONG = 4096
 
 @STRATEGIES.register("typiclust", reference="Hacohen, Dekel and Weinshall, Active Learning on a Budget, ICML 2022.")
 def typiclust(pool: Pool, count: int, generator: torch.Generator) -> Tensor:
-    """Chooses the most typical image of each cluster that has no labels, largest clusters first.
+    """Chooses the most typical image of each cluster without labels, largest clusters first.
 
-    As in the published code: features on the unit sphere, a cluster for each labeled and each chosen image,
-    `MOST_CLUSTERS` at most; clusters of fewer than `SMALLEST_CLUSTER` images come last. Clusters of more than
-    `NEIGHBORS_AMONG` images estimate typicality by that many of them.
+    As in the published code, features are on the unit sphere, there is one cluster for each labeled and each chosen
+    image, up to `MOST_CLUSTERS`, and clusters of fewer than `SMALLEST_CLUSTER` images come last. In a cluster of more
+    than `NEIGHBORS_AMONG` images, typicality is estimated from `NEIGHBORS_AMONG` random images.
 
     References:
         Hacohen, Dekel and Weinshall, ICML 2022, algorithm 1.
@@ -51,8 +51,8 @@ def typicality(features: Tensor, generator: torch.Generator) -> Tensor:
     """The inverse of the mean distance to the nearest neighbors, for each image of a cluster.
 
     Args:
-        features: of the cluster, ``[M, D]``.
-        generator: draws `NEIGHBORS_AMONG` images in which neighbors are looked for, if there are more.
+        features: features of the cluster, ``[M, D]``.
+        generator: draws `NEIGHBORS_AMONG` images in which neighbors are searched, if there are more.
 
     Returns:
         ``[M]``.
@@ -67,6 +67,6 @@ def typicality(features: Tensor, generator: torch.Generator) -> Tensor:
     neighbors = min(NEIGHBORS, len(among) // 2)
     found = features.new_empty(size)
     for rows, distances in squared_distances(features, squared_norms(features), features[among]):
-        distances[torch.arange(rows.start, rows.stop)[:, None] == among] = torch.inf  # of an image to itself
+        distances[torch.arange(rows.start, rows.stop)[:, None] == among] = torch.inf  # distance of an image to itself
         found[rows] = distances.topk(neighbors, dim=1, largest=False).values.sqrt().mean(dim=1)
     return 1 / (found.nan_to_num(0) + 1e-5)

@@ -1,4 +1,4 @@
-"""How a run adapts its classifier to each unseen part before it is tested there, and how it trains for that."""
+"""Adapts the classifier of a run to each unseen part before testing, and prepares training for it."""
 
 import copy
 from dataclasses import dataclass, replace
@@ -18,14 +18,14 @@ from afield.training import Splits, Subset, predict
 
 
 def standardizes(recipe: Recipe) -> bool:
-    """Whether the features of each training domain are standardized by its own statistics while training."""
+    """Whether training standardizes the features of each training domain by the statistics of the domain."""
     return "standardize" in recipe.adaptation
 
 
 def standardized(features: NDArray[np.float32], fold: Fold, domains: NDArray[np.int64]) -> NDArray[np.float32]:
-    """A copy of ready features ``[N, D]``, in which the rows that train or validate are standardized by domain.
+    """Return a copy of precomputed features ``[N, D]`` with training and validation rows standardized by domain.
 
-    The statistics are those of the domain's training images. All other rows stay as they are.
+    The statistics are computed from the training images of the domain. All other rows are unchanged.
     """
     found = np.array(features)
     for domain in np.unique(domains[fold.train]):
@@ -39,13 +39,13 @@ def standardized(features: NDArray[np.float32], fold: Fold, domains: NDArray[np.
 def source_statistics(
     classifier: Classifier, train: Subset, data: ImageSet, batch_size: int, fabric: Fabric
 ) -> SourceStatistics:
-    """Of the backbone's features of all training images, without augmentation.
+    """Compute the statistics of the backbone's features of all training images, without augmentation.
 
     Args:
-        classifier: left in evaluation mode.
-        train: images, or features as the backbone gives them.
-        data: names the domains and classes.
-        batch_size: examples at a time.
+        classifier: classifier; it is set to evaluation mode.
+        train: training images, or their features from the backbone.
+        data: data set with the names of domains and classes.
+        batch_size: batch size.
         fabric: device and precision.
     """
     classifier.eval()
@@ -62,7 +62,7 @@ def source_statistics(
 
 
 def with_norm(classifier: Classifier, statistics: FeatureStatistics) -> Classifier:
-    """A copy of the classifier whose features are standardized by these statistics."""
+    """Return a copy of the classifier that standardizes features by these statistics."""
     found = copy.deepcopy(classifier)
     norm = FeatureNorm(len(statistics.mean)).to(statistics.mean.device)
     norm.mean.copy_(statistics.mean)
@@ -73,18 +73,19 @@ def with_norm(classifier: Classifier, statistics: FeatureStatistics) -> Classifi
 
 @dataclass(frozen=True)
 class Adapter:
-    """Predicts each watched part: an unseen one with the classifier adapted to its unlabeled images.
+    """Predicts each evaluated part. For an unseen part, the classifier is first adapted to its unlabeled images.
 
-    Validation images are of the training domains, and so is the classifier that predicts them. Where its features are
-    standardized by domain, they are by the statistics of the image's own domain; of a frozen backbone, they come so.
+    Validation images belong to the training domains and are predicted without adaptation. If features are standardized
+    by domain, the statistics of the image's own domain are used; precomputed features of a frozen backbone are already
+    standardized.
 
     Attributes:
-        adaptation: of the recipe.
-        standardizes: whether features are standardized by domain while training.
-        parts: of the run.
-        train: the training images, or their features as the backbone gives them.
-        data: names the domains and classes.
-        batch_size: examples at a time.
+        adaptation: adaptation of the recipe.
+        standardizes: whether training standardizes features by domain.
+        parts: splits of the run.
+        train: training images, or their features from the backbone.
+        data: data set with the names of domains and classes.
+        batch_size: batch size.
         fabric: device and precision.
     """
 
@@ -97,7 +98,7 @@ class Adapter:
     fabric: Fabric
 
     def __call__(self, predictor: Classifier) -> dict[str, Tensor]:
-        """Logits ``[N, K]`` of each watched part by its name."""
+        """The logits ``[N, K]`` of each evaluated part, by name."""
         source = source_statistics(predictor, self.train, self.data, self.batch_size, self.fabric)
         if self.standardizes and not isinstance(predictor.backbone, nn.Identity):
             validation = self._by_domain(predictor, source)
@@ -110,7 +111,10 @@ class Adapter:
         return {"validation": validation, **tests}
 
     def adapted(self, predictor: Classifier, name: str, source: SourceStatistics) -> Classifier:
-        """The classifier for an unseen part; without images to adapt to, that for all training domains together."""
+        """Return the classifier for an unseen part.
+
+        Without images to adapt to, it standardizes by the statistics of all training domains, if training standardizes.
+        """
         classifier = with_norm(predictor, source.pooled) if self.standardizes else predictor
         if name in self.parts.adapt:
             unlabeled = self.parts.adapt[name]

@@ -1,4 +1,4 @@
-"""Unlabeled examples of the new place: a batch of them beside each batch that trains."""
+"""Batches of unlabeled examples of the new place, one for each training batch."""
 
 from collections.abc import Generator
 from itertools import repeat
@@ -26,18 +26,19 @@ def target_batches(
     epoch: int,
     seed: int,
 ) -> Generator[Prepared | None]:
-    """The target batch of each step that is left of an epoch, augmented as training batches are; None without a source.
+    """Yield a target batch for each remaining step of an epoch, augmented like training batches; None without a source.
 
     Args:
         source: unlabeled examples.
-        batch: examples in each batch.
-        steps: of the epoch that are left: its end is the number of all steps, by which the order is drawn.
-        augmentation: of images.
-        generator: that it draws from.
+        batch: number of examples per batch.
+        steps: remaining steps of the epoch; the end of the range is the number of all steps, which determines the
+            order.
+        augmentation: augmentation of the images.
+        generator: random number generator of the augmentation.
         num_classes: K.
-        fabric: knows the device.
-        epoch: from 0.
-        seed: of the run; it names the order.
+        fabric: provides the device.
+        epoch: index of the epoch, from 0.
+        seed: seed of the run, which determines the order.
     """
     if source is None:
         yield from repeat(None, len(steps))

@@ -1,1 +1,1 @@
-"""The page in which a new place is labeled; it needs the packages of ``afield[label]``."""
+"""The labeling page. It needs the packages of ``afield[label]``."""

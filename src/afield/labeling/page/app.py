@@ -42,10 +42,10 @@ CHANGES: dict[str, Change] = {
 
 
 def make_app(session: Session, token: str) -> Starlette:
-    """The application. All addresses begin with the token, and only names of this machine are answered.
+    """Create the application. Every address starts with the token, and only host names of this machine are accepted.
 
-    Images are served by their index, and only those that the label file lists. Requests change the label file and
-    nothing else.
+    Images are served by their index, and only images in the label file are served. Requests can change the label file
+    and nothing else.
     """
     routes = [
         *(Route(f"/{name}", partial(_file, name or "page.html")) for name in ("", "page.css", "page.js")),
@@ -64,12 +64,12 @@ def serve(session: Session, port: int, on_ready: Callable[[str], None]) -> None:
     """Serve the page on this machine until an interrupt.
 
     Args:
-        session: what is labeled.
-        port: 0 for any that is free.
-        on_ready: called with the address of the page, in which a token is drawn at random.
+        session: labeling session.
+        port: port; 0 selects a free port.
+        on_ready: called with the address of the page, which contains a random token.
 
     Raises:
-        InputError: the port is in use.
+        InputError: if the port is in use.
     """
     token = secrets.token_urlsafe(24)
     try:
@@ -83,7 +83,7 @@ def serve(session: Session, port: int, on_ready: Callable[[str], None]) -> None:
 
 
 def as_jpeg(file: Path) -> bytes:
-    """An image file of any kind that afield reads, upright, as a JPEG that browsers show."""
+    """Convert an image file of any supported format to an upright JPEG for browsers."""
     image, buffer = decode(file.read_bytes()), io.BytesIO()
     image.thumbnail((LARGEST_SIDE, LARGEST_SIDE))
     image.save(buffer, "JPEG", quality=92)
@@ -109,7 +109,7 @@ async def _image(session: Session, request: Request) -> Response:
 
 
 async def _change(session: Session, change: Change, request: Request) -> Response:
-    """Change the session; the answer is the next view. The head is refitted after the answer."""
+    """Change the session and answer with the next view. The head is refitted after the answer."""
     status, message = 200, ""
     try:
         given = await request.json()

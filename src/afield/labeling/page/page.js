@@ -1,6 +1,6 @@
 "use strict";
 
-// One browser tab is one labeler: the server keeps an image and the undo steps for it, across reloads.
+// The server stores the current image and the undo steps of each browser tab, also after a reload.
 const browser = (sessionStorage.browser ??= crypto.randomUUID());
 const NONE = "none of these", KEYS = "1234567890";
 const $ = (id) => document.getElementById(id);
@@ -17,12 +17,12 @@ async function ask(path, body) {
   } catch (error) {
     busy = false;
     $("message").textContent = error instanceof TypeError
-      ? "The server does not answer. All labels so far are saved; start the command again and open its new address."
+      ? "The server does not answer. All labels are saved. Start the command again and open the new address."
       : error.message;
   }
 }
 
-// Nothing can be labeled before its image is on the screen.
+// An image can be labeled only after it is displayed.
 const change = (path, body) => { if (!busy) ask(path, body); };
 const label = (name) => { if (view?.image) change("label", { image: view.image.index, label: name }); };
 const skip = () => { if (view?.image) change("skip", { image: view.image.index }); };
@@ -38,12 +38,12 @@ function show(next) {
     $(`${id}-count`).textContent = `${part.labeled} of ${part.all} ${what}`;
   }
   $("accuracy").textContent = audit
-    ? `accuracy here ${percent(audit.now.value)} [${audit.now.ci95.map(percent).join(", ")}], was ${percent(audit.before.value)}; refitted to ${fitted} labels`
-    : "accuracy here: no audit image is labeled yet";
+    ? `accuracy in this place ${percent(audit.now.value)} [${audit.now.ci95.map(percent).join(", ")}], before ${percent(audit.before.value)}; refitted to ${fitted} labels`
+    : "accuracy in this place: no audit image is labeled yet";
   $("message").textContent = view.message || (image ? "" : "All images are labeled. You can close this page.");
   $("guess").textContent = image?.guess
-    ? `The model says ${image.guess.label}, ${percent(image.guess.probability)}`
-    : image ? "Audit image: the model's guess is hidden, so that it does not sway you" : "";
+    ? `The model predicts ${image.guess.label}, ${percent(image.guess.probability)}`
+    : image ? "Audit image: the prediction of the model is hidden, so that it does not influence you" : "";
   $("neighbors").replaceChildren(...(image?.neighbors ?? []).map(neighbor));
   $("path").textContent = image?.path ?? "";
   document.body.classList.remove("large");
@@ -60,7 +60,7 @@ function showImage(image) {
   if (!image) { busy = false; return; }
   shown.alt = image.path;
   shown.onload = () => { busy = false; };
-  shown.onerror = () => { busy = false; $("message").textContent = "This image cannot be shown; skip it."; };
+  shown.onerror = () => { busy = false; $("message").textContent = "This image cannot be displayed. Skip it."; };
   shown.src = `image/${image.index}`;
 }
 
