@@ -8,10 +8,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, get_args
 
-from filelock import FileLock, Timeout
-
 from afield.errors import InputError, unknown_name
-from afield.records import write_atomic
+from afield.records import locked, write_atomic
 
 Purpose = Literal["audit", "chosen"]
 
@@ -109,15 +107,6 @@ def held(file: Path) -> Iterator[None]:
     Raises:
         InputError: if another process has the lock, or the folder is not writable.
     """
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(file.with_name(f".{file.name}.lock"), timeout=0)
-        lock.acquire()
-    except Timeout:
-        raise InputError(f"{file} is in use by another afield process; end it, or choose another --csv") from None
-    except OSError as error:
-        raise InputError(f"cannot write to {file.parent}: {error.strerror}") from None
-    try:
+    busy = InputError(f"{file} is in use by another afield process; end it, or choose another --csv")
+    with locked(file.with_name(f".{file.name}.lock"), busy):
         yield
-    finally:
-        lock.release()

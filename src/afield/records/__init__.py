@@ -6,6 +6,7 @@ from afield.records.files import (
     canonical_json as canonical_json,
     exclusive as exclusive,
     is_json as is_json,
+    locked as locked,
     read_json as read_json,
     read_jsonl as read_jsonl,
     write_atomic as write_atomic,

@@ -112,14 +112,31 @@ def exclusive(folder: Path, *, wait: bool = False) -> Iterator[None]:
         HeldError: if another process has locked the folder.
         InputError: if the folder is not writable.
     """
+    busy = HeldError(f"{folder} is in use by another afield process; wait for it or choose another --out")
+    with locked(folder / ".lock", busy, wait=wait):
+        yield
+
+
+@contextlib.contextmanager
+def locked(file: Path, busy: InputError, *, wait: bool = False) -> Iterator[None]:
+    """Hold the lock of a lock file while the block runs; see `exclusive`.
+
+    Args:
+        file: lock file. Its folder is created if it does not exist.
+        busy: error to raise if another process has the lock and `wait` is False.
+        wait: whether to wait until another process releases its lock.
+
+    Raises:
+        InputError: if another process has the lock, or the folder is not writable.
+    """
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(folder / ".lock", timeout=-1 if wait else 0)
+        file.parent.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(file, timeout=-1 if wait else 0)
         lock.acquire()
     except Timeout:
-        raise HeldError(f"{folder} is in use by another afield process; wait for it or choose another --out") from None
+        raise busy from None
     except OSError as error:
-        raise InputError(f"cannot write to {folder}: {error.strerror}") from None
+        raise InputError(f"cannot write to {file.parent}: {error.strerror}") from None
     try:
         yield
     finally:
