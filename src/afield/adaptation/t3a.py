@@ -4,10 +4,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from afield.adaptation.entropy import entropy
 from afield.adaptation.features import class_vectors, head_inputs, with_class_vectors
 from afield.adaptation.registry import ADAPTATIONS, Adaptation
 from afield.adaptation.source import SourceStatistics
+from afield.algorithms.target import entropy
 from afield.classifier import Classifier
 from afield.validation import check_number
 

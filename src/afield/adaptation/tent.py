@@ -6,10 +6,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from afield.adaptation.entropy import entropy, mutual_information
 from afield.adaptation.features import batches
+from afield.adaptation.mutual_information import mutual_information
 from afield.adaptation.registry import ADAPTATIONS, Adaptation
 from afield.adaptation.source import SourceStatistics
+from afield.algorithms.target import entropy
 from afield.classifier import Classifier
 from afield.errors import InputError
 from afield.validation import check_number

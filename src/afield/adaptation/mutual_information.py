@@ -1,13 +1,9 @@
-"""Entropy and mutual information of predictions."""
+"""Mutual information of images and predictions."""
 
 import torch
 from torch import Tensor
 
-
-def entropy(logits: Tensor) -> Tensor:
-    """Entropy of each prediction in nats: logits ``[N, K]`` -> ``[N]``."""
-    log_p = logits.log_softmax(dim=1)
-    return -(log_p.exp() * log_p).sum(dim=1)
+from afield.algorithms.target import entropy
 
 
 def mutual_information(logits: Tensor) -> Tensor:
