@@ -7,6 +7,13 @@ from torch import Tensor, nn
 from afield.algorithms.reversal import scaled_gradient
 
 
+def two_hidden_layers(inputs: int, hidden: int) -> tuple[nn.Module, ...]:
+    """The modules of two hidden layers with ReLU and dropout, ``[B, inputs]`` -> ``[B, hidden]``."""
+    first = (nn.Linear(inputs, hidden), nn.ReLU(), nn.Dropout(0.5))
+    second = (nn.Linear(hidden, hidden), nn.ReLU(), nn.Dropout(0.5))
+    return *first, *second
+
+
 class Discriminator(nn.Module):
     """Inputs ``[B, D]`` -> logits ``[B]``, positive for the training domains: two hidden layers with dropout.
 
@@ -17,9 +24,7 @@ class Discriminator(nn.Module):
 
     def __init__(self, inputs: int, hidden: int) -> None:
         super().__init__()
-        first = (nn.Linear(inputs, hidden), nn.ReLU(), nn.Dropout(0.5))
-        second = (nn.Linear(hidden, hidden), nn.ReLU(), nn.Dropout(0.5))
-        self.layers = nn.Sequential(*first, *second, nn.Linear(hidden, 1))
+        self.layers = nn.Sequential(*two_hidden_layers(inputs, hidden), nn.Linear(hidden, 1))
 
     def forward(self, inputs: Tensor) -> Tensor:
         """See the class."""

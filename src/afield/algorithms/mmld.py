@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from afield.algorithms.algorithm import Algorithm, Batch, Terms
 from afield.algorithms.clusters import cluster, renumbered
+from afield.algorithms.discriminator import two_hidden_layers
 from afield.algorithms.registry import ALGORITHMS
 from afield.algorithms.reversal import ramp, scaled_gradient
 from afield.classifier import Classifier
@@ -124,9 +125,7 @@ class UnitLength(nn.Module):
 
 def domain_classifier(features: int, domains: int, hidden: int) -> nn.Sequential:
     """Features ``[B, D]`` -> domain logits ``[B, E]``: normalization to length 1 and two hidden layers."""
-    first = (nn.Linear(features, hidden), nn.ReLU(), nn.Dropout(0.5))
-    second = (nn.Linear(hidden, hidden), nn.ReLU(), nn.Dropout(0.5))
-    return nn.Sequential(UnitLength(), *first, *second, nn.Linear(hidden, domains))
+    return nn.Sequential(UnitLength(), *two_hidden_layers(features, hidden), nn.Linear(hidden, domains))
 
 
 @torch.no_grad()
