@@ -84,7 +84,7 @@ def test_a_value_out_of_range_is_refused_in_settings_and_recipes_alike(name):
     for wrong in ("zigzag", True, float("nan"), None) if definition.choices else (definition.high + 1, "1", True, None):
         with pytest.raises(InputError, match=f"^{name} must "):
             TrainConfig(**{name: wrong})
-        with pytest.raises(InputError, match=f"{name} must |share the precision|training cannot be"):
+        with pytest.raises(InputError, match=f"{name} must |share the precision"):
             dataclasses.replace(RECIPES["irm"], training={name: wrong})
 
 

@@ -83,15 +83,15 @@ class Recipe:
         for name in self.adaptation:
             if self.adaptation.count(name) > 1:
                 raise InputError(f"{where} adapts by {name!r} twice")
-        for name in get_type_hints(Recipe):
-            if not is_json(value := getattr(self, name)):
-                raise InputError(f"{where}: {name} cannot be {value!r}")
         for name, value in self.training.items():
             if name == "precision":
                 raise InputError(f"{where}: all runs share the precision; set it with --precision, not in a recipe")
             if name not in OWN_SETTINGS:
                 unknown_name(f"training setting in {where}:", name, OWN_SETTINGS)
             settings_of(TrainConfig)[name].check(f"{where}: {name}", value)
+        for name in get_type_hints(Recipe):
+            if not is_json(value := getattr(self, name)):
+                raise InputError(f"{where}: {name} cannot be {value!r}")
 
     def train_config(self, shared: TrainConfig) -> TrainConfig:
         """The shared settings, with those of this recipe replaced.
