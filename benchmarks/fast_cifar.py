@@ -144,7 +144,7 @@ def compete(contestant: Contestant, data: ImageSet, args: argparse.Namespace) ->
         "accuracy": accuracy(logits(pixels).numpy(), labels),
         "accuracy_tta": accuracy(mean_logits(logits, pixels, "mirror_translate").numpy(), labels),
         "budget_s": budget,
-        "training_s": round(outcome.seconds, 1),
+        "training_s": round(outcome.seconds, 3),
         "wall_s": round(wall, 1),
         "epochs": epochs,
         "images_per_second": round(outcome.images / outcome.seconds, 1),
