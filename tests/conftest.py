@@ -88,6 +88,15 @@ def digits() -> ImageSet:
 
 
 @pytest.fixture(scope="session")
+def photo_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model of two of three places; the third one is new to it."""
+    folder = tmp_path_factory.mktemp("trained")
+    write_photos(folder / "photos", ("day", "dusk"))
+    package.train(data=str(folder / "photos"), image_size=16, epochs=2, recipe="erm", out=folder / "model")
+    return folder / "model"
+
+
+@pytest.fixture(scope="session")
 def digits_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A model of the digits and their mirror images, trained for three epochs with the preset fast_cifar."""
     out = tmp_path_factory.mktemp("fast") / "digits"

@@ -20,15 +20,6 @@ from tests.command_line import refused
 from tests.conftest import write_photos
 
 
-@pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A model of two of three places; the third one is new to it."""
-    folder = tmp_path_factory.mktemp("trained")
-    write_photos(folder / "photos", ("day", "dusk"))
-    package.train(data=str(folder / "photos"), image_size=16, epochs=2, recipe="erm", out=folder / "model")
-    return folder / "model"
-
-
 @pytest.fixture
 def site(tmp_path: Path) -> Path:
     return write_photos(tmp_path / "site", ("night",)) / "night"
@@ -48,9 +39,9 @@ def label_all(file: Path) -> None:
         writer.writerows({**row, "label": row["path"].split("/")[0]} for row in rows)
 
 
-def test_a_label_file_is_written_filled_in_and_measures_the_model(afield, model, site, tmp_path):
+def test_a_label_file_is_written_filled_in_and_measures_the_model(afield, photo_model, site, tmp_path):
     file = tmp_path / "labels.csv"
-    code, out, err = afield("label", model, site, "--count", 9, "--audit", 10, "--csv", file, "--no-page")
+    code, out, err = afield("label", photo_model, site, "--count", 9, "--audit", 10, "--csv", file, "--no-page")
     assert code == 0, err
     assert "labels for 0 of 10 audit images and 0 of 9 chosen images" in out
     rows = read(file)
@@ -58,25 +49,25 @@ def test_a_label_file_is_written_filled_in_and_measures_the_model(afield, model,
     assert all((site / row["path"]).is_file() and row["label"] == "" for row in rows)
 
     label_all(file)
-    code, out, err = afield("evaluate", model, "--data", site, "--labels", file, "--json")
+    code, out, err = afield("evaluate", photo_model, "--data", site, "--labels", file, "--json")
     assert code == 0, err
     result = json.loads(out)
     audited = [row["path"] for row in read(file) if row["purpose"] == "audit"]
-    predicted = package.load(model).predict([site / path for path in audited])
+    predicted = package.load(photo_model).predict([site / path for path in audited])
     right = sum(each.label == path.split("/")[0] for each, path in zip(predicted, audited, strict=True))
     assert result["accuracy"] == {"value": right / 10, "ci95": list(wilson(right, 10)), "n": 10}
     assert sum(each["n"] for each in result["recall"].values()) == 10
     assert result["to_halve"] > 10
 
-    code, out, _ = afield("evaluate", model, "--data", site, "--labels", file)
+    code, out, _ = afield("evaluate", photo_model, "--data", site, "--labels", file)
     assert code == 0
     low, high = (100 * end for end in wilson(right, 10))
     assert f"{10 * right:.1f} [{low:.1f}, {high:.1f}]" in out
     assert f"{result['to_halve']} more audit labels would halve the interval" in out
 
 
-def test_the_same_command_changes_nothing_and_a_larger_count_keeps_the_labels(afield, model, site, tmp_path):
-    command = ("label", model, site, "--csv", tmp_path / "labels.csv", "--no-page", "--count")
+def test_the_same_command_changes_nothing_and_a_larger_count_keeps_the_labels(afield, photo_model, site, tmp_path):
+    command = ("label", photo_model, site, "--csv", tmp_path / "labels.csv", "--no-page", "--count")
     afield(*command, 6, "--audit", 4)
     label_all(tmp_path / "labels.csv")
     afield(*command, 6)
@@ -89,9 +80,9 @@ def test_the_same_command_changes_nothing_and_a_larger_count_keeps_the_labels(af
 
 
 @pytest.mark.parametrize("strategy", sorted({*STRATEGIES.names} - {"learning_loss"}))
-def test_every_strategy_can_be_named(afield, model, site, tmp_path, strategy):
+def test_every_strategy_can_be_named(afield, photo_model, site, tmp_path, strategy):
     options = ("--count", 5, "--audit", 0, "--strategy", strategy, "--csv", tmp_path / "a.csv", "--no-page")
-    code, _, err = afield("label", model, site, *options)
+    code, _, err = afield("label", photo_model, site, *options)
     assert code == 0, err
     assert len(read(tmp_path / "a.csv")) == 5
 
@@ -100,8 +91,8 @@ def test_the_default_strategy_is_that_of_select():
     assert Label(Path(), Path()).strategy == DEFAULT_STRATEGY
 
 
-def test_features_are_computed_once(afield, model, site, tmp_path, monkeypatch):
-    command = ("label", model, site, "--count", 3, "--audit", 2, "--no-page", "--csv")
+def test_features_are_computed_once(afield, photo_model, site, tmp_path, monkeypatch):
+    command = ("label", photo_model, site, "--count", 3, "--audit", 2, "--no-page", "--csv")
     afield(*command, tmp_path / "first.csv")
     monkeypatch.setattr("afield.deploy.model.Model.features", None)
     code, _, err = afield(*command, tmp_path / "second.csv")
@@ -109,21 +100,21 @@ def test_features_are_computed_once(afield, model, site, tmp_path, monkeypatch):
     assert read(tmp_path / "first.csv") == read(tmp_path / "second.csv")
 
 
-def test_training_data_and_sequences_can_be_given(afield, model, site, tmp_path):
+def test_training_data_and_sequences_can_be_given(afield, photo_model, site, tmp_path):
     file = tmp_path / "labels.csv"
-    command = ("label", model, site, "--csv", file, "--no-page", "--strategy", "structured")
+    command = ("label", photo_model, site, "--csv", file, "--no-page", "--strategy", "structured")
     afield(*command, "--count", 8, "--audit", 0)
     label_all(file)
     names = "".join(f"{row['path']},burst\n" for row in read(file))
     (tmp_path / "sequences.csv").write_text("path,sequence\n" + names)
-    data = ("--data", model.parent / "photos", "--sequences", tmp_path / "sequences.csv")
+    data = ("--data", photo_model.parent / "photos", "--sequences", tmp_path / "sequences.csv")
     code, _, err = afield(*command, "--count", 10, *data)
     assert code == 0, err
     assert len(read(file)) == 10
 
 
-def test_label_studio_gets_tasks_and_gives_labels(afield, model, site, tmp_path):
-    command = ("label", model, site, "--count", 4, "--audit", 2, "--no-page", "--csv", tmp_path / "labels.csv")
+def test_label_studio_gets_tasks_and_gives_labels(afield, photo_model, site, tmp_path):
+    command = ("label", photo_model, site, "--count", 4, "--audit", 2, "--no-page", "--csv", tmp_path / "labels.csv")
     afield(*command, "--tasks", tmp_path / "tasks.json")
     tasks = json.loads((tmp_path / "tasks.json").read_text())
     assert [task["data"]["path"] for task in tasks] == [row["path"] for row in read(tmp_path / "labels.csv")]
@@ -135,9 +126,9 @@ def test_label_studio_gets_tasks_and_gives_labels(afield, model, site, tmp_path)
     assert sorted(row["label"] for row in read(tmp_path / "labels.csv")) == ["", "", "", "owl", "owl", "owl"]
 
 
-def test_bad_images_stop_or_are_passed_over(afield, model, site, tmp_path):
+def test_bad_images_stop_or_are_passed_over(afield, photo_model, site, tmp_path):
     (site / "cat" / "bad.png").write_bytes(b"no image")
-    command = ("label", model, site, "--count", 36, "--audit", 0, "--near-duplicates", "--no-page")
+    command = ("label", photo_model, site, "--count", 36, "--audit", 0, "--near-duplicates", "--no-page")
     assert "bad.png" in refused(afield, *command, "--csv", tmp_path / "labels.csv")
     code, _, err = afield(*command, "--csv", tmp_path / "labels.csv", "--on-bad-image", "skip")
     assert code == 0, err
@@ -156,41 +147,41 @@ def test_bad_images_stop_or_are_passed_over(afield, model, site, tmp_path):
         (("--sequences", "no.csv"), "cannot read the sequences no.csv"),
     ],
 )
-def test_bad_options_are_refused(afield, model, site, tmp_path, options, message):
-    command = ("label", model, site, "--no-page", "--csv", tmp_path / "labels.csv")
+def test_bad_options_are_refused(afield, photo_model, site, tmp_path, options, message):
+    command = ("label", photo_model, site, "--no-page", "--csv", tmp_path / "labels.csv")
     count = () if "--count" in options else ("--count", 3)
     assert message in refused(afield, *command, *count, *options)
     assert not (tmp_path / "labels.csv").exists()
 
 
-def test_a_file_in_place_of_a_folder_is_refused(afield, model, site, tmp_path):
+def test_a_file_in_place_of_a_folder_is_refused(afield, photo_model, site, tmp_path):
     file = next(site.rglob("*.png"))
     assert "give the folder of the images to label" in refused(
-        afield, "label", model, file, "--csv", tmp_path / "a.csv"
+        afield, "label", photo_model, file, "--csv", tmp_path / "a.csv"
     )
 
 
-def test_the_page_says_which_package_it_needs(afield, model, site, tmp_path, monkeypatch):
+def test_the_page_says_which_package_it_needs(afield, photo_model, site, tmp_path, monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None if name == "uvicorn" else object())
-    said = refused(afield, "label", model, site, "--csv", tmp_path / "labels.csv")
+    said = refused(afield, "label", photo_model, site, "--csv", tmp_path / "labels.csv")
     assert "the page needs the package uvicorn: pip install 'afield[label]'" in said
 
 
-def test_a_model_is_not_measured_by_chosen_images(afield, model, site, tmp_path):
+def test_a_model_is_not_measured_by_chosen_images(afield, photo_model, site, tmp_path):
     file = tmp_path / "labels.csv"
-    afield("label", model, site, "--count", 4, "--audit", 0, "--csv", file, "--no-page")
+    afield("label", photo_model, site, "--count", 4, "--audit", 0, "--csv", file, "--no-page")
     label_all(file)
-    said = refused(afield, "evaluate", model, "--data", site, "--labels", file)
+    said = refused(afield, "evaluate", photo_model, "--data", site, "--labels", file)
     assert "no labeled image of the label file has the purpose audit, and its 4 chosen images" in said
     shutil.rmtree(site)
     file.write_text("path,label,purpose\ncat/00.png,cat,audit\n")
-    assert "cannot read" in refused(afield, "evaluate", model, "--data", site, "--labels", file)
+    assert "cannot read" in refused(afield, "evaluate", photo_model, "--data", site, "--labels", file)
 
 
-def test_features_go_on_where_they_were_interrupted(model, site, monkeypatch):
+def test_features_go_on_where_they_were_interrupted(photo_model, site, monkeypatch):
     from afield.deploy.label import labeling_task
 
-    loaded, calls = package.load(model), []
+    loaded, calls = package.load(photo_model), []
     monkeypatch.setattr("afield.deploy.label.BATCH", 10)
     features = type(loaded).features
 

@@ -12,7 +12,6 @@ from typing import Any
 
 import pytest
 
-import afield as package
 from afield.labeling.label_file import NONE_OF_THESE, read_labels
 from tests.conftest import write_photos
 
@@ -38,22 +37,14 @@ class Server:
         self.process.wait()
 
 
-@pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("trained")
-    write_photos(folder / "photos", ("day", "dusk"))
-    package.train(data=str(folder / "photos"), image_size=16, epochs=2, recipe="erm", out=folder / "model")
-    return folder / "model"
-
-
 @pytest.fixture
-def start(model: Path, tmp_path: Path, browser: Any) -> Iterator[Any]:
+def start(photo_model: Path, tmp_path: Path, browser: Any) -> Iterator[Any]:
     """Start a server, or another one on the same files; the browser opens its page."""
     site = write_photos(tmp_path / "site", ("night",)) / "night"
     servers = []
 
     def run() -> Server:
-        servers.append(Server(model, site, tmp_path / "labels.csv"))
+        servers.append(Server(photo_model, site, tmp_path / "labels.csv"))
         browser.get(servers[-1].address)
         shown(browser)
         return servers[-1]
