@@ -150,6 +150,7 @@ def test_the_random_head_is_one_of_its_own_and_never_learns():
     assert float(new.std()) == pytest.approx(float(old.std()), rel=0.05)
     assert all(parameter.requires_grad for parameter in objective.parameters())
     algorithm = make()
+    assert not any(parameter.requires_grad for parameter in algorithm.random.parameters())
     assert {name for name, p in algorithm.named_parameters() if not p.requires_grad} == {
         "random.head.weight",
         "random.head.bias",

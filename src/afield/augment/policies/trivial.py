@@ -15,7 +15,7 @@ from afield.augment.policies.operations import Draws, OnOperations
 class TrivialAugmentWide(OnOperations):
     """Applies one of fourteen operations to each image, with a random magnitude of the wide space.
 
-    The magnitude is sampled uniformly from all bins, so that there is nothing to tune.
+    The magnitude is sampled uniformly from all bins. There are no hyperparameters to tune.
 
     Attributes:
         bins: number of magnitude bins of each operation.
