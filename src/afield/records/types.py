@@ -147,19 +147,41 @@ class Estimate(Subscriptable):
 
 
 @dataclass(frozen=True)
+class PlaceDifference(Estimate):
+    """The difference of two recipes at a new place: the mean over domains, which are a sample of all places.
+
+    ``n`` is the number of domains, ``sd`` the standard deviation of their mean differences, and ``ci95`` the interval
+    of the mean difference over all places.
+
+    Attributes:
+        better_on: number of domains with a positive mean difference.
+        probability: probability that the difference is positive at one more place; None for one domain.
+        seed_share: share of the variance of the domains' differences that comes from the seeds; the rest comes from
+            the domains. None for one domain or one seed.
+    """
+
+    better_on: int
+    probability: float | None
+    seed_share: float | None
+
+
+@dataclass(frozen=True)
 class SummaryRow(Subscriptable):
     """The results of a recipe in a comparison.
 
     Attributes:
         domains: estimates of the metric on each unseen domain, over seeds.
         average: estimate of the mean over domains, over seeds.
-        vs_erm: paired difference between the average and that of the baseline; None without the baseline.
+        vs_erm: difference between the average and that of the baseline on these domains, paired by seed; None without
+            the baseline.
+        at_new_place: difference to the baseline at a new place; None without the baseline.
         search_s: mean duration of learning the augmentation in seconds, if it was learned.
     """
 
     domains: Mapping[str, Estimate]
     average: Estimate
     vs_erm: Estimate | None
+    at_new_place: PlaceDifference | None = None
     search_s: float | None = None
 
 
@@ -173,7 +195,7 @@ class Summary(Subscriptable):
         metric: name of the metric.
         seeds: seeds of the runs.
         recipes: results of each recipe.
-        recommended: name of the recommended recipe, if one is significantly better than the baseline.
+        recommended: name of the recommended recipe, if one is significantly better than the baseline at a new place.
         reason: explanation of the recommendation, a sentence.
         protocol: test protocol of the unseen domains, one line, if recipes can adapt to them; otherwise None.
         schema: version of the format.
