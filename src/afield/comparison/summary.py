@@ -1,10 +1,10 @@
 """The summary of records: a table with intervals, and a recommendation. Does not import torch."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from afield.evaluation import SELECTIONS, estimate, paired_difference
-from afield.records import Record, Selection, Summary, SummaryRow
+from afield.evaluation import SELECTIONS, difference_at_new_place, estimate, paired_difference
+from afield.records import Estimate, Record, Selection, Summary, SummaryRow
 
 BASELINE = "erm"
 
@@ -25,29 +25,32 @@ def summarize(
 ) -> Summary:
     """Summarize selected records: n, mean, standard deviation and interval over seeds, by recipe and unseen domain.
 
-    Values are fractions. ``average`` is the mean over domains, over seeds. ``vs_erm`` is the difference between the
-    averages of a recipe and of the baseline, paired by seed. ``search_s`` is the mean duration of learning the
-    augmentation of a recipe in seconds, if it was learned. ``recommended`` is the recipe with the best average, if it
-    is significantly better than the baseline (see `recommend`).
+    Values are fractions. ``average`` is the mean over domains, over seeds. The differences to the baseline have a level
+    of 1 - 0.05 / (recipes - 1), to correct for the number of comparisons (Bonferroni). ``vs_erm`` is that of the
+    averages on these domains, paired by seed, and ``at_new_place`` that over domains, as a sample of all places.
+    ``search_s`` is the mean duration of learning the augmentation of a recipe in seconds, if it was learned.
+    ``recommended`` is the recipe with the best average, if it is better at a new place (see `recommend`).
     """
     recipes = list(dict.fromkeys(record.recipe for record in selected))
     domains = list(dict.fromkeys(record.unseen for record in selected))
     seeds = sorted({record.seed for record in selected})
     value = {(r.recipe, r.unseen, r.seed): r.test[r.unseen][metric] for r in selected if r.test}
-    averages = {
-        recipe: [sum(value[recipe, domain, seed] for domain in domains) / len(domains) for seed in seeds]
-        for recipe in recipes
-    }
+    by_domain = {recipe: [[value[recipe, domain, seed] for seed in seeds] for domain in domains] for recipe in recipes}
+    averages = {recipe: _averages(found) for recipe, found in by_domain.items()}
+    level, known = _level(len(recipes)), BASELINE in by_domain
     table = {
         recipe: SummaryRow(
-            domains={domain: estimate([value[recipe, domain, seed] for seed in seeds]) for domain in domains},
+            domains={domain: estimate(values) for domain, values in zip(domains, by_domain[recipe], strict=True)},
             average=estimate(averages[recipe]),
-            vs_erm=paired_difference(averages[recipe], averages[BASELINE]) if BASELINE in averages else None,
+            vs_erm=paired_difference(averages[recipe], averages[BASELINE], level=level) if known else None,
+            at_new_place=(
+                difference_at_new_place(by_domain[recipe], by_domain[BASELINE], level=level) if known else None
+            ),
             search_s=_search_seconds(selected, recipe),
         )
         for recipe in recipes
     }
-    recommended, reason = recommend(averages)
+    recommended, reason = recommend(by_domain)
     mixed = mixed_versions(selected)
     return Summary(data, rule, metric, tuple(seeds), table, recommended, reason, protocol, mixed=mixed)
 
@@ -61,28 +64,64 @@ def mixed_versions(records: Sequence[Record]) -> dict[str, tuple[str, ...]]:
     return {name: tuple(sorted(versions)) for name, versions in found.items() if len(versions) > 1}
 
 
-def recommend(averages: dict[str, list[float]]) -> tuple[str | None, str]:
-    """The best recipe, if it is significantly better than the baseline, or None; and the reason, a sentence.
+def recommend(values: Mapping[str, Sequence[Sequence[float]]]) -> tuple[str | None, str]:
+    """The best recipe, if it is better than the baseline at a new place, or None; and the reason, a sentence.
 
-    A recipe is significantly better if the paired interval of the difference excludes zero. The level of the interval
-    is 1 - 0.05 / (recipes - 1), to correct for the number of comparisons (Bonferroni). The baseline is `erm`. If `erm`
-    is the best recipe or was not run, the second best recipe replaces it.
+    A recipe is better at a new place if the interval of the difference over domains excludes zero, with a level of
+    1 - 0.05 / (recipes - 1), to correct for the number of comparisons (Bonferroni). With a single domain, the interval
+    over seeds takes its place. The baseline is `erm`. If `erm` is the best recipe or was not run, the second best
+    recipe replaces it.
+
+    Args:
+        values: values of each recipe, ``[E][S]``, for each domain and seed.
     """
-    ranked = sorted(averages, key=lambda recipe: -estimate(averages[recipe]).mean)
-    best = ranked[0]
-    if len(ranked) == 1:
+    averages = {recipe: _averages(found) for recipe, found in values.items()}
+    best, *others = sorted(averages, key=lambda recipe: -estimate(averages[recipe]).mean)
+    if not others:
         return None, f"only {best} was run; a recommendation needs at least two recipes"
-    rival = BASELINE if BASELINE in averages and best != BASELINE else ranked[1]
-    level = 1 - 0.05 / (len(ranked) - 1)
-    difference = paired_difference(averages[best], averages[rival], level=level)
-    if difference.ci95 is None:
-        return None, "there is no interval with one seed, so no difference can be tested; use --seeds 3 or more"
+    rival = BASELINE if BASELINE in averages and best != BASELINE else others[0]
+    level, domains = _level(len(values)), len(values[best])
+    here = paired_difference(averages[best], averages[rival], level=level)
+    place = difference_at_new_place(values[best], values[rival], level=level)
+    certain = "95 % interval" if len(values) == 2 else f"95 % interval, adjusted for {len(values) - 1} comparisons"
+    if domains == 1:
+        if here.ci95 is None:
+            return None, "there is no interval with one seed, so no difference can be tested; use --seeds 3 or more"
+        if here.ci95[0] > 0:
+            return best, f"{best} is better than {rival} on these images: {_points(here)} ({certain} over seeds)"
+        return None, (
+            f"no significant difference between {best} and {rival}: {_points(here)} ({certain} over seeds); "
+            "more --seeds make the interval narrower"
+        )
+    count = f"on {place.better_on} of {domains} domains"
+    if place.ci95 is None:
+        return None, (
+            f"{best} has the best average and is better than {rival} {count}; "
+            "an interval for a new place needs at least 3 domains"
+        )
+    if place.ci95[0] > 0:
+        return best, f"{best} is better than {rival} at a new place: {_points(place)} ({certain}); it is better {count}"
+    help = "more --seeds" if (place.seed_share or 0) > 0.5 else "more domains, rather than more --seeds,"
+    return None, (
+        f"{best} has the best average and is better than {rival} {count}, but not reliably at a new place: "
+        f"{_points(place)} ({certain}); {help} make the interval narrower"
+    )
+
+
+def _averages(values: Sequence[Sequence[float]]) -> list[float]:
+    """Values ``[E][S]`` -> their mean over domains, ``[S]``."""
+    return [sum(found) / len(found) for found in zip(*values, strict=True)]
+
+
+def _level(recipes: int) -> float:
+    """The level of each of the differences to the baseline, so that all hold together with 95 %."""
+    return 1 - 0.05 / max(1, recipes - 1)
+
+
+def _points(difference: Estimate) -> str:
+    assert difference.ci95 is not None
     low, high = difference.ci95
-    span = f"{100 * difference.mean:+.1f} points [{100 * low:+.1f}, {100 * high:+.1f}]"
-    if low > 0:
-        span += f" ({100 * level:.1f} % interval, paired over seeds)"
-        return best, f"{best} is significantly better than {rival}: {span}"
-    return None, f"no significant difference between {best} and {rival}: {span}; more --seeds narrow the interval"
+    return f"{100 * difference.mean:+.1f} points [{100 * low:+.1f}, {100 * high:+.1f}]"
 
 
 def _search_seconds(selected: Sequence[Record], recipe: str) -> float | None:

@@ -8,6 +8,10 @@ from afield.evaluation.metrics import (
     mean_average_precision as mean_average_precision,
     non_target_probabilities as non_target_probabilities,
 )
+from afield.evaluation.new_place import (
+    difference_at_new_place as difference_at_new_place,
+    probability_better as probability_better,
+)
 from afield.evaluation.selection import SELECTIONS as SELECTIONS
 from afield.evaluation.statistics import (
     estimate as estimate,

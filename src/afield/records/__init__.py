@@ -29,6 +29,7 @@ from afield.records.types import (
     Epoch as Epoch,
     Estimate as Estimate,
     Learned as Learned,
+    PlaceDifference as PlaceDifference,
     Record as Record,
     Selection as Selection,
     Summary as Summary,
