@@ -92,6 +92,7 @@ def _fail(message: str) -> None:
 
 def _show(verb: Any, result: Any) -> None:
     from afield import console
+    from afield.evaluation import METRICS, first_best
     from afield.reporting.provenance import differences
 
     out = console.output()
@@ -113,8 +114,10 @@ def _show(verb: Any, result: Any) -> None:
             say("\n".join(console.learned_lines(result)))
             say(f"model in {verb.page.parent}; page: {verb.page}")
         case commands.Train():
-            best = max(epoch.validation["accuracy"] for epoch in result.epochs)
-            say(f"{verb.recipe}: validation accuracy {100 * best:.1f} %; model in {verb.folder('train')}")
+            metric = METRICS[verb.metric]
+            best = result.epochs[first_best(verb.metric, [epoch.validation for epoch in result.epochs])]
+            value = f"{metric.title} {metric.text(best.validation[verb.metric])}{' %' if metric.percent else ''}"
+            say(f"{verb.recipe}: validation {value}; model in {verb.folder('train')}")
         case commands.AugmentSearch():
             origin = result.origin
             tried = origin["search"]["trials"] * origin["search"]["searches"] * len(origin["folds"])

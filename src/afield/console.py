@@ -17,6 +17,7 @@ from afield.amounts import duration
 from afield.data import parts_of
 from afield.deploy.adapt import Adapted
 from afield.deploy.forecast import Expected
+from afield.evaluation import METRICS, Metric
 from afield.labeling.label_file import Row
 from afield.records import Estimate, Record, Summary, exclusive
 from afield.reporting.learned import in_figures
@@ -105,18 +106,19 @@ def comparison_table(summary: Summary) -> Table:
     duration of learning them in seconds.
     """
     recipes = summary.recipes
-    first = next(iter(recipes.values()))
+    first, metric = next(iter(recipes.values())), METRICS[summary.metric]
     rule = "ORACLE, an upper bound" if summary.selection == "oracle" else f"selection: {summary.selection}"
     count = len(summary.seeds)
-    title = f"{summary.data}: accuracy on unseen domains, %, mean [95 % interval], n = {count} ({rule})"
+    title = f"{summary.data}: {metric.title} on unseen domains{metric.unit}, mean [95 % interval], n = {count} ({rule})"
     searched = any(row.search_s is not None for row in recipes.values())
     table = Table("recipe", title=escape(title), caption=summary.protocol)
-    for name in (*first.domains, "average", "vs erm, paired", *(["search, s"] if searched else [])):
+    average = "worst" if metric.by_domain else "average"
+    for name in (*first.domains, average, "vs erm, paired", *(["search, s"] if searched else [])):
         table.add_column(escape(name), justify="right")
     for name, row in recipes.items():
         mark = "[bold]" if name == summary.recommended else ""
-        cells = [interval(value) for value in (*row.domains.values(), row.average)]
-        cells.append(interval(row.vs_erm, sign="+") if row.vs_erm else "")
+        cells = [interval(value, metric=metric) for value in (*row.domains.values(), row.average)]
+        cells.append(interval(row.vs_erm, "+", metric) if row.vs_erm else "")
         if searched:
             cells.append(f"{row.search_s:.1f}" if row.search_s is not None else "–")
         table.add_row(f"{mark}{escape(name)}", *map(escape, cells))
@@ -218,13 +220,13 @@ def entries_table(kind: str, entries: list[tuple[str, str, str]]) -> Table:
     return table
 
 
-def interval(value: Estimate, sign: str = "") -> str:
-    """A mean and its interval in percent, as text: ``71.9 [70.2, 73.6]``."""
-    mean = f"{100 * value.mean:{sign}.1f}"
+def interval(value: Estimate, sign: str = "", metric: Metric = METRICS["accuracy"]) -> str:
+    """A mean and its interval in the unit of the metric, as text: ``71.9 [70.2, 73.6]``."""
+    mean = metric.text(value.mean, sign)
     if value.ci95 is None:
         return mean
-    low, high = value.ci95
-    return f"{mean} [{100 * low:{sign}.1f}, {100 * high:{sign}.1f}]"
+    low, high = (metric.text(end, sign) for end in value.ci95)
+    return f"{mean} [{low}, {high}]"
 
 
 def output() -> Console:

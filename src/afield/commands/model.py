@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -24,21 +25,25 @@ class Train(TrainingOptions):
         recipe: Recipe: a name from `afield list recipes`, or a .toml, .yaml or .json file. The default is the result of
             `afield reproduce combined`.
         seed: Seed of the split, the initialization, the order of images, the augmentation and dropout.
+        metric: Metric on validation images that selects the epoch: a name from `afield list metrics`.
     """
 
     recipe: str = "flattening"
     seed: int = 0
+    metric: str = "accuracy"
 
     def run(self) -> Record:
         """Train the model if it is not finished. Returns the record that is written to ``record.json``."""
         from afield.console import held, watching
         from afield.deploy import run_training
+        from afield.evaluation import METRICS
         from afield.recipes import resolve
 
+        METRICS.entry(self.metric)
         (recipe,) = resolve([self.recipe], self.set)
         out = self.folder("train")
         with held(out), watching() as callback:
-            setup = self.load_setup(callback)
+            setup = dataclasses.replace(self.load_setup(callback), metric=self.metric)
             fabric = self.make_fabric(setup.training.precision)
             callback.start(setup)
             return run_training(setup, recipe, seed=self.seed, out=out, fabric=fabric, callback=callback)

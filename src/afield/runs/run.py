@@ -91,7 +91,7 @@ def prepare(run: Run, features: NDArray[np.float32] | None, fabric: Fabric) -> t
     unknown = np.full_like(data.labels, IGNORE_INDEX)
     parts = Splits(
         train=Subset(seen, data.labels, fold.train, data.domains, setup.memory),
-        val=Subset(seen, data.labels, fold.val, memory=setup.memory),
+        val=Subset(seen, data.labels, fold.val, data.domains, setup.memory),
         tests={name: Subset(inputs, data.labels, indices, memory=setup.memory) for name, indices in fold.tests.items()},
         adapt={name: Subset(inputs, unknown, indices, memory=setup.memory) for name, indices in fold.adapt.items()},
     )

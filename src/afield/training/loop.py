@@ -60,6 +60,7 @@ def fit(
     fabric: Fabric,
     on_epoch: Callable[[EpochReport], None] = lambda report: None,
     predict_parts: Callable[[Classifier], dict[str, Tensor]] | None = None,
+    metric: str = "accuracy",
 ) -> TrainState:
     """Train, or resume training from `checkpoint_file` if it exists.
 
@@ -80,6 +81,7 @@ def fit(
         on_epoch: called after each epoch.
         predict_parts: from the classifier of an epoch to logits of each watched part by name; without it, the
             classifier predicts all parts as it is.
+        metric: name of the metric on validation images that selects the best epoch.
 
     Raises:
         DivergedError: if the loss is not finite.
@@ -87,7 +89,7 @@ def fit(
     """
     algorithm.to(memory_format=torch.channels_last)
     optimizer = build_optimizer(algorithm, training)
-    state, generators = restore(checkpoint_file, algorithm, optimizer)
+    state, generators = restore(checkpoint_file, algorithm, optimizer, metric)
     model, stepper = fabric.setup(algorithm, optimizer)
     checkpoint = _Checkpoint(checkpoint_file, algorithm, optimizer, fabric)
     batch_size = min(training.batch_size, len(parts.train))
