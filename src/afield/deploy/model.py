@@ -164,6 +164,8 @@ def load(run: str | Path) -> Model:
     objective = build_objective(recipe_from(found.recipe, str(folder / MODEL)), features, len(found.class_names))
     tensors, _ = checkpoint.load(folder / WEIGHTS)
     norm = FeatureNorm(features) if "feature_norm.mean" in tensors else None
+    if "objective.prediction_shift" in tensors:
+        objective.prediction_shift = torch.zeros(len(found.class_names))
     classifier = Classifier(backbone, objective, mean=(0.0,) * 3, std=(1.0,) * 3, dropout=0.0, feature_norm=norm)
     check_fit(tensors, classifier, f"{folder / WEIGHTS} does not fit {MODEL}")
     classifier.load_state_dict(tensors, strict=False)

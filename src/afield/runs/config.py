@@ -127,7 +127,17 @@ def keep_class(training: TrainConfig, data: ImageSet) -> TrainConfig:
 
 
 def _training_key(training: TrainConfig) -> dict[str, Any]:
-    return {**dataclasses.asdict(training), "augment": chain_key(training.augment)}
+    """The training settings. Those of unequal classes are omitted at their default, as the hashes of earlier runs are.
+
+    Their names start with ``class_``.
+    """
+    default = TrainConfig()
+    settings = {**dataclasses.asdict(training), "augment": chain_key(training.augment)}
+    return {
+        name: value
+        for name, value in settings.items()
+        if not (name.startswith("class_") and value == getattr(default, name))
+    }
 
 
 def _lists_key(folder: str | None) -> str | None:

@@ -20,7 +20,7 @@ from afield.classifier import Classifier
 from afield.errors import InputError
 from afield.records import seed_for
 from afield.settings import TrainConfig
-from afield.training.batches import balanced, in_order, labeled, micro_batch, shuffled
+from afield.training.batches import DRAWS, in_order, labeled, micro_batch
 from afield.training.evaluation import add_epoch, predict_watched, validation_loss
 from afield.training.optimizer import build_optimizer
 from afield.training.prepare import prepared
@@ -96,7 +96,7 @@ def fit(
     steps_per_epoch = len(parts.train) // batch_size
     steps = training.epochs * steps_per_epoch
     sampling = algorithm.sampling if training.sampling == "auto" else training.sampling
-    draw = balanced if sampling == "balanced" else shuffled
+    draw = DRAWS[sampling]
     validate = partial(validation_loss, algorithm, parts.val, batch_size, fabric)
     augment_generator, target_generator = torch.Generator(), torch.Generator()
     target = parts.target if algorithm.uses_target else None
@@ -115,6 +115,7 @@ def fit(
             target_generator.set_state(generators.pop("target", target_generator.get_state()))
             torch.set_rng_state(generators.pop("torch"))
         sums = {name: _double(value, fabric) for name, value in state.sums.items()}
+        algorithm.set_progress(state.epoch / training.epochs)
         if first == 0:
             evaluation_batch = parts.train.evaluation_batch(batch_size)
             algorithm.start_epoch(
