@@ -134,7 +134,14 @@ def _show(verb: Any, result: Any) -> None:
         case commands.Evaluate(labels=Path()):
             print(json.dumps(result)) if verb.json else out.print(console.audit_table(result))
         case commands.Evaluate():
-            print(json.dumps(result)) if verb.json else out.print(console.evaluation_table(result))
+            if seen := result["trained_on"]:
+                what = "trained this model or selected its epoch; the results do not apply to new images"
+                print(f"afield: warning: {seen:,} of {result['all']['n']:,} images {what}", file=sys.stderr)
+            if verb.json:
+                print(json.dumps(result))
+            else:
+                for table in console.evaluation_tables(result):
+                    out.print(table)
         case commands.Predict():
             for prediction in result:
                 line = f"{shown(prediction.path or '')}\t{prediction.label}\t{prediction.probability:.4f}"

@@ -151,17 +151,54 @@ def plan_text(plan: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def evaluation_table(result: dict[str, Any]) -> Table:
-    """A table of accuracy and mAP by domain. Metrics with test-time augmentation have separate columns."""
+CLASSES_SHOWN = 20
+
+
+def evaluation_tables(result: dict[str, Any]) -> list[Table]:
+    """Tables of an evaluation: the chosen metric by domain, all metrics over all images, and the results of each class.
+
+    Results with test-time augmentation have separate columns. At most `CLASSES_SHOWN` classes are shown, those with the
+    lowest recall.
+    """
     kinds = {"": result, **({f", tta {result['tta']['kind']}": result["tta"]} if "tta" in result else {})}
-    table = Table("domain", title=escape(result["data"]))
-    for name in ("images", *(f"{metric}{kind}, %" for kind in kinds for metric in ("accuracy", "mAP"))):
-        table.add_column(name, justify="right")
+    metric = METRICS[result["metric"]]
+    by_domain = Table("domain", title=escape(result["data"]))
+    for name in ("images", *(f"{metric.title}{kind}{metric.unit}" for kind in kinds)):
+        by_domain.add_column(name, justify="right")
     lines = [(*found["domains"].items(), ("all", found["all"])) for found in kinds.values()]
     for line in zip(*lines, strict=True):
         name, counted = line[0]
-        cells = [f"{100 * row[metric]:.2f}" for _, row in line for metric in ("accuracy", "map")]
-        table.add_row(escape(name), f"{counted['n']:,}", *cells)
+        by_domain.add_row(escape(name), f"{counted['n']:,}", *(_measured(row, result["metric"]) for _, row in line))
+    groups, count = result["groups"], result["all"]["n"]
+    of = f"{count:,} images" if groups == count else f"{groups:,} groups of {count:,} images"
+    overall = Table("metric", title=f"all images; [95 % interval, bootstrap over {of}]")
+    for kind in kinds:
+        overall.add_column(f"value{kind}", justify="right")
+    for name in METRICS.names:
+        title = f"{METRICS[name].title}{METRICS[name].unit}"
+        overall.add_row(title, *(_measured(found["all"], name) for found in kinds.values()))
+    return [by_domain, overall, _classes_table(result)]
+
+
+def _measured(row: dict[str, Any], name: str) -> str:
+    """A metric of an evaluation with its interval, as text."""
+    return escape(interval(Estimate(row[name], None, row["n"], row["ci95"].get(name)), metric=METRICS[name]))
+
+
+def _classes_table(result: dict[str, Any]) -> Table:
+    """Precision and recall of each class with images, and its recall in each domain, in percent."""
+    rows = [i for i, recall in enumerate(result["recall"]) if recall is not None]
+    rows = sorted(rows, key=lambda i: result["recall"][i])
+    by_domain = result["recall_by_domain"] if len(result["recall_by_domain"]) > 1 else {}
+    lowest = f", the {CLASSES_SHOWN} with the lowest recall" if len(rows) > CLASSES_SHOWN else ""
+    table = Table("class", title=f"classes{lowest}")
+    columns = {"precision, %": result["precision"], "recall, %": result["recall"]}
+    columns |= {f"recall in {name}, %": values for name, values in by_domain.items()}
+    for name in columns:
+        table.add_column(escape(name), justify="right")
+    for i in rows[:CLASSES_SHOWN]:
+        cells = ["–" if values[i] is None else f"{100 * values[i]:.1f}" for values in columns.values()]
+        table.add_row(escape(result["classes"][i]), *cells)
     return table
 
 

@@ -188,9 +188,10 @@ def _class_counts(logits: Floats, labels: Labels, weight: Weight) -> tuple[Float
 def _average_precision(scores: Floats, positive: NDArray[np.bool_], weight: NDArray) -> Floats:
     order = np.argsort(-scores, kind="stable")
     steps = np.append(np.flatnonzero(np.diff(scores[order])), len(scores) - 1)
-    counts = weight[..., order]
-    found = np.cumsum(counts * positive[order], axis=-1)[..., steps]
-    seen = np.cumsum(counts, axis=-1)[..., steps]
+    ranks = np.cumsum(positive[order])[steps]  # positives up to each step; only steps with a positive count
+    steps, ranks = (each[np.diff(ranks, prepend=0) > 0] for each in (steps, ranks))
+    found = np.cumsum(weight[..., order[positive[order]]], axis=-1)[..., ranks - 1]
+    seen = np.cumsum(weight[..., order], axis=-1)[..., steps]
     gained = np.diff(found, axis=-1, prepend=0)
     return _ratio((gained * found / np.maximum(seen, 1)).sum(axis=-1), found[..., -1])
 
