@@ -92,6 +92,7 @@ def _fail(message: str) -> None:
 
 def _show(verb: Any, result: Any) -> None:
     from afield import console
+    from afield.evaluation import METRICS, first_best
     from afield.reporting.provenance import differences
 
     out = console.output()
@@ -113,8 +114,10 @@ def _show(verb: Any, result: Any) -> None:
             say("\n".join(console.learned_lines(result)))
             say(f"model in {verb.page.parent}; page: {verb.page}")
         case commands.Train():
-            best = max(epoch.validation["accuracy"] for epoch in result.epochs)
-            say(f"{verb.recipe}: validation accuracy {100 * best:.1f} %; model in {verb.folder('train')}")
+            metric = METRICS[verb.metric]
+            best = result.epochs[first_best(verb.metric, [epoch.validation for epoch in result.epochs])]
+            value = f"{metric.title} {metric.text(best.validation[verb.metric])}{' %' if metric.percent else ''}"
+            say(f"{verb.recipe}: validation {value}; model in {verb.folder('train')}")
         case commands.AugmentSearch():
             origin = result.origin
             tried = origin["search"]["trials"] * origin["search"]["searches"] * len(origin["folds"])
@@ -131,7 +134,14 @@ def _show(verb: Any, result: Any) -> None:
         case commands.Evaluate(labels=Path()):
             print(json.dumps(result)) if verb.json else out.print(console.audit_table(result))
         case commands.Evaluate():
-            print(json.dumps(result)) if verb.json else out.print(console.evaluation_table(result))
+            if seen := result["trained_on"]:
+                what = "trained this model or selected its epoch; the results do not apply to new images"
+                print(f"afield: warning: {seen:,} of {result['all']['n']:,} images {what}", file=sys.stderr)
+            if verb.json:
+                print(json.dumps(result))
+            else:
+                for table in console.evaluation_tables(result):
+                    out.print(table)
         case commands.Predict():
             for prediction in result:
                 line = f"{shown(prediction.path or '')}\t{prediction.label}\t{prediction.probability:.4f}"

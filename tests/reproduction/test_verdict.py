@@ -50,7 +50,7 @@ def test_the_interval_of_three_seeds_decides():
     ("published", "ours", "said"),
     [
         (0.016, None, "not run"),
-        (0.016, estimate([0.02]), "not comparable (no interval with one seed)"),
+        (0.016, estimate([0.02]), "not comparable (no interval with fewer than three seeds)"),
         (0.016, between(0.001, 0.05), "reproduced"),
         (0.016, between(-0.001, 0.05), "not reproduced (interval contains zero)"),
         (0.016, between(-0.05, -0.01), "not reproduced (opposite direction)"),

@@ -152,7 +152,8 @@ def learn_source(folder: Path, data: ImageSet, fabric: Fabric, callback: Callbac
     named = "none" if frozen or weights.startswith("sha256") else weights
     validation = Validation(config["validation"]["fraction"], config["validation"]["stratified"])
     backbone = BackboneConfig(**description["backbone"], weights=named)
-    setup = ExperimentConfig(data, backbone, frozen, validation, TrainConfig(**config["training"]))
+    training, metric = TrainConfig(**config["training"]), config.get("metric", "accuracy")
+    setup = ExperimentConfig(data, backbone, frozen, validation, training, metric=metric)
     run = Run(setup, recipe_from(description["recipe"], MODEL), tuple(config["held_out"]), config["seed"])
     features = backbone_features(model.classifier, _images(data)).numpy() if frozen else None
     classifier = with_backbone(model.classifier, nn.Identity()) if frozen else model.classifier

@@ -42,10 +42,11 @@ class Epoch(Subscriptable):
 
 @dataclass(frozen=True)
 class Selection(Subscriptable):
-    """The selected epoch, from 1, and the selection rule."""
+    """The selected epoch, from 1, the selection rule and the metric that it used."""
 
     rule: str
     epoch: int
+    metric: str = "accuracy"
 
 
 @dataclass(frozen=True)
@@ -133,7 +134,7 @@ class Estimate(Subscriptable):
         mean: mean of the values.
         sd: sample standard deviation (ddof 1); None for one value, or if version 1 did not save it.
         n: number of values.
-        ci95: two-sided interval from Student's t distribution; None for one value.
+        ci95: two-sided interval from Student's t distribution; None for fewer than three values.
     """
 
     mean: float
@@ -152,20 +153,22 @@ class SummaryRow(Subscriptable):
 
     Attributes:
         domains: estimates of the metric on each unseen domain, over seeds.
-        average: estimate of the mean over domains, over seeds.
+        average: estimate of the mean over domains (of the minimum for `worst_domain`), over seeds.
         vs_erm: paired difference between the average and that of the baseline; None without the baseline.
         search_s: mean duration of learning the augmentation in seconds, if it was learned.
+        metrics: averages of all metrics by name, as `average`; empty if the records are of an earlier version.
     """
 
     domains: Mapping[str, Estimate]
     average: Estimate
     vs_erm: Estimate | None
     search_s: float | None = None
+    metrics: Mapping[str, Estimate] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Summary(Subscriptable):
-    """The summary of a comparison. Metrics are fractions.
+    """The summary of a comparison. Metrics have the unit of `afield.evaluation.METRICS`; most are fractions.
 
     Attributes:
         data: name of the data set.

@@ -20,6 +20,7 @@ from afield.objective import Objective
 from afield.recipes import Recipe
 from afield.records import seed_for
 from afield.runs.adapting import standardizes
+from afield.runs.classes import class_weights
 from afield.runs.config import ExperimentConfig, choose_memory
 
 
@@ -150,7 +151,8 @@ def check_algorithm(setup: ExperimentConfig, recipe: Recipe, domains: int) -> No
 
     Raises:
         InputError: if there are too few domains, batches are too small or too large, settings contradict each other, or
-            the backbone is frozen and the algorithm needs images, or it needs unlabeled images and there are none.
+            the backbone is frozen and the algorithm needs images, or it needs unlabeled images and there are none, or
+            class weights name an unknown class.
     """
     kind = ALGORITHMS[recipe.algorithm]
     if domains < kind.domains_at_least:
@@ -167,6 +169,7 @@ def check_algorithm(setup: ExperimentConfig, recipe: Recipe, domains: int) -> No
         )
     training = recipe.train_config(setup.training)
     choose_memory(setup.data, training.batch_size, setup.memory)
+    class_weights(training, torch.ones(len(setup.data.class_names)), setup.data.class_names)
     sampling = kind.sampling if training.sampling == "auto" else training.sampling
     if sampling == "balanced" and training.batch_size < domains:
         raise InputError(f"recipe {recipe.name!r}: balanced batches of {domains} domains need --batch-size {domains}")
