@@ -14,6 +14,8 @@ from afield.errors import InputError
 from afield.heads import LinearHead
 from afield.models import LossPrediction, ResNet8
 from afield.objective import Objective
+from afield.recipes import resolve
+from afield.runs.build import build_algorithm
 
 
 def make_classifier() -> Classifier:
@@ -135,6 +137,16 @@ def test_predicted_losses_come_with_the_features_in_one_pass():
     assert losses.shape == (6,)
     assert losses.std() > 0
     assert all(not stage._forward_hooks for stage in algorithm.classifier.backbone.stages)
+
+
+def test_an_average_of_the_weights_has_the_average_of_the_module():
+    (recipe,) = resolve(["erm+learning_loss+ema"])
+    algorithm = build_algorithm(recipe, make_classifier(), [6], 0)
+    bias = algorithm.classifier.loss_prediction.last.bias
+    first = bias.item()
+    bias.data += 1
+    algorithm.end_step(1, 2, lambda: 0.0)  # at step 1, the decay is 2 / 11
+    assert algorithm.predictor().loss_prediction.last.bias.item() == pytest.approx(first + 9 / 11)
 
 
 def test_a_backbone_without_stages_and_options_out_of_range_are_refused():
