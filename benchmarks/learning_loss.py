@@ -184,7 +184,7 @@ def run_cycle(study: Study, strategy: str, seed: int, cycle: int, labeled: NDArr
 def choose(
     study: Study, strategy: str, seed: int, cycle: int, classifier: Classifier, labeled: NDArray[np.int64]
 ) -> NDArray[np.int64]:
-    """The images to label next, from a random subset of those without a label. It depends on seed and cycle only."""
+    """The images to label next, from a subset of those without a label, in an order drawn by seed and cycle."""
     others = study.order("subset", seed, cycle)
     rows = np.concatenate([labeled, others[~np.isin(others, labeled)][: study.size.subset]])
     features, logits, losses = study.outputs(classifier, rows)

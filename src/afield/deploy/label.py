@@ -150,12 +150,11 @@ def _features(
         digest.update(name.encode() + tensor.numpy().tobytes())
     folder = cache_root() / "labeling" / digest.hexdigest()[:24]
     file, state = folder / "features.npy", folder / "state.json"
-    width, compute, columns = model.classifier.objective.head.in_features, model.features, 0
-    if model.classifier.loss_prediction is not None:
-        compute, columns = model.features_and_losses, 1
+    width, predicts = model.classifier.objective.head.in_features, model.classifier.loss_prediction is not None
+    compute = model.features_and_losses if predicts else model.features
     with exclusive(folder, wait=True):
         done = read_json(state)["done"] if state.exists() else 0
-        shape = (len(items), width + columns)
+        shape = (len(items), width + predicts)
         features = np.lib.format.open_memmap(file, mode="r+") if done else allocate(file, np.float32, shape)
         for start in range(done, len(items), BATCH):
             images = list(prefetch(read, items[start : start + BATCH], depth=BATCH, threads=THREADS))
@@ -167,7 +166,7 @@ def _features(
             write_json(state, {"done": start + len(images)})
             progress(start + len(images), len(items))
     found = torch.from_numpy(np.load(file, mmap_mode="c"))
-    return found[:, :width], found[:, width] if columns else None
+    return found[:, :width], found[:, width] if predicts else None
 
 
 def _source(model: Model, data: ImageSet, progress: Progress) -> Labeled:
