@@ -99,8 +99,13 @@ class Objective(nn.Module):
 
     def terms(self, features: Tensor, targets: Tensor) -> dict[str, Tensor]:
         """Each loss without its weight, averaged over the batch, by name; linear losses are ``linear/NAME``."""
-        rows = self._rows(features, targets)
-        return {name: values.mean() if counts is None else _mean(values, counts) for name, (values, counts) in rows}
+        return {name: _mean(*row) for name, row in self._rows(features, targets)}
+
+    def with_examples(self, features: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+        """The weighted sum of the losses, as in `forward`, and that of each example, ``[B]``, without gradient."""
+        rows = dict(self._rows(features, targets))
+        examples = [self.weights[name] * values.detach() for name, (values, _) in rows.items()]
+        return self._weighted({name: _mean(*row) for name, row in rows.items()}), torch.stack(examples).sum(dim=0)
 
     def risks(
         self, features: Tensor, targets: Tensor, groups: Tensor, count: int, *, scale: Tensor | None = None
@@ -157,8 +162,11 @@ class Objective(nn.Module):
         Targets are class indices ``[B]``, with -100 in ignored rows, or probabilities ``[B, K]`` (mixup, CutMix) if the
         head and the losses support them.
         """
-        terms = self.terms(features, targets)
-        return sum((self.weights[name] * term for name, term in terms.items()), start=features.new_zeros(()))
+        return self._weighted(self.terms(features, targets))
+
+    def _weighted(self, terms: Mapping[str, Tensor]) -> Tensor:
+        total: Tensor = sum(self.weights[name] * term for name, term in terms.items())  # type: ignore[assignment]
+        return total
 
     def logits(self, features: Tensor) -> Tensor:
         """Features ``[B, D]`` -> logits for prediction, ``[B, K]``, without a margin."""
@@ -210,8 +218,10 @@ def _scaled(logits: Tensor, scale: Tensor | None) -> Tensor:
     return logits if scale is None else logits * scale[:, None]
 
 
-def _mean(values: Tensor, counts: Tensor) -> Tensor:
+def _mean(values: Tensor, counts: Tensor | None) -> Tensor:
     """The sum of values ``[B]``, without ignored rows, divided by the sum of the weights of the rows."""
+    if counts is None:
+        return values.mean()
     return values.where(counts != 0, 0).sum() / counts.sum()
 
 

@@ -22,7 +22,7 @@ from afield.algorithms.swad import flat_region
 from afield.classifier import Classifier
 from afield.errors import InputError
 from afield.heads import LinearHead
-from afield.models import BACKBONES, BackboneConfig, build_backbone, feature_stages
+from afield.models import BACKBONES, BackboneConfig, build_backbone, feature_stages, stage_channels, stage_means
 from afield.objective import Objective
 
 DOMAINS = torch.tensor([0, 1, 2, 0, 1, 2, 0, 1, 2, 0, 1, 2])
@@ -219,16 +219,20 @@ def test_mixstyle_mixes_after_the_first_stages_while_training_and_never_else():
         ALGORITHMS["mixstyle"](classifier, [4, 4, 4], stages=4)
 
 
-@pytest.mark.parametrize(("name", "count"), [("resnet8", 3), ("resnet18", 4), ("tf_efficientnet_lite0", 5)])
+@pytest.mark.parametrize(
+    ("name", "count"),
+    [("resnet8", 3), ("whitened_vgg", 3), ("resnet18", 4), ("tf_efficientnet_lite0", 5), ("convnext_atto", 4)],
+)
 def test_the_stages_of_a_backbone_give_feature_maps(name, count):
     backbone, _ = build_backbone(BackboneConfig(name))
-    shapes = []
+    maps = []
     for stage in feature_stages(backbone):
-        stage.register_forward_hook(lambda module, inputs, maps: shapes.append(maps.shape))
-    with torch.no_grad():
-        backbone.eval()(torch.zeros(1, 3, 64, 64))
-    assert len(shapes) == count
-    assert all(len(shape) == 4 for shape in shapes)
+        stage.register_forward_hook(lambda module, inputs, found: maps.append(found))
+    with torch.no_grad(), stage_means(backbone.eval()) as means:
+        backbone(torch.rand(2, 3, 64, 64))
+    assert len(maps) == count
+    assert [found.shape[1] for found in maps] == stage_channels(backbone)
+    assert all(torch.equal(mean, found.mean(dim=(2, 3))) for mean, found in zip(means, maps, strict=True))
 
 
 def test_a_transformer_has_no_stages():

@@ -11,10 +11,11 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
+from afield.algorithms.learning_loss import features_and_losses
 from afield.classifier import Classifier, FeatureNorm
 from afield.data.decode import MAX_PIXELS, BadImageError, decode, squash, upright_rgb
 from afield.errors import InputError
-from afield.models import BackboneConfig, build_backbone
+from afield.models import BackboneConfig, LossPrediction, build_backbone, stage_channels
 from afield.models.backbone import Stem
 from afield.models.weights import check_fit
 from afield.names import checked_name
@@ -90,6 +91,10 @@ class Model:
     def features(self, images: NDArray[np.uint8]) -> Tensor:
         """Compute features ``[N, D]`` for the head, float32 on the CPU, from uint8 images ``[N, H, W, 3]``."""
         return self._batches(self.classifier.features, images)
+
+    def features_and_losses(self, images: NDArray[np.uint8]) -> Tensor:
+        """Compute features, and in a last column the predicted losses, ``[N, D + 1]``, for a model that has them."""
+        return self._batches(lambda batch: torch.column_stack(features_and_losses(self.classifier, batch)), images)
 
     def _batches(self, function: Callable[[Tensor], Tensor], images: NDArray[np.uint8]) -> Tensor:
         found = []
@@ -183,6 +188,8 @@ def load(run: str | Path) -> Model:
     if "objective.prediction_shift" in tensors:
         objective.prediction_shift = torch.zeros(len(found.class_names))
     classifier = Classifier(backbone, objective, mean=(0.0,) * 3, std=(1.0,) * 3, dropout=0.0, feature_norm=norm)
+    if "loss_prediction.last.weight" in tensors:
+        classifier.loss_prediction = LossPrediction(stage_channels(backbone))
     check_fit(tensors, classifier, f"{folder / WEIGHTS} does not fit {MODEL}")
     classifier.load_state_dict(tensors, strict=False)
     config, width = dict(found.config), found.image_width

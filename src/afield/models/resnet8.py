@@ -36,7 +36,7 @@ class ResNet8(nn.Module):
     def __init__(self, width: int = 16) -> None:
         super().__init__()
         self.num_features = 4 * width
-        self.feature_info = [{"module": f"stages.{index}"} for index in range(3)]
+        self.feature_info = [{"module": f"stages.{index}", "num_chs": width * 2**index} for index in range(3)]
         conv = nn.Conv2d(3, width, 3, 1, 1, bias=False)
         self.stem = nn.Sequential(conv, nn.BatchNorm2d(width), nn.ReLU(inplace=True))
         self.stages = nn.Sequential(
