@@ -204,6 +204,15 @@ def test_a_folder_without_a_model_says_how_to_make_one(tmp_path):
         ({"backbone": {"name": "resnet8", "stem": "tall"}}, "backbone.stem must be one of standard, small, got 'tall'"),
         ({"backbone": {"name": "resnet8", "stem": "small", "weights": "/etc/passwd"}}, "unknown fields: weights"),
         ({"backbone": {"name": "local-dir:/etc", "stem": "small"}}, "unknown backbone 'local-dir:/etc'"),
+        ({"backbone": {"name": "vit_small_patch16_224", "stem": "standard"}}, r"does not fit model.json; \d+ missing"),
+        (
+            {"recipe": {"name": "x", "head": "subcenter_arcface", "head_options": {"centers": 1000}}},
+            r"1 mis-shaped: objective.head.weight \(10, 64\) for \(10000, 64\)",
+        ),
+        (
+            {"recipe": {"name": "x", "head": "subcenter_arcface", "head_options": {"centers": 2**60}}},
+            "centers must be a whole number between 1 and 1000, got 1152921504606846976",
+        ),
         ({"recipe": []}, "recipe must be an object"),
         ({"recipe": {"name": "x", "head": "arcfase"}}, "unknown head 'arcfase'"),
         ({"recipe": {"name": "x", "head_options": {"a": 1}}}, "option of head linear in recipe x: 'a'"),

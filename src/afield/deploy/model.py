@@ -179,18 +179,24 @@ def load(run: str | Path) -> Model:
         what = "a comparison, not a model" if (folder / "summary.json").exists() else "no model"
         raise InputError(f"{folder} contains {what}; `afield train --out {folder}` trains one")
     found = _read(folder / MODEL)
-    backbone, features = build_backbone(BackboneConfig(found.backbone.name, found.backbone.stem))
-    objective = build_objective(recipe_from(found.recipe, str(folder / MODEL)), features, len(found.class_names))
     tensors, _ = checkpoint.load(folder / WEIGHTS)
     trained = tensors.pop(TRAINED_IMAGES, None)
     digests = None if trained is None else trained.numpy().view(np.uint64)
-    norm = FeatureNorm(features) if "feature_norm.mean" in tensors else None
-    if "objective.prediction_shift" in tensors:
-        objective.prediction_shift = torch.zeros(len(found.class_names))
-    classifier = Classifier(backbone, objective, mean=(0.0,) * 3, std=(1.0,) * 3, dropout=0.0, feature_norm=norm)
-    if "loss_prediction.last.weight" in tensors:
-        classifier.loss_prediction = LossPrediction(stage_channels(backbone))
-    check_fit(tensors, classifier, f"{folder / WEIGHTS} does not fit {MODEL}")
+
+    def build() -> Classifier:
+        backbone, features = build_backbone(BackboneConfig(found.backbone.name, found.backbone.stem))
+        objective = build_objective(recipe_from(found.recipe, str(folder / MODEL)), features, len(found.class_names))
+        if "objective.prediction_shift" in tensors:
+            objective.prediction_shift = torch.zeros(len(found.class_names))
+        norm = FeatureNorm(features) if "feature_norm.mean" in tensors else None
+        classifier = Classifier(backbone, objective, mean=(0.0,) * 3, std=(1.0,) * 3, dropout=0.0, feature_norm=norm)
+        if "loss_prediction.last.weight" in tensors:
+            classifier.loss_prediction = LossPrediction(stage_channels(backbone))
+        return classifier
+
+    with torch.device("meta"):  # sizes without memory: a stranger's description can ask for any
+        check_fit(tensors, build(), f"{folder / WEIGHTS} does not fit {MODEL}")
+    classifier = build()
     classifier.load_state_dict(tensors, strict=False)
     config, width = dict(found.config), found.image_width
     return Model(classifier.eval(), found.class_names, found.image_size, config, width, digests)

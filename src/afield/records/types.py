@@ -12,15 +12,26 @@ Figures = Mapping[str, float]
 """Metrics or measures by name."""
 
 
-class Subscriptable:
-    """Deprecated access by ``record["epochs"]`` instead of ``record.epochs``. Records were dictionaries before."""
+class Subscriptable(dict[str, Any]):
+    """Deprecated use of a record as a dictionary, which it was before: ``record["epochs"]`` or ``"run" in record``.
+
+    The items are the fields, so that `json.dumps`, ``**record`` and ``isinstance(record, dict)`` work.
+    """
+
+    def __post_init__(self) -> None:
+        self.update(vars(self))
 
     def __getitem__(self, name: str) -> Any:
-        warnings.warn(f"[{name!r}] is deprecated; use .{name}", DeprecationWarning, stacklevel=2)
-        try:
-            return getattr(self, name)
-        except AttributeError:
-            raise KeyError(name) from None
+        self._warn(name)
+        return super().__getitem__(name)
+
+    def get(self, name: str, default: Any = None) -> Any:
+        """Deprecated access to a field; the default for an unknown name."""
+        self._warn(name)
+        return super().get(name, default)
+
+    def _warn(self, name: str) -> None:
+        warnings.warn(f"[{name!r}] is deprecated; use .{name}", DeprecationWarning, stacklevel=3)
 
 
 @dataclass(frozen=True)

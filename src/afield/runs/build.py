@@ -25,7 +25,7 @@ from afield.runs.config import ExperimentConfig, choose_memory
 
 
 def build_objective(recipe: Recipe, features: int, classes: int) -> Objective:
-    """Create the head and the losses of a recipe, and test them on two examples.
+    """Create the head and the losses of a recipe, and test them on two examples, except on the meta device.
 
     Args:
         recipe: recipe with head and losses.
@@ -47,12 +47,14 @@ def build_objective(recipe: Recipe, features: int, classes: int) -> Objective:
             linear_losses=recipe.linear_losses,
             neck=Neck(features) if recipe.neck else None,
         ).eval()
-        with torch.no_grad():
-            objective(torch.zeros(2, features), torch.tensor([0, 1]))
+        examples = torch.zeros(2, features)
+        if not examples.is_meta:
+            with torch.no_grad():
+                objective(examples, torch.tensor([0, 1]))
     except InputError:
         raise
     except (TypeError, ValueError, RuntimeError) as error:
-        raise InputError(f"recipe {recipe.name!r}: {error}") from None
+        raise InputError(f"recipe {recipe.name!r}: {first_line(error)}") from None
     return objective.train()
 
 
