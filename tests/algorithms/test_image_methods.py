@@ -7,7 +7,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from afield.algorithms import EFDM, MIRO, Batch
+from afield.algorithms import EFDM, LPFT, MIRO, Batch
 from afield.algorithms.amplitude_mix import mix_amplitudes
 from afield.algorithms.miro import distance, stage_maps
 from afield.classifier import Classifier
@@ -81,3 +81,24 @@ def test_miro_compares_the_network_with_its_own_start(miro):
     miro(batch)["miro"].backward()
     assert all(weight.grad is None for weight in miro.oracle.parameters())
     assert all(raw.grad.abs().sum() > 0 for raw in miro.raw_variances)
+
+
+def test_lp_ft_trains_the_head_alone_at_first():
+    torch.manual_seed(0)
+    objective = Objective(LinearHead(32, 3), {"cross_entropy": 1.0})
+    classifier = Classifier(ResNet8(width=8), objective, mean=(0.5,) * 3, std=(0.5,) * 3, dropout=0.0)
+    algorithm = LPFT(classifier, [6], head=0.4).train()
+    images = torch.rand(6, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+    batch = Batch(images, torch.arange(6) % 3, torch.zeros(6).long(), torch.arange(6), 0.39)
+    before = {name: tensor.clone() for name, tensor in classifier.state_dict().items()}
+    loss = algorithm(batch)["objective"]
+    loss.backward()
+    assert all(weight.grad is None for weight in classifier.backbone.parameters())
+    assert objective.head.weight.grad.abs().sum() > 0
+    assert all(torch.equal(tensor, before[name]) for name, tensor in classifier.state_dict().items())
+    assert classifier.backbone.training
+    torch.testing.assert_close(loss, classifier.eval()(images, batch.targets))
+    classifier.train()
+    algorithm(batch._replace(progress=0.4))["objective"].backward()
+    assert classifier.backbone.stem[0].weight.grad.abs().sum() > 0
+    assert not torch.equal(classifier.backbone.stem[1].running_mean, before["backbone.stem.1.running_mean"])

@@ -32,6 +32,7 @@ from afield.algorithms.jigen import JiGen as JiGen
 from afield.algorithms.l2a_ot import L2AOT as L2AOT
 from afield.algorithms.learning_loss import LearningLoss as LearningLoss, ranking_loss as ranking_loss
 from afield.algorithms.lookahead import Lookahead as Lookahead
+from afield.algorithms.lp_ft import LPFT as LPFT
 from afield.algorithms.masf import MASF as MASF
 from afield.algorithms.mcc import MCC as MCC
 from afield.algorithms.mcd import MCD as MCD

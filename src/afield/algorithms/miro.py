@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from afield.algorithms.algorithm import Algorithm, Batch, Terms
 from afield.algorithms.registry import ALGORITHMS
 from afield.classifier import Classifier
-from afield.models import feature_stages
+from afield.models import feature_stages, stage_channels
 from afield.validation import check_within
 
 FIRST_VARIANCE, EPS = 0.1, 1e-5
@@ -48,8 +48,7 @@ class MIRO(Algorithm):
         self.penalty = penalty
         self.oracle = copy.deepcopy(classifier.backbone).requires_grad_(False)
         first = torch.tensor(FIRST_VARIANCE - EPS).expm1().log()
-        widths = [maps.shape[1] for maps in stage_maps(self.oracle, torch.zeros(2, 3, 32, 32))]
-        self.raw_variances = nn.ParameterList(first.repeat(width) for width in widths)
+        self.raw_variances = nn.ParameterList(first.repeat(width) for width in stage_channels(self.oracle))
 
     def terms(self, batch: Batch) -> Terms:
         """``objective`` and ``miro``."""
