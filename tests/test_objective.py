@@ -33,6 +33,16 @@ def test_terms_are_the_losses_before_their_weights(batch):
     assert terms["cross_entropy"].item() == pytest.approx(cross_entropy(head(batch[0]), batch[1]).mean().item())
 
 
+@pytest.mark.parametrize("head", [LinearHead, ArcFaceHead])
+def test_the_loss_of_each_example_comes_with_their_mean_and_without_gradient(batch, head):
+    objective = Objective(head(8, 4), {"cross_entropy": 1.5, "complement_flattening": 0.5})
+    loss, examples = objective.with_examples(*batch)
+    assert torch.equal(loss, objective(*batch))
+    alone = [objective(batch[0][i : i + 1], batch[1][i : i + 1]).item() for i in range(6)]
+    assert examples.tolist() == pytest.approx(alone, rel=1e-5)
+    assert (loss.requires_grad, examples.requires_grad) == (True, False)
+
+
 def test_options_reach_the_loss_they_are_for(batch):
     head = LinearHead(8, 4)
     objective = Objective(head, {"label_smoothing": 1.0}, {"label_smoothing": {"smoothing": 0.4}})

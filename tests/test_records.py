@@ -1,10 +1,12 @@
 """Typed records and their migration, run hashes, seeds, files that are whole or absent, and the lock on a folder."""
 
+import copy
 import dataclasses
 import errno
 import hashlib
 import json
 import os
+import pickle
 import signal
 import subprocess
 import sys
@@ -39,6 +41,7 @@ from afield.records import (
     write_records,
     write_summary,
 )
+from tests.made_records import made_record
 
 RESULTS = Path(__file__).parent.parent / "results"
 
@@ -537,5 +540,22 @@ def test_records_can_be_read_as_the_dictionaries_that_they_were():
     epoch = Epoch(0.5, {"accuracy": 0.75}, {})
     with pytest.warns(DeprecationWarning, match=r"\['validation'\] is deprecated; use \.validation"):
         assert epoch["validation"]["accuracy"] == 0.75
+    with pytest.warns(DeprecationWarning, match=r"use \.train_loss"):
+        assert (epoch.get("train_loss"), epoch.get("loss", 7)) == (0.5, 7)
     with pytest.warns(DeprecationWarning, match="use .accuracy"), pytest.raises(KeyError):
         epoch["accuracy"]
+
+
+def test_a_record_is_a_dictionary_of_its_fields_also_after_a_copy():
+    epoch = Epoch(0.5, {"accuracy": 0.75}, {})
+    expected = {"train_loss": 0.5, "validation": {"accuracy": 0.75}, "test": {}, "train_terms": {}}
+    record = made_record(epochs=(epoch,))
+    for found in (epoch, pickle.loads(pickle.dumps(epoch)), copy.deepcopy(epoch), dataclasses.replace(epoch)):
+        assert isinstance(found, dict)
+        assert (found == epoch, found == expected, len(found)) == (True, True, 4)
+        assert (
+            json.loads(json.dumps(found)) == dict(**found) == dict(zip(found, found.values(), strict=True)) == expected
+        )
+        assert ("validation" in found, "accuracy" in found) == (True, False)
+    assert json.loads(json.dumps(record)) == json.loads(json.dumps(dataclasses.asdict(record)))
+    assert dataclasses.replace(epoch, train_loss=0.25) == {**expected, "train_loss": 0.25}

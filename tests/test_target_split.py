@@ -210,6 +210,31 @@ def test_second_derivatives_pass_gradgradcheck():
     assert torch.autograd.gradgradcheck(lambda x: split_target(x, TARGETS), (z,))
 
 
+def test_masked_classes_are_as_if_absent_in_values_gradients_and_second_derivatives():
+    z = logits_of()
+    mask = torch.zeros(6, 5, dtype=torch.bool)
+    mask[0, [1, 3]] = mask[2, 0] = mask[5, 4] = True
+    masked = z.masked_fill(mask, -torch.inf)
+    split = torch.stack(split_target(masked, TARGETS), dim=1)
+    for row, target, found in zip(masked.tolist(), TARGETS.tolist(), split.tolist(), strict=True):
+        kept = [value for value in row if value != -math.inf]
+        assert found == pytest.approx(longhand(kept, kept.index(row[target])), rel=1e-14)
+
+    def loss(x):
+        return both_losses(x.masked_fill(mask, -torch.inf), TARGETS)
+
+    assert gradcheck(loss, (z.requires_grad_(),))
+    assert torch.autograd.gradgradcheck(loss, (z,))
+
+
+def test_where_all_other_classes_are_masked_cross_entropy_and_flattening_are_zero():
+    z = torch.tensor([[2.0, -math.inf, -math.inf], [0.0, 0.0, -math.inf]], requires_grad=True)
+    values = both_losses(z, torch.tensor([0, 1]))
+    assert values.tolist() == pytest.approx([0.0, math.log(2)], abs=1e-7)
+    values.sum().backward()
+    assert z.grad.tolist() == [[0.0, 0.0, 0.0], [0.5, -0.5, 0.0]]
+
+
 def test_the_criterion_is_cross_entropy_plus_half_of_flattening_by_hand():
     z = logits_of()
     weight = torch.tensor([0.5, 2.0, 1.0, 3.0, 0.25], dtype=torch.float64)

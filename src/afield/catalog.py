@@ -7,7 +7,7 @@ from afield.augment.learned import AUGMENTORS
 from afield.data import DATASETS
 from afield.deprecated import current
 from afield.errors import unknown_name
-from afield.evaluation import SELECTIONS
+from afield.evaluation import METRICS, SELECTIONS
 from afield.heads import HEADS
 from afield.labeling import STRATEGIES
 from afield.losses import LOSSES
@@ -29,6 +29,7 @@ REGISTRIES: dict[str, Registry] = {
     "datasets": DATASETS,
     "presets": PRESETS,
     "selections": SELECTIONS,
+    "metrics": METRICS,
     "strategies": STRATEGIES,
 }
 

@@ -42,6 +42,8 @@ class Classifier(nn.Module):
 
     mean: Tensor
     std: Tensor
+    loss_prediction: nn.Module | None
+    """Predicts the loss of each image from the stages of the backbone, after a training that adds it; else None."""
 
     def __init__(
         self,
@@ -58,6 +60,7 @@ class Classifier(nn.Module):
         self.feature_norm = feature_norm
         self.dropout = nn.Dropout(dropout)
         self.objective = objective
+        self.loss_prediction = None
         self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1))
         self.register_buffer("std", torch.tensor(std).view(1, 3, 1, 1))
 

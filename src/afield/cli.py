@@ -7,6 +7,8 @@ import os
 import signal
 import sys
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -42,9 +44,6 @@ Verb = (
 
 def main(arguments: list[str] | None = None) -> None:
     """Run a command. Invalid input prints one line and gives exit code 2; an interrupt, SIGTERM or SIGHUP gives 130."""
-    for name in ("SIGTERM", "SIGHUP"):
-        if (number := getattr(signal, name, None)) and signal.getsignal(number) is signal.SIG_DFL:  # not in nohup
-            signal.signal(number, signal.default_int_handler)
     # In small networks, threads often wait for each other. A short spin time leaves the core to other jobs.
     os.environ.setdefault("GOMP_SPINCOUNT", "30000")
     warnings.formatwarning = lambda message, *_: f"afield: warning: {message}\n"
@@ -55,8 +54,9 @@ def main(arguments: list[str] | None = None) -> None:
     config = (tyro.conf.OmitSubcommandPrefixes,)
     verb = tyro.cli(Verb, prog="afield", description=_DESCRIPTION, args=arguments, config=config)
     try:
-        _show(verb, verb.run())
-        _leave_processes()
+        with _ended_as_interrupted():
+            _show(verb, verb.run())
+            _leave_processes()
     except InputError as error:
         _fail(str(error))
     except OSError as error:
@@ -70,6 +70,20 @@ def main(arguments: list[str] | None = None) -> None:
 
 _DESCRIPTION = """Image classifiers that hold up far afield:
 compare recipes on unseen domains, train the best one, use the model."""
+
+
+@contextmanager
+def _ended_as_interrupted() -> Iterator[None]:
+    """Let SIGTERM and SIGHUP raise `KeyboardInterrupt` during a ``with`` block, unless ignored, as by nohup."""
+    numbers = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
+    default = [number for number in numbers if signal.getsignal(number) is signal.SIG_DFL]
+    for number in default:
+        signal.signal(number, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        for number in default:
+            signal.signal(number, signal.SIG_DFL)
 
 
 def _renamed(argument: str) -> str:
@@ -92,6 +106,7 @@ def _fail(message: str) -> None:
 
 def _show(verb: Any, result: Any) -> None:
     from afield import console
+    from afield.evaluation import METRICS, first_best
     from afield.reporting.provenance import differences
 
     out = console.output()
@@ -113,8 +128,10 @@ def _show(verb: Any, result: Any) -> None:
             say("\n".join(console.learned_lines(result)))
             say(f"model in {verb.page.parent}; page: {verb.page}")
         case commands.Train():
-            best = max(epoch.validation["accuracy"] for epoch in result.epochs)
-            say(f"{verb.recipe}: validation accuracy {100 * best:.1f} %; model in {verb.folder('train')}")
+            metric = METRICS[verb.metric]
+            best = result.epochs[first_best(verb.metric, [epoch.validation for epoch in result.epochs])]
+            value = f"{metric.title} {metric.text(best.validation[verb.metric])}{' %' if metric.percent else ''}"
+            say(f"{verb.recipe}: validation {value}; model in {verb.folder('train')}")
         case commands.AugmentSearch():
             origin = result.origin
             tried = origin["search"]["trials"] * origin["search"]["searches"] * len(origin["folds"])
@@ -131,7 +148,14 @@ def _show(verb: Any, result: Any) -> None:
         case commands.Evaluate(labels=Path()):
             print(json.dumps(result)) if verb.json else out.print(console.audit_table(result))
         case commands.Evaluate():
-            print(json.dumps(result)) if verb.json else out.print(console.evaluation_table(result))
+            if seen := result["trained_on"]:
+                what = "trained this model or selected its epoch; the results do not apply to new images"
+                print(f"afield: warning: {seen:,} of {result['all']['n']:,} images {what}", file=sys.stderr)
+            if verb.json:
+                print(json.dumps(result))
+            else:
+                for table in console.evaluation_tables(result):
+                    out.print(table)
         case commands.Predict():
             for prediction in result:
                 line = f"{shown(prediction.path or '')}\t{prediction.label}\t{prediction.probability:.4f}"

@@ -17,6 +17,7 @@ from afield.amounts import duration
 from afield.data import parts_of
 from afield.deploy.adapt import Adapted
 from afield.deploy.forecast import Expected
+from afield.evaluation import METRICS, Metric
 from afield.labeling.label_file import Row
 from afield.records import Estimate, Record, Summary, exclusive
 from afield.reporting.learned import in_figures
@@ -105,18 +106,19 @@ def comparison_table(summary: Summary) -> Table:
     duration of learning them in seconds.
     """
     recipes = summary.recipes
-    first = next(iter(recipes.values()))
+    first, metric = next(iter(recipes.values())), METRICS[summary.metric]
     rule = "ORACLE, an upper bound" if summary.selection == "oracle" else f"selection: {summary.selection}"
     count = len(summary.seeds)
-    title = f"{summary.data}: accuracy on unseen domains, %, mean [95 % interval], n = {count} ({rule})"
+    title = f"{summary.data}: {metric.title} on unseen domains{metric.unit}, mean [95 % interval], n = {count} ({rule})"
     searched = any(row.search_s is not None for row in recipes.values())
     table = Table("recipe", title=escape(title), caption=summary.protocol)
-    for name in (*first.domains, "average", "vs erm, paired", *(["search, s"] if searched else [])):
+    average = "worst" if metric.by_domain else "average"
+    for name in (*first.domains, average, "vs erm, paired", *(["search, s"] if searched else [])):
         table.add_column(escape(name), justify="right")
     for name, row in recipes.items():
         mark = "[bold]" if name == summary.recommended else ""
-        cells = [interval(value) for value in (*row.domains.values(), row.average)]
-        cells.append(interval(row.vs_erm, sign="+") if row.vs_erm else "")
+        cells = [interval(value, metric=metric) for value in (*row.domains.values(), row.average)]
+        cells.append(interval(row.vs_erm, "+", metric) if row.vs_erm else "")
         if searched:
             cells.append(f"{row.search_s:.1f}" if row.search_s is not None else "–")
         table.add_row(f"{mark}{escape(name)}", *map(escape, cells))
@@ -149,17 +151,54 @@ def plan_text(plan: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def evaluation_table(result: dict[str, Any]) -> Table:
-    """A table of accuracy and mAP by domain. Metrics with test-time augmentation have separate columns."""
+CLASSES_SHOWN = 20
+
+
+def evaluation_tables(result: dict[str, Any]) -> list[Table]:
+    """Tables of an evaluation: the chosen metric by domain, all metrics over all images, and the results of each class.
+
+    Results with test-time augmentation have separate columns. At most `CLASSES_SHOWN` classes are shown, those with the
+    lowest recall.
+    """
     kinds = {"": result, **({f", tta {result['tta']['kind']}": result["tta"]} if "tta" in result else {})}
-    table = Table("domain", title=escape(result["data"]))
-    for name in ("images", *(f"{metric}{kind}, %" for kind in kinds for metric in ("accuracy", "mAP"))):
-        table.add_column(name, justify="right")
+    metric = METRICS[result["metric"]]
+    by_domain = Table("domain", title=escape(result["data"]))
+    for name in ("images", *(f"{metric.title}{kind}{metric.unit}" for kind in kinds)):
+        by_domain.add_column(name, justify="right")
     lines = [(*found["domains"].items(), ("all", found["all"])) for found in kinds.values()]
     for line in zip(*lines, strict=True):
         name, counted = line[0]
-        cells = [f"{100 * row[metric]:.2f}" for _, row in line for metric in ("accuracy", "map")]
-        table.add_row(escape(name), f"{counted['n']:,}", *cells)
+        by_domain.add_row(escape(name), f"{counted['n']:,}", *(_measured(row, result["metric"]) for _, row in line))
+    groups, count = result["groups"], result["all"]["n"]
+    of = f"{count:,} images" if groups == count else f"{groups:,} groups of {count:,} images"
+    overall = Table("metric", title=f"all images; [95 % interval, bootstrap over {of}]")
+    for kind in kinds:
+        overall.add_column(f"value{kind}", justify="right")
+    for name in METRICS.names:
+        title = f"{METRICS[name].title}{METRICS[name].unit}"
+        overall.add_row(title, *(_measured(found["all"], name) for found in kinds.values()))
+    return [by_domain, overall, _classes_table(result)]
+
+
+def _measured(row: dict[str, Any], name: str) -> str:
+    """A metric of an evaluation with its interval, as text."""
+    return escape(interval(Estimate(row[name], None, row["n"], row["ci95"].get(name)), metric=METRICS[name]))
+
+
+def _classes_table(result: dict[str, Any]) -> Table:
+    """Precision and recall of each class with images, and its recall in each domain, in percent."""
+    rows = [i for i, recall in enumerate(result["recall"]) if recall is not None]
+    rows = sorted(rows, key=lambda i: result["recall"][i])
+    by_domain = result["recall_by_domain"] if len(result["recall_by_domain"]) > 1 else {}
+    lowest = f", the {CLASSES_SHOWN} with the lowest recall" if len(rows) > CLASSES_SHOWN else ""
+    table = Table("class", title=f"classes{lowest}")
+    columns = {"precision, %": result["precision"], "recall, %": result["recall"]}
+    columns |= {f"recall in {name}, %": values for name, values in by_domain.items()}
+    for name in columns:
+        table.add_column(escape(name), justify="right")
+    for i in rows[:CLASSES_SHOWN]:
+        cells = ["–" if values[i] is None else f"{100 * values[i]:.1f}" for values in columns.values()]
+        table.add_row(escape(result["classes"][i]), *cells)
     return table
 
 
@@ -218,13 +257,13 @@ def entries_table(kind: str, entries: list[tuple[str, str, str]]) -> Table:
     return table
 
 
-def interval(value: Estimate, sign: str = "") -> str:
-    """A mean and its interval in percent, as text: ``71.9 [70.2, 73.6]``."""
-    mean = f"{100 * value.mean:{sign}.1f}"
+def interval(value: Estimate, sign: str = "", metric: Metric = METRICS["accuracy"]) -> str:
+    """A mean and its interval in the unit of the metric, as text: ``71.9 [70.2, 73.6]``."""
+    mean = metric.text(value.mean, sign)
     if value.ci95 is None:
         return mean
-    low, high = value.ci95
-    return f"{mean} [{100 * low:{sign}.1f}, {100 * high:{sign}.1f}]"
+    low, high = (metric.text(end, sign) for end in value.ci95)
+    return f"{mean} [{low}, {high}]"
 
 
 def output() -> Console:

@@ -12,18 +12,17 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from afield.algorithms import ALGORITHMS, ERM, SWAD, Batch
-from afield.algorithms.annealing import Annealed
+from afield.algorithms import ALGORITHMS, ERM, SWAD, Batch, MixStyle
+from afield.algorithms.annealing import Annealed, penalized
 from afield.algorithms.averaging import blend
 from afield.algorithms.coral import coral_distance
-from afield.algorithms.mixstyle import mix_styles
 from afield.algorithms.pairing import partners_elsewhere
 from afield.algorithms.risks import domain_risks
 from afield.algorithms.swad import flat_region
 from afield.classifier import Classifier
 from afield.errors import InputError
 from afield.heads import LinearHead
-from afield.models import BACKBONES, BackboneConfig, build_backbone, feature_stages
+from afield.models import BACKBONES, BackboneConfig, build_backbone, feature_stages, stage_channels, stage_means
 from afield.objective import Objective
 
 DOMAINS = torch.tensor([0, 1, 2, 0, 1, 2, 0, 1, 2, 0, 1, 2])
@@ -103,11 +102,13 @@ def test_vrex_is_mean_and_variance_of_the_risks():
 
 def test_a_penalty_counts_in_full_from_its_start_and_then_the_sum_keeps_its_size():
     objective, value = torch.tensor(2.0), torch.tensor(3.0)
-    before, after = (Annealed(10.0, 0.2).terms(objective, "p", value, share) for share in (0.19, 0.2))
+    before, after = (penalized(objective, share, p=(Annealed(10.0, 0.2), value)) for share in (0.19, 0.2))
     assert (before["objective"], before["p"]) == (2, 3)
     assert (float(after["objective"]), float(after["p"])) == (pytest.approx(0.2), 3)
-    small = [Annealed(0.5, 0.2).terms(objective, "p", value, share) for share in (0.1, 0.9)]
+    small = [penalized(objective, share, p=(Annealed(0.5, 0.2), value)) for share in (0.1, 0.9)]
     assert all((terms["objective"], terms["p"]) == (2, 1.5) for terms in small)
+    off = penalized(objective, 0.1, p=(Annealed(10.0, 0.2, before=0.0), value), q=(Annealed(4.0, 0.0), value))
+    assert (off["objective"], off["p"], off["q"]) == (0.5, 0, 3)
 
 
 # GroupDRO
@@ -189,7 +190,7 @@ def test_mixed_maps_have_mixed_means_and_deviations_and_no_gradient_through_them
     maps = torch.randn(4, 2, 5, 5, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     maps = (maps * torch.arange(1, 5)[:, None, None, None] + 3).requires_grad_()
     partner, share = torch.tensor([1, 0, 3, 2]), torch.tensor([0.0, 0.25, 0.5, 1.0], dtype=torch.float64)
-    mixed = mix_styles(maps, partner, share)
+    mixed = MixStyle.mixed(maps, partner, share)
     own_mean, own_deviation = maps.mean(dim=(2, 3)), maps.std(dim=(2, 3))
     part = share[:, None]
     mean = part * own_mean + (1 - part) * own_mean[partner]
@@ -218,16 +219,20 @@ def test_mixstyle_mixes_after_the_first_stages_while_training_and_never_else():
         ALGORITHMS["mixstyle"](classifier, [4, 4, 4], stages=4)
 
 
-@pytest.mark.parametrize(("name", "count"), [("resnet8", 3), ("resnet18", 4), ("tf_efficientnet_lite0", 5)])
+@pytest.mark.parametrize(
+    ("name", "count"),
+    [("resnet8", 3), ("whitened_vgg", 3), ("resnet18", 4), ("tf_efficientnet_lite0", 5), ("convnext_atto", 4)],
+)
 def test_the_stages_of_a_backbone_give_feature_maps(name, count):
     backbone, _ = build_backbone(BackboneConfig(name))
-    shapes = []
+    maps = []
     for stage in feature_stages(backbone):
-        stage.register_forward_hook(lambda module, inputs, maps: shapes.append(maps.shape))
-    with torch.no_grad():
-        backbone.eval()(torch.zeros(1, 3, 64, 64))
-    assert len(shapes) == count
-    assert all(len(shape) == 4 for shape in shapes)
+        stage.register_forward_hook(lambda module, inputs, found: maps.append(found))
+    with torch.no_grad(), stage_means(backbone.eval()) as means:
+        backbone(torch.rand(2, 3, 64, 64))
+    assert len(maps) == count
+    assert [found.shape[1] for found in maps] == stage_channels(backbone)
+    assert all(torch.equal(mean, found.mean(dim=(2, 3))) for mean, found in zip(means, maps, strict=True))
 
 
 def test_a_transformer_has_no_stages():

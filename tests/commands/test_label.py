@@ -141,7 +141,7 @@ def test_bad_images_stop_or_are_passed_over(afield, photo_model, site, tmp_path)
         (("--count", 0), "--count must be a whole number between 1 and"),
         (("--audit", -1), "--audit must be a whole number between 0 and"),
         (("--strategy", "entropie"), "unknown strategy 'entropie'; did you mean 'entropy'"),
-        (("--strategy", "learning_loss"), "strategy learning_loss needs"),
+        (("--strategy", "learning_loss"), "strategy learning_loss needs a model that predicts losses, and"),
         (("--count", 500), "has 36 more images, fewer than the 530 to select"),
         (("--annotations", "no.json"), "no file no.json"),
         (("--sequences", "no.csv"), "cannot read the sequences no.csv"),

@@ -38,6 +38,14 @@ def test_a_committed_comparison_has_its_page(afield, tmp_path, name):
         assert f"{100 * row['average']['mean']:.1f}" in page
 
 
+def test_a_committed_comparison_says_which_metric_it_lacks(afield, tmp_path):
+    folder = copied("pacs-frozen", tmp_path / "results")
+    code, _, err = afield("report", folder, "--metric", "macro_f1")
+    assert code == 2
+    assert "a record does not contain the metric macro_f1, as in earlier versions; it contains accuracy" in err
+    assert "did you mean 'macro_f1'" in afield("report", folder, "--metric", "macro_f2")[2]
+
+
 @pytest.mark.parametrize("name", REPRODUCTIONS)
 def test_a_committed_reproduction_has_its_page_and_its_figures(afield, tmp_path, name):
     folder = copied(name, tmp_path / name)

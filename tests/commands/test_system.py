@@ -58,6 +58,14 @@ def test_sigterm_and_sighup_end_a_command_as_an_interrupt_does(tmp_path):
     assert not list(tmp_path.rglob("*.partial"))
 
 
+def test_signals_are_handled_as_before_after_a_command_in_this_process(afield):
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
+    assert set(before.values()) == {signal.SIG_DFL}
+    assert afield("list", "heads")[0] == 0
+    assert afield("report", "nowhere")[0] == 2
+    assert {number: signal.getsignal(number) for number in before} == before
+
+
 @pytest.mark.parametrize("arguments", [("predict", "runs/x", ""), ("train", "--out", ""), ("compare", "--data=")])
 def test_an_empty_argument_is_refused(afield, arguments):
     assert "an argument is empty; check that the variables of the shell are set" in refused(afield, *arguments)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import shutil
 from pathlib import Path
@@ -14,8 +15,9 @@ from PIL import Image
 import afield as package
 from afield.data import Validation, make_fold
 from afield.data.cache import cache_root
+from afield.deploy import evaluate
 from afield.errors import InputError
-from afield.evaluation.metrics import loss
+from afield.evaluation import balanced_accuracy, measure, negative_log_likelihood, recall
 from afield.training import checkpoint
 
 LITE0 = ("--backbone", "tf_efficientnet_lite0", "--freeze", "--image-size", "64")
@@ -59,6 +61,95 @@ def test_evaluate_agrees_with_the_predictions(afield, model_folder):
     assert result["all"]["accuracy"] == pytest.approx((labels == data.labels).mean())
     assert sum(map(sum, result["confusion"])) == result["all"]["n"] == 1797
     assert set(result["domains"]) == set(data.domain_names)
+
+
+def test_evaluate_gives_every_metric_its_interval_and_each_class_its_recall(model_folder):
+    model, data = package.load(model_folder), package.data.load("digits")
+    result = evaluate(model, data)
+    logits = model.logits(data.images).numpy()
+    expected = measure(logits, data.labels, data.domains)
+    assert {name: result["all"][name] for name in expected} == pytest.approx(expected)
+    for part in (*result["domains"].values(), result["all"]):
+        assert part["ci95"].keys() == expected.keys()
+        for name, (low, high) in part["ci95"].items():
+            assert 0 <= low <= high, name
+            assert name in ("nll", "brier", "ece", "worst_domain", "worst_class") or low < part[name] < high <= 1
+    # 1,797 images: about 1.96 standard errors to each side.
+    half = np.diff(result["all"]["ci95"]["accuracy"])[0] / 2
+    accuracy = result["all"]["accuracy"]
+    assert half == pytest.approx(1.96 * np.sqrt(accuracy * (1 - accuracy) / 1797), rel=0.1)
+    assert result["recall"] == pytest.approx(recall(logits, data.labels).tolist())
+    inside = (data.domains == 1) & (data.labels == 3)
+    by_domain = result["recall_by_domain"][data.domain_names[1]]
+    assert by_domain[3] == pytest.approx((logits[inside].argmax(axis=1) == 3).mean())
+
+
+def test_groups_of_images_widen_the_intervals_and_two_groups_have_none(model_folder):
+    model, data = package.load(model_folder), package.data.load("digits")
+    few = data.subset(np.arange(100))
+    twice = data.subset(np.repeat(np.arange(100), 4))
+    grouped = evaluate(model, twice, groups=np.repeat(np.arange(100), 4))
+    assert (grouped["groups"], grouped["all"]["n"]) == (100, 400)
+    low, high = grouped["all"]["ci95"]["accuracy"]
+    assert (low, high) == pytest.approx(evaluate(model, few)["all"]["ci95"]["accuracy"], abs=1e-9)
+    first, last = evaluate(model, twice)["all"]["ci95"]["accuracy"]
+    assert (high - low) / (last - first) == pytest.approx(2, rel=0.15)
+    assert evaluate(model, few, groups=np.arange(100) % 2)["all"]["ci95"] == {}
+
+
+def test_evaluation_of_images_that_trained_says_so(afield, model_folder, tmp_path):
+    model, data = package.load(model_folder), package.data.load("digits")
+    assert evaluate(model, data)["trained_on"] == 1797
+    new = dataclasses.replace(data.subset(np.arange(60)), digests=np.arange(60, dtype=np.uint64))
+    assert evaluate(model, new)["trained_on"] == 0
+    mixed = dataclasses.replace(new, digests=np.where(np.arange(60) < 7, data.digests[:60], new.digests))
+    assert evaluate(model, mixed)["trained_on"] == 7
+    code, out, err = afield("evaluate", model_folder, "--data", "digits", "--metric", "balanced_accuracy")
+    assert code == 0
+    assert "afield: warning: 1,797 of 1,797 images trained this model or selected its epoch; the results do not" in err
+    value = 100 * balanced_accuracy(model.logits(data.images).numpy(), data.labels)
+    assert f"{value:.1f} [" in out
+    assert "balanced accuracy, %" in out
+    assert "[95 % interval, bootstrap over 1,797 images]" in out
+    assert "did you mean 'brier'" in afield("evaluate", model_folder, "--data", "digits", "--metric", "brie")[2]
+
+
+def test_a_model_of_an_earlier_version_knows_its_training_data_as_a_whole(model_folder):
+    data, model = package.data.load("digits"), package.load(model_folder)
+    model = dataclasses.replace(model, trained_images=None)
+    assert evaluate(model, data)["trained_on"] == 1797
+    assert evaluate(model, data.subset(np.arange(60)))["trained_on"] is None
+
+
+def test_logit_adjustment_at_prediction_is_saved_with_the_model(photos, tmp_path):
+    for path in (*sorted((photos / "day" / "owl").iterdir())[2:], *sorted((photos / "night" / "owl").iterdir())[2:]):
+        path.unlink()
+    arguments = {"data": str(photos), "image_size": 16, "epochs": 1}
+    plain = package.train(**arguments, recipe="erm", out=tmp_path / "plain")
+    package.train(**arguments, recipe="logit_adjustment_afterwards", out=tmp_path / "shifted")
+    data = package.data.load(str(photos), image_size=16)
+    counts = np.bincount(data.labels[make_fold(data, (), Validation(), 0).train])
+    before, after = (package.load(tmp_path / name).logits(np.array(data.images)) for name in ("plain", "shifted"))
+    expected = before - torch.from_numpy(np.log(counts / counts.sum())).float()
+    torch.testing.assert_close(after, expected, atol=1e-4, rtol=0)
+    assert counts.min() < counts.max() / 4
+    assert "metric" not in plain.config
+
+
+def test_train_selects_the_epoch_by_the_metric(afield, photos, tmp_path):
+    arguments = ("--data", photos, "--image-size", 16, "--epochs", 4, "--recipe", "erm", "--metric", "nll")
+    code, out, err = afield("train", *arguments, "--out", tmp_path / "model")
+    assert code == 0, err
+    record = package.records.read_record(tmp_path / "model" / "record.json")
+    losses = [epoch.validation["nll"] for epoch in record.epochs]
+    assert f"erm: validation NLL {min(losses):.3f}; model in" in out
+    assert record.config["metric"] == "nll"
+    data = package.data.load(str(photos), image_size=16)
+    chosen = make_fold(data, (), Validation(), 0).val
+    found = negative_log_likelihood(
+        package.load(tmp_path / "model").logits(data.images[chosen]).numpy(), data.labels[chosen]
+    )
+    assert found == pytest.approx(min(losses), abs=1e-5)
 
 
 def test_evaluate_matches_classes_by_name_and_refuses_unknown_ones(afield, photos, model_folder):
@@ -113,6 +204,15 @@ def test_a_folder_without_a_model_says_how_to_make_one(tmp_path):
         ({"backbone": {"name": "resnet8", "stem": "tall"}}, "backbone.stem must be one of standard, small, got 'tall'"),
         ({"backbone": {"name": "resnet8", "stem": "small", "weights": "/etc/passwd"}}, "unknown fields: weights"),
         ({"backbone": {"name": "local-dir:/etc", "stem": "small"}}, "unknown backbone 'local-dir:/etc'"),
+        ({"backbone": {"name": "vit_small_patch16_224", "stem": "standard"}}, r"does not fit model.json; \d+ missing"),
+        (
+            {"recipe": {"name": "x", "head": "subcenter_arcface", "head_options": {"centers": 1000}}},
+            r"1 mis-shaped: objective.head.weight \(10, 64\) for \(10000, 64\)",
+        ),
+        (
+            {"recipe": {"name": "x", "head": "subcenter_arcface", "head_options": {"centers": 2**60}}},
+            "centers must be a whole number between 1 and 1000, got 1152921504606846976",
+        ),
         ({"recipe": []}, "recipe must be an object"),
         ({"recipe": {"name": "x", "head": "arcfase"}}, "unknown head 'arcfase'"),
         ({"recipe": {"name": "x", "head_options": {"a": 1}}}, "option of head linear in recipe x: 'a'"),
@@ -244,13 +344,17 @@ def test_the_saved_model_is_that_of_the_best_epoch_averaged_where_the_recipe_ave
 ):
     """Accuracies are made to fall, so that the first epoch is the best one."""
     falling = iter(np.linspace(0.9, 0.1, 9))
-    monkeypatch.setattr("afield.training.evaluation.accuracy", lambda logits, labels: float(next(falling)))
+    honest = measure
+    fake = lambda *arguments: {**honest(*arguments), "accuracy": float(next(falling))}  # noqa: E731
+    monkeypatch.setattr("afield.training.evaluation.measure", fake)
     arguments = {"data": str(photos), "image_size": 16, "epochs": 3, "learning_rate": 0.003, "out": tmp_path / "model"}
     record = package.train(recipe=recipe, **arguments)
     monkeypatch.undo()
     data = package.data.load(str(photos), image_size=16)
     chosen = make_fold(data, (), Validation(), 0).val
-    found = loss(package.load(tmp_path / "model").logits(data.images[chosen]).numpy(), data.labels[chosen])
+    found = negative_log_likelihood(
+        package.load(tmp_path / "model").logits(data.images[chosen]).numpy(), data.labels[chosen]
+    )
     losses = [epoch.validation["loss"] for epoch in record.epochs]
     assert found == pytest.approx(losses[0], abs=1e-5)
     assert min(abs(found - later) for later in losses[1:]) > 3e-4

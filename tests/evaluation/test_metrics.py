@@ -5,10 +5,30 @@ from itertools import combinations
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import assume, given, settings, strategies as st
+from scipy.special import softmax
 
-from afield.evaluation import accuracy, confusion, mean_average_precision, non_target_probabilities
-from afield.evaluation.metrics import expected_calibration_error, loss
+from afield.errors import InputError
+from afield.evaluation import (
+    METRICS,
+    accuracy,
+    balanced_accuracy,
+    bootstrap,
+    brier,
+    class_by_domain,
+    confusion,
+    expected_calibration_error,
+    macro_f1,
+    mean_average_precision,
+    measure,
+    negative_log_likelihood,
+    non_target_probabilities,
+    precision,
+    recall,
+    worst_class,
+    worst_domain,
+)
 
 
 def probabilities(row):
@@ -95,11 +115,11 @@ def test_non_target_probabilities_stay_finite_at_huge_logits():
     assert found[1:].tolist() == pytest.approx([0.0, 0.5])
 
 
-def test_loss_is_the_mean_cross_entropy_also_at_huge_logits():
+def test_nll_is_the_mean_cross_entropy_also_at_huge_logits():
     logits = np.array([[1.0, 2.0], [0.0, -1.0]], dtype=np.float32)
     expected = -(math.log(probabilities([1, 2])[0]) + math.log(probabilities([0, -1])[0])) / 2
-    assert loss(logits, np.array([0, 0])) == pytest.approx(expected)
-    assert loss(np.array([[1000.0, 0.0]], dtype=np.float32), np.array([1])) == pytest.approx(1000.0)
+    assert negative_log_likelihood(logits, np.array([0, 0])) == pytest.approx(expected)
+    assert negative_log_likelihood(np.array([[1000.0, 0.0]], dtype=np.float32), np.array([1])) == pytest.approx(1000.0)
 
 
 def test_calibration_error_adds_gaps_of_both_signs_by_the_size_of_their_bins():
@@ -109,3 +129,140 @@ def test_calibration_error_adds_gaps_of_both_signs_by_the_size_of_their_bins():
     assert expected_calibration_error(logits, labels) == pytest.approx(0.65)
     assert expected_calibration_error(logits, labels, bins=4) == pytest.approx(0.65)
     assert expected_calibration_error(logits, labels, bins=1) == pytest.approx(1.0 / 4)
+
+
+# Class 0: 3 images, 2 right; class 1: 2 images, 1 right; class 2: 1 image, 0 right. Predicted: 0 0 1, 1 0, 1.
+LOGITS = np.log([[0.7, 0.2, 0.1], [0.5, 0.3, 0.2], [0.2, 0.6, 0.2], [0.1, 0.8, 0.1], [0.6, 0.3, 0.1], [0.2, 0.5, 0.3]])
+LABELS = np.array([0, 0, 0, 1, 1, 2])
+DOMAINS = np.array([0, 0, 1, 1, 1, 1])
+
+
+def test_metrics_of_classes_counted_by_hand():
+    assert recall(LOGITS, LABELS).tolist() == pytest.approx([2 / 3, 1 / 2, 0])
+    assert precision(LOGITS, LABELS).tolist() == pytest.approx([2 / 3, 1 / 3, math.nan], nan_ok=True)
+    assert balanced_accuracy(LOGITS, LABELS) == pytest.approx((2 / 3 + 1 / 2) / 3)
+    # F1 = 2 right / (images + predictions): 4 / 6, 2 / 5, 0 / 1.
+    assert macro_f1(LOGITS, LABELS) == pytest.approx((2 / 3 + 2 / 5) / 3)
+    assert worst_class(LOGITS, LABELS) == 0
+    assert worst_class(LOGITS[:5], LABELS[:5]) == 0.5  # class 2 has no images
+
+
+def test_metrics_of_domains_counted_by_hand():
+    assert worst_domain(LOGITS, LABELS, DOMAINS) == 1 / 4
+    assert worst_domain(LOGITS, LABELS) == accuracy(LOGITS, LABELS) == 1 / 2
+    table = class_by_domain(LOGITS, LABELS, DOMAINS, 2)
+    np.testing.assert_array_equal(table, [[1, 0], [math.nan, 1 / 2], [math.nan, 0]])
+
+
+def test_brier_score_of_two_images_worked_out_by_hand():
+    # (0.3^2 + 0.2^2 + 0.1^2) and (0.2^2 + 0.5^2 + 0.7^2)
+    assert brier(LOGITS[[0, 5]], LABELS[[0, 5]]) == pytest.approx((0.14 + 0.78) / 2)
+    assert brier(np.array([[0.0, 1e4]]), np.array([0])) == pytest.approx(2.0)
+
+
+def sample(classes, count, seed):
+    rng = np.random.default_rng(seed)
+    labels = rng.integers(classes, size=count) if seed % 2 else rng.integers(max(2, classes - 1), size=count)
+    logits = rng.normal(size=(count, classes)) + 1.5 * np.eye(classes)[labels]
+    return (np.round(logits, 1) if seed % 3 == 0 else logits), labels, rng.integers(3, size=count)
+
+
+@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize(("classes", "count"), [(2, 40), (5, 300)])
+def test_metrics_agree_with_scikit_learn(classes, count, seed):
+    from sklearn import metrics as theirs
+
+    logits, labels, domains = sample(classes, count, seed)
+    probabilities, predicted = softmax(logits, axis=1), logits.argmax(axis=1)
+    one_hot, present = np.eye(classes)[labels], np.unique(labels)
+    expected = {
+        "accuracy": theirs.accuracy_score(labels, predicted),
+        "balanced_accuracy": theirs.recall_score(labels, predicted, labels=present, average="macro", zero_division=0),
+        "macro_f1": theirs.f1_score(labels, predicted, average="macro"),
+        "map": theirs.average_precision_score(one_hot[:, present], probabilities[:, present], average="macro"),
+        "nll": theirs.log_loss(labels, probabilities, labels=np.arange(classes)),
+        "brier": np.square(probabilities - one_hot).sum(axis=1).mean(),
+        "worst_domain": min(theirs.accuracy_score(labels[domains == d], predicted[domains == d]) for d in range(3)),
+        "worst_class": theirs.recall_score(labels, predicted, labels=present, average=None, zero_division=0).min(),
+    }
+    found = measure(logits, labels, domains)
+    assert {name: found[name] for name in expected} == pytest.approx(expected, abs=1e-6)
+    for ours, name in ((precision, "precision_score"), (recall, "recall_score")):
+        each = getattr(theirs, name)(labels, predicted, labels=np.arange(classes), average=None, zero_division=np.nan)
+        np.testing.assert_allclose(ours(logits, labels), each, atol=1e-6)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_metrics_agree_with_torchmetrics(seed):
+    from torchmetrics.functional import classification as theirs
+
+    logits, labels, _ = sample(5, 300, seed)
+    scores, target = torch.from_numpy(softmax(logits, axis=1)), torch.from_numpy(labels)
+    present = np.unique(labels)
+    each = theirs.multiclass_average_precision(scores, target, 5, average=None).numpy()
+    expected = {
+        "accuracy": theirs.multiclass_accuracy(scores, target, 5, average="micro").item(),
+        "balanced_accuracy": theirs.multiclass_recall(scores, target, 5, average=None)[present].mean().item(),
+        "macro_f1": theirs.multiclass_f1_score(scores, target, 5, average="macro").item(),
+        "map": each[present].mean(),
+        "ece": theirs.multiclass_calibration_error(scores, target, 5, n_bins=15, norm="l1").item(),
+    }
+    found = measure(logits, labels)
+    assert {name: found[name] for name in expected} == pytest.approx(expected, abs=1e-6)
+
+
+@settings(deadline=None, max_examples=25)
+@given(st.integers(0, 10**6), st.integers(2, 5), st.integers(1, 12))
+def test_a_weight_counts_an_image_so_often(seed, classes, count):
+    rng = np.random.default_rng(seed)
+    logits, labels = np.round(rng.normal(size=(count, classes)), 1), rng.integers(classes, size=count)
+    domains, weight = rng.integers(2, size=count), rng.integers(0, 3, size=(4, count))
+    weight[:, 0] += 1
+    found = measure(logits, labels, domains, weight)
+    for row, times in enumerate(weight):
+        rows = np.repeat(np.arange(count), times)
+        expected = measure(logits[rows], labels[rows], domains[rows])
+        assert {name: values[row] for name, values in found.items()} == pytest.approx(expected, abs=1e-9)
+
+
+@settings(deadline=None, max_examples=25)
+@given(st.integers(0, 10**6), st.integers(2, 5), st.integers(1, 12))
+def test_every_metric_is_within_its_range(seed, classes, count):
+    rng = np.random.default_rng(seed)
+    logits, labels = rng.normal(scale=5, size=(count, classes)), rng.integers(classes, size=count)
+    for name, value in measure(logits, labels, rng.integers(2, size=count)).items():
+        assert 0 <= value <= METRICS[name].highest, name
+
+
+def test_an_unknown_metric_names_the_nearest():
+    with pytest.raises(InputError, match="did you mean 'balanced_accuracy'"):
+        METRICS["balanced_acuracy"]
+
+
+def accuracies_of(right):
+    logits = np.eye(2)[np.asarray(right, dtype=int)]
+    return lambda weight: {"accuracy": accuracy(logits, np.ones(len(right), dtype=int), weight=weight)}
+
+
+def test_the_bootstrap_interval_is_that_of_a_binomial_fraction():
+    right = np.arange(400) < 300
+    low, high = bootstrap(accuracies_of(right), np.arange(400))["accuracy"]
+    half = 1.959964 * math.sqrt(0.75 * 0.25 / 400)
+    assert (low, high) == (pytest.approx(0.75 - half, abs=0.006), pytest.approx(0.75 + half, abs=0.006))
+    assert bootstrap(accuracies_of(right), np.arange(400)) == {"accuracy": (low, high)}
+
+
+def test_groups_of_equal_images_count_as_one_image_each():
+    """Sixteen copies of each of 25 images: the interval is four times as wide as that of 400 images."""
+    right = np.repeat(np.arange(25) < 15, 16)
+    apart, together = (bootstrap(accuracies_of(right), g)["accuracy"] for g in (np.arange(400), np.arange(400) // 16))
+    assert (together[1] - together[0]) / (apart[1] - apart[0]) == pytest.approx(4, rel=0.1)
+
+
+def test_two_groups_have_no_interval_and_every_interval_is_within_the_range():
+    assert bootstrap(accuracies_of([True, False] * 9), np.arange(18) % 2) == {}
+    logits, labels, domains = sample(5, 30, 1)
+    found = bootstrap(lambda weight: measure(logits, labels, domains, weight), np.arange(30))
+    assert found.keys() == set(METRICS.names)
+    for name, (low, high) in found.items():
+        assert 0 <= low <= high <= METRICS[name].highest

@@ -146,14 +146,8 @@ class Attacks:
         name, loss = draw.choice(HEADS.names), draw.choice(LOSSES.names)
         if draw.random() < 0.3:
             logits = features.clone()
-            if (
-                logits.is_floating_point()
-                and logits.ndim == 2
-                and rows
-                and width > 1
-                and loss != "complement_flattening"
-            ):
-                logits[0, -1] = -torch.inf  # a masked class, which makes complement flattening infinite
+            if logits.is_floating_point() and logits.ndim == 2 and rows and width > 1:
+                logits[0, -1] = -torch.inf  # a masked class
             with contextlib.suppress(ValueError):
                 value = LOSSES[loss](logits, targets)
                 assert not value.isnan().any(), (loss, logits, targets)

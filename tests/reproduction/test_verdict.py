@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import dataclasses
 import doctest
+from pathlib import Path
 
 import pytest
 
 from afield.evaluation import Estimate, estimate
-from afield.records import Record
-from afield.reproduction import verdict
+from afield.records import Record, read_records
+from afield.reproduction import PAPERS, verdict
 from afield.reproduction.combined.page import BASE, default_recipe
 from afield.reproduction.flattening.page import SCRATCH, TUNED, verdicts
-from afield.reproduction.paper import Judged, verdict_table
+from afield.reproduction.paper import Judged, document, verdict_table
 from afield.reproduction.verdict import Verdict, differences, judge_difference, judge_value
 from afield.training import PRESETS
 from tests.made_records import made_record
+
+RESULTS = Path(__file__).parents[2] / "results"
 
 
 def between(low: float, high: float) -> Estimate:
@@ -50,7 +53,7 @@ def test_the_interval_of_three_seeds_decides():
     ("published", "ours", "said"),
     [
         (0.016, None, "not run"),
-        (0.016, estimate([0.02]), "not comparable (no interval with one seed)"),
+        (0.016, estimate([0.02]), "not comparable (no interval with fewer than three seeds)"),
         (0.016, between(0.001, 0.05), "reproduced"),
         (0.016, between(-0.001, 0.05), "not reproduced (interval contains zero)"),
         (0.016, between(-0.05, -0.01), "not reproduced (opposite direction)"),
@@ -154,3 +157,24 @@ def test_a_long_reason_that_verdicts_share_is_given_once_in_the_caption():
     assert table.caption == f"PACS. (a) {long.why}."
     shown = ["not comparable (a)", str(short), str(alone), "not comparable (a)", str(short)]
     assert [row[-1] for row in table.rows] == shown
+
+
+@pytest.mark.parametrize(
+    ("paper", "study", "recipe", "column", "shown"),
+    [
+        ("combined", "CIFAR-10", "erm", "average", "–"),
+        ("margin", "exemplars/resnet8", "cross-entropy", None, None),
+        ("margin", "cifar10/resnet8", "arcface 0.3 rad, scale auto, exact", None, None),
+        ("flattening", "PACS, frozen", "erm", "average", "–"),
+        ("augmentation", "CIFAR-10", "none", "test accuracy", "–"),
+    ],
+)
+def test_a_page_can_be_made_of_a_single_run_that_has_no_results_yet(paper, study, recipe, column, shown):
+    lines = [
+        each for each in read_records(RESULTS / f"reproduce-{paper}") if (each.study, each.recipe) == (study, recipe)
+    ]
+    bare = dataclasses.replace(lines[0], test=None, epochs=(), selection=None, details={"class_count": 10})
+    page = document(PAPERS[paper], [bare], {"size": "small", "command": "afield", "tasks": 9})
+    assert page.provenance["Runs"] == "1 of 9 runs"
+    tables = [table for section in page.sections for table in section.tables if column in table.header]
+    assert [dict(zip(table.header, table.rows[0], strict=True))[column] for table in tables] == [shown] * bool(column)

@@ -151,3 +151,24 @@ def test_a_finished_run_with_a_damaged_file_is_done_again(photos, tmp_path, recw
     assert (tmp_path / "out" / name).read_bytes() == content
     said = any("this run is done again" in str(warning.message) for warning in recwarn)
     assert said != (name == "model.safetensors" and damage == "missing")
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_domain_that_played_the_new_place_plays_again_if_its_results_are_damaged(
+    photos, tmp_path, monkeypatch, recwarn, damage
+):
+    def train(out: Path) -> bytes:
+        afield.train(data=str(photos), image_size=16, epochs=2, recipe="erm", freeze=True, out=out)
+        return (out / "adaptation.safetensors").read_bytes()
+
+    whole = train(tmp_path / "whole")
+    monkeypatch.setattr("afield.deploy.train.clear", lambda out: None)
+    assert train(tmp_path / "out") == whole
+    files = sorted((tmp_path / "out").glob("calibration/*/plays.safetensors"))
+    assert len(files) == 2
+    DAMAGES[damage](files[1])
+    monkeypatch.undo()
+    (tmp_path / "out" / "done").unlink()
+    assert train(tmp_path / "out") == whole
+    said = any("plays.safetensors" in str(warning.message) for warning in recwarn)
+    assert said == (damage != "missing")

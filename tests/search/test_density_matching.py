@@ -6,6 +6,7 @@ import dataclasses
 import json
 import multiprocessing
 import random
+import shutil
 import signal
 import sys
 import time
@@ -24,7 +25,7 @@ from afield.records import read_json, read_jsonl
 from afield.runs.callback import Callback
 from afield.search import policy_search
 from afield.search.candidates import propose
-from afield.search.density_matching import Study, density_loss
+from afield.search.density_matching import Study, Trial, density_loss
 from afield.search.folds import SearchFold, fold_runs, searched_images
 from afield.search.policy_search import merged
 from afield.search.settings import Search
@@ -121,12 +122,12 @@ def test_best_candidates_of_all_studies_are_merged_each_sub_policy_once(fold):
     search = Search(trials=3, top=2)
     first, second = Study(fold, 0, search), Study(fold, 1, search)
     first.trials = [
-        {"policy": ["invert 0.1", "invert 0.2"], "loss": 3.0},
-        {"policy": ["invert 0.3"], "loss": 1.0},
-        {"policy": ["invert 0.4"], "loss": 2.0},
-        {"policy": ["invert 0.5"], "loss": 0.0},  # of a search that asked for more trials
+        Trial(("invert 0.1", "invert 0.2"), 3.0, 0.0),
+        Trial(("invert 0.3",), 1.0, 0.0),
+        Trial(("invert 0.4",), 2.0, 0.0),
+        Trial(("invert 0.5",), 0.0, 0.0),  # of a search that asked for more trials
     ]
-    second.trials = [{"policy": ["invert 0.4", "invert 0.6"], "loss": 9.0}]
+    second.trials = [Trial(("invert 0.4", "invert 0.6"), 9.0, 0.0)]
     assert merged([first, second]).lines == ["invert 0.3", "invert 0.4", "invert 0.6"]
 
 
@@ -169,8 +170,16 @@ TINY = ("--epochs", 1, "--folds", 2, "--searches", 2, "--trials", 8, "--sub-poli
 
 
 @pytest.fixture(scope="module")
-def uninterrupted(arrays, tmp_path_factory):
-    return search(arrays, tmp_path_factory.mktemp("whole") / "policy.json")
+def whole_search(arrays, tmp_path_factory):
+    """The folder of a search that was not interrupted."""
+    folder = tmp_path_factory.mktemp("whole")
+    search(arrays, folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(whole_search):
+    return Policy.read(whole_search / "policy.json")
 
 
 def search(data, out, **options):
@@ -220,6 +229,28 @@ def test_more_trials_go_on_from_those_that_are_there(arrays, tmp_path, uninterru
     assert search(arrays, tmp_path) == uninterrupted != early
     assert all(read_jsonl(file)[:3] == lines and len(read_jsonl(file)) == 8 for file, lines in files.items())
     assert search(arrays, tmp_path, trials=3) == early
+
+
+@pytest.mark.parametrize("damage", ["digit", "cut", "empty", "junk"])
+def test_damaged_trials_are_tried_again(arrays, tmp_path, uninterrupted, whole_search, damage):
+    shutil.copytree(whole_search, tmp_path / "out")
+    file = sorted((tmp_path / "out").glob("folds/*/trials-*.jsonl"))[1]
+    text = file.read_text()
+    place = text.index(',"policy"', len(text) // 2) - 6  # a late digit of a loss
+    changed = {
+        "digit": f"{text[:place]}{(int(text[place]) + 1) % 10}{text[place + 1 :]}",
+        "cut": text[: len(text) // 2],
+        "empty": "\n",
+        "junk": '{"policy": 3}\n',
+    }[damage]
+    file.write_text(changed)
+    (tmp_path / "out" / "policy.json").unlink()
+    if damage == "empty":  # as if nothing had been tried
+        assert search(arrays, tmp_path / "out") == uninterrupted
+        return
+    with pytest.warns(UserWarning, match=rf"{file.name}.*; its candidates are tried again"):
+        assert search(arrays, tmp_path / "out") == uninterrupted
+    assert [line["loss"] for line in read_jsonl(file)] == [json.loads(line)["loss"] for line in text.splitlines()]
 
 
 def test_when_the_time_is_over_the_best_so_far_is_written_and_the_same_command_goes_on(

@@ -8,6 +8,7 @@ from typing import ClassVar, Literal, NamedTuple, TypeVar
 from torch import Tensor, nn
 
 from afield.classifier import Classifier
+from afield.objective import Objective
 
 Sampling = Literal["shuffled", "balanced"]
 
@@ -102,6 +103,12 @@ class Algorithm(nn.Module):
         terms = forward(batch)
         backward(total(terms))
         return {name: term.detach() for name, term in terms.items()}
+
+    def set_progress(self, fraction: float) -> None:
+        """Tell all objectives which fraction of the epochs is done. The loop calls it before each epoch."""
+        for module in self.modules():
+            if isinstance(module, Objective):
+                module.progress = fraction
 
     def start_epoch(self, batches: Callable[[], Iterator[Batch]]) -> None:
         """Hook that the loop calls before the first step of each epoch.

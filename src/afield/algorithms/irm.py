@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from afield.algorithms.algorithm import Algorithm, Batch, Terms
-from afield.algorithms.annealing import Annealed
+from afield.algorithms.annealing import Annealed, penalized
 from afield.algorithms.registry import ALGORITHMS
 from afield.algorithms.risks import domain_risks
 from afield.classifier import Classifier
@@ -46,4 +46,4 @@ class IRM(Algorithm):
     def terms(self, batch: Batch) -> Terms:
         """``objective`` and ``irm``."""
         risks = domain_risks(self.classifier, batch, slopes=True)
-        return self.penalty.terms(risks.values.mean(), "irm", risks.slopes.square().mean(), batch.progress)
+        return penalized(risks.values.mean(), batch.progress, irm=(self.penalty, risks.slopes.square().mean()))

@@ -70,26 +70,26 @@ class MixStyle(Algorithm):
     def terms(self, batch: Batch) -> Terms:
         """``objective``, with mixed statistics in the first stages of the backbone."""
 
-        def mixed(module: object, inputs: object, maps: Tensor) -> Tensor | None:
+        def hook(module: object, inputs: object, maps: Tensor) -> Tensor | None:
             if float(torch.rand(())) >= self.probability:
                 return None
             weight = Beta(self.alpha, self.alpha).sample((len(maps),)).to(maps)
             if self.mix == "random":
-                return mix_styles(maps, torch.randperm(len(maps)).to(maps.device), weight)
-            return mix_styles(maps, partners_elsewhere(batch.domains), weight)
+                return self.mixed(maps, torch.randperm(len(maps)).to(maps.device), weight)
+            return self.mixed(maps, partners_elsewhere(batch.domains), weight)
 
         with ExitStack() as hooks:
             for stage in feature_stages(self.classifier.backbone)[: self.stages]:
-                hooks.callback(stage.register_forward_hook(mixed).remove)
+                hooks.callback(stage.register_forward_hook(hook).remove)
             return super().terms(batch)
 
-
-def mix_styles(maps: Tensor, partner: Tensor, weight: Tensor) -> Tensor:
-    """Feature maps ``[B, C, H, W]`` with mixed statistics; `partner` (indices) and `weight` are ``[B]``."""
-    weight = weight[:, None, None, None]
-    with torch.no_grad():
-        mean = maps.mean(dim=(2, 3), keepdim=True)
-        deviation = (maps.var(dim=(2, 3), keepdim=True) + EPS).sqrt()
-        new_mean = mean.lerp(mean[partner], 1 - weight)
-        new_deviation = deviation.lerp(deviation[partner], 1 - weight)
-    return (maps - mean) / deviation * new_deviation + new_mean
+    @staticmethod
+    def mixed(maps: Tensor, partner: Tensor, weight: Tensor) -> Tensor:
+        """Feature maps ``[B, C, H, W]`` with mixed statistics; `partner` (indices) and `weight` are ``[B]``."""
+        weight = weight[:, None, None, None]
+        with torch.no_grad():
+            mean = maps.mean(dim=(2, 3), keepdim=True)
+            deviation = (maps.var(dim=(2, 3), keepdim=True) + EPS).sqrt()
+            new_mean = mean.lerp(mean[partner], 1 - weight)
+            new_deviation = deviation.lerp(deviation[partner], 1 - weight)
+        return (maps - mean) / deviation * new_deviation + new_mean

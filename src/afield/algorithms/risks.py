@@ -24,10 +24,15 @@ class Risks(NamedTuple):
     slopes: Tensor
 
 
-def domain_risks(classifier: Classifier, batch: Batch, *, slopes: bool = False) -> Risks:
-    """The objective of each domain in one forward pass, and its slope if `slopes` is set (needed by IRM)."""
+def domain_risks(
+    classifier: Classifier, batch: Batch, *, slopes: bool = False, embedded: Tensor | None = None
+) -> Risks:
+    """The objective of each domain in one forward pass, and its slope if `slopes` is set (needed by IRM).
+
+    `embedded` are the features of the batch for the objective, ``[B, D]``, if they are known.
+    """
     domains, groups = batch.domains.unique(return_inverse=True)
-    embedded = classifier.embed(batch.inputs)
+    embedded = classifier.embed(batch.inputs) if embedded is None else embedded
     factors = torch.ones(len(domains), device=embedded.device, dtype=embedded.dtype, requires_grad=slopes)
     scale = factors[groups] if slopes else None
     risks = classifier.objective.risks(embedded, batch.targets, groups, len(domains), scale=scale)

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from afield.algorithms.algorithm import Algorithm, Batch, Terms
-from afield.algorithms.annealing import Annealed
+from afield.algorithms.annealing import Annealed, penalized
 from afield.algorithms.registry import ALGORITHMS
 from afield.algorithms.risks import domain_risks
 from afield.classifier import Classifier
@@ -47,4 +47,4 @@ class VREx(Algorithm):
     def terms(self, batch: Batch) -> Terms:
         """``objective`` and ``vrex``."""
         risks = domain_risks(self.classifier, batch).values
-        return self.penalty.terms(risks.mean(), "vrex", risks.var(correction=0), batch.progress)
+        return penalized(risks.mean(), batch.progress, vrex=(self.penalty, risks.var(correction=0)))

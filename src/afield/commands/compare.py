@@ -28,6 +28,8 @@ class Compare(TrainingOptions, LaunchOptions):
         recipes: Names from `afield list recipes`, or .toml, .yaml or .json files.
         seeds: Number of seeds. Each seed has its own split and initialization, the same for all recipes.
         selection: Rule that selects the epoch of each run: a name from `afield list selections`.
+        metric: Metric for the selection, the table and the recommendation: a name from `afield list metrics`. The runs
+            do not depend on it.
         adapt_fraction: Fraction of the images of each unseen domain to which recipes can adapt, without labels. All
             recipes are tested on the other images.
         transductive: Adapt to the test images themselves, without labels. The results are labeled as transductive.
@@ -38,6 +40,7 @@ class Compare(TrainingOptions, LaunchOptions):
     recipes: tuple[str, ...] = ("erm", "flattening", "arcface")
     seeds: int = 3
     selection: str = "train_validation"
+    metric: str = "accuracy"
     adapt_fraction: float | None = None
     transductive: bool = False
 
@@ -47,13 +50,14 @@ class Compare(TrainingOptions, LaunchOptions):
         return self.folder(self.verb)
 
     def check(self) -> None:
-        """Also reject an unknown selection rule."""
+        """Also reject an unknown selection rule or metric."""
         from afield.errors import InputError
-        from afield.evaluation import SELECTIONS
+        from afield.evaluation import METRICS, SELECTIONS
 
         super().check()
         check_counts(self, "seeds")
         SELECTIONS.entry(self.selection)
+        METRICS.entry(self.metric)
         if self.transductive and self.adapt_fraction is not None:
             raise InputError("--adapt-fraction and --transductive are mutually exclusive")
 
@@ -74,7 +78,7 @@ class Compare(TrainingOptions, LaunchOptions):
                 check_unlabeled(setup, recipe)
         self.make_fabric(setup.training.precision)
         callback.start(setup)
-        comparison = Comparison(setup, recipes, self.seeds, self.selection)
+        comparison = Comparison(setup, recipes, self.seeds, self.selection, metric=self.metric)
         runs = comparison.runs()
         check(runs)
         return comparison, runs

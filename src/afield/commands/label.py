@@ -106,10 +106,16 @@ class Label:
         from afield.console import watching
         from afield.deploy import load
         from afield.deploy.label import labeling_task
+        from afield.errors import InputError
         from afield.labeling.label_file import merged, read_labels
         from afield.labeling.label_studio import read_annotations
 
         model, file = load(self.model), Path(self.csv)
+        if self.strategy == "learning_loss" and model.classifier.loss_prediction is None:
+            raise InputError(
+                f"strategy learning_loss needs a model that predicts losses, and {self.model} does not; "
+                "`afield train --recipe learning_loss` trains one"
+            )
         rows = read_labels(file, model.class_names) if file.exists() else []
         if self.annotations is not None:
             rows = merged(rows, read_annotations(Path(self.annotations), model.class_names))

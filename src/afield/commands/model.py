@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -24,21 +25,25 @@ class Train(TrainingOptions):
         recipe: Recipe: a name from `afield list recipes`, or a .toml, .yaml or .json file. The default is the result of
             `afield reproduce combined`.
         seed: Seed of the split, the initialization, the order of images, the augmentation and dropout.
+        metric: Metric on validation images that selects the epoch: a name from `afield list metrics`.
     """
 
     recipe: str = "flattening"
     seed: int = 0
+    metric: str = "accuracy"
 
     def run(self) -> Record:
         """Train the model if it is not finished. Returns the record that is written to ``record.json``."""
         from afield.console import held, watching
         from afield.deploy import run_training
+        from afield.evaluation import METRICS
         from afield.recipes import resolve
 
+        METRICS.entry(self.metric)
         (recipe,) = resolve([self.recipe], self.set)
         out = self.folder("train")
         with held(out), watching() as callback:
-            setup = self.load_setup(callback)
+            setup = dataclasses.replace(self.load_setup(callback), metric=self.metric)
             fabric = self.make_fabric(setup.training.precision)
             callback.start(setup)
             return run_training(setup, recipe, seed=self.seed, out=out, fabric=fabric, callback=callback)
@@ -52,6 +57,7 @@ class Evaluate(DataOptions):
         model: Model folder, written by `afield train`.
         tta: Test-time augmentation with mirror images, or with mirrored and shifted images (by a pixel). Its results
             are reported in separate columns.
+        metric: Metric to show first: a name from `afield list metrics`.
         labels: Label file of a new place; --data is the folder of the images. The model is evaluated on the audit
             sample, with intervals.
         json: Print the result as JSON.
@@ -59,24 +65,27 @@ class Evaluate(DataOptions):
 
     model: Annotated[Path, tyro.conf.Positional] = Path("runs/train-digits")
     tta: Literal["mirror", "mirror_translate"] | None = None
+    metric: str = "accuracy"
     labels: Path | None = None
     json: bool = False
 
     def run(self) -> dict[str, Any]:
-        """Compute accuracy and mAP for each domain and for all images, and the confusion matrix.
+        """Compute all metrics for each domain and for all images, with intervals, and the results of each class.
 
         With a label file: accuracy, balanced accuracy and recall of each class, with intervals.
         """
         from afield.deploy import evaluate, load
         from afield.deploy.label import measure
+        from afield.evaluation import METRICS
         from afield.labeling.label_file import read_labels
 
+        METRICS.entry(self.metric)
         model = load(self.model)
         if self.labels is not None:
             return measure(model, Path(self.data), read_labels(Path(self.labels), model.class_names))
         if self.image_size not in (None, model.image_size):
             raise InputError(f"--image-size {self.image_size}: this model needs images of {model.image_size} pixels")
-        return evaluate(model, self.load_data(model.image_size, min_classes=1), self.tta)
+        return evaluate(model, self.load_data(model.image_size, min_classes=1), self.tta, metric=self.metric)
 
 
 @dataclass(frozen=True)

@@ -15,28 +15,42 @@ class Report:
 
     Attributes:
         run_folder: Folder that `afield compare` or `afield reproduce` wrote.
+        metric: Metric for the selection, the table and the recommendation: a name from `afield list metrics`; by
+            default that of the comparison.
     """
 
     run_folder: Annotated[Path, tyro.conf.Positional]
+    metric: str | None = None
 
     def run(self) -> Path:
         """The path of ``report.html``."""
         folder = Path(self.run_folder)
         try:
-            return _page(folder)
+            return _page(folder, self.metric)
         except (InputError, OSError):
             raise
         except Exception as error:  # the files are valid, but not from the same comparison: any step may fail
             raise InputError(f"the files of {folder} do not fit together ({type(error).__name__}: {error})") from error
 
 
-def _page(folder: Path) -> Path:
-    from afield.records import read_json, read_records
+def _page(folder: Path, metric: str | None) -> Path:
+    from afield.comparison.summary import select, summarize
+    from afield.evaluation import METRICS
+    from afield.records import read_json, read_records, read_summary
     from afield.reporting import render
 
     summary = read_json(folder / "summary.json")
     if not isinstance(summary, dict) or "paper" not in summary:
-        return render(folder)
+        if metric is None:
+            return render(folder)
+        METRICS.entry(metric)
+        before = read_summary(folder / "summary.json")
+        if before.selection == "leave_one_out_validation":
+            raise InputError(f"--metric needs the runs with two domains held out, which {folder} does not contain")
+        selected = select(read_records(folder), before.selection, metric)
+        return render(folder, summarize(selected, before.data, before.selection, metric, before.protocol))
+    if metric is not None:
+        raise InputError(f"--metric is for comparisons, and {folder} contains a reproduction")
     from afield.reproduction import PAPERS
     from afield.reproduction.paper import document
 

@@ -70,6 +70,7 @@ def run_comparison(comparison: Comparison, executor: Executor, launch: Launch) -
         InputError: if an argument is not valid, the folder is not writable, or a run diverges.
     """
     setup, selection, runs, out = comparison.setup, comparison.selection, comparison.runs(), executor.out
+    metric = comparison.metric
     done: dict[str, Record] = {}
     try:
         for run, record in launch(runs):
@@ -78,9 +79,9 @@ def run_comparison(comparison: Comparison, executor: Executor, launch: Launch) -
         records = [done[run.hash] for run in runs if run.hash in done]
         if len(records) < len(runs):
             write_records(out / RECORDS, records)
-    selected = select(records, selection)
+    selected = select(records, selection, metric)
     protocol = None if setup.unlabeled is None else setup.unlabeled.describe()
-    summary = summarize(selected, Path(setup.data.name).name, selection, protocol=protocol)
+    summary = summarize(selected, Path(setup.data.name).name, selection, metric, protocol)
     if executor.fabric(runs[0]).is_global_zero:
         write_records(out / RECORDS, selected)
         found = read_predictions([run for run in runs if len(run.held_out) == 1], executor.folder, selection)

@@ -23,6 +23,7 @@ class Comparison:
         recipes: recipes to compare.
         seeds: number of seeds.
         selection: name of the selection rule. ``leave_one_out_validation`` also needs runs with two held-out parts.
+        metric: name of the metric for the selection, the table and the recommendation. The runs do not depend on it.
         held_out: held-out parts of each run of a recipe and seed. By default, each part is held out in one run.
     """
 
@@ -31,6 +32,7 @@ class Comparison:
     seeds: int
     selection: str = "train_validation"
     held_out: Sequence[tuple[str, ...]] = ()
+    metric: str = "accuracy"
 
     def runs(self) -> list[Run]:
         """All runs, ordered by seed, so that intermediate results are balanced.

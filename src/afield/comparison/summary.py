@@ -3,20 +3,23 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from afield.evaluation import SELECTIONS, difference_at_new_place, estimate, paired_difference
-from afield.records import Estimate, Record, Selection, Summary, SummaryRow
+from afield.evaluation import METRICS, SELECTIONS, difference_at_new_place, estimate, figure, paired_difference
+from afield.records import Estimate, PlaceDifference, Record, Selection, Summary, SummaryRow
 
 BASELINE = "erm"
 
+Values = Sequence[Sequence[float]]
+"""Values of a metric, ``[E][S]``, for each domain and seed."""
 
-def select(records: Sequence[Record], rule: str) -> list[Record]:
+
+def select(records: Sequence[Record], rule: str, metric: str = "accuracy") -> list[Record]:
     """The records with one held-out part, each with the selected epoch and its test metrics."""
     pairs = [record for record in records if len(record.held_out) == 2]
     selected = []
     for record in (record for record in records if len(record.held_out) == 1):
         siblings = [other for other in pairs if (other.recipe, other.seed) == (record.recipe, record.seed)]
-        index = SELECTIONS[rule](record, siblings)
-        selected.append(replace(record, selection=Selection(rule, index + 1), test=record.epochs[index].test))
+        index = SELECTIONS[rule](record, siblings, metric)
+        selected.append(replace(record, selection=Selection(rule, index + 1, metric), test=record.epochs[index].test))
     return selected
 
 
@@ -25,33 +28,44 @@ def summarize(
 ) -> Summary:
     """Summarize selected records: n, mean, standard deviation and interval over seeds, by recipe and unseen domain.
 
-    Values are fractions. ``average`` is the mean over domains, over seeds. The differences to the baseline have a level
-    of 1 - 0.05 / (recipes - 1), to correct for the number of comparisons (Bonferroni). ``vs_erm`` is that of the
-    averages on these domains, paired by seed, and ``at_new_place`` that over domains, as a sample of all places.
-    ``search_s`` is the mean duration of learning the augmentation of a recipe in seconds, if it was learned.
+    ``average`` is the mean over domains (for `worst_domain` the minimum), over seeds. The differences to the baseline
+    have a level of 1 - 0.05 / (recipes - 1), to correct for the number of comparisons (Bonferroni): ``vs_erm`` is that
+    of the averages on these domains, paired by seed; ``at_new_place`` is that over the domains, as a sample of all
+    places. ``search_s`` is the mean duration of learning the augmentation of a recipe in seconds, if it was learned.
     ``recommended`` is the recipe with the best average, if it is better at a new place (see `recommend`).
+
+    Raises:
+        InputError: if a record does not contain the metric.
     """
     recipes = list(dict.fromkeys(record.recipe for record in selected))
     domains = list(dict.fromkeys(record.unseen for record in selected))
     seeds = sorted({record.seed for record in selected})
-    value = {(r.recipe, r.unseen, r.seed): r.test[r.unseen][metric] for r in selected if r.test}
-    by_domain = {recipe: [[value[recipe, domain, seed] for seed in seeds] for domain in domains] for recipe in recipes}
-    averages = {recipe: _averages(found) for recipe, found in by_domain.items()}
-    level, known = _level(len(recipes)), BASELINE in by_domain
-    table = {
-        recipe: SummaryRow(
-            domains={domain: estimate(values) for domain, values in zip(domains, by_domain[recipe], strict=True)},
-            average=estimate(averages[recipe]),
-            vs_erm=paired_difference(averages[recipe], averages[BASELINE], level=level) if known else None,
-            at_new_place=(
-                difference_at_new_place(by_domain[recipe], by_domain[BASELINE], level=level) if known else None
-            ),
+    figures = {(r.recipe, r.unseen, r.seed): r.test[r.unseen] for r in selected if r.test}
+    known = [name for name in METRICS.names if all(name in found for found in figures.values())]
+    level, measured = _level(len(recipes)), METRICS[metric]
+
+    def by_domain(recipe: str, metric: str) -> Values:
+        return [[figure(figures[recipe, domain, seed], metric) for seed in seeds] for domain in domains]
+
+    def row(recipe: str) -> SummaryRow:
+        within, versus, place = (0.0, measured.highest), None, None
+        if BASELINE in values:
+            versus = paired_difference(averages[recipe], averages[BASELINE], level=level, highest=measured.highest)
+            place = _at_new_place(values[recipe], values[BASELINE], level, metric)
+        every = {name: over_domains(by_domain(recipe, name), name) for name in known}
+        return SummaryRow(
+            domains={name: estimate(found, within=within) for name, found in zip(domains, values[recipe], strict=True)},
+            average=estimate(averages[recipe], within=within),
+            vs_erm=versus,
+            at_new_place=place,
             search_s=_search_seconds(selected, recipe),
+            metrics={name: estimate(found, within=(0, METRICS[name].highest)) for name, found in every.items()},
         )
-        for recipe in recipes
-    }
-    recommended, reason = recommend(by_domain)
-    mixed = mixed_versions(selected)
+
+    values = {recipe: by_domain(recipe, metric) for recipe in recipes}
+    averages = {recipe: over_domains(found, metric) for recipe, found in values.items()}
+    recommended, reason = recommend(values, metric)
+    table, mixed = {recipe: row(recipe) for recipe in recipes}, mixed_versions(selected)
     return Summary(data, rule, metric, tuple(seeds), table, recommended, reason, protocol, mixed=mixed)
 
 
@@ -64,53 +78,66 @@ def mixed_versions(records: Sequence[Record]) -> dict[str, tuple[str, ...]]:
     return {name: tuple(sorted(versions)) for name, versions in found.items() if len(versions) > 1}
 
 
-def recommend(values: Mapping[str, Sequence[Sequence[float]]]) -> tuple[str | None, str]:
+def recommend(
+    values: Mapping[str, Values], metric: str = "accuracy", baseline: str = BASELINE
+) -> tuple[str | None, str]:
     """The best recipe, if it is better than the baseline at a new place, or None; and the reason, a sentence.
 
     A recipe is better at a new place if the interval of the difference over domains excludes zero, with a level of
-    1 - 0.05 / (recipes - 1), to correct for the number of comparisons (Bonferroni). With a single domain, the interval
-    over seeds takes its place. The baseline is `erm`. If `erm` is the best recipe or was not run, the second best
-    recipe replaces it.
+    1 - 0.05 / (recipes - 1), to correct for the number of comparisons (Bonferroni). With a single domain, and for
+    `worst_domain`, the interval over seeds takes its place. If the baseline is the best recipe or was not run, the
+    second best recipe replaces it.
 
     Args:
         values: values of each recipe, ``[E][S]``, for each domain and seed.
+        metric: name of the metric of the values.
+        baseline: name of the recipe to compare with.
     """
-    averages = {recipe: _averages(found) for recipe, found in values.items()}
-    best, *others = sorted(averages, key=lambda recipe: -estimate(averages[recipe]).mean)
+    measured = METRICS[metric]
+    averages = {recipe: over_domains(found, metric) for recipe, found in values.items()}
+    best, *others = sorted(averages, key=lambda recipe: -measured.sign * estimate(averages[recipe]).mean)
     if not others:
         return None, f"only {best} was run; a recommendation needs at least two recipes"
-    rival = BASELINE if BASELINE in averages and best != BASELINE else others[0]
-    level, domains = _level(len(values)), len(values[best])
-    here = paired_difference(averages[best], averages[rival], level=level)
-    place = difference_at_new_place(values[best], values[rival], level=level)
+    rival = baseline if baseline in averages and best != baseline else others[0]
+    level = _level(len(values))
+    place = _at_new_place(values[best], values[rival], level, metric)
     certain = "95 % interval" if len(values) == 2 else f"95 % interval, adjusted for {len(values) - 1} comparisons"
-    if domains == 1:
+    if place is None:
+        here = paired_difference(averages[best], averages[rival], level=level, highest=measured.highest)
         if here.ci95 is None:
-            return None, "there is no interval with one seed, so no difference can be tested; use --seeds 3 or more"
-        if here.ci95[0] > 0:
-            return best, f"{best} is better than {rival} on these images: {_points(here)} ({certain} over seeds)"
-        return None, (
-            f"no significant difference between {best} and {rival}: {_points(here)} ({certain} over seeds); "
-            "more --seeds make the interval narrower"
-        )
-    count = f"on {place.better_on} of {domains} domains"
+            few = "one seed" if here.n == 1 else "two seeds"
+            return None, f"there is no interval with {few}, so no difference can be tested; use --seeds 3 or more"
+        span = f"{_span(here, metric)} ({certain}, paired over seeds)"
+        if _excludes_zero(here):
+            return best, f"{best} is significantly better than {rival} on these images: {span}"
+        return None, f"no significant difference between {best} and {rival}: {span}; more --seeds narrow the interval"
+    count = f"on {place.better_on} of {place.n} domains"
     if place.ci95 is None:
         return None, (
             f"{best} has the best average and is better than {rival} {count}; "
             "an interval for a new place needs at least 3 domains"
         )
-    if place.ci95[0] > 0:
-        return best, f"{best} is better than {rival} at a new place: {_points(place)} ({certain}); it is better {count}"
-    help = "more --seeds" if (place.seed_share or 0) > 0.5 else "more domains, rather than more --seeds,"
+    span = f"{_span(place, metric)} ({certain}, over domains)"
+    if _excludes_zero(place):
+        return best, f"{best} is better than {rival} at a new place: {span}; it is better {count}"
+    more = "more --seeds" if (place.seed_share or 0.0) > 0.5 else "more domains, rather than more --seeds,"
     return None, (
-        f"{best} has the best average and is better than {rival} {count}, but not reliably at a new place: "
-        f"{_points(place)} ({certain}); {help} make the interval narrower"
+        f"{best} has the best average and is better than {rival} {count}, but this is not certain at a new place: "
+        f"{span}; {more} narrow the interval"
     )
 
 
-def _averages(values: Sequence[Sequence[float]]) -> list[float]:
-    """Values ``[E][S]`` -> their mean over domains, ``[S]``."""
-    return [sum(found) / len(found) for found in zip(*values, strict=True)]
+def over_domains(values: Values, metric: str) -> list[float]:
+    """Values ``[E][S]`` -> those over all domains together, ``[S]``: the mean, or the worst for `worst_domain`."""
+    return [METRICS[metric].over_domains(list(found)) for found in zip(*values, strict=True)]
+
+
+def _at_new_place(first: Values, second: Values, level: float, metric: str) -> PlaceDifference | None:
+    """The difference at a new place; None with a single domain, or if the metric combines the domains."""
+    measured = METRICS[metric]
+    if len(first) == 1 or measured.by_domain:
+        return None
+    return difference_at_new_place(first, second, level=level, highest=measured.highest, sign=measured.sign)
 
 
 def _level(recipes: int) -> float:
@@ -118,10 +145,19 @@ def _level(recipes: int) -> float:
     return 1 - 0.05 / max(1, recipes - 1)
 
 
-def _points(difference: Estimate) -> str:
+def _excludes_zero(difference: Estimate) -> bool:
     assert difference.ci95 is not None
     low, high = difference.ci95
-    return f"{100 * difference.mean:+.1f} points [{100 * low:+.1f}, {100 * high:+.1f}]"
+    return low > 0 or high < 0
+
+
+def _span(difference: Estimate, metric: str) -> str:
+    """A difference and its interval as text, with the unit."""
+    assert difference.ci95 is not None
+    measured = METRICS[metric]
+    unit = (" points" if measured.percent else "") + ("" if metric == "accuracy" else f" of {measured.title}")
+    low, high = (measured.text(end, "+") for end in difference.ci95)
+    return f"{measured.text(difference.mean, '+')}{unit} [{low}, {high}]"
 
 
 def _search_seconds(selected: Sequence[Record], recipe: str) -> float | None:

@@ -12,14 +12,13 @@ from afield.adaptation.calibration import METHODS, Candidate, with_images
 from afield.adaptation.choice import Choice, choose
 from afield.classifier import Classifier
 from afield.deploy.label import audited, refitted
-from afield.deploy.model import MODEL, WEIGHTS, Model, load
+from afield.deploy.model import MODEL, Model, load, save_weights
 from afield.deploy.place import Place
 from afield.deploy.source import Source
 from afield.errors import InputError
 from afield.labeling.audit import Fraction
 from afield.labeling.label_file import Row, with_class
 from afield.records import read_json, run_hash, write_json
-from afield.training import checkpoint
 
 ADAPTED = "adapted"
 """The key of the adaptation in the description of a model."""
@@ -80,7 +79,7 @@ def adapt_model(
     before, after = (
         audited(each, place.folder, rows).accuracy if with_class(rows, "audit") else None for each in (model, adapted)
     )
-    checkpoint.save(out / WEIGHTS, adapted.classifier.state_dict(), {})
+    save_weights(out, adapted)
     source.save(out)
     write_json(out / MODEL, {**description, ADAPTED: about})
     found = (adapted, choice.candidate.text, len(place.files), choice.gains, choice.reason)

@@ -10,19 +10,33 @@ from afield.data.images import SPLITS
 from afield.deploy.model import Model
 from afield.deploy.tta import TTA, mean_logits
 from afield.errors import InputError, unknown_name
-from afield.evaluation import accuracy, confusion, mean_average_precision
+from afield.evaluation import METRICS, bootstrap, class_by_domain, confusion, measure, precision, recall
 
 
-def evaluate(model: Model, data: ImageSet, tta: TTA | None = None) -> dict[str, Any]:
-    """Compute accuracy and mAP by domain and over all images, and the confusion matrix.
+def evaluate(
+    model: Model, data: ImageSet, tta: TTA | None = None, *, metric: str = "accuracy", groups: NDArray | None = None
+) -> dict[str, Any]:
+    """Compute all metrics by domain and over all images, with intervals, the results of each class, and the confusion.
 
     Classes are matched by name; the data need not contain all classes of the model. If the data has a given test split,
     only this split is evaluated. The metrics with test-time augmentation are under ``tta``; all other metrics are those
-    without it.
+    without it. ``ci95`` has 95 % bootstrap intervals (`afield.evaluation.bootstrap`). ``trained_on`` is the number of
+    images that trained the model or selected its epoch, as far as known: for models of earlier versions only if the
+    data are those of the training, otherwise None.
+
+    Args:
+        model: model to evaluate.
+        data: labeled images.
+        tta: test-time augmentation.
+        metric: name of the metric to show first.
+        groups: group of each image of the data, ``[N]``: images that are not independent, such as those of a burst,
+            have the same group. By default, each image is a group of its own.
 
     Raises:
-        InputError: if the data has a class that the model does not have, or images of another size.
+        InputError: if the metric is unknown, or the data has a class that the model does not have, or images of another
+            size.
     """
+    METRICS.entry(metric)
     index = {name: i for i, name in enumerate(model.class_names)}
     for label in np.unique(data.labels):
         if (name := data.class_names[label]) not in index:
@@ -34,20 +48,51 @@ def evaluate(model: Model, data: ImageSet, tta: TTA | None = None) -> dict[str, 
     chosen = np.flatnonzero(test) if test.any() else np.arange(len(data))
     labels = np.array([index.get(name, -1) for name in data.class_names])[data.labels[chosen]]
     logits = model.logits(data.images[chosen]).numpy()
-    domains = data.domains[chosen]
+    domains, group = data.domains[chosen], (np.arange(len(data)) if groups is None else groups)[chosen]
 
     def figures(logits: NDArray[np.float32]) -> dict[str, Any]:
         def of(inside: NDArray[np.int64]) -> dict[str, Any]:
-            scores = logits[inside], labels[inside]
-            return {"n": len(inside), "accuracy": accuracy(*scores), "map": mean_average_precision(*scores)}
+            arguments = logits[inside], labels[inside], domains[inside]
+            values = {name: float(value) for name, value in measure(*arguments).items()}
+            return {"n": len(inside), **values, "ci95": bootstrap(lambda w: measure(*arguments, w), group[inside])}
 
         found = {name: np.flatnonzero(domains == index) for index, name in enumerate(data.domain_names)}
         by_domain = {name: of(inside) for name, inside in found.items() if len(inside)}
         return {"domains": by_domain, "all": of(np.arange(len(chosen)))}
 
-    matrix = confusion(logits, labels).tolist()
-    result = {"data": data.name, **figures(logits), "classes": list(model.class_names), "confusion": matrix}
+    result = {
+        "data": data.name,
+        "metric": metric,
+        "groups": len(np.unique(group)),
+        "trained_on": _trained_on(model, data, chosen),
+        **figures(logits),
+        "classes": list(model.class_names),
+        "precision": _known(precision(logits, labels)),
+        "recall": _known(recall(logits, labels)),
+        "recall_by_domain": dict(
+            zip(
+                data.domain_names,
+                map(_known, class_by_domain(logits, labels, domains, len(data.domain_names)).T),
+                strict=True,
+            )
+        ),
+        "confusion": confusion(logits, labels).tolist(),
+    }
     if tta is not None:
         averaged = mean_logits(model.logits, data.images[chosen], tta)
         result["tta"] = {"kind": tta, **figures(averaged.numpy())}
     return result
+
+
+def _trained_on(model: Model, data: ImageSet, chosen: NDArray[np.int64]) -> int | None:
+    """The number of chosen images that trained the model or selected its epoch; None if it is not known."""
+    if model.trained_images is not None:
+        return int(np.isin(data.digests[chosen], model.trained_images).sum())
+    if data.fingerprint != model.config["data"]["fingerprint"]:
+        return None
+    return 0 if "test" in model.config["held_out"] else len(chosen)
+
+
+def _known(values: NDArray[np.floating]) -> list[float | None]:
+    """The values ``[K]``, None for NaN."""
+    return [None if np.isnan(value) else float(value) for value in values]

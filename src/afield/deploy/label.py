@@ -68,17 +68,20 @@ def labeling_task(
                 raise
             return None
 
-    found = _features(model, stats, files, read, progress)
-    good = ~found.isnan().any(dim=1)
+    features, losses = _features(model, stats, files, read, progress)
+    good = ~features.isnan().any(dim=1)
+    if not good.all():
+        features, losses = features[good], None if losses is None else losses[good]
     paths = tuple(file.relative_to(folder).as_posix() for file, fine in zip(files, good.tolist(), strict=True) if fine)
     return LabelingTask(
         folder,
         paths,
-        found if good.all() else found[good],
+        features,
         model.classifier.objective,
         model.class_names,
         None if source is None else _source(model, source, progress),
         _by_folder(paths) if sequences is None else _by_column(paths, sequences),
+        losses,
     )
 
 
@@ -137,28 +140,33 @@ def refitted(model: Model, folder: Path, rows: Sequence[Row]) -> Model:
 
 def _features(
     model: Model, key: Any, items: Sequence[Any], read: Callable[[Any], NDArray[np.uint8] | None], progress: Progress
-) -> Tensor:
-    """Compute or load the features ``[N, D]`` of items, with a cache; NaN for items without a readable image."""
+) -> tuple[Tensor, Tensor | None]:
+    """Compute or load the features ``[N, D]`` of items, and their predicted losses ``[N]`` if the model has them.
+
+    The values are cached. They are NaN for items without a readable image.
+    """
     digest = hashlib.sha256(canonical_json(key).encode())
     for name, tensor in model.classifier.state_dict().items():
         digest.update(name.encode() + tensor.numpy().tobytes())
     folder = cache_root() / "labeling" / digest.hexdigest()[:24]
     file, state = folder / "features.npy", folder / "state.json"
-    width = model.classifier.objective.head.in_features
+    width, predicts = model.classifier.objective.head.in_features, model.classifier.loss_prediction is not None
+    compute = model.features_and_losses if predicts else model.features
     with exclusive(folder, wait=True):
         done = read_json(state)["done"] if state.exists() else 0
-        shape = (len(items), width)
+        shape = (len(items), width + predicts)
         features = np.lib.format.open_memmap(file, mode="r+") if done else allocate(file, np.float32, shape)
         for start in range(done, len(items), BATCH):
             images = list(prefetch(read, items[start : start + BATCH], depth=BATCH, threads=THREADS))
             good = {start + i: image for i, image in enumerate(images) if image is not None}
             features[start : start + len(images)] = np.nan
             if good:
-                features[[*good]] = model.features(np.stack([*good.values()])).numpy()
+                features[[*good]] = compute(np.stack([*good.values()])).numpy()
             features.flush()
             write_json(state, {"done": start + len(images)})
             progress(start + len(images), len(items))
-    return torch.from_numpy(np.load(file, mmap_mode="c"))
+    found = torch.from_numpy(np.load(file, mmap_mode="c"))
+    return found[:, :width], found[:, width] if predicts else None
 
 
 def _source(model: Model, data: ImageSet, progress: Progress) -> Labeled:
@@ -170,7 +178,7 @@ def _source(model: Model, data: ImageSet, progress: Progress) -> Labeled:
     each = SOURCE_IMAGES // len(data.class_names)
     parts = [order[data.labels[order] == label][:each] for label in range(len(data.class_names))]
     rows = np.sort(np.concatenate(parts))
-    features = _features(model, [data.fingerprint, len(rows)], rows.tolist(), data.images.__getitem__, progress)
+    features, _ = _features(model, [data.fingerprint, len(rows)], rows.tolist(), data.images.__getitem__, progress)
     classes = np.array([model.class_names.index(name) for name in data.class_names])
     return Labeled(features, torch.from_numpy(classes[data.labels[rows]]))
 

@@ -11,10 +11,11 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
+from afield.algorithms.learning_loss import features_and_losses
 from afield.classifier import Classifier, FeatureNorm
 from afield.data.decode import MAX_PIXELS, BadImageError, decode, squash, upright_rgb
 from afield.errors import InputError
-from afield.models import BackboneConfig, build_backbone
+from afield.models import BackboneConfig, LossPrediction, build_backbone, stage_channels
 from afield.models.backbone import Stem
 from afield.models.weights import check_fit
 from afield.names import checked_name
@@ -25,6 +26,9 @@ from afield.runs.build import build_objective
 from afield.training import checkpoint
 
 MODEL, WEIGHTS = "model.json", "model.safetensors"
+
+TRAINED_IMAGES = "trained_images"
+"""Name of the digests of the training images beside the weights."""
 
 Picture = str | Path | Image.Image | NDArray[np.uint8]
 BATCH = 64
@@ -57,6 +61,8 @@ class Model:
         image_size: height H of the images, in pixels.
         config: configuration of the run that trained the model.
         image_width: width W of the images, in pixels; None if images are square.
+        trained_images: digests of the pixels of all images that trained the model or selected its epoch, uint64 ``[N]``
+            (`afield.data.images.pixel_digest`); None for models of earlier versions.
     """
 
     classifier: Classifier
@@ -64,6 +70,7 @@ class Model:
     image_size: int
     config: dict[str, Any]
     image_width: int | None = None
+    trained_images: NDArray[np.uint64] | None = None
 
     @property
     def size(self) -> tuple[int, int]:
@@ -84,6 +91,10 @@ class Model:
     def features(self, images: NDArray[np.uint8]) -> Tensor:
         """Compute features ``[N, D]`` for the head, float32 on the CPU, from uint8 images ``[N, H, W, 3]``."""
         return self._batches(self.classifier.features, images)
+
+    def features_and_losses(self, images: NDArray[np.uint8]) -> Tensor:
+        """Compute features, and in a last column the predicted losses, ``[N, D + 1]``, for a model that has them."""
+        return self._batches(lambda batch: torch.column_stack(features_and_losses(self.classifier, batch)), images)
 
     def _batches(self, function: Callable[[Tensor], Tensor], images: NDArray[np.uint8]) -> Tensor:
         found = []
@@ -136,12 +147,20 @@ class Model:
 
 def save(folder: Path, model: Model, backbone: BackboneConfig, recipe: Recipe) -> None:
     """Save a model, to be read by `load`. Pickle is not used."""
-    checkpoint.save(folder / WEIGHTS, model.classifier.state_dict(), {})
+    save_weights(folder, model)
     names, network = list(model.class_names), {"name": backbone.name, "stem": backbone.stem}
     description = {"class_names": names, "image_size": model.image_size, "backbone": network}
     if model.size != (model.image_size, model.image_size):
         description["image_width"] = model.image_width
     write_json(folder / MODEL, {**description, "recipe": recipe.config(), "config": model.config})
+
+
+def save_weights(folder: Path, model: Model) -> None:
+    """Write the weights of a model and the digests of its training images."""
+    tensors = model.classifier.state_dict()
+    if model.trained_images is not None:
+        tensors[TRAINED_IMAGES] = torch.from_numpy(model.trained_images.view(np.int64))
+    checkpoint.save(folder / WEIGHTS, tensors, {})
 
 
 def load(run: str | Path) -> Model:
@@ -160,14 +179,27 @@ def load(run: str | Path) -> Model:
         what = "a comparison, not a model" if (folder / "summary.json").exists() else "no model"
         raise InputError(f"{folder} contains {what}; `afield train --out {folder}` trains one")
     found = _read(folder / MODEL)
-    backbone, features = build_backbone(BackboneConfig(found.backbone.name, found.backbone.stem))
-    objective = build_objective(recipe_from(found.recipe, str(folder / MODEL)), features, len(found.class_names))
     tensors, _ = checkpoint.load(folder / WEIGHTS)
-    norm = FeatureNorm(features) if "feature_norm.mean" in tensors else None
-    classifier = Classifier(backbone, objective, mean=(0.0,) * 3, std=(1.0,) * 3, dropout=0.0, feature_norm=norm)
-    check_fit(tensors, classifier, f"{folder / WEIGHTS} does not fit {MODEL}")
+    trained = tensors.pop(TRAINED_IMAGES, None)
+    digests = None if trained is None else trained.numpy().view(np.uint64)
+
+    def build() -> Classifier:
+        backbone, features = build_backbone(BackboneConfig(found.backbone.name, found.backbone.stem))
+        objective = build_objective(recipe_from(found.recipe, str(folder / MODEL)), features, len(found.class_names))
+        if "objective.prediction_shift" in tensors:
+            objective.prediction_shift = torch.zeros(len(found.class_names))
+        norm = FeatureNorm(features) if "feature_norm.mean" in tensors else None
+        classifier = Classifier(backbone, objective, mean=(0.0,) * 3, std=(1.0,) * 3, dropout=0.0, feature_norm=norm)
+        if "loss_prediction.last.weight" in tensors:
+            classifier.loss_prediction = LossPrediction(stage_channels(backbone))
+        return classifier
+
+    with torch.device("meta"):  # sizes without memory: a stranger's description can ask for any
+        check_fit(tensors, build(), f"{folder / WEIGHTS} does not fit {MODEL}")
+    classifier = build()
     classifier.load_state_dict(tensors, strict=False)
-    return Model(classifier.eval(), found.class_names, found.image_size, dict(found.config), found.image_width)
+    config, width = dict(found.config), found.image_width
+    return Model(classifier.eval(), found.class_names, found.image_size, config, width, digests)
 
 
 @dataclass(frozen=True)

@@ -24,15 +24,15 @@ from afield.deploy.model import MODEL, load
 from afield.errors import InputError
 from afield.models import BackboneConfig
 from afield.recipes import recipe_from
-from afield.records import read_json, write_json
+from afield.records import read_json
 from afield.runs.adapting import source_statistics, standardizes, with_norm
 from afield.runs.callback import Callback
 from afield.runs.config import ExperimentConfig
-from afield.runs.execute import execute
+from afield.runs.execute import DONE, execute
 from afield.runs.run import Run, prepare
 from afield.training import TrainConfig, TrainState, checkpoint, predict
 
-SOURCE, CALIBRATION, PLAYS = "adaptation.safetensors", "calibration", "plays.json"
+SOURCE, CALIBRATION, PLAYS = "adaptation.safetensors", "calibration", "plays.safetensors"
 BATCH = 256
 AGAIN = "no training domain has played the new place; give the training data with --data to train without each of them"
 SMALLEST = 20
@@ -125,11 +125,14 @@ def calibrate(
             classifier: Classifier, progress: TrainState, run: Run = without, folder: Path = folder, name: str = domain
         ) -> None:
             classifier.load_state_dict(progress.best)
-            write_json(folder / PLAYS, to_json(_plays(run, name, classifier, features, fabric)))
+            found = to_json(_plays(run, name, classifier, features, fabric))
+            checkpoint.save(folder / PLAYS, {}, {"plays": found})
 
         callback.run(index, len(domains), without)
+        if not (folder / PLAYS).exists():
+            (folder / DONE).unlink(missing_ok=True)
         execute(without, folder, fabric, features=features, callback=callback, on_trained=let_play)
-        plays += from_json(read_json(folder / PLAYS))
+        plays += from_json(checkpoint.load(folder / PLAYS)[1]["plays"])
     return plays
 
 
@@ -152,7 +155,8 @@ def learn_source(folder: Path, data: ImageSet, fabric: Fabric, callback: Callbac
     named = "none" if frozen or weights.startswith("sha256") else weights
     validation = Validation(config["validation"]["fraction"], config["validation"]["stratified"])
     backbone = BackboneConfig(**description["backbone"], weights=named)
-    setup = ExperimentConfig(data, backbone, frozen, validation, TrainConfig(**config["training"]))
+    training, metric = TrainConfig(**config["training"]), config.get("metric", "accuracy")
+    setup = ExperimentConfig(data, backbone, frozen, validation, training, metric=metric)
     run = Run(setup, recipe_from(description["recipe"], MODEL), tuple(config["held_out"]), config["seed"])
     features = backbone_features(model.classifier, _images(data)).numpy() if frozen else None
     classifier = with_backbone(model.classifier, nn.Identity()) if frozen else model.classifier

@@ -3,13 +3,14 @@
 import dataclasses
 from pathlib import Path
 
+import numpy as np
 from lightning_fabric import Fabric
 from torch import nn
 
 from afield.adaptation.calibration import Play
 from afield.classifier import Classifier
 from afield.comparison.compare import check
-from afield.data import parts_of
+from afield.data import make_fold, parts_of
 from afield.deploy import model as saved
 from afield.deploy.source import AGAIN, calibrate, clear, known_source, why_no_plays
 from afield.errors import InputError
@@ -53,7 +54,9 @@ def run_training(
         if isinstance(classifier.backbone, nn.Identity):
             classifier.backbone, _ = frozen_backbone(setup.backbone)
         height, width = setup.data.images.shape[1:3]
-        model = saved.Model(classifier, setup.data.class_names, height, run.config, width)
+        fold = make_fold(setup.data, run.held_out, setup.validation, seed, setup.unlabeled)
+        trained = np.unique(setup.data.digests[np.concatenate([fold.train, fold.val])])
+        model = saved.Model(classifier, setup.data.class_names, height, run.config, width, trained)
         saved.save(out, model, setup.backbone, recipe)
 
     record = execute(run, out, fabric, features=features, callback=callback, on_trained=keep)

@@ -1,18 +1,30 @@
 """Metrics, selection rules and statistics, without torch."""
 
+from afield.evaluation.bootstrap import bootstrap as bootstrap
 from afield.evaluation.collapse import diagnose as diagnose, diagnose_dagan as diagnose_dagan
 from afield.evaluation.metrics import (
     accuracy as accuracy,
+    balanced_accuracy as balanced_accuracy,
+    brier as brier,
+    class_by_domain as class_by_domain,
     confusion as confusion,
     expected_calibration_error as expected_calibration_error,
+    macro_f1 as macro_f1,
     mean_average_precision as mean_average_precision,
+    measure as measure,
+    negative_log_likelihood as negative_log_likelihood,
     non_target_probabilities as non_target_probabilities,
+    precision as precision,
+    recall as recall,
+    worst_class as worst_class,
+    worst_domain as worst_domain,
 )
 from afield.evaluation.new_place import (
     difference_at_new_place as difference_at_new_place,
     probability_better as probability_better,
 )
-from afield.evaluation.selection import SELECTIONS as SELECTIONS
+from afield.evaluation.registry import METRICS as METRICS, Metric as Metric
+from afield.evaluation.selection import SELECTIONS as SELECTIONS, figure as figure, first_best as first_best
 from afield.evaluation.statistics import (
     estimate as estimate,
     labels_to_halve as labels_to_halve,

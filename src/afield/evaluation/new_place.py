@@ -11,7 +11,12 @@ from afield.records import PlaceDifference
 
 
 def difference_at_new_place(
-    first: Sequence[Sequence[float]], second: Sequence[Sequence[float]], *, level: float = 0.95
+    first: Sequence[Sequence[float]],
+    second: Sequence[Sequence[float]],
+    *,
+    level: float = 0.95,
+    highest: float = math.inf,
+    sign: int = 1,
 ) -> PlaceDifference:
     """The difference of two recipes at a new place, from their values on several domains.
 
@@ -24,20 +29,22 @@ def difference_at_new_place(
         first: values of a recipe, ``[E][S]``: a value for each domain and seed.
         second: those of the other recipe, for the same domains and seeds.
         level: level of the interval.
+        highest: largest possible difference.
+        sign: 1 if a larger value is better, otherwise -1.
 
     References:
         Searle, Casella and McCulloch, "Variance Components", 1992, chapter 4 (balanced data).
     """
     differences = np.asarray(first, dtype=np.float64) - np.asarray(second, dtype=np.float64)
     means = differences.mean(axis=1)
-    whole = estimate(means.tolist(), level=level)
+    whole = estimate(means.tolist(), level=level, within=(-highest, highest))
     return PlaceDifference(
         mean=whole.mean,
         sd=whole.sd,
         n=whole.n,
         ci95=whole.ci95,
-        better_on=int((means > 0).sum()),
-        probability=None if not whole.sd else probability_better(whole.mean, whole.sd, whole.n),
+        better_on=int((sign * means > 0).sum()),
+        probability=None if not whole.sd else probability_better(sign * whole.mean, whole.sd, whole.n),
         seed_share=None if not whole.sd else _seed_share(differences, whole.sd),
     )
 

@@ -2,11 +2,13 @@
 
 from collections.abc import Callable, Sequence
 
-from afield.records import Record
+from afield.errors import InputError
+from afield.evaluation.registry import METRICS
+from afield.records import Figures, Record
 from afield.registry import Registry
 
-Rule = Callable[[Record, Sequence[Record]], int]
-"""Maps the record of a run and those of its siblings to an epoch index.
+Rule = Callable[[Record, Sequence[Record], str], int]
+"""Maps the record of a run, those of its siblings and the name of a metric to an epoch index.
 
 Siblings have the same recipe and seed, and one more domain held out.
 """
@@ -17,43 +19,53 @@ GULRAJANI = "Gulrajani and Lopez-Paz, In Search of Lost Domain Generalization, I
 
 
 @SELECTIONS.register("train_validation", reference=GULRAJANI)
-def train_validation(record: Record, siblings: Sequence[Record] = ()) -> int:
-    """Epoch with the best accuracy on validation images of the training domains.
+def train_validation(record: Record, siblings: Sequence[Record] = (), metric: str = "accuracy") -> int:
+    """Epoch with the best metric on validation images of the training domains.
 
-    If several epochs have the same accuracy, the first one is selected.
+    If several epochs have the same value, the first one is selected.
     """
-    return _first_best([epoch.validation["accuracy"] for epoch in record.epochs])
+    return first_best(metric, [epoch.validation for epoch in record.epochs])
 
 
 @SELECTIONS.register("last")
-def last(record: Record, siblings: Sequence[Record] = ()) -> int:
+def last(record: Record, siblings: Sequence[Record] = (), metric: str = "accuracy") -> int:
     """The last epoch."""
     return len(record.epochs) - 1
 
 
 @SELECTIONS.register("leave_one_out_validation", reference=GULRAJANI)
-def leave_one_out_validation(record: Record, siblings: Sequence[Record]) -> int:
-    """Epoch with the best accuracy on training domains that are held out in turn (needs more runs).
+def leave_one_out_validation(record: Record, siblings: Sequence[Record], metric: str = "accuracy") -> int:
+    """Epoch with the best metric on training domains that are held out in turn (needs more runs).
 
-    Each sibling run trains without the unseen domain of this run and without one training domain. The accuracy of the
+    Each sibling run trains without the unseen domain of this run and without one training domain. The value of the
     sibling on that training domain is used for validation.
     """
     curves = [
-        [epoch.test[other]["accuracy"] for epoch in sibling.epochs]
+        [figure(epoch.test[other], metric) for epoch in sibling.epochs]
         for sibling in siblings
         for other in sibling.held_out
         if record.unseen in sibling.held_out and other != record.unseen
     ]
     if not curves:
         raise ValueError("leave_one_out_validation needs runs with two domains held out")
-    return _first_best([sum(values) / len(values) for values in zip(*curves, strict=True)])
+    return first_best(metric, [{metric: sum(values) / len(values)} for values in zip(*curves, strict=True)])
 
 
 @SELECTIONS.register("oracle", reference=GULRAJANI)
-def oracle(record: Record, siblings: Sequence[Record] = ()) -> int:
-    """ORACLE: epoch with the best accuracy on the unseen domain; an upper bound, not a result."""
-    return _first_best([epoch.test[record.unseen]["accuracy"] for epoch in record.epochs])
+def oracle(record: Record, siblings: Sequence[Record] = (), metric: str = "accuracy") -> int:
+    """ORACLE: epoch with the best metric on the unseen domain; an upper bound, not a result."""
+    return first_best(metric, [epoch.test[record.unseen] for epoch in record.epochs])
 
 
-def _first_best(values: Sequence[float]) -> int:
-    return max(range(len(values)), key=lambda i: (values[i], -i))
+def first_best(metric: str, epochs: Sequence[Figures]) -> int:
+    """The index of the first of the epochs with the best value of this metric."""
+    values = [METRICS[metric].sign * figure(figures, metric) for figures in epochs]
+    return values.index(max(values))
+
+
+def figure(figures: Figures, metric: str) -> float:
+    """The value of a metric in a record. Raises `InputError` if the record does not contain this metric."""
+    if metric not in figures:
+        known = ", ".join(name for name in METRICS.names if name in figures)
+        raise InputError(f"a record does not contain the metric {metric}, as in earlier versions; it contains {known}")
+    return figures[metric]

@@ -9,12 +9,22 @@ from scipy import stats
 
 from afield.records import Estimate
 
+LEAST_VALUES = 3
+"""Fewer values have no interval. That of two values would be 12.7 standard errors wide to each side."""
 
-def estimate(values: Sequence[float], *, level: float = 0.95) -> Estimate:
+
+def estimate(
+    values: Sequence[float], *, level: float = 0.95, within: tuple[float, float] = (-math.inf, math.inf)
+) -> Estimate:
     """Mean, sample standard deviation and Student-t confidence interval of values, such as one accuracy per seed.
 
     >>> estimate([1.0, 2.0, 3.0]).ci95  # 2 -+ 4.303 * 1 / sqrt(3)
     (-0.484..., 4.484...)
+
+    Args:
+        values: at least one value. Fewer than `LEAST_VALUES` values have no interval.
+        level: confidence level of the interval.
+        within: range of possible values. The interval is cut off at its ends.
     """
     array = np.asarray(values, dtype=np.float64)
     if not len(array):
@@ -23,13 +33,22 @@ def estimate(values: Sequence[float], *, level: float = 0.95) -> Estimate:
     if len(array) == 1:
         return Estimate(mean, None, 1, None)
     sd = float(array.std(ddof=1))
+    if len(array) < LEAST_VALUES:
+        return Estimate(mean, sd, len(array), None)
     half = float(stats.t.ppf(0.5 + level / 2, len(array) - 1)) * sd / math.sqrt(len(array))
-    return Estimate(mean, sd, len(array), (mean - half, mean + half))
+    lowest, highest = within
+    return Estimate(mean, sd, len(array), (max(mean - half, lowest), min(mean + half, highest)))
 
 
-def paired_difference(first: Sequence[float], second: Sequence[float], *, level: float = 0.95) -> Estimate:
-    """The mean of ``first - second`` over pairs. Values at the same index must have the same seed."""
-    return estimate([a - b for a, b in zip(first, second, strict=True)], level=level)
+def paired_difference(
+    first: Sequence[float], second: Sequence[float], *, level: float = 0.95, highest: float = math.inf
+) -> Estimate:
+    """The mean of ``first - second`` over pairs. Values at the same index must have the same seed.
+
+    `level` is that of `estimate`; `highest` is the largest possible difference.
+    """
+    differences = [a - b for a, b in zip(first, second, strict=True)]
+    return estimate(differences, level=level, within=(-highest, highest))
 
 
 def wilson(successes: float, count: int, *, level: float = 0.95) -> tuple[float, float]:

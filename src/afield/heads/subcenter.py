@@ -7,7 +7,7 @@ from afield.heads.arcface import ArcFaceHead
 from afield.heads.cosine import class_vectors
 from afield.heads.registry import HEADS
 from afield.target_split import TargetSplit, split_target
-from afield.validation import check_within
+from afield.validation import check_number
 
 
 @HEADS.register("subcenter_arcface", reference="Deng et al., Sub-center ArcFace, ECCV 2020.")
@@ -22,7 +22,7 @@ class SubCenterArcFaceHead(ArcFaceHead):
         num_classes: K, at least 2.
         scale: see `CosineHead`.
         margin_rad: see `ArcFaceHead`.
-        centers: C, number of vectors per class, at least 1; 1 is ArcFace. The paper's best value is 3.
+        centers: C, number of vectors per class, 1 to 1000; 1 is ArcFace. The paper's best value is 3.
         gradient: see `ArcFaceHead`.
         margin_warmup: number of steps, see `MarginHead`.
 
@@ -46,7 +46,7 @@ class SubCenterArcFaceHead(ArcFaceHead):
         gradient: Gradient = "straight_through",
         margin_warmup: int = 0,
     ) -> None:
-        check_within("[1, inf)", centers=centers)
+        check_number("centers", centers, 1, 1000, whole=True)
         self.centers = centers
         super().__init__(
             in_features, num_classes, scale=scale, margin_rad=margin_rad, gradient=gradient, margin_warmup=margin_warmup

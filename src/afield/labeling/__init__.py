@@ -5,11 +5,7 @@ from afield.labeling.bald import bald as bald
 from afield.labeling.clue import clue as clue
 from afield.labeling.core_set import core_set as core_set
 from afield.labeling.entropy import entropy as entropy
-from afield.labeling.learning_loss import (
-    LossPrediction as LossPrediction,
-    learning_loss as learning_loss,
-    ranking_loss as ranking_loss,
-)
+from afield.labeling.learning_loss import learning_loss as learning_loss
 from afield.labeling.least_confidence import least_confidence as least_confidence
 from afield.labeling.margin import margin as margin
 from afield.labeling.pool import Pool as Pool

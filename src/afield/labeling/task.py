@@ -27,6 +27,7 @@ class LabelingTask:
         class_names: K names.
         source: labeled training images of the model, if available.
         sequences: sequence of each image, ``[N]``; see `Pool`.
+        predicted_losses: predicted losses of the model, ``[N]``, if it was trained to predict them.
     """
 
     folder: Path
@@ -36,6 +37,7 @@ class LabelingTask:
     class_names: tuple[str, ...]
     source: Labeled | None = None
     sequences: Tensor | None = None
+    predicted_losses: Tensor | None = None
 
     @cached_property
     def _index(self) -> dict[str, int]:
@@ -98,4 +100,5 @@ class LabelingTask:
             labels,
             self.sequences,
             dropout_draws(objective, self.features) if draws else None,
+            self.predicted_losses,
         )

@@ -5,6 +5,8 @@ explains `weight` and `ignore_index`. The modules (`afield.losses.criterion`) ar
 ``nn.CrossEntropyLoss``.
 """
 
+from afield.losses.balanced_softmax import BalancedSoftmax as BalancedSoftmax, balanced_softmax as balanced_softmax
+from afield.losses.class_counts import balanced_weights as balanced_weights, effective_weights as effective_weights
 from afield.losses.criterion import Criterion as Criterion
 from afield.losses.cross_entropy import (
     CrossEntropy as CrossEntropy,
@@ -26,6 +28,12 @@ from afield.losses.focal import Focal as Focal, focal as focal
 from afield.losses.guided import (
     GuidedComplementEntropy as GuidedComplementEntropy,
     guided_complement_entropy as guided_complement_entropy,
+)
+from afield.losses.ldam import LDAM as LDAM, ldam as ldam
+from afield.losses.logit_adjustment import (
+    LogitAdjustment as LogitAdjustment,
+    log_prior as log_prior,
+    logit_adjustment as logit_adjustment,
 )
 from afield.losses.max_entropy import MaxEntropy as MaxEntropy, max_entropy as max_entropy
 from afield.losses.registry import LOSSES as LOSSES

@@ -12,7 +12,7 @@ from afield.losses.targets import example_weight, is_soft, narrow, widen
 from afield.validation import check_within
 
 Reduction = Literal["mean", "sum", "none"]
-SHARED = ("weight", "ignore_index")
+SHARED = ("weight", "ignore_index", "counts")
 
 
 class Criterion(nn.Module):
@@ -30,6 +30,7 @@ class Criterion(nn.Module):
             targets are probabilities; ``"sum"`` returns the sum; ``"none"`` returns one value per example.
         options: `strength` and the hyper-parameters of the loss. `strength` is the factor of the loss that is added to
             cross-entropy, at least 0, or None for the loss alone. The options are checked by one call of the loss.
+            `counts`, the number of training images of each class ``[K]``, is stored as a buffer.
 
     Raises:
         ValueError: if the reduction is unknown, the strength is negative, or a hyper-parameter is out of range.
@@ -45,6 +46,7 @@ class Criterion(nn.Module):
     loss: ClassVar[Callable[..., Tensor]]
     defaults: ClassVar[Mapping[str, Any]]
     weight: Tensor | None
+    counts: Tensor | None
 
     def __init_subclass__(cls, loss: Callable[..., Tensor] | None = None, strength: float | None = None) -> None:
         super().__init_subclass__()
@@ -64,7 +66,11 @@ class Criterion(nn.Module):
         self.strength: float | None = self.options.pop("strength")
         if self.strength is not None:
             check_within("[0, inf)", strength=self.strength)
-        self.loss(torch.zeros(1, 3), torch.zeros(1, dtype=torch.int64), **self.options)
+        counts = self.options.pop("counts", None)
+        given = {} if counts is None else {"counts": counts}
+        logits = torch.zeros(1, 3 if counts is None else len(counts))
+        self.loss(logits, torch.zeros(1, dtype=torch.int64), **self.options, **given)
+        self.register_buffer("counts", counts)
         self.register_buffer("weight", weight)
         self.ignore_index = ignore_index
         self.reduction = reduction
@@ -72,7 +78,8 @@ class Criterion(nn.Module):
     def values(self, logits: Tensor, targets: Tensor) -> Tensor:
         """Logits ``[B, K]``, class indices ``[B]`` or probabilities ``[B, K]`` -> one value per example, ``[B]``."""
         rows: dict[str, Any] = {"weight": self.weight, "ignore_index": self.ignore_index}
-        loss = self.loss(logits, targets, **self.options, **rows)
+        counts = {} if self.counts is None else {"counts": self.counts}
+        loss = self.loss(logits, targets, **self.options, **counts, **rows)
         return (
             loss if self.strength is None else LOSSES["cross_entropy"](logits, targets, **rows) + self.strength * loss
         )

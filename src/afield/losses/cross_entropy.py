@@ -1,11 +1,12 @@
 """Cross-entropy and label smoothing."""
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from afield.losses.criterion import Criterion
 from afield.losses.registry import LOSSES
-from afield.losses.targets import narrow, prepare
+from afield.losses.targets import example_weight, narrow, prepare, unmasked
 from afield.target_split import TargetSplit
 from afield.validation import check_within
 
@@ -102,7 +103,12 @@ def _cross_entropy(
     z, t, w = prepare(loss, logits, targets, weight, ignore_index)
     if temperature != 1:
         z = z / temperature
-    values = F.cross_entropy(z, t, weight=w, ignore_index=ignore_index, reduction="none", label_smoothing=smoothing)
+    values = F.cross_entropy(z, t, weight=w, ignore_index=ignore_index, reduction="none")
+    if smoothing:
+        kept = (logits != -torch.inf).to(z.dtype)
+        uniform = kept / kept.sum(dim=1, keepdim=True)
+        smooth = F.cross_entropy(unmasked(z), uniform, weight=w, reduction="none")
+        values = (1 - smoothing) * values + smoothing * smooth * example_weight(t, None, ignore_index)
     return narrow(values, logits)
 
 

@@ -2,14 +2,13 @@
 
 import warnings
 
-import torch
 from torch import Tensor
 
 from afield.losses.criterion import Criterion
 from afield.losses.cross_entropy import split_cross_entropy
 from afield.losses.registry import LOSSES
-from afield.losses.targets import counted, is_soft, prepare, right_classes, settle
-from afield.target_split import TargetSplit, split_target
+from afield.losses.targets import counted, is_soft, prepare, right_classes, settle, widen
+from afield.target_split import TargetSplit, log_sum_and_mean, split_target
 
 
 def split_flattening(logits: TargetSplit) -> Tensor:
@@ -78,10 +77,8 @@ def complement_flattening(
     warn_of_two(z.shape[1])
     if not is_soft(t):
         return settle(split_flattening(split_target(z, counted(t, ignore_index))), logits, t, w, ignore_index)
-    right = right_classes(name, z, t, ignore_index)
-    total = torch.logsumexp(z.masked_fill(right, -torch.inf), dim=1)
-    mean = z.masked_fill(right, 0.0).sum(dim=1) / (~right).sum(dim=1)
-    return settle(total - mean, logits, t, w, ignore_index)
+    log_sum, mean = log_sum_and_mean(widen(logits), right_classes(name, z, t, ignore_index))
+    return settle(log_sum - mean, logits, t, w, ignore_index)
 
 
 class ComplementFlattening(Criterion, loss=complement_flattening, strength=0.5):

@@ -5,6 +5,7 @@ Targets are class indices ``[B]``, or probabilities ``[B, K]`` (soft targets) su
 * `weight`, ``[K]``: weight of each class. The loss of an example is multiplied by the weight of its target, or by the
   expected weight under its probabilities. For cross-entropy and label smoothing the meaning is that of
   `torch.nn.functional.cross_entropy`.
+* A class with logit -inf is masked: it takes no part, as if the row had no such column.
 * `ignore_index`: rows with this target have the value 0 and the gradient 0. It does not apply to probabilities.
 
 Losses are returned in the dtype of the logits. Half precision is computed in float32.
@@ -15,7 +16,7 @@ The values of targets are checked only on a CPU. On another device, the check wo
 import torch
 from torch import Tensor
 
-from afield.target_split import check_targets
+from afield.target_split import MASKED, check_targets
 
 
 def prepare(
@@ -68,8 +69,8 @@ def prepare(
 
 
 def unmasked(logits: Tensor) -> Tensor:
-    """Replace -inf by a finite number, so that a masked class with probability 0 has ``p * log(p) = 0``, not NaN."""
-    return logits.clamp(min=-1e18)
+    """Replace the logit -inf of a masked class by `MASKED`."""
+    return logits.clamp(min=MASKED)
 
 
 def right_classes(loss: str, logits: Tensor, targets: Tensor, ignore_index: int) -> Tensor:

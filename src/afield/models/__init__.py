@@ -5,7 +5,12 @@ from afield.models.backbone import (
     BackboneConfig as BackboneConfig,
     build_backbone as build_backbone,
 )
+from afield.models.loss_prediction import LossPrediction as LossPrediction
 from afield.models.resnet8 import ResNet8 as ResNet8
-from afield.models.stages import feature_stages as feature_stages
+from afield.models.stages import (
+    feature_stages as feature_stages,
+    stage_channels as stage_channels,
+    stage_means as stage_means,
+)
 from afield.models.whitened_vgg import WhitenedVGG as WhitenedVGG
 from afield.models.whitening import patch_covariance as patch_covariance, whitening_filters as whitening_filters

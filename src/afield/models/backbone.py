@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from afield.errors import InputError, first_line, unknown_name
+from afield.models.lenet import LeNet
 from afield.models.resnet8 import PlaneResNet8, ResNet8
 from afield.models.stem import use_small_stem
 from afield.models.weights import PACKAGE, load_weights, weights_digest
@@ -26,6 +27,30 @@ BACKBONES.add(
     reference="He et al., Deep Residual Learning, CVPR 2016, section 4.2.",
 )
 
+BACKBONES.add(
+    "resnet8_group",
+    lambda: ResNet8(width=16, norm="group"),
+    summary="ResNet-8 with group normalization, which does not depend on the training domains.",
+    reference="Wu and He, Group Normalization, ECCV 2018.",
+)
+BACKBONES.add(
+    "resnet8_instance",
+    lambda: ResNet8(width=16, norm="instance"),
+    summary="ResNet-8 with instance normalization, which removes contrast and color of each image.",
+    reference="Ulyanov et al., Instance Normalization, 2016.",
+)
+BACKBONES.add(
+    "resnet8_ibn",
+    lambda: ResNet8(width=16, norm="ibn"),
+    summary="ResNet-8 with instance normalization in half of the channels of each block.",
+    reference="Pan et al., Two at Once: Enhancing Learning and Generalization via IBN-Net, ECCV 2018.",
+)
+BACKBONES.add(
+    "lenet",
+    LeNet,
+    summary="Two convolutions without normalization and a hidden layer, 128 features.",
+    reference="LeCun et al., Gradient-Based Learning Applied to Document Recognition, 1998.",
+)
 BACKBONES.add(
     "resnet8_plane",
     PlaneResNet8,

@@ -2,16 +2,21 @@
 
 from torch import Tensor, nn
 
+from afield.models.norms import NORMS, Norm
+
 
 class BasicBlock(nn.Module):
-    """Two 3 x 3 convolutions, each followed by batch normalization, and a shortcut."""
+    """Two 3 x 3 convolutions, each followed by normalization, and a shortcut.
 
-    def __init__(self, in_channels: int, channels: int, stride: int) -> None:
+    As in IBN-Net, `ibn` is used after the first convolution only; batch normalization follows the second.
+    """
+
+    def __init__(self, in_channels: int, channels: int, stride: int, norm: Norm) -> None:
         super().__init__()
         self.conv1 = nn.Conv2d(in_channels, channels, 3, stride, 1, bias=False)
-        self.bn1 = nn.BatchNorm2d(channels)
+        self.bn1 = NORMS[norm](channels)
         self.conv2 = nn.Conv2d(channels, channels, 3, 1, 1, bias=False)
-        self.bn2 = nn.BatchNorm2d(channels)
+        self.bn2 = NORMS["batch" if norm == "ibn" else norm](channels)
         self.act = nn.ReLU(inplace=True)
         self.shortcut: nn.Module = nn.Identity()
         if stride != 1 or in_channels != channels:
@@ -28,19 +33,22 @@ class ResNet8(nn.Module):
 
     Args:
         width: channels ``w`` of the first stage. The next stages have ``2w`` and ``4w`` channels.
+        norm: normalization after the convolutions; `ibn` is half instance and half batch normalization.
 
     References:
         He et al., "Deep Residual Learning", CVPR 2016, section 4.2, with one block per stage.
     """
 
-    def __init__(self, width: int = 16) -> None:
+    def __init__(self, width: int = 16, norm: Norm = "batch") -> None:
         super().__init__()
         self.num_features = 4 * width
-        self.feature_info = [{"module": f"stages.{index}"} for index in range(3)]
+        self.feature_info = [{"module": f"stages.{index}", "num_chs": width * 2**index} for index in range(3)]
         conv = nn.Conv2d(3, width, 3, 1, 1, bias=False)
-        self.stem = nn.Sequential(conv, nn.BatchNorm2d(width), nn.ReLU(inplace=True))
+        self.stem = nn.Sequential(conv, NORMS[norm](width), nn.ReLU(inplace=True))
         self.stages = nn.Sequential(
-            BasicBlock(width, width, 1), BasicBlock(width, 2 * width, 2), BasicBlock(2 * width, 4 * width, 2)
+            BasicBlock(width, width, 1, norm),
+            BasicBlock(width, 2 * width, 2, norm),
+            BasicBlock(2 * width, 4 * width, 2, norm),
         )
         self.pool = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten())
 

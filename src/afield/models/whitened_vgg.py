@@ -50,7 +50,7 @@ class WhitenedVGG(nn.Module):
         super().__init__()
         patches = 2 * 3 * PATCH**2
         self.num_features = widths[-1]
-        self.feature_info = [{"module": f"stages.{index}"} for index in range(len(widths))]
+        self.feature_info = [{"module": f"stages.{index}", "num_chs": width} for index, width in enumerate(widths)]
         self.whiten = nn.Conv2d(3, patches, PATCH)
         self.whiten.weight.requires_grad_(False)
         self.act = nn.GELU()

@@ -9,6 +9,7 @@ RECIPES: Registry[Recipe] = Registry("recipe")
 
 _FLATTENING = {"cross_entropy": 1.0, "complement_flattening": 0.5}
 _SMOOTHING = {"label_smoothing": 1.0}
+_MENON = "Menon et al., Long-Tail Learning via Logit Adjustment, ICLR 2021."
 
 _LIBRARY = (
     (
@@ -85,6 +86,47 @@ _LIBRARY = (
         Recipe("arcface_flattening", head="arcface", losses=_FLATTENING),
         "ArcFace with cross-entropy + 0.5 x complement flattening.",
         "Papers A and C together.",
+    ),
+    (
+        Recipe("class_weights", training={"class_weights": "balanced"}),
+        "Weights each class inversely to its number of training images.",
+        "King and Zeng, Logistic Regression in Rare Events Data, Political Analysis 2001.",
+    ),
+    (
+        Recipe("effective_number", training={"class_weights": "effective"}),
+        "Weights each class inversely to its effective number of training images.",
+        "Cui et al., Class-Balanced Loss Based on Effective Number of Samples, CVPR 2019.",
+    ),
+    (
+        Recipe("class_balanced_sampling", training={"sampling": "class_balanced"}),
+        "Draws the same number of images from each class.",
+        "Kang et al., Decoupling Representation and Classifier, ICLR 2020.",
+    ),
+    (
+        Recipe("logit_adjustment", losses={"logit_adjustment": 1.0}),
+        "Adds the logarithm of the class frequencies to the logits during training.",
+        _MENON,
+    ),
+    (
+        Recipe("logit_adjustment_afterwards", training={"class_adjustment": 1.0}),
+        "Subtracts the logarithm of the class frequencies from the logits at prediction.",
+        _MENON,
+    ),
+    (
+        Recipe("balanced_softmax", losses={"balanced_softmax": 1.0}),
+        "Multiplies each term of the softmax by the number of training images of its class.",
+        "Ren et al., Balanced Meta-Softmax, NeurIPS 2020.",
+    ),
+    (
+        Recipe(
+            "ldam_drw",
+            head="cosine",
+            head_options={"scale": 30.0},
+            losses={"ldam": 1.0},
+            training={"class_weights": "effective", "class_weights_from": 0.8},
+        ),
+        "Larger margins for smaller classes, and class weights in the last fifth of the training.",
+        "Cao et al., Label-Distribution-Aware Margin Loss, NeurIPS 2019.",
     ),
     *((Recipe(e.name, algorithm=e.name), e.summary, e.reference) for e in ALGORITHMS if e.name != "erm"),
     *((Recipe(e.name, averaging=e.name), e.summary, e.reference) for e in AVERAGINGS),

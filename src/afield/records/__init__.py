@@ -28,6 +28,7 @@ from afield.records.reading import (
 from afield.records.types import (
     Epoch as Epoch,
     Estimate as Estimate,
+    Figures as Figures,
     Learned as Learned,
     PlaceDifference as PlaceDifference,
     Record as Record,

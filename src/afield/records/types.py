@@ -12,15 +12,26 @@ Figures = Mapping[str, float]
 """Metrics or measures by name."""
 
 
-class Subscriptable:
-    """Deprecated access by ``record["epochs"]`` instead of ``record.epochs``. Records were dictionaries before."""
+class Subscriptable(dict[str, Any]):
+    """Deprecated use of a record as a dictionary, which it was before: ``record["epochs"]`` or ``"run" in record``.
+
+    The items are the fields, so that `json.dumps`, ``**record`` and ``isinstance(record, dict)`` work.
+    """
+
+    def __post_init__(self) -> None:
+        self.update(vars(self))
 
     def __getitem__(self, name: str) -> Any:
-        warnings.warn(f"[{name!r}] is deprecated; use .{name}", DeprecationWarning, stacklevel=2)
-        try:
-            return getattr(self, name)
-        except AttributeError:
-            raise KeyError(name) from None
+        self._warn(name)
+        return super().__getitem__(name)
+
+    def get(self, name: str, default: Any = None) -> Any:
+        """Deprecated access to a field; the default for an unknown name."""
+        self._warn(name)
+        return super().get(name, default)
+
+    def _warn(self, name: str) -> None:
+        warnings.warn(f"[{name!r}] is deprecated; use .{name}", DeprecationWarning, stacklevel=3)
 
 
 @dataclass(frozen=True)
@@ -42,10 +53,11 @@ class Epoch(Subscriptable):
 
 @dataclass(frozen=True)
 class Selection(Subscriptable):
-    """The selected epoch, from 1, and the selection rule."""
+    """The selected epoch, from 1, the selection rule and the metric that it used."""
 
     rule: str
     epoch: int
+    metric: str = "accuracy"
 
 
 @dataclass(frozen=True)
@@ -133,7 +145,7 @@ class Estimate(Subscriptable):
         mean: mean of the values.
         sd: sample standard deviation (ddof 1); None for one value, or if version 1 did not save it.
         n: number of values.
-        ci95: two-sided interval from Student's t distribution; None for one value.
+        ci95: two-sided interval from Student's t distribution; None for fewer than three values.
     """
 
     mean: float
@@ -171,11 +183,12 @@ class SummaryRow(Subscriptable):
 
     Attributes:
         domains: estimates of the metric on each unseen domain, over seeds.
-        average: estimate of the mean over domains, over seeds.
+        average: estimate of the mean over domains (of the minimum for `worst_domain`), over seeds.
         vs_erm: difference between the average and that of the baseline on these domains, paired by seed; None without
             the baseline.
         at_new_place: difference to the baseline at a new place; None without the baseline.
         search_s: mean duration of learning the augmentation in seconds, if it was learned.
+        metrics: averages of all metrics by name, as `average`; empty if the records are of an earlier version.
     """
 
     domains: Mapping[str, Estimate]
@@ -183,11 +196,12 @@ class SummaryRow(Subscriptable):
     vs_erm: Estimate | None
     at_new_place: PlaceDifference | None = None
     search_s: float | None = None
+    metrics: Mapping[str, Estimate] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Summary(Subscriptable):
-    """The summary of a comparison. Metrics are fractions.
+    """The summary of a comparison. Metrics have the unit of `afield.evaluation.METRICS`; most are fractions.
 
     Attributes:
         data: name of the data set.

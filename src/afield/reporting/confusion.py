@@ -44,6 +44,34 @@ def heat_rows(counts: Counts) -> list[list[Cell]]:
     return [[Cell(int(count), int(row.sum())) for count in row] for row in counts]
 
 
+@dataclass(frozen=True)
+class ClassRow:
+    """Precision and recall of a class over all parts, and its recall in each part; None without images."""
+
+    name: str
+    precision: float | None
+    recall: float | None
+    by_part: Mapping[str, float | None]
+
+
+def class_rows(by_part: Mapping[str, Sequence[Sequence[int]]], classes: Sequence[str]) -> list[ClassRow]:
+    """The results of each class that has images, lowest recall first, at most `LARGEST_TABLE` of them."""
+
+    def share(counts: Counts, axis: int) -> list[float | None]:
+        totals = counts.sum(axis=axis)
+        return [right / total if total else None for right, total in zip(np.diag(counts), totals, strict=True)]
+
+    counts = pooled(by_part)
+    recalls = {part: share(np.asarray(found), 1) for part, found in by_part.items()}
+    everywhere = zip(classes, share(counts, 0), share(counts, 1), strict=True)
+    rows = [
+        ClassRow(name, precision, recall, {part: found[index] for part, found in recalls.items()})
+        for index, (name, precision, recall) in enumerate(everywhere)
+        if recall is not None
+    ]
+    return sorted(rows, key=lambda row: row.recall)[:LARGEST_TABLE]
+
+
 def confused_pairs(counts: Counts, classes: Sequence[str]) -> list[Pair]:
     """The most frequent confusions, most frequent first."""
     wrong = counts - np.diag(np.diag(counts))

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from afield.evaluation import METRICS
 from afield.records import Estimate, Record, Summary
 from afield.reporting import plots
 from afield.reporting.charts import percent_limits
@@ -18,14 +19,18 @@ def intervals(summary: Summary, color: Mapping[str, str], baseline: str | None) 
     recipes = summary.recipes
     domains = next(iter(recipes.values())).domains
     panels = {part: {name: row.domains[part] for name, row in recipes.items()} for part in domains}
-    panels["average over domains"] = {name: row.average for name, row in recipes.items()}
+    metric = METRICS[summary.metric]
+    average = "worst domain" if metric.by_domain else "average over domains"
+    panels[average] = {name: row.average for name, row in recipes.items()}
     estimates = [estimate for panel in panels.values() for estimate in panel.values()]
-    limits = percent_limits([end for found in estimates for end in (found.mean, *(found.ci95 or ()))])
+    ends = [end for found in estimates for end in (found.mean, *(found.ci95 or ()))]
+    limits = percent_limits(ends) if metric.percent else None
+    x = "%" if metric.percent else metric.title
     figures = {}
     for i, (title, panel) in enumerate(panels.items()):
         line = panel[baseline].mean if baseline else None
         figures[title] = plots.dots_with_intervals(
-            f"interval{i}", f"{title}: means", panel, x="%", line=line, color=color, limits=limits, print_means=True
+            f"interval{i}", f"{title}: means", panel, x=x, line=line, color=color, limits=limits, metric=metric
         )
     return figures
 

@@ -5,22 +5,22 @@ from pathlib import Path
 from typing import Any
 
 from afield.errors import InputError
-from afield.evaluation import SELECTIONS
+from afield.evaluation import METRICS, SELECTIONS
 from afield.records import Summary, SummaryRow, read_json, read_records, read_summary
 from afield.reporting import figures
 from afield.reporting.charts import INK, PALETTE, colors
-from afield.reporting.confusion import LARGEST_TABLE, confused_pairs, heat_rows, pooled
+from afield.reporting.confusion import LARGEST_TABLE, class_rows, confused_pairs, heat_rows, pooled
 from afield.reporting.learned import by_recipe
 from afield.reporting.provenance import differences, provenance
 from afield.reporting.templates import write_page
 
 BASELINE = "erm"
 
-METRICS = {"accuracy": "accuracy", "map": "mean average precision"}
 
-
-def render(folder: Path) -> Path:
+def render(folder: Path, summary: Summary | None = None) -> Path:
     """Write ``report.html`` to a run folder, from its records, summary and analysis; returns its path.
+
+    `summary` replaces that of the folder, for another metric.
 
     The report contains images if the folder contains ``gallery.json``. Without it, results can be published without
     their data.
@@ -29,13 +29,14 @@ def render(folder: Path) -> Path:
         InputError: if one of the first three files is missing, or any file is damaged.
     """
     records = read_records(folder)
-    summary = read_summary(folder / "summary.json")
+    summary = summary or read_summary(folder / "summary.json")
     analysis = read_json(folder / "analysis.json")
+    metric, classes = METRICS[summary.metric], analysis["classes"]
     gallery = _gallery(folder / "gallery.json") if (folder / "gallery.json").exists() else None
     recipes = summary.recipes
     baseline = BASELINE if BASELINE in recipes else None
-    color = colors(_drawn(recipes))
-    leader = summary.recommended or max(recipes, key=lambda recipe: recipes[recipe].average.mean)
+    color = colors(_drawn(recipes, metric.sign))
+    leader = summary.recommended or max(recipes, key=lambda recipe: metric.sign * recipes[recipe].average.mean)
     return write_page(
         folder / "report.html",
         "page.html.j2",
@@ -46,7 +47,10 @@ def render(folder: Path) -> Path:
         color=color,
         baseline=baseline,
         leader=leader,
-        metric=METRICS.get(summary.metric, summary.metric),
+        metric=metric,
+        metrics={name: METRICS[name] for name in METRICS.names if all(name in row.metrics for row in recipes.values())},
+        signed=lambda value, sign="", by=metric: by.text(value, sign).replace("-", "−"),
+        by_class={name: class_rows(found["confusion"], classes) for name, found in analysis["recipes"].items()},
         rule=SELECTIONS.entry(summary.selection).summary,
         facts=_facts(records[0].config, summary, analysis),
         unseen_images={part: record.images[f"test/{part}"] for record in records for part in record.held_out},
@@ -55,6 +59,7 @@ def render(folder: Path) -> Path:
         wrong_classes=figures.wrong_classes(analysis, color),
         most_wrong=figures.WRONG_CLASSES,
         confusions=_confusions(analysis),
+        largest_table=LARGEST_TABLE,
         searched=[row for row in recipes.values() if row.search_s is not None],
         learned=by_recipe(records),
         provenance=provenance(records),
@@ -71,9 +76,9 @@ def _gallery(path: Path) -> Any:
     return gallery
 
 
-def _drawn(recipes: Mapping[str, SummaryRow]) -> list[str]:
+def _drawn(recipes: Mapping[str, SummaryRow], sign: int) -> list[str]:
     """The recipes in figures, in their order. With more recipes than colors: the baseline and the best averages."""
-    by_rank = sorted(recipes, key=lambda recipe: (recipe != BASELINE, -recipes[recipe].average.mean))
+    by_rank = sorted(recipes, key=lambda recipe: (recipe != BASELINE, -sign * recipes[recipe].average.mean))
     drawn = set(by_rank[: len(PALETTE)])
     return [recipe for recipe in recipes if recipe in drawn]
 

@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import ArrayLike, NDArray
 
+from afield.evaluation import Metric
 from afield.records import Estimate
 from afield.reporting.charts import INK, PALETTE, colors, label_curves, label_rows, legend, panel, svg
 
@@ -34,28 +35,30 @@ def dots_with_intervals(
     line: float | None = None,
     color: Colors | None = None,
     limits: Limits | None = None,
-    print_means: bool = False,
+    metric: Metric | None = None,
 ) -> Figure:
-    """Plot a row for each name, with a dot at its mean and a line for its interval, in percent.
+    """Plot a row for each name, with a dot at its mean and a line for its interval.
 
     Args:
         estimates: fractions by name.
         x: label of the horizontal axis.
-        line: position of a dotted vertical line, a fraction.
+        line: position of a dotted vertical line, in the unit of the estimates.
         color: colors by name; None uses one color for all.
-        limits: limits of the axis, in percent.
-        print_means: whether to print each mean at the right.
+        limits: limits of the axis, as shown.
+        metric: metric of the estimates, whose means are printed at the right; None means fractions, without text.
     """
+    factor = 100.0 if metric is None else metric.factor
     figure, axes = panel(0.5 + 0.24 * len(estimates))
     if line is not None:
-        axes.axvline(100 * line, color=INK, alpha=0.5, linewidth=1, linestyle=":")
+        axes.axvline(factor * line, color=INK, alpha=0.5, linewidth=1, linestyle=":")
     for row, (name, estimate) in enumerate(estimates.items()):
-        mean, hue = 100 * estimate.mean, color[name] if color else PALETTE[0]
+        mean, hue = factor * estimate.mean, color[name] if color else PALETTE[0]
         if estimate.ci95 is not None:
-            axes.plot(100 * np.array(estimate.ci95), [row, row], color=hue, linewidth=2, solid_capstyle="round")
+            axes.plot(factor * np.array(estimate.ci95), [row, row], color=hue, linewidth=2, solid_capstyle="round")
         axes.plot(mean, row, "o", color=hue, markersize=5.5, clip_on=False)
-        if print_means:
-            axes.text(1.03, row, f"{mean:.1f}", transform=axes.get_yaxis_transform(), va="center_baseline")
+        if metric is not None:
+            text = metric.text(estimate.mean)
+            axes.text(1.03, row, text, transform=axes.get_yaxis_transform(), va="center_baseline")
     label_rows(axes, list(estimates), x)
     axes.spines.left.set_visible(False)
     if limits is not None:

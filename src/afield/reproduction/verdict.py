@@ -34,7 +34,7 @@ def judge_value(published: float, ours: Estimate | None, differences: Sequence[s
     if differences:
         return Verdict(NOT_COMPARABLE, "; ".join(differences))
     if ours.ci95 is None:
-        return Verdict(NOT_COMPARABLE, "no interval with one seed")
+        return Verdict(NOT_COMPARABLE, "no interval with fewer than three seeds")
     low, high = ours.ci95
     return Verdict(REPRODUCED if low <= published <= high else NOT_REPRODUCED)
 
@@ -50,7 +50,7 @@ def judge_difference(published: float, ours: Estimate | None, *, tolerance: floa
     if ours is None:
         return Verdict(NOT_RUN)
     if ours.ci95 is None:
-        return Verdict(NOT_COMPARABLE, "no interval with one seed")
+        return Verdict(NOT_COMPARABLE, "no interval with fewer than three seeds")
     low, high = ours.ci95
     if abs(published) <= tolerance:
         if low >= -NO_DIFFERENCE and high <= NO_DIFFERENCE:

@@ -20,11 +20,12 @@ from afield.objective import Objective
 from afield.recipes import Recipe
 from afield.records import seed_for
 from afield.runs.adapting import standardizes
+from afield.runs.classes import class_weights
 from afield.runs.config import ExperimentConfig, choose_memory
 
 
 def build_objective(recipe: Recipe, features: int, classes: int) -> Objective:
-    """Create the head and the losses of a recipe, and test them on two examples.
+    """Create the head and the losses of a recipe, and test them on two examples, except on the meta device.
 
     Args:
         recipe: recipe with head and losses.
@@ -46,12 +47,14 @@ def build_objective(recipe: Recipe, features: int, classes: int) -> Objective:
             linear_losses=recipe.linear_losses,
             neck=Neck(features) if recipe.neck else None,
         ).eval()
-        with torch.no_grad():
-            objective(torch.zeros(2, features), torch.tensor([0, 1]))
+        examples = torch.zeros(2, features)
+        if not examples.is_meta:
+            with torch.no_grad():
+                objective(examples, torch.tensor([0, 1]))
     except InputError:
         raise
     except (TypeError, ValueError, RuntimeError) as error:
-        raise InputError(f"recipe {recipe.name!r}: {error}") from None
+        raise InputError(f"recipe {recipe.name!r}: {first_line(error)}") from None
     return objective.train()
 
 
@@ -150,7 +153,8 @@ def check_algorithm(setup: ExperimentConfig, recipe: Recipe, domains: int) -> No
 
     Raises:
         InputError: if there are too few domains, batches are too small or too large, settings contradict each other, or
-            the backbone is frozen and the algorithm needs images, or it needs unlabeled images and there are none.
+            the backbone is frozen and the algorithm needs images, or it needs unlabeled images and there are none, or
+            class weights name an unknown class.
     """
     kind = ALGORITHMS[recipe.algorithm]
     if domains < kind.domains_at_least:
@@ -167,6 +171,7 @@ def check_algorithm(setup: ExperimentConfig, recipe: Recipe, domains: int) -> No
         )
     training = recipe.train_config(setup.training)
     choose_memory(setup.data, training.batch_size, setup.memory)
+    class_weights(training, torch.ones(len(setup.data.class_names)), setup.data.class_names)
     sampling = kind.sampling if training.sampling == "auto" else training.sampling
     if sampling == "balanced" and training.batch_size < domains:
         raise InputError(f"recipe {recipe.name!r}: balanced batches of {domains} domains need --batch-size {domains}")

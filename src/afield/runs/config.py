@@ -36,6 +36,7 @@ class ExperimentConfig:
             images.
         tuning: settings of a last stage, in which recipes use their own augmentation; see `afield.runs.stages`.
         unlabeled: the images of the unseen parts that recipes can adapt to; None if there are none.
+        metric: name of the metric on validation images that selects the saved epoch of a run.
     """
 
     data: ImageSet
@@ -46,6 +47,7 @@ class ExperimentConfig:
     memory: int | None = None
     tuning: TrainConfig | None = None
     unlabeled: Unlabeled | None = None
+    metric: str = "accuracy"
 
     def __post_init__(self) -> None:
         if self.freeze and self.training.augment != "none":
@@ -74,6 +76,7 @@ class ExperimentConfig:
             **({} if self.memory is None else {"memory": self.memory}),
             **({} if self.tuning is None else {"tuning": _training_key(self.tuning)}),
             **({} if self.unlabeled is None else {"unlabeled": dataclasses.asdict(self.unlabeled)}),
+            **({} if self.metric == "accuracy" else {"metric": self.metric}),
         }
 
 
@@ -124,7 +127,17 @@ def keep_class(training: TrainConfig, data: ImageSet) -> TrainConfig:
 
 
 def _training_key(training: TrainConfig) -> dict[str, Any]:
-    return {**dataclasses.asdict(training), "augment": chain_key(training.augment)}
+    """The training settings. Those of unequal classes are omitted at their default, as the hashes of earlier runs are.
+
+    Their names start with ``class_``.
+    """
+    default = TrainConfig()
+    settings = {**dataclasses.asdict(training), "augment": chain_key(training.augment)}
+    return {
+        name: value
+        for name, value in settings.items()
+        if not (name.startswith("class_") and value == getattr(default, name))
+    }
 
 
 def _lists_key(folder: str | None) -> str | None:

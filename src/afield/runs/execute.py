@@ -122,6 +122,7 @@ def _train(
             fabric=fabric,
             on_epoch=callback.epoch,
             predict_parts=predict_parts,
+            metric=run.setup.metric,
         )
 
 

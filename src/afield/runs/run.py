@@ -17,6 +17,7 @@ from afield.recipes import Recipe
 from afield.records import run_hash, seed_for
 from afield.runs.adapting import standardized, standardizes
 from afield.runs.build import build_classifier, build_head_classifier
+from afield.runs.classes import set_classes
 from afield.runs.config import ExperimentConfig
 from afield.training import Splits, Subset, TrainConfig, resident
 from afield.types import IGNORE_INDEX, SeesImages
@@ -91,13 +92,17 @@ def prepare(run: Run, features: NDArray[np.float32] | None, fabric: Fabric) -> t
     unknown = np.full_like(data.labels, IGNORE_INDEX)
     parts = Splits(
         train=Subset(seen, data.labels, fold.train, data.domains, setup.memory),
-        val=Subset(seen, data.labels, fold.val, memory=setup.memory),
+        val=Subset(seen, data.labels, fold.val, data.domains, setup.memory),
         tests={name: Subset(inputs, data.labels, indices, memory=setup.memory) for name, indices in fold.tests.items()},
         adapt={name: Subset(inputs, unknown, indices, memory=setup.memory) for name, indices in fold.adapt.items()},
     )
+    counts = torch.from_numpy(np.bincount(data.labels[fold.train], minlength=len(data.class_names)))
     if features is not None:
-        return fold, parts, build_head_classifier(setup, run.recipe, run.seed, features.shape[1])
+        classifier = build_head_classifier(setup, run.recipe, run.seed, features.shape[1])
+        set_classes(classifier.objective, run.training, counts, data.class_names)
+        return fold, parts, classifier
     classifier = build_classifier(setup, run.recipe, run.seed)
+    set_classes(classifier.objective, run.training, counts, data.class_names)
     if setup.backbone.weights == "none" and isinstance(classifier.backbone, SeesImages):
         rows = np.random.default_rng(seed_for("images seen", run.seed)).permutation(len(parts.train))[:SEEN]
         images, _ = parts.train.take(np.sort(rows))

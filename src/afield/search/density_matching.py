@@ -4,22 +4,45 @@ The loss is low if the distribution of the augmented images matches that of the 
 """
 
 import time
-from dataclasses import dataclass, field
+import warnings
+import zlib
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 import torch
 import torch.nn.functional as F
 from lightning_fabric import Fabric
 
 from afield.augment import Policy
+from afield.errors import InputError
 from afield.pixels import as_floats
-from afield.records import read_jsonl, run_hash, seed_for, write_jsonl
+from afield.records import canonical_json, decode, read_jsonl, run_hash, seed_for, write_jsonl
 from afield.search.candidates import propose
 from afield.search.folds import SearchFold
 from afield.search.settings import Search
 
 BATCH = 256
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A candidate that was evaluated.
+
+    Attributes:
+        policy: lines of the candidate.
+        loss: loss of the candidate.
+        seconds: duration of proposal and evaluation.
+        checksum: CRC-32 of the other fields in the file; None in files of earlier versions.
+    """
+
+    policy: tuple[str, ...]
+    loss: float
+    seconds: float
+    checksum: int | None = None
+
+    def signed(self) -> "Trial":
+        """The trial with its checksum."""
+        return replace(self, checksum=zlib.crc32(canonical_json(asdict(replace(self, checksum=None))).encode()))
 
 
 @dataclass
@@ -29,10 +52,10 @@ class Study:
     fold: SearchFold
     number: int
     search: Search
-    trials: list[dict[str, Any]] = field(init=False)
+    trials: list[Trial] = field(init=False)
 
     def __post_init__(self) -> None:
-        self.trials = read_jsonl(self.file) if self.file.exists() else []
+        self.trials = _read_trials(self.file) if self.file.exists() else []
 
     @property
     def file(self) -> Path:
@@ -44,18 +67,30 @@ class Study:
         """Propose a candidate, evaluate it, and save both; returns its loss."""
         began = time.perf_counter()
         names = (self.fold.record.run, self.number, len(self.trials))
-        tried = [(Policy.parse(trial["policy"]), trial["loss"]) for trial in self.trials]
+        tried = [(Policy.parse(trial.policy), trial.loss) for trial in self.trials]
         candidate = propose(tried, self.search.sub_policies, seed_for("candidate", *names))
         generator = torch.Generator().manual_seed(seed_for("draws", *names))
         loss = density_loss(self.fold, candidate, self.search.draws, generator, fabric)
-        trial = {"policy": candidate.lines, "loss": loss, "seconds": round(time.perf_counter() - began, 3)}
-        self.trials.append(trial)
-        write_jsonl(self.file, self.trials)
+        seconds = round(time.perf_counter() - began, 3)
+        self.trials.append(Trial(tuple(candidate.lines), loss, seconds).signed())
+        write_jsonl(self.file, map(asdict, self.trials))
         return loss
 
-    def best(self) -> list[dict[str, Any]]:
+    def best(self) -> list[Trial]:
         """The `top` trials with the lowest losses, lowest first, among the first `trials` ones."""
-        return sorted(self.trials[: self.search.trials], key=lambda trial: trial["loss"])[: self.search.top]
+        return sorted(self.trials[: self.search.trials], key=lambda trial: trial.loss)[: self.search.top]
+
+
+def _read_trials(file: Path) -> list[Trial]:
+    """The trials in a file; none, with a warning, if it is damaged."""
+    try:
+        trials = [decode(Trial, line, f"{file}, line {number}:") for number, line in enumerate(read_jsonl(file), 1)]
+        if any(trial.checksum not in (None, trial.signed().checksum) for trial in trials):
+            raise InputError(f"cannot read {file}: it is damaged, its checksum is another")
+    except InputError as error:
+        warnings.warn(f"{error}; its candidates are tried again", stacklevel=2)
+        return []
+    return trials
 
 
 def density_loss(fold: SearchFold, policy: Policy, draws: int, generator: torch.Generator, fabric: Fabric) -> float:

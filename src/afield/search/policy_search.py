@@ -83,7 +83,7 @@ def search_policy(
 
 def merged(studies: Sequence[Study]) -> Policy:
     """Combine the sub-policies of the best candidates of all studies, without duplicates."""
-    lines = [line for study in studies for trial in study.best() for line in trial["policy"]]
+    lines = [line for study in studies for trial in study.best() for line in trial.policy]
     return Policy.parse(dict.fromkeys(lines))
 
 
@@ -106,7 +106,7 @@ def _too_short(done: str) -> str:
 def costs(folds: Sequence[SearchFold], studies: Sequence[Study]) -> dict[str, Any]:
     """The number of trials, and the duration of training and of trials in seconds, over all calls."""
     classifiers = sum(fold.record.duration_s for fold in folds)
-    tried = [trial["seconds"] for study in studies for trial in study.trials]
+    tried = [trial.seconds for study in studies for trial in study.trials]
     seconds = {"classifiers": classifiers, "trials": sum(tried), "all": classifiers + sum(tried)}
     return {"trials": len(tried), "seconds": {name: round(value, 3) for name, value in seconds.items()}}
 
@@ -114,5 +114,5 @@ def costs(folds: Sequence[SearchFold], studies: Sequence[Study]) -> dict[str, An
 def _fold_summary(fold: SearchFold, studies: Sequence[Study], fabric: Fabric) -> dict[str, Any]:
     """The loss of the classifier on its unseen images, without and with the best candidate of each search."""
     plain = density_loss(fold, Policy.parse(["identity 0.0"]), 1, torch.Generator(), fabric)
-    best = [trial["loss"] for study in studies if study.fold is fold for trial in study.best()[:1]]
+    best = [trial.loss for study in studies if study.fold is fold for trial in study.best()[:1]]
     return {"run": fold.record.run, "images": len(fold.unseen), "plain_loss": plain, "best_losses": best}

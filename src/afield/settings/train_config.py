@@ -10,6 +10,31 @@ from afield.validation import Checked, check_number, setting
 OPTIMIZERS: Final = ("sgd", "nesterov", "adamw")
 """Optimizers created by afield. All others are created by timm."""
 
+CLASS_WEIGHTS: Final = ("none", "balanced", "effective")
+"""Rules for class weights."""
+
+
+def read_class_weights(text: str) -> dict[str, float]:
+    """The weights in a text such as ``cat=2,dog=0.5``, by class name; empty for the names of rules.
+
+    Raises:
+        InputError: if the text is neither a rule nor a list of weights from 0 to 1000.
+    """
+    if text in CLASS_WEIGHTS:
+        return {}
+    weights = {}
+    for pair in text.split(","):
+        name, equals, number = pair.rpartition("=")
+        try:
+            weights[name] = float(number)
+            check_number(f"the weight of class {name}", weights[name], 0, 1000)
+        except ValueError:
+            equals = ""
+        if not (name and equals):
+            allowed = f"{', '.join(CLASS_WEIGHTS)} or NAME=WEIGHT,NAME=WEIGHT"
+            raise InputError(f"class_weights must be {allowed}, such as cat=2,dog=0.5; got {text!r}")
+    return weights
+
 
 def check_optimizer(name: str) -> None:
     """Raise `InputError` if the optimizer is unknown or not available.
@@ -81,10 +106,30 @@ class TrainConfig(Checked):
         "Augmentation of the training images, for recipes that do not set it.",
         values="a name from `afield list augmentations`, the .json file of a policy, or several joined by +",
     )
-    sampling: Literal["auto", "shuffled", "balanced"] = setting(
+    sampling: Literal["auto", "shuffled", "balanced", "class_balanced"] = setting(
         "auto",
         "Sampling of batches: shuffled, over all domains; balanced, with the same number of images from each domain; "
-        "auto, as the algorithm of the recipe requires.",
+        "class_balanced, with the same number from each class; auto, as the algorithm of the recipe requires.",
+    )
+    class_weights: str = setting(
+        "none",
+        "Weights of the classes in all losses.",
+        values="none; balanced, inverse to the number of training images; effective, inverse to their effective "
+        "number; or NAME=WEIGHT,NAME=WEIGHT, such as cat=2,dog=0.5 (1 for other classes)",
+        check_text=read_class_weights,
+    )
+    class_weights_beta: float = setting(
+        0.9999, "Beta of --class-weights effective; towards 1 the weights become balanced.", low=0, high=0.9999999
+    )
+    class_weights_from: float = setting(
+        0.0, "Fraction of the epochs after which --class-weights apply (deferred re-weighting).", low=0, high=1
+    )
+    class_adjustment: float = setting(
+        0.0,
+        "Logit adjustment at prediction: factor of the logarithm of the class frequencies that is subtracted from the "
+        "logits.",
+        low=0,
+        high=10,
     )
     precision: Literal["32", "bf16"] = setting("32", "Numeric precision: 32 bits, or bf16 mixed precision.")
 

@@ -24,8 +24,7 @@ def shuffled(source: Subset, batch: int, rng: np.random.Generator) -> list[Posit
 
 def in_rounds(source: Subset, batch: int, batches: int, rng: np.random.Generator) -> list[Positions]:
     """Positions for `batches` batches of `batch` examples each. All examples are used in random order, repeatedly."""
-    rounds = [rng.permutation(len(source)) for _ in range(-(-batch * batches // len(source)))]
-    return np.split(np.concatenate(rounds)[: batch * batches], batches)
+    return np.split(_rounds(np.arange(len(source)), batch * batches, rng), batches)
 
 
 def balanced(source: Subset, batch: int, rng: np.random.Generator) -> list[Positions]:
@@ -47,8 +46,35 @@ def balanced(source: Subset, batch: int, rng: np.random.Generator) -> list[Posit
     if not per_domain:
         raise InputError(f"balanced batches need --batch-size {len(members)} or more, one image of each domain")
     wanted = steps * per_domain
-    rounds = [np.concatenate([rng.permutation(m) for _ in range(-(-wanted // len(m)))])[:wanted] for m in members]
-    return np.split(np.stack(rounds, axis=1).ravel(), steps)
+    return np.split(np.stack([_rounds(m, wanted, rng) for m in members], axis=1).ravel(), steps)
+
+
+def class_balanced(source: Subset, batch: int, rng: np.random.Generator) -> list[Positions]:
+    """Batches with the same number of examples from each class, up to one. The number of batches is that of `shuffled`.
+
+    All classes of the N examples follow each other in a random order, again and again, also across batches. The
+    examples of a class are used in random order, and again in a new random order when all have been used.
+
+    References:
+        Kang et al., "Decoupling Representation and Classifier for Long-Tailed Recognition", ICLR 2020, section 3.
+    """
+    labels, steps = source.labels[source.indices], len(source) // batch
+    classes = np.unique(labels)
+    drawn = _rounds(classes, steps * batch, rng)
+    positions = np.empty_like(drawn)
+    for label in classes:
+        places = drawn == label
+        positions[places] = _rounds(np.flatnonzero(labels == label), int(places.sum()), rng)
+    return np.split(positions, steps)
+
+
+def _rounds(members: Positions, count: int, rng: np.random.Generator) -> Positions:
+    """`count` of the members: all in random order, and again in a new random order."""
+    return np.concatenate([rng.permutation(members) for _ in range(-(-count // len(members)))])[:count]
+
+
+DRAWS = {"shuffled": shuffled, "balanced": balanced, "class_balanced": class_balanced}
+"""How the batches of an epoch are drawn, by the value of the setting `sampling`."""
 
 
 def labeled(

@@ -1,16 +1,14 @@
 """Evaluation after an epoch: logits and metrics of each part of the data."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 import torch
 from lightning_fabric import Fabric
-from numpy.typing import NDArray
 from torch import Tensor
 
 from afield.algorithms import Algorithm, total
 from afield.classifier import Classifier
-from afield.evaluation import accuracy, mean_average_precision
-from afield.evaluation.metrics import loss as mean_loss
+from afield.evaluation import measure, negative_log_likelihood
 from afield.pixels import as_floats
 from afield.records import Epoch
 from afield.training.state import TrainState
@@ -39,20 +37,22 @@ def validation_loss(algorithm: Algorithm, val: Subset, batch_size: int, fabric: 
     """Mean cross-entropy of the classifier during training. Sets the algorithm back to training mode."""
     logits = predict(algorithm.classifier, val, batch_size=val.evaluation_batch(batch_size), fabric=fabric)
     algorithm.train()
-    return mean_loss(logits.numpy(), val.labels[val.indices])
+    return float(negative_log_likelihood(logits.numpy(), val.labels[val.indices]))
 
 
 def add_epoch(classifier: Classifier, parts: Splits, state: TrainState, train_terms: Mapping[str, float]) -> None:
-    """Add the metrics of an epoch to the state, and copy the weights if the validation accuracy is the best so far."""
+    """Add the metrics of an epoch to the state, and copy the weights if the metric of the state is the best so far."""
 
-    def figures(part: str, **metrics: Callable[[NDArray, NDArray], float]) -> dict[str, float]:
-        logits, source = state.logits[part].numpy(), parts.watched[part]
-        return {name: metric(logits, source.labels[source.indices]) for name, metric in metrics.items()}
+    def figures(part: str) -> dict[str, float]:
+        source = parts.watched[part]
+        found = measure(state.logits[part].numpy(), source.labels[source.indices], source.domain_of)
+        return {name: float(value) for name, value in found.items()}
 
+    validation = figures("validation")
     epoch = Epoch(
         train_loss=total(train_terms),
-        validation=figures("validation", accuracy=accuracy, loss=mean_loss),
-        test={name: figures(f"test/{name}", accuracy=accuracy, map=mean_average_precision) for name in parts.tests},
+        validation={**validation, "loss": validation["nll"]},
+        test={name: figures(f"test/{name}") for name in parts.tests},
         train_terms=dict(train_terms) if len(train_terms) > 1 else {},
     )
     state.epochs.append(epoch)

@@ -20,7 +20,7 @@ from afield.classifier import Classifier
 from afield.errors import InputError
 from afield.records import seed_for
 from afield.settings import TrainConfig
-from afield.training.batches import balanced, in_order, labeled, micro_batch, shuffled
+from afield.training.batches import DRAWS, in_order, labeled, micro_batch
 from afield.training.evaluation import add_epoch, predict_watched, validation_loss
 from afield.training.optimizer import build_optimizer
 from afield.training.prepare import prepared
@@ -60,6 +60,7 @@ def fit(
     fabric: Fabric,
     on_epoch: Callable[[EpochReport], None] = lambda report: None,
     predict_parts: Callable[[Classifier], dict[str, Tensor]] | None = None,
+    metric: str = "accuracy",
 ) -> TrainState:
     """Train, or resume training from `checkpoint_file` if it exists.
 
@@ -80,6 +81,7 @@ def fit(
         on_epoch: called after each epoch.
         predict_parts: from the classifier of an epoch to logits of each watched part by name; without it, the
             classifier predicts all parts as it is.
+        metric: name of the metric on validation images that selects the best epoch.
 
     Raises:
         DivergedError: if the loss is not finite.
@@ -87,14 +89,14 @@ def fit(
     """
     algorithm.to(memory_format=torch.channels_last)
     optimizer = build_optimizer(algorithm, training)
-    state, generators = restore(checkpoint_file, algorithm, optimizer)
+    state, generators = restore(checkpoint_file, algorithm, optimizer, metric)
     model, stepper = fabric.setup(algorithm, optimizer)
     checkpoint = _Checkpoint(checkpoint_file, algorithm, optimizer, fabric)
     batch_size = min(training.batch_size, len(parts.train))
     steps_per_epoch = len(parts.train) // batch_size
     steps = training.epochs * steps_per_epoch
     sampling = algorithm.sampling if training.sampling == "auto" else training.sampling
-    draw = balanced if sampling == "balanced" else shuffled
+    draw = DRAWS[sampling]
     validate = partial(validation_loss, algorithm, parts.val, batch_size, fabric)
     augment_generator, target_generator = torch.Generator(), torch.Generator()
     target = parts.target if algorithm.uses_target else None
@@ -113,6 +115,7 @@ def fit(
             target_generator.set_state(generators.pop("target", target_generator.get_state()))
             torch.set_rng_state(generators.pop("torch"))
         sums = {name: _double(value, fabric) for name, value in state.sums.items()}
+        algorithm.set_progress(state.epoch / training.epochs)
         if first == 0:
             evaluation_batch = parts.train.evaluation_batch(batch_size)
             algorithm.start_epoch(

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from afield.algorithms import Algorithm
+from afield.evaluation import first_best
 from afield.records import Epoch
 from afield.training import checkpoint
 
@@ -20,8 +21,8 @@ class TrainState:
     """The state of training, without model and optimizer.
 
     `sums` contains the sum of each loss term over the steps of the current epoch. `best` is the state dict of the first
-    epoch with the best validation accuracy, and `best_logits` contains its logits of each evaluated part. `logits`
-    contains those of the last epoch.
+    epoch with the best value of `metric` on validation images, and `best_logits` contains its logits of each evaluated
+    part. `logits` contains those of the last epoch.
     """
 
     epoch: int = 0
@@ -31,12 +32,12 @@ class TrainState:
     best: dict[str, Tensor] = field(default_factory=dict)
     best_logits: dict[str, Tensor] = field(default_factory=dict)
     logits: dict[str, Tensor] = field(default_factory=dict)
+    metric: str = "accuracy"
 
     @property
     def best_epoch(self) -> int:
-        """Index of the first epoch with the best validation accuracy."""
-        values = [epoch.validation["accuracy"] for epoch in self.epochs]
-        return values.index(max(values))
+        """Index of the first epoch with the best validation metric."""
+        return first_best(self.metric, [epoch.validation for epoch in self.epochs])
 
 
 def save(
@@ -57,17 +58,20 @@ def save(
     checkpoint.save(path, checkpoint.flat(groups), {**state, "epochs": [asdict(epoch) for epoch in progress.epochs]})
 
 
-def restore(path: Path, algorithm: Algorithm, optimizer: torch.optim.Optimizer) -> tuple[TrainState, dict[str, Tensor]]:
+def restore(
+    path: Path, algorithm: Algorithm, optimizer: torch.optim.Optimizer, metric: str = "accuracy"
+) -> tuple[TrainState, dict[str, Tensor]]:
     """Restore algorithm and optimizer if there is an intact checkpoint.
 
-    Returns the state, and the states of the generators if the checkpoint is within an epoch.
+    Returns the state, with this metric, and the states of the generators if the checkpoint is within an epoch.
     """
     loaded = checkpoint.resumed(path)
     if loaded is None:
-        return TrainState(), {}
+        return TrainState(metric=metric), {}
     tensors, state = loaded
     algorithm.load_state_dict(checkpoint.below("model", tensors))
     checkpoint.load_optimizer(optimizer, checkpoint.below("optimizer", tensors))
     found = {name: checkpoint.below(name, tensors) for name in TENSORS}
-    progress = TrainState(**{**state, **found, "epochs": [Epoch(**epoch) for epoch in state["epochs"]]})
+    epochs = [Epoch(**epoch) for epoch in state["epochs"]]
+    progress = TrainState(**{**state, **found, "epochs": epochs, "metric": metric})
     return progress, checkpoint.below("rng", tensors) if progress.position else {}

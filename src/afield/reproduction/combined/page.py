@@ -101,7 +101,7 @@ def tables(lines: Sequence[Record]) -> Iterator[Section]:
     for index, study in enumerate(seeds.studies(lines)):
         inside = seeds.of(lines, study)
         unseen, rows, bars, figures = seeds.parts(inside), [], {}, []
-        several = unseen if len(unseen) > 1 else []
+        several, column = (unseen, "average") if len(unseen) != 1 else ([], unseen[0])
         base = seeds.of_recipe(lines, study, BASE)
         for recipe in seeds.names(inside):
             average = seeds.of_recipe(lines, study, recipe)
@@ -109,7 +109,7 @@ def tables(lines: Sequence[Record]) -> Iterator[Section]:
             of_recipe = seeds.of(inside, study, recipe)
             row = {
                 "recipe": recipe,
-                "average" if several else unseen[0]: said(seeds.over(average)),
+                column: said(seeds.over(average)),
                 f"− {BASE}": said(gain, "+") if recipe != BASE else "",
                 **{part: said(seeds.over(seeds.values(of_recipe, "accuracy", part))) for part in several},
                 "ECE": said(seeds.over(seeds.values(of_recipe, "ece"))),

@@ -131,6 +131,8 @@ def sweep(lines: Sequence[Record]) -> Iterator[Section]:
         rows.append({"lambda": f"{weight:g}", "accuracy": said(seeds.over(found)), "− lambda 0": gain})
     for metric, what in (("accuracy", "accuracy on unseen domains"), ("ece", "calibration error on unseen domains")):
         points = seeds.curve({w: seeds.of_recipe(lines, study, name, metric=metric) for w, name in by_lambda.items()})
+        if not points:
+            continue
         key, series = f"lambda-{metric}", {f"{study}, average": points}
         svg = plots.curves_with_intervals(key, f"{what} by lambda", series, x="lambda", y=f"{what}, %")
         figures.append(Figure(key, f"{what} by lambda", svg))

@@ -119,6 +119,8 @@ def sweep(lines: Sequence[Record]) -> Iterator[Section]:
     figures, text = [], []
     for index, study in enumerate(_swept(lines)):
         points = seeds.curve({margin: _map(lines, study, arcface(margin)) for margin in MARGINS})
+        if not points:
+            continue
         series, level = {"ArcFace, scale 1, exact gradient": points}, _level(_map(lines, study, CE))
         label = f"{study}: mAP by margin"
         svg = plots.curves_with_intervals(f"sweep{index}", label, series, x="margin, rad", y="mAP, %", level=level)
@@ -157,11 +159,11 @@ def gradients(lines: Sequence[Record]) -> Iterator[Section]:
     study = "cifar10/resnet8"
     options = [line.config["recipe"]["head_options"] for line in seeds.of(lines, study)]
     margins = sorted({option["margin_rad"] for option in options if option.get("scale") == "auto"})
-    if not margins:
-        return
     exact, straight = (
         {margin: _top1(lines, study, arcface(margin, "auto", form)) for margin in margins} for form in FORMS
     )
+    if not any((*exact.values(), *straight.values())):
+        return
     base = _top1(lines, study, CE)
     rows = [
         {
@@ -207,7 +209,7 @@ def scales(lines: Sequence[Record]) -> Iterator[Section]:
             "scale auto − CE": said(seeds.paired(auto, base), "+"),
         }
         rows.append(row)
-    if not rows:
+    if not shares:
         return
     label, y = "top-1 relative to cross-entropy by number of classes", "top-1, % of cross-entropy"
     level = ("cross-entropy", 1.0)

@@ -1,0 +1,72 @@
+"""SelfReg: draws logits and projected features of the same class together."""
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.distributions import Beta
+
+from afield.algorithms.algorithm import Algorithm, Batch, Terms
+from afield.algorithms.registry import ALGORITHMS
+from afield.classifier import Classifier
+from afield.validation import check_within
+
+FEATURE_FACTOR = 0.3
+
+
+@ALGORITHMS.register("selfreg", reference="Kim et al., SelfReg: Self-Supervised Contrastive Regularization, ICCV 2021.")
+class SelfReg(Algorithm):
+    """Draws logits and projected features of the same class together, without negative pairs.
+
+    Each example has two partners of its class, drawn from all domains. Its logits and its features after a projection
+    network are drawn towards those of the first partner, and towards a mixture of both partners, by squared
+    differences. The weight of the mixture is drawn from Beta(1/2, 1/2) at each step; it also weights the two parts.
+
+    Args:
+        classifier: model to train, in place.
+        domain_sizes: not used.
+        penalty: factor of the squared differences, in addition to ``min(objective, 1)``; 1 in the paper.
+
+    Raises:
+        ValueError: if the penalty is negative.
+
+    References:
+        Kim et al., "SelfReg: Self-Supervised Contrastive Regularization for Domain Generalization", ICCV 2021,
+        equations 1 to 6, as in DomainBed: without the paper's curriculum and its average of weights (see `SWAD`).
+    """
+
+    sampling = "balanced"
+    soft_targets = False
+
+    def __init__(self, classifier: Classifier, domain_sizes: Sequence[int], *, penalty: float = 1.0) -> None:
+        super().__init__(classifier, domain_sizes)
+        check_within("[0, inf)", penalty=penalty)
+        self.penalty = penalty
+        width = classifier.objective.head.in_features
+        self.projection = nn.Sequential(
+            *(nn.Linear(width, 2 * width), nn.BatchNorm1d(2 * width), nn.ReLU()),
+            *(nn.Linear(2 * width, 2 * width), nn.BatchNorm1d(2 * width), nn.ReLU()),
+            *(nn.Linear(2 * width, width), nn.BatchNorm1d(width)),
+        )
+
+    def terms(self, batch: Batch) -> Terms:
+        """``objective``, ``pair`` (the distance to a partner) and ``mixture`` (that to a mixture of partners)."""
+        objective, embedded = self.classifier.objective, self.classifier.embed(batch.inputs)
+        loss = objective(embedded, batch.targets)
+        seen = ((1.0, objective.logits(embedded)), (FEATURE_FACTOR, self.projection(embedded)))
+        first, second = same_class_partners(batch.targets), same_class_partners(batch.targets)
+        weight = float(Beta(0.5, 0.5).sample())
+        pair = sum(factor * F.mse_loss(x, x[first]) for factor, x in seen)
+        mixture = sum(factor * F.mse_loss(x, x[second].lerp(x[first], weight)) for factor, x in seen)
+        factor = self.penalty * loss.detach().clamp(max=1.0)
+        return {"objective": loss, "pair": factor * weight * pair, "mixture": factor * (1 - weight) * mixture}
+
+
+def same_class_partners(targets: Tensor) -> Tensor:
+    """Class indices ``[B]`` -> a random permutation within each class, ``[B]``."""
+    order = torch.randperm(len(targets)).to(targets.device)
+    shuffled = order[targets[order].argsort(stable=True)]
+    partners = torch.empty_like(order)
+    partners[targets.argsort(stable=True)] = shuffled
+    return partners

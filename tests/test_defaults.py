@@ -1,0 +1,233 @@
+"""The defaults, ranges and declarations of the parts, written out: a change of one changes results, or what is refused.
+
+The values are those that the docstrings give, most of them from the papers.
+"""
+
+import dataclasses
+import inspect
+import re
+from pathlib import Path
+
+import pytest
+
+from afield.algorithms import ALGORITHMS, AVERAGINGS
+from afield.augment import AUGMENTATIONS, AffineBounds, AugmentorConfig, AugMix, DaganConfig, RandomAffine, Standard
+from afield.augment.learned import AffineSettings, DaganSettings
+from afield.errors import InputError
+from afield.heads import HEADS
+from afield.losses import (
+    LOSSES,
+    ComplementEntropy,
+    ComplementFlattening,
+    ConfidencePenalty,
+    CrossEntropy,
+    Focal,
+    GuidedComplementEntropy,
+    LabelSmoothing,
+    MaxEntropy,
+)
+from afield.validation import settings_of
+
+MARGIN = {"scale": "auto", "gradient": "straight_through", "margin_warmup": 0}
+COMBINED = {**MARGIN, "margin_multiplier": 1.0, "margin_rad": 0.1, "margin_cos": 0.0}
+DEFAULTS = {
+    ("loss", LOSSES): {
+        "cross_entropy": {"temperature": 1.0},
+        "label_smoothing": {"smoothing": 0.1, "temperature": 1.0},
+        "confidence_penalty": {},
+        "complement_entropy": {},
+        "complement_flattening": {},
+        "focal": {"gamma": 2.0},
+        "guided_complement_entropy": {"alpha": 1 / 3},
+        "max_entropy": {"sign": "corrected", "form": "log", "eps": 0.001},
+    },
+    ("head", HEADS): {
+        "linear": {},
+        "cosine": {"scale": "auto"},
+        "adacos": {},
+        "arcface": {**MARGIN, "margin_rad": 0.1},
+        "cosface": {"scale": "auto", "margin_cos": 0.1, "margin_warmup": 0},
+        "sphereface": {**MARGIN, "margin_multiplier": 1.2},
+        "subcenter_arcface": {**MARGIN, "margin_rad": 0.1, "centers": 3},
+        "combined": COMBINED,
+        "sharded": COMBINED,
+        "partial_fc": {**COMBINED, "share": 0.1},
+    },
+    ("algorithm", ALGORITHMS): {
+        "erm": {},
+        "coral": {"penalty": 1.0},
+        "irm": {"penalty": 100.0, "anneal": 0.1},
+        "vrex": {"penalty": 10.0, "anneal": 0.1},
+        "groupdro": {"rate": 0.01},
+        "mldg": {"beta": 1.0, "inner_rate": 5e-4},
+        "masf": {
+            **{"inner_rate": 1e-5, "clip": 2.0, "alignment": 1.0, "metric": 0.005},
+            **{"temperature": 2.0, "margin": 10.0},
+        },
+        "metareg": {"share": 0.5, "inner_steps": 5, "inner_rate": 1e-3},
+        "epi_fcr": {"features": 2.0, "head": 0.05, "random": 0.1, "warm_up": 1 / 6},
+        "mixstyle": {"probability": 0.5, "alpha": 0.1, "stages": None, "mix": "random"},
+        "domain_mixup": {"alpha": 0.2},
+        "rsc": {"features": 1 / 3, "examples": 1 / 3},
+        "jigen": {"weight": 0.7, "ordered": 0.6, "count": 30},
+        "crossgrad": {"step": 1.0, "share": 0.5},
+        "l2a_ot": {"share": 0.5, "distance": 1.0, "cycle": 10.0, "keep": 1.0, "warmup": 0.1},
+        "mmd_aae": {"reconstruction": 0.1, "mmd": 1.0, "adversary": 0.1, "hidden": 128},
+        "mmld": {"clusters": None, "stages": 2, "adversary": 1.0, "entropy": 1.0, "hidden": 1024},
+        "dann": {"adversary": 0.1, "hidden": 1024},
+        "cdan": {"adversary": 1.0, "hidden": 1024},
+        "deep_coral": {"penalty": 1.0},
+        "mmd": {"penalty": 1.0},
+        "mcc": {"confusion": 1.0, "temperature": 2.5},
+        "mcd": {"discrepancy": 1.0},
+    },
+    ("averaging", AVERAGINGS): {
+        "ema": {"decay": 0.999},
+        "lookahead": {"every": 5, "keep": 0.95},
+        "swad": {"converged": 3, "overfitted": 6, "tolerance": 1.3, "looks": 25},
+    },
+}
+CASES = [
+    pytest.param(registry[name], options, id=f"{kind}-{name}")
+    for (kind, registry), entries in DEFAULTS.items()
+    for name, options in entries.items()
+]
+
+AUGMENTATION = {
+    "alternating_flip": {},
+    "augmix": {"severity": 3, "width": 3, "alpha": 1.0},
+    "autoaugment_cifar10": {},
+    "autoaugment_imagenet": {},
+    "autoaugment_svhn": {},
+    "color_jitter": {},
+    "crop": {"scale": (0.8, 1.0), "ratio": (3 / 4, 4 / 3), "flip": 0.0, "brightness": 0.0, "contrast": 0.0}
+    | {"saturation": 0.0, "hue": 0.0},
+    "crop_flip": {"scale": (0.8, 1.0), "ratio": (3 / 4, 4 / 3), "flip": 0.5, "brightness": 0.0, "contrast": 0.0}
+    | {"saturation": 0.0, "hue": 0.0},
+    "crop_flip_jitter": {"scale": (0.8, 1.0), "ratio": (3 / 4, 4 / 3), "flip": 0.5, "brightness": 0.4, "contrast": 0.4}
+    | {"saturation": 0.4, "hue": 0.4},
+    "cutmix": {"alpha": 1.0},
+    "cutout": {"size": 0.5, "fill": 0.0},
+    "mixup": {"alpha": 0.2},
+    "none": {},
+    "random_affine": {"bounds": AffineBounds(15.0, 1.2, 0.0, 0.2), "probability": 1.0, "padding": "reflection"},
+    "random_erasing": {"p": 0.5, "scale": (0.02, 0.33), "ratio": (0.3, 3.3), "fill": 0.0},
+    "randaugment": {"num_ops": 2, "magnitude": 9, "bins": 31},
+    "resized_crop": {"size": None, "scale": (0.08, 1.0), "ratio": (3 / 4, 4 / 3), "flip": 0.5},
+    "translate": {"pixels": 2},
+    "trivialaugment": {"bins": 31},
+}
+SETTINGS = {
+    AffineBounds: {
+        "rotation": (30.0, 0, 180),
+        "scale": (1.4, 1, 10),
+        "shear": (0.3, 0, 10),
+        "translation": (0.25, 0, 1),
+    },
+    AugmentorConfig: {
+        **{"form": "bounded", "draw": "distribution", "bounds": AffineBounds(), "probability": (0.5, 0, 1)},
+        **{"padding": "reflection"},
+    },
+    DaganConfig: {"noise": (32, 1, 10_000), "width": (16, 4, 10_000), "probability": (0.5, 0, 1)},
+    AffineSettings: {
+        **{"augmentor": AugmentorConfig(), "sign": "corrected", "form": "log", "entropy_weight": (2.0, 0, 1000)},
+        **{"target_entropy": (None, 0, 1), "discriminator": "none", "recognized": (0.9, 0, 1)},
+        **{"recognition_weight": (None, 0, 1000), "spread_weight": (0.1, 0, 1000), "refresh": True},
+        **{"refresh_rate": (0.02, 1e-12, 1000), "epochs": (10, 1, 100_000), "batch_size": (128, 1, 1_000_000)},
+        **{"learning_rate": (1e-3, 1e-12, 1000), "discriminator_rate": (1e-4, 1e-12, 1000)},
+    },
+    DaganSettings: {
+        **{"augmentor": DaganConfig(), "recognition_weight": (0.1, 0, 1000), "spread_weight": (0.0, 0, 1000)},
+        **{"critic_steps": (5, 1, 1000), "penalty_weight": (10.0, 0, 1000), "epochs": (30, 1, 100_000)},
+        **{"batch_size": (64, 1, 1_000_000), "learning_rate": (1e-3, 1e-12, 1000)},
+    },
+    AugMix: {"severity": (3, 1, 10), "width": (3, 1, 100), "alpha": (1.0, 1e-6, 1e6)},
+}
+RANGES = [
+    pytest.param(config, name, *bounds, id=f"{config.__name__}-{name}")
+    for config, entries in SETTINGS.items()
+    for name, bounds in entries.items()
+    if isinstance(bounds, tuple)
+]
+
+STRENGTH = {
+    **{CrossEntropy: None, LabelSmoothing: None, Focal: None, GuidedComplementEntropy: None},
+    **{ConfidencePenalty: 0.1, ComplementEntropy: 1.0, ComplementFlattening: 0.5, MaxEntropy: 0.1},
+}
+
+
+@pytest.mark.parametrize(("part", "options"), CASES)
+def test_defaults_of_a_part(part, options):
+    parameters = inspect.signature(part).parameters.values()
+    given = {p.name: p.default for p in parameters if p.default is not p.empty}
+    shared = {"weight": None, "ignore_index": -100} if part in [LOSSES[name] for name in LOSSES.names] else {}
+    assert given == options | shared
+
+
+def test_defaults_of_every_part_are_written_out():
+    for (_, registry), entries in DEFAULTS.items():
+        assert set(entries) == set(registry.names)
+    assert set(AUGMENTATION) == set(AUGMENTATIONS.names)
+
+
+@pytest.mark.parametrize("name", AUGMENTATION)
+def test_attributes_of_an_augmentation(name):
+    augmentation = AUGMENTATIONS[name]()
+    fields = {field.name: getattr(augmentation, field.name) for field in dataclasses.fields(augmentation)}
+    if name == "color_jitter":
+        assert fields == {"brightness": 0.4, "contrast": 0.4, "saturation": 0.4, "hue": 0.4}
+    elif name.startswith("autoaugment_"):
+        assert fields == {"policy": name.removeprefix("autoaugment_")}
+    else:
+        assert fields == AUGMENTATION[name]
+
+
+def test_an_augmentation_without_arguments_is_weak():
+    assert Standard() == AUGMENTATIONS["crop"]()
+    assert RandomAffine() == AUGMENTATIONS["random_affine"]()
+
+
+@pytest.mark.parametrize("config", SETTINGS, ids=lambda config: config.__name__)
+def test_defaults_of_settings(config):
+    expected = {name: value[0] if isinstance(value, tuple) else value for name, value in SETTINGS[config].items()}
+    assert {field.name: getattr(config(), field.name) for field in dataclasses.fields(config)} == expected
+
+
+@pytest.mark.parametrize(("config", "name", "default", "low", "high"), RANGES)
+def test_a_setting_takes_its_bounds_and_nothing_beyond(config, name, default, low, high):
+    beyond = 1 if settings_of(config)[name].kind is int else low / 2 or 1e-6
+    for value in (low, high):
+        assert getattr(config(**{name: type(default or 1.0)(value)}), name) == value
+    for value in (low - beyond, high + 1 if beyond == 1 else high * (1 + 1e-9)):
+        with pytest.raises(InputError, match=name):
+            config(**{name: value})
+
+
+@pytest.mark.parametrize(("criterion", "strength"), STRENGTH.items(), ids=lambda value: getattr(value, "__name__", ""))
+def test_the_factor_of_a_loss_that_is_added_to_cross_entropy(criterion, strength):
+    assert criterion().strength == strength
+
+
+def test_the_documentation_says_what_algorithms_declare():
+    page = (Path(__file__).parent.parent / "docs" / "algorithms.md").read_text()
+    rows = dict(re.findall(r"^\| `(\w+)` \| ([^|]*\| \w+ \| \w+) \|", page, re.MULTILINE))
+    for name in ALGORITHMS.names:
+        algorithm = ALGORITHMS[name]
+        domains = f"{algorithm.domains_at_least}{', and the new place' if algorithm.uses_target else ''}"
+        frozen = "yes" if algorithm.needs == "features" else "no"
+        assert rows[name] == f"{domains} | {frozen} | {algorithm.sampling}"
+
+
+def test_algorithms_that_need_class_indices_or_one_process():
+    kinds = {name: ALGORITHMS[name] for name in ALGORITHMS.names}
+    with_target = {"cdan", "dann", "deep_coral", "mcc", "mcd", "mmd"}
+    assert {name for name, kind in kinds.items() if not kind.soft_targets} == {"masf", *with_target}
+    alone = {"epi_fcr", "groupdro", "l2a_ot", "masf", "metareg", "mldg", "mmld"}
+    assert {name for name, kind in kinds.items() if not kind.data_parallel} == alone
+    assert {name for name, kind in kinds.items() if kind.uses_target} == with_target
+
+
+def test_augmentations_that_take_bytes():
+    takes = {name for name in AUGMENTATIONS.names if getattr(AUGMENTATIONS[name](), "takes_bytes", False)}
+    floats = {"augmix", "crop", "crop_flip", "crop_flip_jitter", "mixup", "random_affine"}
+    assert takes == set(AUGMENTATIONS.names) - floats
