@@ -92,8 +92,9 @@ class Objective(nn.Module):
             adjustment: ``tau`` of logit adjustment at prediction: ``tau log pi_k`` is subtracted from `logits`, where
                 ``pi_k`` is the fraction of the examples in class k (Menon et al., ICLR 2021, equation 9).
         """
-        for term in (*self._losses.values(), *self._linear_losses.values()):
-            term.set_counts(counts)
+        for term in self.modules():
+            if isinstance(term, _Term):
+                term.set_counts(counts)
         self.class_weight, self.weighted_from = weight, weighted_from
         self.prediction_shift = adjustment * log_prior(counts.clamp(min=1)).float() if adjustment else None
 
@@ -105,7 +106,7 @@ class Objective(nn.Module):
         """The weighted sum of the losses, as in `forward`, and that of each example, ``[B]``, without gradient."""
         rows = dict(self._rows(features, targets))
         examples = [self.weights[name] * values.detach() for name, (values, _) in rows.items()]
-        return self._weighted({name: _mean(*row) for name, row in rows.items()}), torch.stack(examples).sum(dim=0)
+        return self._sum({name: _mean(*row) for name, row in rows.items()}), torch.stack(examples).sum(dim=0)
 
     def risks(
         self, features: Tensor, targets: Tensor, groups: Tensor, count: int, *, scale: Tensor | None = None
@@ -140,11 +141,13 @@ class Objective(nn.Module):
         else:
             logits = _scaled(self.head(features, targets), scale)
             for name, loss in self._losses.items():
-                yield name, _weighted(*loss(logits, targets), targets, weight)
+                values, rows = loss(logits, targets)
+                yield name, _weighted(values, rows, targets, weight)
         if self._linear_losses:
             logits = _scaled(self.head.products(features), scale)
             for name, loss in self._linear_losses.items():
-                yield f"linear/{name}", _weighted(*loss(logits, targets), targets, weight)
+                values, rows = loss(logits, targets)
+                yield f"linear/{name}", _weighted(values, rows, targets, weight)
 
     def _target_split(self, features: Tensor, targets: Tensor) -> TargetSplit | None:
         """The logits as `TargetSplit`, if all losses support it and it saves work; otherwise None."""
@@ -162,9 +165,9 @@ class Objective(nn.Module):
         Targets are class indices ``[B]``, with -100 in ignored rows, or probabilities ``[B, K]`` (mixup, CutMix) if the
         head and the losses support them.
         """
-        return self._weighted(self.terms(features, targets))
+        return self._sum(self.terms(features, targets))
 
-    def _weighted(self, terms: Mapping[str, Tensor]) -> Tensor:
+    def _sum(self, terms: Mapping[str, Tensor]) -> Tensor:
         total: Tensor = sum(self.weights[name] * term for name, term in terms.items())  # type: ignore[assignment]
         return total
 

@@ -39,6 +39,10 @@ OTHER = {
     "dropout": 0.125,
     "augment": "crop_flip",
     "sampling": "balanced",
+    "class_weights": "cat=2,dog=0.5",
+    "class_weights_beta": 0.99,
+    "class_weights_from": 0.75,
+    "class_adjustment": 1.5,
     "precision": "bf16",
 }
 

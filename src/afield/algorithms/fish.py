@@ -47,7 +47,8 @@ class Fish(Algorithm):
         """Add the distance covered to ``parameter.grad``."""
         weights = [weight for weight in self.classifier.parameters() if weight.requires_grad]
         start = [(weight.detach().clone(), weight.grad) for weight in weights]
-        domains, means = batch.domains.unique(), {}
+        domains = batch.domains.unique()
+        means: Terms = {}
         for domain in domains[torch.randperm(len(domains)).to(domains.device)]:
             for weight in weights:
                 weight.grad = None
@@ -57,7 +58,7 @@ class Fish(Algorithm):
             with torch.no_grad():
                 for weight in weights:
                     if weight.grad is not None:
-                        weight -= self.inner_rate * weight.grad
+                        weight.sub_(weight.grad, alpha=self.inner_rate)
         with torch.no_grad():
             for weight, (value, gradient) in zip(weights, start, strict=True):
                 covered = value - weight

@@ -53,10 +53,10 @@ class SAM(Algorithm):
         slopes = [torch.zeros_like(w) if w.grad is None else w.grad for w in weights]
         _take_gradients(weights)
         norm = torch.stack([slope.norm() for slope in slopes]).norm()
-        moves = [self.move(slope, norm) for slope in slopes]
         kept = [weight.detach().clone() for weight in weights]
         with torch.no_grad():
-            torch._foreach_add_(weights, moves)
+            for weight, slope in zip(weights, slopes, strict=True):
+                weight.add_(self.move(slope, norm))
         with _running_statistics_kept(self.classifier):
             backward(total(forward(batch)))
         with torch.no_grad():

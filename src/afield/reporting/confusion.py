@@ -65,11 +65,11 @@ def class_rows(by_part: Mapping[str, Sequence[Sequence[int]]], classes: Sequence
     recalls = {part: share(np.asarray(found), 1) for part, found in by_part.items()}
     everywhere = zip(classes, share(counts, 0), share(counts, 1), strict=True)
     rows = [
-        ClassRow(name, precision, recall, {part: found[index] for part, found in recalls.items()})
+        (recall, ClassRow(name, precision, recall, {part: found[index] for part, found in recalls.items()}))
         for index, (name, precision, recall) in enumerate(everywhere)
         if recall is not None
     ]
-    return sorted(rows, key=lambda row: row.recall)[:LARGEST_TABLE]
+    return [row for _, row in sorted(rows, key=lambda pair: pair[0])][:LARGEST_TABLE]
 
 
 def confused_pairs(counts: Counts, classes: Sequence[str]) -> list[Pair]:
