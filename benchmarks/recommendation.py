@@ -56,7 +56,7 @@ def simulate(rng: np.random.Generator, kind: str, shape: tuple[int, int, int, in
 
 def recommended(values: Array) -> dict[str, NDArray[np.int64]]:
     """The recipe that each rule recommends in each simulation, ``[N]``, or 0 for none."""
-    count, recipes, domains, seeds = values.shape
+    count, recipes, domains, _ = values.shape
     best = values.mean(axis=(2, 3)).argmax(axis=1)
     difference = values[np.arange(count), best] - values[:, 0]
     tail = 0.025 / (recipes - 1)

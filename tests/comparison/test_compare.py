@@ -105,7 +105,7 @@ def test_the_smaller_value_of_nll_is_selected_and_recommended():
     assert {record.selection.epoch for record in selected} == {2}
     summary = summarize(selected, "pets", "train_validation", "nll")
     assert summary.recommended == "focal"
-    assert summary.reason.startswith("focal is significantly better than erm: -0.199 of NLL [")
+    assert summary.reason.startswith("focal is significantly better than erm on these images: -0.199 of NLL [")
     assert recommend({"erm": [1.0, 1.02, 1.01], "focal": [1.2, 1.22, 1.211]}, "nll")[0] == "erm"
 
 
@@ -169,18 +169,62 @@ def test_frozen_features_are_extracted_once_and_shared(afield, photos, tmp_path,
     assert afield(*shared, "--recipes", "flattening", "--out", tmp_path / "second")[0] == 0
 
 
-def test_a_recommendation_needs_an_interval_that_excludes_zero():
-    close = {"erm": [0.70, 0.72, 0.71], "flattening": [0.72, 0.71, 0.73]}
-    clear = {"erm": [0.70, 0.72, 0.71], "flattening": [0.75, 0.77, 0.7605]}
+def domains(*means: float) -> list[list[float]]:
+    """Values of three seeds around the mean of each domain."""
+    return [[mean - 0.01, mean + 0.01, mean] for mean in means]
+
+
+ERM = domains(0.70, 0.60, 0.80, 0.90)
+
+
+def test_a_recommendation_needs_an_interval_over_domains_that_excludes_zero():
+    everywhere = {"erm": ERM, "flattening": domains(0.74, 0.65, 0.85, 0.94)}
+    found, reason = recommend(everywhere)
+    assert found == "flattening"
+    assert reason == (
+        "flattening is better than erm at a new place: +4.5 points [+3.6, +5.4] (95 % interval, over domains); "
+        "it is better on 4 of 4 domains"
+    )
+    # The same gain on average from one domain: significant over seeds, and not at a new place.
+    found, reason = recommend({"erm": ERM, "flattening": domains(0.70, 0.60, 0.80, 1.08)})
+    assert found is None
+    assert reason == (
+        "flattening has the best average and is better than erm on 1 of 4 domains, but this is not certain at a new "
+        "place: +4.5 points [-9.8, +18.8] (95 % interval, over domains); more domains, rather than more --seeds, "
+        "narrow the interval"
+    )
+    assert recommend({"erm": ERM, "arcface": domains(0.65, 0.56, 0.75, 0.86)})[0] == "erm"
+
+
+def test_more_recipes_ask_for_more():
+    many = {"erm": ERM, "best": domains(0.72, 0.63, 0.83, 0.92)}
+    assert recommend(many)[0] == "best"
+    found, reason = recommend(many | {f"r{i}": domains(0.5, 0.5, 0.5, 0.5 + i / 1000) for i in range(60)})
+    assert found is None
+    assert "95 % interval, adjusted for 61 comparisons" in reason
+
+
+def test_a_recommendation_with_few_domains_or_seeds():
+    noisy = [[0.70, 0.80, 0.60], [0.60, 0.66, 0.50], [0.80, 0.74, 0.92]]
+    reason = recommend({"erm": domains(0.70, 0.60, 0.80), "flattening": noisy})[1]
+    assert "; more --seeds narrow the interval" in reason
+    two = recommend({"erm": ERM[:2], "flattening": domains(0.8, 0.7)})
+    assert two[0] is None
+    assert "better than erm on 2 of 2 domains; an interval for a new place needs at least 3 domains" in two[1]
+
+
+def test_with_one_held_out_part_the_seeds_decide():
+    def one(*values: float) -> list[list[float]]:
+        return [[*values]]
+
+    close = {"erm": one(0.70, 0.72, 0.71), "flattening": one(0.72, 0.71, 0.73)}
+    clear = {"erm": one(0.70, 0.72, 0.71), "flattening": one(0.75, 0.77, 0.7605)}
     assert recommend(close)[0] is None
     assert "no significant difference between flattening and erm" in recommend(close)[1]
     assert recommend(clear)[0] == "flattening"
-    assert "there is no interval with one seed" in recommend({"erm": [0.7], "flattening": [0.8]})[1]
-    assert recommend({"erm": [0.75, 0.77, 0.7605], "arcface": [0.70, 0.72, 0.71]})[0] == "erm"
-    # More recipes ask for more: the same difference is no longer significant among twenty.
-    many = {"erm": [0.70, 0.72, 0.71], "best": [0.735, 0.75, 0.748]}
-    assert recommend(many)[0] == "best"
-    assert recommend(many | {f"r{i}": [0.6, 0.61, 0.62] for i in range(18)})[0] is None
+    assert "there is no interval with one seed" in recommend({"erm": one(0.7), "flattening": one(0.8)})[1]
+    worst = {"erm": ERM, "flattening": domains(0.74, 0.65, 0.85, 0.94)}
+    assert "on these images" in recommend(worst, "worst_domain")[1]
 
 
 def test_help_loads_no_torch():
