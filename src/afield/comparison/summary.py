@@ -4,9 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from afield.evaluation import SELECTIONS, estimate, paired_difference
-from afield.records import Record, Selection, Summary, SummaryRow
-
-BASELINE = "erm"
+from afield.records import BASELINE, Record, Selection, Summary, SummaryRow
 
 
 def select(records: Sequence[Record], rule: str) -> list[Record]:
@@ -21,7 +19,12 @@ def select(records: Sequence[Record], rule: str) -> list[Record]:
 
 
 def summarize(
-    selected: Sequence[Record], data: str, rule: str, metric: str = "accuracy", protocol: str | None = None
+    selected: Sequence[Record],
+    data: str,
+    rule: str,
+    metric: str = "accuracy",
+    protocol: str | None = None,
+    baseline: str = BASELINE,
 ) -> Summary:
     """Summarize selected records: n, mean, standard deviation and interval over seeds, by recipe and unseen domain.
 
@@ -42,14 +45,16 @@ def summarize(
         recipe: SummaryRow(
             domains={domain: estimate([value[recipe, domain, seed] for seed in seeds]) for domain in domains},
             average=estimate(averages[recipe]),
-            vs_erm=paired_difference(averages[recipe], averages[BASELINE]) if BASELINE in averages else None,
+            vs_erm=paired_difference(averages[recipe], averages[baseline]) if baseline in averages else None,
             search_s=_search_seconds(selected, recipe),
         )
         for recipe in recipes
     }
-    recommended, reason = recommend(averages)
+    recommended, reason = recommend(averages, baseline)
     mixed = mixed_versions(selected)
-    return Summary(data, rule, metric, tuple(seeds), table, recommended, reason, protocol, mixed=mixed)
+    return Summary(
+        data, rule, metric, tuple(seeds), table, recommended, reason, protocol, mixed=mixed, baseline=baseline
+    )
 
 
 def mixed_versions(records: Sequence[Record]) -> dict[str, tuple[str, ...]]:
@@ -61,18 +66,18 @@ def mixed_versions(records: Sequence[Record]) -> dict[str, tuple[str, ...]]:
     return {name: tuple(sorted(versions)) for name, versions in found.items() if len(versions) > 1}
 
 
-def recommend(averages: dict[str, list[float]]) -> tuple[str | None, str]:
+def recommend(averages: dict[str, list[float]], baseline: str = BASELINE) -> tuple[str | None, str]:
     """The best recipe, if it is significantly better than the baseline, or None; and the reason, a sentence.
 
     A recipe is significantly better if the paired interval of the difference excludes zero. The level of the interval
-    is 1 - 0.05 / (recipes - 1), to correct for the number of comparisons (Bonferroni). The baseline is `erm`. If `erm`
-    is the best recipe or was not run, the second best recipe replaces it.
+    is 1 - 0.05 / (recipes - 1), to correct for the number of comparisons (Bonferroni). If the baseline is
+    the best recipe or was not run, the second best recipe replaces it.
     """
     ranked = sorted(averages, key=lambda recipe: -estimate(averages[recipe]).mean)
     best = ranked[0]
     if len(ranked) == 1:
         return None, f"only {best} was run; a recommendation needs at least two recipes"
-    rival = BASELINE if BASELINE in averages and best != BASELINE else ranked[1]
+    rival = baseline if baseline in averages and best != baseline else ranked[1]
     level = 1 - 0.05 / (len(ranked) - 1)
     difference = paired_difference(averages[best], averages[rival], level=level)
     if difference.ci95 is None:

@@ -8,6 +8,9 @@ from typing import Any
 SCHEMA = 2
 """Version of the record format. A new version changes all run hashes."""
 
+BASELINE = "erm"
+"""The recipe that others are compared with, unless another one is named."""
+
 Figures = Mapping[str, float]
 """Metrics or measures by name."""
 
@@ -153,7 +156,7 @@ class SummaryRow(Subscriptable):
     Attributes:
         domains: estimates of the metric on each unseen domain, over seeds.
         average: estimate of the mean over domains, over seeds.
-        vs_erm: paired difference between the average and that of the baseline; None without the baseline.
+        vs_erm: paired difference between the average and that of the baseline; None if the baseline was not run.
         search_s: mean duration of learning the augmentation in seconds, if it was learned.
     """
 
@@ -178,6 +181,7 @@ class Summary(Subscriptable):
         protocol: test protocol of the unseen domains, one line, if recipes can adapt to them; otherwise None.
         schema: version of the format.
         mixed: versions of each package, and the commits, that differ between the runs.
+        baseline: name of the recipe that the others are compared with.
     """
 
     data: str
@@ -190,3 +194,4 @@ class Summary(Subscriptable):
     protocol: str | None = None
     schema: int = SCHEMA
     mixed: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    baseline: str = BASELINE

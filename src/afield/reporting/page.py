@@ -14,8 +14,6 @@ from afield.reporting.learned import by_recipe
 from afield.reporting.provenance import differences, provenance
 from afield.reporting.templates import write_page
 
-BASELINE = "erm"
-
 METRICS = {"accuracy": "accuracy", "map": "mean average precision"}
 
 
@@ -33,8 +31,8 @@ def render(folder: Path) -> Path:
     analysis = read_json(folder / "analysis.json")
     gallery = _gallery(folder / "gallery.json") if (folder / "gallery.json").exists() else None
     recipes = summary.recipes
-    baseline = BASELINE if BASELINE in recipes else None
-    color = colors(_drawn(recipes))
+    baseline = summary.baseline if summary.baseline in recipes else None
+    color = colors(_drawn(recipes, baseline))
     leader = summary.recommended or max(recipes, key=lambda recipe: recipes[recipe].average.mean)
     return write_page(
         folder / "report.html",
@@ -71,9 +69,9 @@ def _gallery(path: Path) -> Any:
     return gallery
 
 
-def _drawn(recipes: Mapping[str, SummaryRow]) -> list[str]:
+def _drawn(recipes: Mapping[str, SummaryRow], baseline: str | None) -> list[str]:
     """The recipes in figures, in their order. With more recipes than colors: the baseline and the best averages."""
-    by_rank = sorted(recipes, key=lambda recipe: (recipe != BASELINE, -recipes[recipe].average.mean))
+    by_rank = sorted(recipes, key=lambda recipe: (recipe != baseline, -recipes[recipe].average.mean))
     drawn = set(by_rank[: len(PALETTE)])
     return [recipe for recipe in recipes if recipe in drawn]
 

@@ -36,6 +36,7 @@ class ExperimentConfig:
             images.
         tuning: settings of a last stage, in which recipes use their own augmentation; see `afield.runs.stages`.
         unlabeled: the images of the unseen parts that recipes can adapt to; None if there are none.
+        train_domains: domains to train on; empty for all that are not held out.
     """
 
     data: ImageSet
@@ -46,6 +47,7 @@ class ExperimentConfig:
     memory: int | None = None
     tuning: TrainConfig | None = None
     unlabeled: Unlabeled | None = None
+    train_domains: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.freeze and self.training.augment != "none":
@@ -74,6 +76,7 @@ class ExperimentConfig:
             **({} if self.memory is None else {"memory": self.memory}),
             **({} if self.tuning is None else {"tuning": _training_key(self.tuning)}),
             **({} if self.unlabeled is None else {"unlabeled": dataclasses.asdict(self.unlabeled)}),
+            **({"train_domains": sorted(self.train_domains)} if self.train_domains else {}),
         }
 
 
@@ -103,10 +106,13 @@ def choose_memory(data: ImageSet, batch_size: int, allowed: int | None) -> int |
     """The memory limit in bytes if the images exceed it, otherwise None.
 
     Raises:
-        InputError: if the limit is too small for the batches that are in memory at the same time.
+        InputError: if the limit is too small for the batches that are in memory at the same time, or images have
+            weights.
     """
     if allowed is None or data.images.nbytes <= allowed:
         return None
+    if data.weights is not None:
+        raise InputError("--memory cannot be combined with weights of images; ignore them with --columns weight=")
     if allowed < (least := LEAST_BATCHES * batch_size * data.images[:1].nbytes):
         raise InputError(
             f"--memory must be at least {math.ceil(least / 1e6):,}MB for batches of {batch_size} such images, "

@@ -24,7 +24,8 @@ def shuffled(source: Subset, batch: int, rng: np.random.Generator) -> list[Posit
 
 def in_rounds(source: Subset, batch: int, batches: int, rng: np.random.Generator) -> list[Positions]:
     """Positions for `batches` batches of `batch` examples each. All examples are used in random order, repeatedly."""
-    rounds = [rng.permutation(len(source)) for _ in range(-(-batch * batches // len(source)))]
+    everything = np.arange(len(source))
+    rounds = [source.shuffled(everything, rng) for _ in range(-(-batch * batches // len(source)))]
     return np.split(np.concatenate(rounds)[: batch * batches], batches)
 
 
@@ -47,7 +48,7 @@ def balanced(source: Subset, batch: int, rng: np.random.Generator) -> list[Posit
     if not per_domain:
         raise InputError(f"balanced batches need --batch-size {len(members)} or more, one image of each domain")
     wanted = steps * per_domain
-    rounds = [np.concatenate([rng.permutation(m) for _ in range(-(-wanted // len(m)))])[:wanted] for m in members]
+    rounds = [np.concatenate([source.shuffled(m, rng) for _ in range(-(-wanted // len(m)))])[:wanted] for m in members]
     return np.split(np.stack(rounds, axis=1).ravel(), steps)
 
 
