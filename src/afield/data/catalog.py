@@ -8,6 +8,7 @@ import numpy as np
 
 from afield.data import digits
 from afield.data.arrays import load_npz
+from afield.data.benchmarks import BENCHMARKS, Benchmark, load_rotated_mnist
 from afield.data.cache import OnBadImage, OnProgress, Reading, cache_root, load_listing
 from afield.data.hub import PREFIX, load_hub
 from afield.data.images import ImageSet
@@ -18,7 +19,7 @@ from afield.data.table import SUFFIXES, load_table, named_columns, read_table
 from afield.errors import InputError, unknown_name
 from afield.registry import Registry
 
-DATASETS: Registry[Callable[[], ImageSet]] = Registry("data set")
+DATASETS: Registry[Callable[[], ImageSet] | Benchmark] = Registry("data set")
 
 DEFAULT_IMAGE_SIZE = 224
 
@@ -43,7 +44,7 @@ def load(
 
     Args:
         data: see above.
-        root: folder of the images of a table; by default the folder of the table.
+        root: folder of the images of a table, by default the folder of the table; or folder of a named data set.
         columns: ``NAME=COLUMN`` texts, for the columns of a table that have other names; see `afield.data.table`.
         image_size: side length in pixels of image files (default 224); arrays keep their size.
         layout: layout of a folder.
@@ -66,6 +67,8 @@ def load(
         if group in rows[0]:
             names["group"], group = str(group), None
         found = load_table(path, rows, Path(root or path.parent), names, reading)
+    elif data in DATASETS and not path.exists() and isinstance(benchmark := DATASETS[data], Benchmark) and not columns:
+        found = benchmark.load(None if root is None else Path(root), reading)
     elif root or columns:
         raise InputError(f"--{'root' if root else 'columns'} is for tables of images; --data {data} is none")
     else:
@@ -91,7 +94,9 @@ def _load(data: str, layout: Layout | None, reading: Reading) -> ImageSet:
         raise InputError(f"--data {data}: no such folder or file")
     if data not in DATASETS:
         unknown_name("data set (and no such folder)", data, DATASETS.names)
-    return DATASETS[data]()
+    dataset = DATASETS[data]
+    assert not isinstance(dataset, Benchmark)
+    return dataset()
 
 
 def _cifar(kind: str, name: str) -> ImageSet:
@@ -124,3 +129,11 @@ for _classes in (10, 100):
         summary=f"60,000 photographs, {_classes} classes, 32 px; downloaded at first use.",
         reference="Krizhevsky, Learning Multiple Layers of Features from Tiny Images, 2009.",
     )
+for _name, _benchmark in BENCHMARKS.items():
+    DATASETS.add(_name, _benchmark, summary=_benchmark.summary, reference=_benchmark.reference)
+DATASETS.add(
+    "rotated_mnist",
+    load_rotated_mnist,
+    summary="Rotated MNIST: 70,000 digits, 10 classes, 6 angles, 28 px; downloaded at first use.",
+    reference="Ghifary et al., Domain generalization for object recognition with multi-task autoencoders, ICCV 2015.",
+)

@@ -1,6 +1,6 @@
 """A labeling task: the images of a new place with their features, and the head of a model."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -27,6 +27,7 @@ class LabelingTask:
         class_names: K names.
         source: labeled training images of the model, if available.
         sequences: sequence of each image, ``[N]``; see `Pool`.
+        groups: group of each image, ``[N]``; no group is in both samples.
     """
 
     folder: Path
@@ -36,6 +37,7 @@ class LabelingTask:
     class_names: tuple[str, ...]
     source: Labeled | None = None
     sequences: Tensor | None = None
+    groups: Tensor | None = None
 
     @cached_property
     def _index(self) -> dict[str, int]:
@@ -49,6 +51,12 @@ class LabelingTask:
         """
         check_paths(rows, self._index, self.folder)
         return torch.tensor([self._index[row.path] for row in rows], dtype=torch.int64)
+
+    def grouped_with(self, rows: Iterable[Row]) -> Tensor:
+        """Whether each image is in a group with the image of a row, bool ``[N]``."""
+        if self.groups is None:
+            return torch.zeros(len(self.paths), dtype=torch.bool)
+        return torch.isin(self.groups, self.groups[self.indices([*rows])])
 
     def labeled(self, rows: Sequence[Row], purpose: Purpose) -> tuple[Tensor, Tensor]:
         """Return the image indices and class indices of the rows with this purpose and the label of a class."""
@@ -89,6 +97,7 @@ class LabelingTask:
         labels[indices] = classes
         excluded = torch.zeros(len(self.paths), dtype=torch.bool)
         excluded[self.indices(rows)] = True
+        excluded |= self.grouped_with(row for row in rows if row.purpose == "audit")
         excluded[indices] = False
         return Pool(
             self.features,
