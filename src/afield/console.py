@@ -15,6 +15,7 @@ from rich.table import Table
 
 from afield.amounts import duration
 from afield.data import parts_of
+from afield.data.leaks import leaks
 from afield.deploy.adapt import Adapted
 from afield.deploy.forecast import Expected
 from afield.evaluation import METRICS, Metric
@@ -34,13 +35,17 @@ class ConsoleCallback(Callback):
         self.progress = progress
         self.tasks: dict[str, Any] = {}
 
-    def start(self, setup: ExperimentConfig) -> None:
+    def start(self, setup: ExperimentConfig, held_out: Sequence[str] = ()) -> None:
         """Print the data, the held-out parts, and warnings of leakage."""
         data, backbone, parts = setup.data, setup.backbone, parts_of(setup.data)
         self.console.print(data.describe(), highlight=False, markup=False)
         how = "each domain" if data.has_domains else "the given test set" if parts == ("test",) else "each of 5 folds"
+        if held_out and tuple(held_out) != parts:
+            how = ", ".join(held_out)
+        if setup.train_domains:
+            how = f"{how}, with training on {', '.join(setup.train_domains)}"
         self.console.print(f"  held out in turn: {how}; backbone {backbone.name}, weights {backbone.weights}")
-        for line in data.leaks():
+        for line in leaks(data):
             self.console.print(f"[yellow]warning:[/] {escape(line)}")
 
     def forecast(self, runs: int, seconds: float) -> None:
@@ -102,8 +107,8 @@ def held(out: Path) -> AbstractContextManager[None]:
 def comparison_table(summary: Summary) -> Table:
     """The table of a summary, with a row for each recipe.
 
-    The columns are the unseen domains, their average, the gain over erm, and, if augmentations were learned, the
-    duration of learning them in seconds.
+    The columns are the unseen domains, their average, the gain over the baseline, and, if augmentations were learned,
+    the duration of learning them in seconds.
     """
     recipes = summary.recipes
     first, metric = next(iter(recipes.values())), METRICS[summary.metric]
@@ -112,8 +117,8 @@ def comparison_table(summary: Summary) -> Table:
     title = f"{summary.data}: {metric.title} on unseen domains{metric.unit}, mean [95 % interval], n = {count} ({rule})"
     searched = any(row.search_s is not None for row in recipes.values())
     table = Table("recipe", title=escape(title), caption=summary.protocol)
-    average = "worst" if metric.by_domain else "average"
-    for name in (*first.domains, average, "vs erm, paired", *(["search, s"] if searched else [])):
+    average, versus = "worst" if metric.by_domain else "average", f"vs {summary.baseline}, paired"
+    for name in (*first.domains, average, versus, *(["search, s"] if searched else [])):
         table.add_column(escape(name), justify="right")
     for name, row in recipes.items():
         mark = "[bold]" if name == summary.recommended else ""

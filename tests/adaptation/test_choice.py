@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from afield.adaptation import SourceStatistics
-from afield.adaptation.calibration import CANDIDATES, Candidate, Play, from_json, play, to_json, with_images
+from afield.adaptation.calibration import CANDIDATES, Candidate, Play, _halves, from_json, play, to_json, with_images
 from afield.adaptation.choice import choose, forecast
 from afield.adaptation.forecasts import Reference
 from tests.adaptation.places import head_classifier
@@ -124,3 +124,21 @@ def test_a_domain_that_has_moved_plays():
     assert play(classifier, features, labels, **given) == plays
     assert from_json(json.loads(json.dumps(to_json(plays)))) == plays
     assert all(map(math.isfinite, last.gains.values()))
+
+
+@pytest.mark.parametrize("sizes", [[1] * 40, [5] * 8, [30, 1, 1, 1], [1, 30], [3, 7, 2, 9, 1, 1, 14]])
+def test_the_halves_of_a_domain_share_no_group(sizes):
+    groups = torch.arange(len(sizes)).repeat_interleave(torch.tensor(sizes)).flip(0)
+    for seed in range(20):
+        first, second = _halves(len(groups), groups, torch.Generator().manual_seed(seed))
+        assert sorted([*first.tolist(), *second.tolist()]) == list(range(len(groups)))
+        assert set(groups[first].tolist()).isdisjoint(groups[second].tolist())
+        assert len(first) > 0
+        assert len(second) > 0
+        assert len(first) <= max((len(groups) + 1) // 2, max(sizes))
+
+
+def test_without_groups_the_halves_are_the_halves_of_a_permutation():
+    first, second = _halves(11, None, torch.Generator().manual_seed(3))
+    order = torch.randperm(11, generator=torch.Generator().manual_seed(3))
+    assert (first.tolist(), second.tolist()) == (order[:6].tolist(), order[6:].tolist())

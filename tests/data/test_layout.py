@@ -11,6 +11,7 @@ import afield.data.cache
 from afield.data import load
 from afield.data.cache import Reading, cache_root, load_listing
 from afield.data.layout import list_folder
+from afield.data.leaks import leaks
 from afield.errors import InputError
 
 
@@ -272,25 +273,25 @@ def test_the_description_names_domains_counts_and_classes_that_a_domain_lacks(do
 
 
 def test_images_with_the_same_pixels_in_two_domains_are_reported(domains):
-    assert load(str(domains), image_size=8).leaks() == []
+    assert leaks(load(str(domains), image_size=8)) == []
     shutil.copy(domains / "night/cat/a.png", domains / "sun/cat/copy.png")
     shutil.copy(domains / "night/cat/b.png", domains / "sun/dog/copy.png")
     shutil.copy(domains / "night/cat/b.png", domains / "night/cat/twin.png")
-    found = load(str(domains), image_size=8).leaks()
+    found = leaks(load(str(domains), image_size=8))
     assert found == ["leakage: 2 images with the same pixels in night and sun"]
 
 
 def test_images_with_the_same_pixels_in_train_and_test_are_reported(tmp_path):
     root = grow(tmp_path / "set", *(f"{s}/{c}/a.png" for s in ("train", "test") for c in ("cat", "dog")))
     shutil.copy(root / "train/cat/a.png", root / "test/cat/copy.png")
-    assert load(str(root), image_size=8).leaks() == ["leakage: 1 image with the same pixels in test and train"]
+    assert leaks(load(str(root), image_size=8)) == ["leakage: 1 image with the same pixels in test and train"]
 
 
 @pytest.mark.parametrize(
     ("data", "message"),
     [
         ("digit", "did you mean 'digits'"),
-        ("xyzzy", "allowed: cifar10, cifar100, digits"),
+        ("xyzzy", "allowed: camelyon17, cifar10, cifar100, digits"),
         ("./nowhere", "no such folder or file"),
         ("no/where", "no such folder or file"),
         ("nowhere.npz", "no such file: nowhere.npz"),

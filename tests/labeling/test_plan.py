@@ -115,3 +115,16 @@ def test_labels_from_elsewhere_keep_the_purpose_of_a_row():
     rows = [Row("1", "", "audit"), Row("2", "cat", "chosen")]
     other = [Row("1", "dog", "chosen"), Row("2", "", "chosen"), Row("3", "owl", "chosen")]
     assert merged(rows, other) == [Row("1", "dog", "audit"), Row("2", "cat", "chosen"), Row("3", "owl", "chosen")]
+
+
+def test_no_group_is_in_both_the_audit_sample_and_the_chosen_images(task):
+    grouped = dataclasses.replace(task, groups=torch.arange(len(task.paths)) // 3)
+    rows = plan(grouped, [], 8, audit=4)
+    groups = {
+        purpose: {int(i) for i in grouped.groups[grouped.indices([row for row in rows if row.purpose == purpose])]}
+        for purpose in ("audit", "chosen")
+    }
+    assert groups["audit"].isdisjoint(groups["chosen"])
+    assert purposes(rows) == {"audit": 4, "chosen": 8}
+    audited = [row.path for row in rows if row.purpose == "audit"]
+    assert {row.path for row in plan(task, [], 8, audit=4) if row.purpose == "audit"} == set(audited)

@@ -92,6 +92,7 @@ def play(
     reference: Reference,
     domain: str,
     seed: int,
+    groups: Tensor | None = None,
 ) -> list[Play]:
     """Adapt to random images of one half of a domain and test on the other half, for each number of images.
 
@@ -103,15 +104,30 @@ def play(
         reference: reference values on the validation images of the other domains.
         domain: name of the domain; the draws depend on it.
         seed: seed of the draws.
+        groups: group of each image ``[N]``, at least two groups; no group is in both halves.
     """
     generator = torch.Generator().manual_seed(seed_for("play", seed, domain))
-    halves = [torch.randperm(len(features), generator=generator).tensor_split(2) for _ in range(DRAWS)]
+    halves = [_halves(len(features), groups, generator) for _ in range(DRAWS)]
     most = len(halves[0][0])
     with torch.no_grad():
         return [
             _play(classifier, features, labels, halves, images, source, reference, domain)
             for images in [size for size in SIZES if size < most] + [most]
         ]
+
+
+def _halves(count: int, groups: Tensor | None, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Two random halves of the indices of images. With groups, whole groups are at most a half, or one group."""
+    order = torch.randperm(count, generator=generator)
+    if groups is None:
+        first, second = order.tensor_split(2)
+        return first, second
+    drawn = groups[order]
+    kinds, sizes = drawn.unique(return_counts=True)
+    found = kinds[torch.randperm(len(kinds), generator=generator)]
+    ends = sizes[torch.searchsorted(kinds, found)].cumsum(0)
+    inside = torch.isin(drawn, found[: max(1, int((ends[:-1] <= (count + 1) // 2).sum()))])
+    return order[inside], order[~inside]
 
 
 def _play(

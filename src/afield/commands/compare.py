@@ -27,6 +27,9 @@ class Compare(TrainingOptions, LaunchOptions):
     Attributes:
         recipes: Names from `afield list recipes`, or .toml, .yaml or .json files.
         seeds: Number of seeds. Each seed has its own split and initialization, the same for all recipes.
+        held_out: Domains to hold out, one at a time; by default each domain, or those that are not in --train-domains.
+        train_domains: Domains to train on; by default all that are not held out.
+        baseline: Recipe that the others are compared with, by default erm.
         selection: Rule that selects the epoch of each run: a name from `afield list selections`.
         metric: Metric for the selection, the table and the recommendation: a name from `afield list metrics`. The runs
             do not depend on it.
@@ -39,6 +42,9 @@ class Compare(TrainingOptions, LaunchOptions):
 
     recipes: tuple[str, ...] = ("erm", "flattening", "arcface")
     seeds: int = 3
+    held_out: tuple[str, ...] = ()
+    train_domains: tuple[str, ...] = ()
+    baseline: str | None = None
     selection: str = "train_validation"
     metric: str = "accuracy"
     adapt_fraction: float | None = None
@@ -64,21 +70,29 @@ class Compare(TrainingOptions, LaunchOptions):
     def load(self, callback: Callback) -> tuple[Comparison, Sequence[Run]]:
         """Create the comparison and its runs."""
         from afield.comparison.compare import check
-        from afield.comparison.grid import Comparison
+        from afield.comparison.grid import Comparison, chosen_parts
         from afield.data import Unlabeled
+        from afield.errors import InputError
         from afield.recipes import resolve
+        from afield.records import BASELINE
         from afield.runs.build import check_unlabeled
 
         recipes = resolve(self.recipes, self.set)
+        names = [recipe.name for recipe in recipes]
+        if self.baseline is not None and self.baseline not in names:
+            raise InputError(f"--baseline {self.baseline} is none of the recipes to compare: {', '.join(names)}")
         adapting = self.transductive or self.adapt_fraction is not None
         unlabeled = Unlabeled(self.adapt_fraction) if adapting else None
-        setup = dataclasses.replace(self.load_setup(callback), unlabeled=unlabeled)
+        setup = dataclasses.replace(self.load_setup(callback), unlabeled=unlabeled, train_domains=self.train_domains)
+        parts = chosen_parts(setup.data, self.held_out, self.train_domains)
         for recipe in recipes:
             if recipe.adaptation:
                 check_unlabeled(setup, recipe)
         self.make_fabric(setup.training.precision)
-        callback.start(setup)
-        comparison = Comparison(setup, recipes, self.seeds, self.selection, metric=self.metric)
+        callback.start(setup, [part for (part,) in parts])
+        comparison = Comparison(
+            setup, recipes, self.seeds, self.selection, parts, self.metric, self.baseline or BASELINE
+        )
         runs = comparison.runs()
         check(runs)
         return comparison, runs

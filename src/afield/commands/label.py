@@ -35,7 +35,8 @@ class Label:
         near_duplicates: Also choose near duplicates of chosen and labeled images.
         data: Training data of the model. With it, the head is refitted on training images too.
         sequences: CSV file with the columns path and sequence, for the strategy structured; by default, the images of
-            each folder form a sequence, in the order of their names.
+            each folder form a sequence, in the order of their names. No sequence of the file has both audit and chosen
+            images.
         tasks: JSON file to which the images are also written, as tasks for Label Studio.
         annotations: JSON export of Label Studio from which labels are read first.
         on_bad_image: What to do with files that are not images: stop, or skip them.

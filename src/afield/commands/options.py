@@ -66,39 +66,71 @@ def check_counts(options: object, *names: str) -> None:
 
 
 @dataclass(frozen=True)
-class DataOptions:
-    """Which images.
+class SourceOptions:
+    """Which images, and how to read them.
 
     Attributes:
-        data: Images: a folder (domain/class/image, class/image or train|test/class/image), an .npz file, WebDataset
-            shards (a folder of .tar files, or shards-{000..009}.tar), hf:NAME from the Hugging Face hub, or a name from
-            `afield list datasets`.
+        data: Images: a folder (domain/class/image, class/image or train|test/class/image), a table of images (.csv,
+            .tsv, .jsonl, .parquet, or .json in the format of COCO), an .npz file, WebDataset shards (a folder of .tar
+            files, or shards-{000..009}.tar), hf:NAME from the Hugging Face hub, or a name from `afield list datasets`.
+        root: Folder of the images of a table, by default the folder of the table; or folder of a named data set.
+        columns: NAME=COLUMN for columns of a table that are not named path, label, domain, group, split or weight, such
+            as label=species. An empty COLUMN ignores the table's column of this name.
         layout: Layout of the folder, if it is not recognized.
-        image_size: Side in pixels to which image files are resized; by default the usual size of the backbone.
+        domain_from: Where the domain of an image is: a column of the table, or a pattern on the paths with parentheses
+            around the domain, such as '^([^/]+)/'.
+        group: Images that stay together in every split, such as bursts: a column of the table, a pattern on the paths
+            with parentheses around the group, or near-duplicates.
         on_bad_image: What to do with files that are not images: stop, or skip and list them.
     """
 
-    data: str = "digits"
+    data: str | None = None
+    root: Path | None = None
+    columns: tuple[str, ...] = ()
     layout: Literal["domain/class", "class", "split/class"] | None = None
-    image_size: int | None = None
+    domain_from: str | None = None
+    group: str | None = None
     on_bad_image: Literal["error", "skip"] = "error"
+
+    def load_images(
+        self, size: int, progress: Callable[[int, int], None] = lambda done, total: None, *, min_classes: int = 2
+    ) -> ImageSet:
+        """The images, decoded and resized to squares of `size` pixels."""
+        from afield.data import load
+
+        assert self.data is not None
+        return load(
+            self.data,
+            root=self.root,
+            columns=self.columns,
+            image_size=size,
+            layout=self.layout,
+            domain_from=self.domain_from,
+            group=self.group,
+            on_bad_image=self.on_bad_image,
+            progress=progress,
+            min_classes=min_classes,
+        )
+
+
+@dataclass(frozen=True)
+class DataOptions(SourceOptions):
+    """Which images, and their size.
+
+    Attributes:
+        image_size: Side in pixels to which image files are resized; by default the usual size of the backbone.
+    """
+
+    data: str = "digits"
+    image_size: int | None = None
 
     def load_data(
         self, usual_size: int, progress: Callable[[int, int], None] = lambda done, total: None, *, min_classes: int = 2
     ) -> ImageSet:
         """The images, decoded."""
-        from afield.data import load
-
         if self.image_size is not None:
             check_number("--image-size", self.image_size, 4, 4096, whole=True)
-        return load(
-            self.data,
-            image_size=self.image_size or usual_size,
-            layout=self.layout,
-            on_bad_image=self.on_bad_image,
-            progress=progress,
-            min_classes=min_classes,
-        )
+        return self.load_images(self.image_size or usual_size, progress, min_classes=min_classes)
 
 
 @dataclass(frozen=True)

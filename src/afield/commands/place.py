@@ -6,11 +6,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
-from afield.commands.options import DataOptions
+from afield.commands.options import SourceOptions
 
 if TYPE_CHECKING:
     from afield.deploy.adapt import Adapted
@@ -20,22 +20,18 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class PlaceOptions:
+class PlaceOptions(SourceOptions):
     """A model, a new place, and the training data of the model.
 
     Attributes:
         model: Model folder, written by `afield train`.
         unlabeled: Folder of images of the new place, without labels.
         data: Training data, as given to `afield train`; needed only if the model folder lacks statistics of it.
-        layout: Layout of the folder of training data, if it is not recognized.
-        on_bad_image: What to do with files that are not images: stop, or skip them.
     """
 
     model: Annotated[Path, tyro.conf.Positional]
     unlabeled: Path
     data: str | None = None
-    layout: Literal["domain/class", "class", "split/class"] | None = None
-    on_bad_image: Literal["error", "skip"] = "error"
 
     @contextmanager
     def read(self) -> Iterator[tuple[Source, Place]]:
@@ -55,8 +51,7 @@ class PlaceOptions:
         with watching() as callback:
             place = read_place(model, Path(self.unlabeled), self.on_bad_image, callback.features)
             if self.data is not None and (source is None or not source.plays):
-                options = DataOptions(self.data, self.layout, model.image_size, self.on_bad_image)
-                data = options.load_data(model.image_size, callback.decode)
+                data = self.load_images(model.image_size, callback.decode)
                 source = learn_source(folder, data, make_fabric("cpu", "32"), callback)
             if source is None:
                 raise InputError(f"{folder} has no statistics of its training data; give the data with --data")

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from scipy.special import softmax
 
-from afield.data import ImageSet, parts_of
+from afield.data import ImageSet
 from afield.evaluation import confusion, non_target_probabilities
 from afield.records import seed_for
 from afield.runs.execute import PREDICTIONS
@@ -54,7 +54,7 @@ def analyze(data: ImageSet, found: Found, rule: str) -> dict[str, Any]:
         by_recipe.setdefault(run.recipe.name, []).append((part, prediction))
     recipes = {}
     for recipe, predicted in by_recipe.items():
-        counts = {part: np.zeros((len(data.class_names),) * 2, np.int64) for part in parts_of(data)}
+        counts = {part: np.zeros((len(data.class_names),) * 2, np.int64) for part in _parts(found)}
         for part, (logits, indices) in predicted:
             counts[part] += confusion(logits, data.labels[indices])
         recipes[recipe] = {
@@ -65,12 +65,16 @@ def analyze(data: ImageSet, found: Found, rule: str) -> dict[str, Any]:
 
 
 def gallery(data: ImageSet, found: Found) -> dict[str, Any]:
-    """Sample images of each part and the worst errors of all recipes together, as data URLs."""
-    parts = parts_of(data)
+    """Sample images of each part and the worst errors of all recipes together, one of each group, as data URLs."""
+    parts = _parts(found)
     return {
         "samples": {part: _samples(data, part, found) for part in parts},
         "errors": {part: _worst(data, part, found) for part in parts},
     }
+
+
+def _parts(found: Found) -> list[str]:
+    return [*dict.fromkeys(part for _, part, _ in found)]
 
 
 def _epoch(rule: str) -> str:
@@ -90,14 +94,21 @@ def wrong_class_probabilities(data: ImageSet, found: Sequence[Prediction]) -> di
 
 
 def _samples(data: ImageSet, part: str, found: Found) -> list[dict[str, Any]]:
-    indices = next(indices for _, each, (_, indices) in found if each == part)
+    indices = _one_of_each_group(data, next(indices for _, each, (_, indices) in found if each == part))
     rng = np.random.default_rng(seed_for("samples", part))
     chosen = rng.choice(indices, min(SAMPLES, len(indices)), replace=False)
     return [{"image": thumbnail(data.images[i]), "class": data.class_names[data.labels[i]]} for i in chosen]
 
 
+def _one_of_each_group(data: ImageSet, indices: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The first index of each group, in the same order."""
+    if data.groups is None:
+        return indices
+    return indices[np.sort(np.unique(data.groups[indices], return_index=True)[1])]
+
+
 def _worst(data: ImageSet, part: str, found: Found) -> list[dict[str, Any]]:
-    """The misclassified images with the lowest mean probability of the true class over all runs."""
+    """The misclassified images with the lowest mean probability of the true class over all runs, one of each group."""
     total, count = np.zeros((len(data), len(data.class_names))), np.zeros(len(data))
     for logits, indices in (prediction for _, each, prediction in found if each == part):
         total[indices] += softmax(logits.astype(np.float64), axis=1)
@@ -106,7 +117,9 @@ def _worst(data: ImageSet, part: str, found: Found) -> list[dict[str, Any]]:
     mean = total[seen] / count[seen, None]
     wrong = mean.argmax(axis=1) != data.labels[seen]
     right = mean[np.arange(len(seen)), data.labels[seen]]
-    order = [i for i in np.argsort(right, kind="stable") if wrong[i]][:ERRORS]
+    order = np.argsort(right, kind="stable")
+    order = order[wrong[order]]
+    order = np.searchsorted(seen, _one_of_each_group(data, seen[order]))
     return [
         {
             "image": thumbnail(data.images[seen[i]]),
@@ -115,7 +128,7 @@ def _worst(data: ImageSet, part: str, found: Found) -> list[dict[str, Any]]:
             "predicted": data.class_names[int(mean[i].argmax())],
             "probability": round(float(mean[i].max()), 4),
         }
-        for i in order
+        for i in order[:ERRORS]
     ]
 
 

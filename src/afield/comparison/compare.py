@@ -9,7 +9,6 @@ from afield.classifier import Classifier
 from afield.comparison.analysis import analyze, gallery, read_predictions
 from afield.comparison.grid import Comparison
 from afield.comparison.summary import select, summarize
-from afield.data import make_fold
 from afield.errors import InputError, first_line
 from afield.launch.local import Executor, Launch
 from afield.models import build_backbone
@@ -52,8 +51,8 @@ def check(runs: Sequence[Run]) -> None:
         dropout = recipe.train_config(setup.training).dropout
         classifier = Classifier(backbone, objective, mean=mean, std=std, dropout=dropout)
         build_algorithm(recipe, classifier, [1] * domains, seed=0)
-    for held_out, seed in sorted({(run.held_out, run.seed) for run in runs}):
-        make_fold(setup.data, held_out, setup.validation, seed, setup.unlabeled)
+    for run in {(run.held_out, run.seed): run for run in runs}.values():
+        run.fold()
 
 
 def run_comparison(comparison: Comparison, executor: Executor, launch: Launch) -> Summary:
@@ -81,7 +80,8 @@ def run_comparison(comparison: Comparison, executor: Executor, launch: Launch) -
             write_records(out / RECORDS, records)
     selected = select(records, selection, metric)
     protocol = None if setup.unlabeled is None else setup.unlabeled.describe()
-    summary = summarize(selected, Path(setup.data.name).name, selection, metric, protocol)
+    name = Path(setup.data.name).name
+    summary = summarize(selected, name, selection, metric, protocol, comparison.baseline)
     if executor.fabric(runs[0]).is_global_zero:
         write_records(out / RECORDS, selected)
         found = read_predictions([run for run in runs if len(run.held_out) == 1], executor.folder, selection)

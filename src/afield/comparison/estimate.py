@@ -13,7 +13,6 @@ import torch
 from lightning_fabric import Fabric
 
 from afield.algorithms import Algorithm
-from afield.data import make_fold
 from afield.launch.local import Executor, cpu_threads
 from afield.records import canonical_json, read_record
 from afield.runs.augmentation import augmentation_names, augmentor_settings, check_augmentation, learned_part
@@ -105,7 +104,7 @@ def _images(run: Run) -> float:
     learned = learned_part(augmentation_names(setup, run.recipe))
     if learned is not None:
         epochs += LEARNING * augmentor_settings(run.recipe, learned).epochs
-    return epochs * len(make_fold(setup.data, run.held_out, setup.validation, run.seed).train)
+    return epochs * len(run.fold().train)
 
 
 def _features_seconds(setup: ExperimentConfig, fabric: Fabric) -> float:

@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
-from afield.data import parts_of
-from afield.errors import InputError
+from afield.data import ImageSet, parts_of
+from afield.errors import InputError, unknown_name
 from afield.recipes import Recipe
+from afield.records import BASELINE
 from afield.runs.config import ExperimentConfig
 from afield.runs.run import Run
 
@@ -25,6 +26,7 @@ class Comparison:
         selection: name of the selection rule. ``leave_one_out_validation`` also needs runs with two held-out parts.
         metric: name of the metric for the selection, the table and the recommendation. The runs do not depend on it.
         held_out: held-out parts of each run of a recipe and seed. By default, each part is held out in one run.
+        baseline: name of the recipe that the others are compared with.
     """
 
     setup: ExperimentConfig
@@ -33,6 +35,7 @@ class Comparison:
     selection: str = "train_validation"
     held_out: Sequence[tuple[str, ...]] = ()
     metric: str = "accuracy"
+    baseline: str = BASELINE
 
     def runs(self) -> list[Run]:
         """All runs, ordered by seed, so that intermediate results are balanced.
@@ -40,14 +43,41 @@ class Comparison:
         Raises:
             InputError: if there are too few domains for the selection rule.
         """
-        parts = parts_of(self.setup.data)
+        parts, train = parts_of(self.setup.data), self.setup.train_domains
         held_out = [*(self.held_out or ((part,) for part in parts))]
         if self.selection == "leave_one_out_validation":
             if len(parts) < 3:
                 raise InputError(f"--selection {self.selection} needs at least three domains, got {len(parts)}")
-            held_out += combinations(parts, 2)
+            tested = {part for out in held_out for part in out}
+            held_out += [
+                pair
+                for pair in combinations(parts, 2)
+                if any(part in tested and other in (train or parts) for part, other in (pair, pair[::-1]))
+            ]
         seeds = range(self.seeds)
         return [Run(self.setup, recipe, out, seed) for seed in seeds for out in held_out for recipe in self.recipes]
+
+
+def chosen_parts(data: ImageSet, held_out: Sequence[str], train_domains: Sequence[str]) -> tuple[tuple[str, ...], ...]:
+    """The part that each run of a recipe and seed holds out, from the names of held-out parts and training domains.
+
+    Without names of held-out parts: the domains that do not train, or all parts if all domains train.
+
+    Raises:
+        InputError: if a name is unknown, the data have no domains to train on, or no training domain is left for a run.
+    """
+    parts = parts_of(data)
+    if train_domains and not data.has_domains:
+        raise InputError("--train-domains needs data with domains")
+    for option, names in (("held-out", held_out), ("train-domains", train_domains)):
+        for name in names:
+            if name not in parts:
+                unknown_name(f"domain in --{option}:", name, parts)
+    chosen = held_out or [part for part in parts if part not in train_domains] or parts
+    for part in chosen:
+        if train_domains and not set(train_domains) - {part}:
+            raise InputError(f"--train-domains {part} leaves no training domain when {part} is held out")
+    return tuple((part,) for part in dict.fromkeys(chosen))
 
 
 @dataclass(frozen=True)

@@ -4,9 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from afield.evaluation import METRICS, SELECTIONS, difference_at_new_place, estimate, figure, paired_difference
-from afield.records import Estimate, PlaceDifference, Record, Selection, Summary, SummaryRow
-
-BASELINE = "erm"
+from afield.records import BASELINE, Estimate, PlaceDifference, Record, Selection, Summary, SummaryRow
 
 Values = Sequence[Sequence[float]]
 """Values of a metric, ``[E][S]``, for each domain and seed."""
@@ -24,7 +22,12 @@ def select(records: Sequence[Record], rule: str, metric: str = "accuracy") -> li
 
 
 def summarize(
-    selected: Sequence[Record], data: str, rule: str, metric: str = "accuracy", protocol: str | None = None
+    selected: Sequence[Record],
+    data: str,
+    rule: str,
+    metric: str = "accuracy",
+    protocol: str | None = None,
+    baseline: str = BASELINE,
 ) -> Summary:
     """Summarize selected records: n, mean, standard deviation and interval over seeds, by recipe and unseen domain.
 
@@ -49,9 +52,9 @@ def summarize(
 
     def row(recipe: str) -> SummaryRow:
         within, versus, place = (0.0, measured.highest), None, None
-        if BASELINE in values:
-            versus = paired_difference(averages[recipe], averages[BASELINE], level=level, highest=measured.highest)
-            place = _at_new_place(values[recipe], values[BASELINE], level, metric)
+        if baseline in values:
+            versus = paired_difference(averages[recipe], averages[baseline], level=level, highest=measured.highest)
+            place = _at_new_place(values[recipe], values[baseline], level, metric)
         every = {name: over_domains(by_domain(recipe, name), name) for name in known}
         return SummaryRow(
             domains={name: estimate(found, within=within) for name, found in zip(domains, values[recipe], strict=True)},
@@ -64,9 +67,11 @@ def summarize(
 
     values = {recipe: by_domain(recipe, metric) for recipe in recipes}
     averages = {recipe: over_domains(found, metric) for recipe, found in values.items()}
-    recommended, reason = recommend(values, metric)
+    recommended, reason = recommend(values, metric, baseline)
     table, mixed = {recipe: row(recipe) for recipe in recipes}, mixed_versions(selected)
-    return Summary(data, rule, metric, tuple(seeds), table, recommended, reason, protocol, mixed=mixed)
+    return Summary(
+        data, rule, metric, tuple(seeds), table, recommended, reason, protocol, mixed=mixed, baseline=baseline
+    )
 
 
 def mixed_versions(records: Sequence[Record]) -> dict[str, tuple[str, ...]]:

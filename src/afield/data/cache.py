@@ -65,7 +65,7 @@ def cache_root() -> Path:
 
 
 def load_listing(listing: Listing, reading: Reading) -> ImageSet:
-    """Load the images of a folder, listed by `afield.data.layout.list_folder`.
+    """Load the images of a folder or table, listed by `afield.data.layout.list_folder` or `afield.data.table`.
 
     The first call reads and decodes all files. Later calls check the size and modification time of each file, and read
     only files whose size or time has changed. Several threads decode, because Pillow releases the GIL.
@@ -73,14 +73,15 @@ def load_listing(listing: Listing, reading: Reading) -> ImageSet:
     Raises:
         InputError: if there are bad files and `on_bad_image` is ``"error"``, or if there is no good file.
     """
-    folder, paths = Path(listing.name), listing.paths
+    folder, paths = listing.root or Path(listing.name), listing.paths
 
     def fill(target: Path) -> None:
         def square(path: str) -> NDArray[np.uint8]:
             try:
                 return reading.square((folder / path).read_bytes())
-            except OSError as error:  # `content_keys` has read all files except dangling links
-                raise BadImageError(f"the target of the link is missing ({error.strerror})") from None
+            except OSError as error:  # `content_keys` has read all files except missing files and dangling links
+                what = "the target of the link" if (folder / path).is_symlink() else "the file"
+                raise BadImageError(f"{what} is missing ({error.strerror})") from None
 
         store.fill(target, square, paths, reading.shape, progress=lambda done: reading.progress(done, len(paths)))
 
@@ -163,6 +164,8 @@ def cached_set(stored: store.Stored, listing: Listing, reading: Reading) -> Imag
         domain_names=listing.domain_names,
         paths=tuple(shown(listing.paths[i]) for i in good),
         given=given[good],
+        groups=None if listing.groups is None else listing.groups[good],
+        weights=None if listing.weights is None else listing.weights[good],
         skipped=skipped,
         notes=listing.notes,
     )

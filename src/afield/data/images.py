@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from itertools import combinations
 from pathlib import Path
 
 import numpy as np
@@ -35,6 +33,9 @@ class ImageSet:
         domain_names: E names. A single name means that the data have no domains.
         paths: N names for reports and split lists (relative paths, or ``train/17``).
         given: int8 ``[N]``, indices into `SPLITS` if the data have given splits, otherwise -1.
+        groups: int64 ``[N]``; images of one group, such as a burst, are never on both sides of a split. None if every
+            image is a group of its own.
+        weights: float64 ``[N]``, how often each image is drawn in training, relative to the others. None if equal.
         flippable: whether mirrored images keep their class (mirrored digits do not).
         skipped: skipped files, each with the reason.
         notes: additional lines of `describe`.
@@ -49,6 +50,8 @@ class ImageSet:
     domain_names: tuple[str, ...]
     paths: tuple[str, ...]
     given: NDArray[np.int8]
+    groups: NDArray[np.int64] | None = None
+    weights: NDArray[np.float64] | None = None
     flippable: bool = True
     skipped: tuple[tuple[str, str], ...] = ()
     notes: tuple[str, ...] = ()
@@ -97,6 +100,8 @@ class ImageSet:
             domains=self.domains[indices],
             digests=self.digests[indices],
             given=self.given[indices],
+            groups=None if self.groups is None else self.groups[indices],
+            weights=None if self.weights is None else self.weights[indices],
             paths=tuple(self.paths[i] for i in indices),
         )
 
@@ -110,10 +115,13 @@ class ImageSet:
 
     @cached_property
     def fingerprint(self) -> str:
-        """A hash of pixels, labels, domains, names and given splits. Equal data have equal fingerprints."""
+        """A hash of pixels, labels, domains, names, given splits, groups and weights. Equal data have equal ones."""
         digest = hashlib.sha256()
         for array in (self.digests, self.labels, self.domains, self.given):
             digest.update(np.ascontiguousarray(array).tobytes())
+        for name, optional in (("groups", self.groups), ("weights", self.weights)):
+            if optional is not None:
+                digest.update(name.encode() + np.ascontiguousarray(optional).tobytes())
         digest.update(repr((self.images.shape[1:], self.class_names, self.domain_names)).encode())
         return digest.hexdigest()[:16]
 
@@ -131,6 +139,11 @@ class ImageSet:
         for index, split in enumerate(SPLITS):
             if count := int((self.given == index).sum()):
                 lines.append(f"  {split} (given): {count:,}")
+        if self.groups is not None:
+            sizes = np.bincount(self.groups)
+            lines.append(
+                f"  {np.count_nonzero(sizes):,} groups of images that stay together; the largest has {sizes.max():,}"
+            )
         lines += [f"  {note}" for note in self.notes]
         if self.skipped:
             lines.append(f"  skipped {len(self.skipped)} bad images:")
@@ -144,18 +157,6 @@ class ImageSet:
     def _lacking(self, labels: NDArray[np.int64]) -> str:
         lacking = [self.class_names[i] for i in sorted(set(range(len(self.class_names))) - set(labels.tolist()))]
         return f" (no {', '.join(lacking)})" if lacking else ""
-
-    def leaks(self) -> list[str]:
-        """A line for each pair of domains or given splits that contain images with the same pixels."""
-        groups: dict[int, set[str]] = {}
-        for i, digest in enumerate(self.digests.tolist()):
-            split = "test" if self.given[i] == SPLITS.index("test") else "train"
-            groups.setdefault(digest, set()).add(self.domain_names[self.domains[i]] if self.has_domains else split)
-        pairs = Counter(pair for found in groups.values() for pair in combinations(sorted(found), 2))
-        return [
-            f"leakage: {count:,} image{'s' if count > 1 else ''} with the same pixels in {first} and {second}"
-            for (first, second), count in sorted(pairs.items())
-        ]
 
 
 def pixel_digests(images: NDArray[np.uint8]) -> NDArray[np.uint64]:

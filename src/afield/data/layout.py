@@ -1,6 +1,7 @@
 """Detection of the layout of an image folder, without reading the images."""
 
 import os
+import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -20,6 +21,13 @@ Layout = Literal["domain/class", "class", "split/class"]
 JUNK = frozenset({"__macosx", "@eadir", "thumbs.db", "desktop.ini", "$recycle.bin", "system volume information"})
 """Lower-case names of files and folders that operating systems and file servers create."""
 
+PLACE = re.compile(
+    r"(area|cam|camera|cent(er|re)|city|clinic|device|domain|farm|field|hospital|kamera|loc|location|patient|place|plot|"
+    r"region|room|scanner|sensor|site|standort|station|street|trap|zone)[ _.-]*(\d+|[a-z])",
+    re.IGNORECASE,
+)
+"""Names that places have and classes do not have, such as ``cam 03``."""
+
 
 @dataclass(frozen=True)
 class Listing:
@@ -30,18 +38,23 @@ class Listing:
         paths, labels, domains, given: as in `afield.data.ImageSet`, for each of N images.
         class_names, domain_names: as in `afield.data.ImageSet`.
         layout: layout of the folder.
+        root: folder of the paths, if it is not `name`.
+        groups, weights: as in `afield.data.ImageSet`.
         notes: additional lines of the description of the data.
     """
 
     name: str
     paths: Sequence[str]
     labels: Sequence[int] | NDArray[np.int64]
-    domains: Sequence[int]
+    domains: Sequence[int] | NDArray[np.int64]
     given: Sequence[int]
     class_names: tuple[str, ...]
     domain_names: tuple[str, ...]
     layout: Layout | None = None
     notes: tuple[str, ...] = ()
+    root: Path | None = None
+    groups: NDArray[np.int64] | None = None
+    weights: NDArray[np.float64] | None = None
 
 
 def list_folder(root: Path, layout: Layout | None = None, *, min_classes: int = 2) -> Listing:
@@ -137,6 +150,11 @@ def _recognize(root: Path) -> Layout:
         raise InputError(f"{root} has no folders; expected domain/class/image, class/image or train|test/class/image")
     flat = [top.name for top in tops if not subfolders(top)]
     if len(flat) == len(tops):
+        if all(map(PLACE.fullmatch, flat)):
+            raise InputError(
+                f"{root}: are {', '.join(map(shown, flat[:3]))} classes or places? For classes, add --layout class. "
+                "For places, sort the images into place/class/ folders, or list them with labels: --data TABLE.csv"
+            )
         return "class"
     if flat:
         raise InputError(

@@ -1,7 +1,8 @@
 """Splits of a data set into training, validation and test images: one `Fold` per held-out domain."""
 
 import hashlib
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -22,7 +23,9 @@ class Fold:
     """A split of an `ImageSet`, given by indices.
 
     `held_out` contains the names of the unseen parts, and `tests` the indices of each. `train` and `val` divide the
-    images of the other parts. `adapt` contains the images of each unseen part that are given without labels, if any.
+    images of the other parts, except given test images and images whose group is also in an unseen part. Images of
+    weight 0 do not train. `adapt` contains the images of each unseen part that are given without labels, if any. No
+    group is in two of them.
     """
 
     held_out: tuple[str, ...]
@@ -99,9 +102,22 @@ def parts_of(data: ImageSet) -> tuple[str, ...]:
 
 
 def make_fold(
-    data: ImageSet, held_out: Sequence[str], validation: Validation, seed: int, unlabeled: Unlabeled | None = None
+    data: ImageSet,
+    held_out: Sequence[str],
+    validation: Validation,
+    seed: int,
+    unlabeled: Unlabeled | None = None,
+    train_domains: Sequence[str] = (),
 ) -> Fold:
     """The split for these unseen parts. Equal arguments give equal splits, independent of the recipe.
+
+    Args:
+        data: images.
+        held_out: unseen parts, from `parts_of`.
+        validation: options for drawing validation images.
+        seed: seed of all draws.
+        unlabeled: which images of the unseen parts are given without labels.
+        train_domains: domains to train on; by default, all that are not held out.
 
     Raises:
         InputError: if no images are left to train or to test on, or the split lists do not fit the data.
@@ -109,23 +125,37 @@ def make_fold(
     part = _part_of_each_image(data, seed)
     names = parts_of(data)
     tests = {name: np.flatnonzero(part == names.index(name)) for name in held_out}
-    rest = np.flatnonzero(~np.isin(part, [names.index(name) for name in held_out]))
+    out = np.isin(part, [names.index(name) for name in held_out]) | (data.given == SPLITS.index("test"))
+    if train_domains:
+        out |= ~np.isin(part, [names.index(name) for name in train_domains])
+    rest = _apart(data, np.flatnonzero(~out), np.concatenate([*tests.values(), np.empty(0, np.int64)]))
     if not len(rest):
         raise InputError(f"holding out {', '.join(held_out)} leaves no training images")
     for name, test in tests.items():
         if not len(test):
-            few = "" if data.has_domains else f"; {len(data)} images are too few for {CROSS_VALIDATION_FOLDS} folds"
+            few = "" if data.has_domains else f"; {_amount(data)} are too few for {CROSS_VALIDATION_FOLDS} folds"
             raise InputError(f"{name} has no test images{few}")
     train, val = split_validation(data, rest, validation, seed)
+    if data.weights is not None and not len(train := train[data.weights[train] > 0]):
+        raise InputError("no training image has a weight above 0")
     if unlabeled is None:
         return Fold(tuple(held_out), train, val, tests)
-    adapt = {name: _unlabeled_images(test, name, unlabeled, seed) for name, test in tests.items()}
+    adapt = {name: _unlabeled_images(data, test, name, unlabeled, seed) for name, test in tests.items()}
     if not unlabeled.transductive:
         tests = {name: np.setdiff1d(test, adapt[name]) for name, test in tests.items()}
     return Fold(tuple(held_out), train, val, tests, adapt)
 
 
-def _unlabeled_images(test: Indices, name: str, unlabeled: Unlabeled, seed: int) -> Indices:
+def _apart(data: ImageSet, indices: Indices, others: Indices) -> Indices:
+    """The indices of images whose group contains none of the other images."""
+    return indices if data.groups is None else indices[~np.isin(data.groups[indices], data.groups[others])]
+
+
+def _amount(data: ImageSet) -> str:
+    return f"{len(data)} images" if data.groups is None else f"{len(np.unique(data.groups))} groups"
+
+
+def _unlabeled_images(data: ImageSet, test: Indices, name: str, unlabeled: Unlabeled, seed: int) -> Indices:
     """The images of an unseen part to adapt to, in order; the draw depends on their number alone, never on a label."""
     if unlabeled.fraction is None:
         return test
@@ -133,14 +163,24 @@ def _unlabeled_images(test: Indices, name: str, unlabeled: Unlabeled, seed: int)
         raise InputError(f"{name} has {len(test)} image; --adapt-fraction needs at least 2, to adapt to and to test on")
     count = min(max(round(unlabeled.fraction * len(test)), 1), len(test) - 1)
     rng = np.random.default_rng(seed_for("adaptation", seed, name))
-    return np.sort(rng.permutation(test)[:count])
+    order = rng.permutation(test)
+    if data.groups is None:
+        return np.sort(order[:count])
+    while not (
+        found := [*_whole_groups(order, data.groups, np.zeros_like(data.labels), count, Counter({0: len(test)}))]
+    ):
+        if (count := 2 * count) > 2 * len(test):
+            raise InputError(f"{name} is a single group; --adapt-fraction needs at least 2, to adapt to and to test on")
+    return np.sort(np.array(found, dtype=np.int64))
 
 
 def split_validation(data: ImageSet, rest: Indices, validation: Validation, seed: int) -> tuple[Indices, Indices]:
     """Divide the images that are not held out into training and validation images, domain by domain.
 
+    Whole groups are drawn. Training images whose group contains a given or listed validation image are left out.
+
     Raises:
-        InputError: if there are fewer than two images, or the split lists do not fit the data.
+        InputError: if there are fewer than two images or groups, or the split lists do not fit the data.
     """
     if (data.given[rest] == SPLITS.index("val")).any():
         chosen = data.given[rest] == SPLITS.index("val")
@@ -148,20 +188,50 @@ def split_validation(data: ImageSet, rest: Indices, validation: Validation, seed
         chosen = _listed(data, rest, Path(validation.lists))
         rest, chosen = rest[chosen >= 0], chosen[chosen >= 0] == 1
     else:
-        chosen = np.zeros(len(rest), dtype=bool)
-        left = np.bincount(data.labels[rest])
-        for domain, count in _validation_counts(data.domains[rest], validation.fraction, seed).items():
-            rng = np.random.default_rng(seed_for("validation", seed, data.domain_names[domain]))
-            inside = np.flatnonzero(data.domains[rest] == domain)
-            labels = data.labels[rest[inside]]
-            for index in _order(labels, validation, rng):
-                if count and left[labels[index]] > 1:
-                    chosen[inside[index]] = True
-                    left[labels[index]] -= 1
-                    count -= 1
-    if chosen.all() or not chosen.any():
-        raise InputError(f"{len(rest)} images are too few for training and validation")
-    return rest[~chosen], rest[chosen]
+        chosen, fraction = _drawn(data, rest, validation, validation.fraction, seed), validation.fraction
+        while not chosen.any() and (fraction := 2 * fraction) < 1:  # all groups are larger than the fraction
+            chosen = _drawn(data, rest, validation, fraction, seed)
+    val = rest[chosen]
+    train = _apart(data, rest[~chosen], val)
+    if not len(train) or not len(val):
+        raise InputError(f"{_amount(data.subset(rest))} are too few for training and validation")
+    return train, val
+
+
+def _drawn(data: ImageSet, rest: Indices, validation: Validation, fraction: float, seed: int) -> NDArray[np.bool_]:
+    """Which of the images are drawn for validation, ``[N]``. The last training image of a class is not drawn."""
+    chosen = np.zeros(len(rest), dtype=bool)
+    left = Counter(data.labels[rest].tolist())
+    groups = rest if data.groups is None else data.groups[rest]
+    for domain, count in _validation_counts(data.domains[rest], fraction, seed).items():
+        rng = np.random.default_rng(seed_for("validation", seed, data.domain_names[domain]))
+        inside = np.flatnonzero(data.domains[rest] == domain)
+        order = inside[_order(data.labels[rest[inside]], validation, rng)]
+        chosen[[*_whole_groups(order, groups, data.labels[rest], count, left)]] = True
+    return chosen if data.groups is None else np.isin(groups, groups[chosen])
+
+
+def _whole_groups(order: Indices, groups: Indices, labels: Indices, count: int, left: Counter[int]) -> Iterator[int]:
+    """Yield indices group by group, in order, as long as each group brings their number closer to `count`.
+
+    Args:
+        order: indices to choose from.
+        groups: group of each image.
+        labels: class of each image.
+        count: number of images to choose.
+        left: number of images of each class that are not chosen; updated. One image of each class is always left.
+    """
+    members: dict[int, list[int]] = {}
+    for index, group in zip(order.tolist(), groups[order].tolist(), strict=True):
+        members.setdefault(group, []).append(index)
+    for group in members.values():
+        if count <= 0:
+            return
+        classes = Counter(labels[group].tolist())
+        if len(group) < 2 * count and all(left[label] > found for label, found in classes.items()):
+            yield from group
+            left.subtract(classes)
+            count -= len(group)
 
 
 def _validation_counts(domains: Indices, fraction: float, seed: int) -> dict[int, int]:
@@ -202,23 +272,40 @@ def _part_of_each_image(data: ImageSet, seed: int) -> Indices:
         return data.domains
     if (data.given == SPLITS.index("test")).any():
         return np.where(data.given == SPLITS.index("test"), 0, -1)
-    return deal(data.labels, CROSS_VALIDATION_FOLDS, np.random.default_rng(seed_for("cross-validation", seed)))
+    rng = np.random.default_rng(seed_for("cross-validation", seed))
+    return deal(data.labels, CROSS_VALIDATION_FOLDS, rng, data.groups)
 
 
-def deal(groups: Indices, folds: int, rng: np.random.Generator) -> Indices:
-    """Assign a fold index to each of N images, ``[N]``. The images of each group are assigned in turn, in random order.
+def deal(strata: Indices, folds: int, rng: np.random.Generator, groups: Indices | None = None) -> Indices:
+    """Assign a fold index to each of N images, ``[N]``, so that each stratum is spread evenly over the folds.
+
+    Without groups, the images of each stratum are assigned in turn, in random order. With groups, each group is
+    assigned to the fold with the fewest images of its most frequent stratum, the largest group first.
 
     Args:
-        groups: group of each image, ``[N]``.
+        strata: stratum of each image, such as its class, ``[N]``.
         folds: number of folds.
         rng: generator of the random order.
+        groups: group of each image, ``[N]``; all images of a group are in one fold.
     """
-    part = np.empty(len(groups), dtype=np.int64)
+    part = np.empty(len(strata), dtype=np.int64)
+    if groups is not None:
+        counts, sizes = dict[int, list[int]](), [0] * folds
+        ends = np.cumsum(np.unique(groups, return_counts=True)[1])
+        members = np.split(np.argsort(groups, kind="stable"), ends[:-1])
+        for index in sorted(rng.permutation(len(members)).tolist(), key=lambda each: -len(members[each])):
+            group = members[index]
+            of_stratum = counts.setdefault(int(np.bincount(strata[group]).argmax()), [0] * folds)
+            fold = min(range(folds), key=lambda each: (of_stratum[each], sizes[each]))
+            part[group] = fold
+            of_stratum[fold] += len(group)
+            sizes[fold] += len(group)
+        return part
     start = 0
-    for group in np.unique(groups):
-        members = rng.permutation(np.flatnonzero(groups == group))
-        part[members] = (np.arange(len(members)) + start) % folds
-        start += len(members)
+    for stratum in np.unique(strata):
+        members_of_stratum = rng.permutation(np.flatnonzero(strata == stratum))
+        part[members_of_stratum] = (np.arange(len(members_of_stratum)) + start) % folds
+        start += len(members_of_stratum)
     return part
 
 

@@ -49,6 +49,7 @@ def labeling_task(
         folder: folder of images, in subfolders of any depth.
         source: labeled training images of the model.
         sequences: CSV file with the columns path and sequence; by default, the images of each folder form a sequence.
+            No sequence of the file is in both the audit sample and the chosen images.
         on_bad_image: ``"error"`` raises an error for files that are not images, ``"skip"`` skips them.
         progress: called with the number of finished images and the number of all images.
 
@@ -73,6 +74,7 @@ def labeling_task(
     if not good.all():
         features, losses = features[good], None if losses is None else losses[good]
     paths = tuple(file.relative_to(folder).as_posix() for file, fine in zip(files, good.tolist(), strict=True) if fine)
+    named = None if sequences is None else _by_column(paths, sequences)
     return LabelingTask(
         folder,
         paths,
@@ -80,8 +82,9 @@ def labeling_task(
         model.classifier.objective,
         model.class_names,
         None if source is None else _source(model, source, progress),
-        _by_folder(paths) if sequences is None else _by_column(paths, sequences),
+        _by_folder(paths) if named is None else named,
         losses,
+        named,
     )
 
 

@@ -90,11 +90,15 @@ def known_source(
 
 
 def players(run: Run) -> list[str]:
-    """The training domains with enough images to play the new place."""
+    """The training domains with enough images, of at least two groups, to play the new place."""
     data = run.setup.data
-    sizes = np.bincount(data.domains, minlength=len(data.domain_names))
-    named = zip(data.domain_names, sizes, strict=True)
-    return [name for name, size in named if size >= SMALLEST and name not in run.held_out]
+    parts = [np.flatnonzero(data.domains == domain) for domain in range(len(data.domain_names))]
+    groups = np.arange(len(data)) if data.groups is None else data.groups
+    return [
+        name
+        for name, part in zip(data.domain_names, parts, strict=True)
+        if len(part) >= SMALLEST and len(np.unique(groups[part])) > 1 and name not in run.held_out
+    ]
 
 
 def why_no_plays(run: Run) -> str:
@@ -185,6 +189,7 @@ def _plays(
         reference=source.reference,
         domain=domain,
         seed=run.seed,
+        groups=None if data.groups is None else torch.from_numpy(data.groups[rows]),
     )
 
 

@@ -72,7 +72,7 @@ def in_order(rows: Iterable[Row]) -> list[Row]:
 
 
 def _drawn(task: LabelingTask, rows: Sequence[Row], count: int, seed: int) -> list[int]:
-    taken = set(task.indices(rows).tolist())
+    taken = {*task.indices(rows).tolist(), *task.grouped_with(rows).nonzero().flatten().tolist()}
     order = torch.randperm(len(task.paths), generator=torch.Generator().manual_seed(seed)).tolist()
     return [index for index in order if index not in taken][:count]
 

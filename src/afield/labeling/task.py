@@ -1,6 +1,6 @@
 """A labeling task: the images of a new place with their features, and the head of a model."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -28,6 +28,7 @@ class LabelingTask:
         source: labeled training images of the model, if available.
         sequences: sequence of each image, ``[N]``; see `Pool`.
         predicted_losses: predicted losses of the model, ``[N]``, if it was trained to predict them.
+        groups: group of each image, ``[N]``; no group is in both samples.
     """
 
     folder: Path
@@ -38,6 +39,7 @@ class LabelingTask:
     source: Labeled | None = None
     sequences: Tensor | None = None
     predicted_losses: Tensor | None = None
+    groups: Tensor | None = None
 
     @cached_property
     def _index(self) -> dict[str, int]:
@@ -51,6 +53,12 @@ class LabelingTask:
         """
         check_paths(rows, self._index, self.folder)
         return torch.tensor([self._index[row.path] for row in rows], dtype=torch.int64)
+
+    def grouped_with(self, rows: Iterable[Row]) -> Tensor:
+        """Whether each image is in a group with the image of a row, bool ``[N]``."""
+        if self.groups is None:
+            return torch.zeros(len(self.paths), dtype=torch.bool)
+        return torch.isin(self.groups, self.groups[self.indices([*rows])])
 
     def labeled(self, rows: Sequence[Row], purpose: Purpose) -> tuple[Tensor, Tensor]:
         """Return the image indices and class indices of the rows with this purpose and the label of a class."""
@@ -91,6 +99,7 @@ class LabelingTask:
         labels[indices] = classes
         excluded = torch.zeros(len(self.paths), dtype=torch.bool)
         excluded[self.indices(rows)] = True
+        excluded |= self.grouped_with(row for row in rows if row.purpose == "audit")
         excluded[indices] = False
         return Pool(
             self.features,

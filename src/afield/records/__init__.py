@@ -26,6 +26,7 @@ from afield.records.reading import (
     write_summary as write_summary,
 )
 from afield.records.types import (
+    BASELINE as BASELINE,
     Epoch as Epoch,
     Estimate as Estimate,
     Figures as Figures,

@@ -8,6 +8,9 @@ from typing import Any
 SCHEMA = 2
 """Version of the record format. A new version changes all run hashes."""
 
+BASELINE = "erm"
+"""The recipe that others are compared with, unless another one is named."""
+
 Figures = Mapping[str, float]
 """Metrics or measures by name."""
 
@@ -214,6 +217,7 @@ class Summary(Subscriptable):
         protocol: test protocol of the unseen domains, one line, if recipes can adapt to them; otherwise None.
         schema: version of the format.
         mixed: versions of each package, and the commits, that differ between the runs.
+        baseline: name of the recipe that the others are compared with.
     """
 
     data: str
@@ -226,3 +230,4 @@ class Summary(Subscriptable):
     protocol: str | None = None
     schema: int = SCHEMA
     mixed: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    baseline: str = BASELINE

@@ -14,8 +14,6 @@ from afield.reporting.learned import by_recipe
 from afield.reporting.provenance import differences, provenance
 from afield.reporting.templates import write_page
 
-BASELINE = "erm"
-
 
 def render(folder: Path, summary: Summary | None = None) -> Path:
     """Write ``report.html`` to a run folder, from its records, summary and analysis; returns its path.
@@ -34,8 +32,8 @@ def render(folder: Path, summary: Summary | None = None) -> Path:
     metric, classes = METRICS[summary.metric], analysis["classes"]
     gallery = _gallery(folder / "gallery.json") if (folder / "gallery.json").exists() else None
     recipes = summary.recipes
-    baseline = BASELINE if BASELINE in recipes else None
-    color = colors(_drawn(recipes, metric.sign))
+    baseline = summary.baseline if summary.baseline in recipes else None
+    color = colors(_drawn(recipes, baseline, metric.sign))
     leader = summary.recommended or max(recipes, key=lambda recipe: metric.sign * recipes[recipe].average.mean)
     return write_page(
         folder / "report.html",
@@ -76,9 +74,9 @@ def _gallery(path: Path) -> Any:
     return gallery
 
 
-def _drawn(recipes: Mapping[str, SummaryRow], sign: int) -> list[str]:
+def _drawn(recipes: Mapping[str, SummaryRow], baseline: str | None, sign: int) -> list[str]:
     """The recipes in figures, in their order. With more recipes than colors: the baseline and the best averages."""
-    by_rank = sorted(recipes, key=lambda recipe: (recipe != BASELINE, -sign * recipes[recipe].average.mean))
+    by_rank = sorted(recipes, key=lambda recipe: (recipe != baseline, -sign * recipes[recipe].average.mean))
     drawn = set(by_rank[: len(PALETTE)])
     return [recipe for recipe in recipes if recipe in drawn]
 

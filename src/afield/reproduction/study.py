@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from afield.comparison.analysis import read_predictions, wrong_class_probabilities
 from afield.comparison.compare import check
 from afield.comparison.grid import Comparison
-from afield.data import make_fold, parts_of
+from afield.data import parts_of
 from afield.errors import InputError
 from afield.evaluation import SELECTIONS, expected_calibration_error
 from afield.launch.local import Executor
@@ -72,8 +72,8 @@ class Study(Comparison):
 
 def test_images(run: Run) -> Subset:
     """The images of a given test set."""
-    data, setup = run.setup.data, run.setup
-    return Subset(data.images, data.labels, make_fold(data, run.held_out, setup.validation, run.seed).tests["test"])
+    data = run.setup.data
+    return Subset(data.images, data.labels, run.fold().tests["test"])
 
 
 def runnable(setup: ExperimentConfig, recipes: Sequence[Recipe]) -> tuple[Recipe, ...]:

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Protocol
 from afield.training import EpochReport
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from afield.runs.config import ExperimentConfig
 
 
@@ -22,8 +24,8 @@ class Labeled(Protocol):
 class Callback:
     """Base class of progress reports. All methods do nothing; subclasses override those that they need."""
 
-    def start(self, setup: ExperimentConfig) -> None:
-        """Called when the data are loaded and the settings are checked."""
+    def start(self, setup: ExperimentConfig, held_out: Sequence[str] = ()) -> None:
+        """Called when the data are loaded and the settings are checked, with the parts that are held out in turn."""
 
     def forecast(self, runs: int, seconds: float) -> None:
         """Called with the number of remaining runs and an estimate of their total duration in seconds."""

@@ -37,6 +37,7 @@ class ExperimentConfig:
         tuning: settings of a last stage, in which recipes use their own augmentation; see `afield.runs.stages`.
         unlabeled: the images of the unseen parts that recipes can adapt to; None if there are none.
         metric: name of the metric on validation images that selects the saved epoch of a run.
+        train_domains: domains to train on; empty for all that are not held out.
     """
 
     data: ImageSet
@@ -48,6 +49,7 @@ class ExperimentConfig:
     tuning: TrainConfig | None = None
     unlabeled: Unlabeled | None = None
     metric: str = "accuracy"
+    train_domains: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.freeze and self.training.augment != "none":
@@ -77,6 +79,7 @@ class ExperimentConfig:
             **({} if self.tuning is None else {"tuning": _training_key(self.tuning)}),
             **({} if self.unlabeled is None else {"unlabeled": dataclasses.asdict(self.unlabeled)}),
             **({} if self.metric == "accuracy" else {"metric": self.metric}),
+            **({"train_domains": sorted(self.train_domains)} if self.train_domains else {}),
         }
 
 
@@ -106,10 +109,13 @@ def choose_memory(data: ImageSet, batch_size: int, allowed: int | None) -> int |
     """The memory limit in bytes if the images exceed it, otherwise None.
 
     Raises:
-        InputError: if the limit is too small for the batches that are in memory at the same time.
+        InputError: if the limit is too small for the batches that are in memory at the same time, or images have
+            weights.
     """
     if allowed is None or data.images.nbytes <= allowed:
         return None
+    if data.weights is not None:
+        raise InputError("--memory cannot be combined with weights of images; ignore them with --columns weight=")
     if allowed < (least := LEAST_BATCHES * batch_size * data.images[:1].nbytes):
         raise InputError(
             f"--memory must be at least {math.ceil(least / 1e6):,}MB for batches of {batch_size} such images, "

@@ -67,8 +67,13 @@ class Run:
     @property
     def num_domains(self) -> int:
         """The number of training domains."""
-        data = self.setup.data
-        return len(set(data.domain_names) - set(self.held_out)) if data.has_domains else 1
+        data, train = self.setup.data, self.setup.train_domains
+        return len(set(train or data.domain_names) - set(self.held_out)) if data.has_domains else 1
+
+    def fold(self) -> Fold:
+        """The split of the images."""
+        setup = self.setup
+        return make_fold(setup.data, self.held_out, setup.validation, self.seed, setup.unlabeled, setup.train_domains)
 
     @property
     def hash(self) -> str:
@@ -85,13 +90,13 @@ class Run:
 def prepare(run: Run, features: NDArray[np.float32] | None, fabric: Fabric) -> tuple[Fold, Splits, Classifier]:
     """Create the split, the subsets of images or features ``[N, D]``, and the initial classifier of a run."""
     setup, data = run.setup, run.setup.data
-    fold = make_fold(data, run.held_out, setup.validation, run.seed, setup.unlabeled)
+    fold = run.fold()
     inputs = seen = _near(data.images if features is None else features, setup, fabric)
     if features is not None and standardizes(run.recipe):
         seen = _near(standardized(features, fold, data.domains), setup, fabric)
     unknown = np.full_like(data.labels, IGNORE_INDEX)
     parts = Splits(
-        train=Subset(seen, data.labels, fold.train, data.domains, setup.memory),
+        train=Subset(seen, data.labels, fold.train, data.domains, setup.memory, data.weights),
         val=Subset(seen, data.labels, fold.val, data.domains, setup.memory),
         tests={name: Subset(inputs, data.labels, indices, memory=setup.memory) for name, indices in fold.tests.items()},
         adapt={name: Subset(inputs, unknown, indices, memory=setup.memory) for name, indices in fold.adapt.items()},

@@ -62,14 +62,16 @@ def searched_images(data: ImageSet, held_out: Sequence[str]) -> ImageSet:
 def fold_runs(setup: ExperimentConfig, recipe: Recipe, folds: int, seed: int) -> list[Run]:
     """Create a run for each fold, with the fold as test set. Folds are stratified by class and domain.
 
+    All images of a group are in one fold.
+
     Raises:
         InputError: if there are fewer images than folds.
     """
     data = setup.data
     if len(data) < folds:
         raise InputError(f"--folds {folds} needs at least {folds} images, got {len(data)}")
-    groups = data.domains * len(data.class_names) + data.labels
-    part = deal(groups, folds, np.random.default_rng(seed_for("search folds", seed)))
+    strata = data.domains * len(data.class_names) + data.labels
+    part = deal(strata, folds, np.random.default_rng(seed_for("search folds", seed)), data.groups)
     runs = []
     for fold in range(folds):
         given = np.where(part == fold, SPLITS.index("test"), SPLITS.index("train")).astype(np.int8)

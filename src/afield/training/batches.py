@@ -24,7 +24,7 @@ def shuffled(source: Subset, batch: int, rng: np.random.Generator) -> list[Posit
 
 def in_rounds(source: Subset, batch: int, batches: int, rng: np.random.Generator) -> list[Positions]:
     """Positions for `batches` batches of `batch` examples each. All examples are used in random order, repeatedly."""
-    return np.split(_rounds(np.arange(len(source)), batch * batches, rng), batches)
+    return np.split(_rounds(source, np.arange(len(source)), batch * batches, rng), batches)
 
 
 def balanced(source: Subset, batch: int, rng: np.random.Generator) -> list[Positions]:
@@ -46,7 +46,7 @@ def balanced(source: Subset, batch: int, rng: np.random.Generator) -> list[Posit
     if not per_domain:
         raise InputError(f"balanced batches need --batch-size {len(members)} or more, one image of each domain")
     wanted = steps * per_domain
-    return np.split(np.stack([_rounds(m, wanted, rng) for m in members], axis=1).ravel(), steps)
+    return np.split(np.stack([_rounds(source, m, wanted, rng) for m in members], axis=1).ravel(), steps)
 
 
 def class_balanced(source: Subset, batch: int, rng: np.random.Generator) -> list[Positions]:
@@ -60,17 +60,18 @@ def class_balanced(source: Subset, batch: int, rng: np.random.Generator) -> list
     """
     labels, steps = source.labels[source.indices], len(source) // batch
     classes = np.unique(labels)
-    drawn = _rounds(classes, steps * batch, rng)
+    count = steps * batch
+    drawn = np.concatenate([rng.permutation(classes) for _ in range(-(-count // len(classes)))])[:count]
     positions = np.empty_like(drawn)
     for label in classes:
         places = drawn == label
-        positions[places] = _rounds(np.flatnonzero(labels == label), int(places.sum()), rng)
+        positions[places] = _rounds(source, np.flatnonzero(labels == label), int(places.sum()), rng)
     return np.split(positions, steps)
 
 
-def _rounds(members: Positions, count: int, rng: np.random.Generator) -> Positions:
+def _rounds(source: Subset, members: Positions, count: int, rng: np.random.Generator) -> Positions:
     """`count` of the members: all in random order, and again in a new random order."""
-    return np.concatenate([rng.permutation(members) for _ in range(-(-count // len(members)))])[:count]
+    return np.concatenate([source.shuffled(members, rng) for _ in range(-(-count // len(members)))])[:count]
 
 
 DRAWS = {"shuffled": shuffled, "balanced": balanced, "class_balanced": class_balanced}

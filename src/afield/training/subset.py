@@ -28,6 +28,7 @@ class Subset:
         domains: domains of the whole set, int64 ``[N]``; None means a single domain.
         memory: memory limit for memory-mapped inputs, in bytes. Larger inputs are shuffled in blocks and read in
             windows.
+        weights: how often each example of the whole set is drawn in training, relative to the others, ``[N]``.
     """
 
     inputs: NDArray | Tensor
@@ -35,6 +36,7 @@ class Subset:
     indices: NDArray[np.int64]
     domains: NDArray[np.int64] | None = None
     memory: int | None = None
+    weights: NDArray[np.float64] | None = None
 
     def __len__(self) -> int:
         return len(self.indices)
@@ -42,8 +44,20 @@ class Subset:
     def order(self, batch: int, rng: np.random.Generator) -> NDArray[np.int64]:
         """Positions of all examples in random order, for batches of this size."""
         if (array := self._too_large()) is None:
-            return rng.permutation(len(self))
+            return self.shuffled(np.arange(len(self)), rng)
         return block_order(len(self), self._window(array, batch), array[:1].nbytes, rng)
+
+    def shuffled(self, positions: NDArray[np.int64], rng: np.random.Generator) -> NDArray[np.int64]:
+        """The positions ``[M]`` in random order. With weights, M positions, each as often as its weight says.
+
+        The number of times is the expected number, rounded up or down at random.
+        """
+        positions = rng.permutation(positions)
+        if self.weights is None:
+            return positions
+        ends = np.cumsum(self.weights[self.indices[positions]])
+        times = np.diff(np.floor(ends / ends[-1] * len(positions) + rng.random()), prepend=0).astype(np.int64)
+        return rng.permutation(np.repeat(positions, times))
 
     def evaluation_batch(self, batch: int) -> int:
         """Batch size for evaluation: at least `EVALUATION_BATCH`, or `batch` if the inputs exceed the memory limit."""
