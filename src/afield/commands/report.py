@@ -35,6 +35,10 @@ def _page(folder: Path) -> Path:
     from afield.reporting import render
 
     summary = read_json(folder / "summary.json")
+    if isinstance(summary, dict) and "budgets" in summary:
+        from afield.comparison.labeling.report import render_labeling
+
+        return render_labeling(folder)
     if not isinstance(summary, dict) or "paper" not in summary:
         return render(folder)
     from afield.reproduction import PAPERS

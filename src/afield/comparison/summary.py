@@ -1,6 +1,6 @@
 """The summary of records: a table with intervals, and a recommendation. Does not import torch."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from afield.evaluation import SELECTIONS, estimate, paired_difference
@@ -61,18 +61,18 @@ def mixed_versions(records: Sequence[Record]) -> dict[str, tuple[str, ...]]:
     return {name: tuple(sorted(versions)) for name, versions in found.items() if len(versions) > 1}
 
 
-def recommend(averages: dict[str, list[float]]) -> tuple[str | None, str]:
+def recommend(averages: Mapping[str, Sequence[float]], baseline: str = BASELINE) -> tuple[str | None, str]:
     """The best recipe, if it is significantly better than the baseline, or None; and the reason, a sentence.
 
     A recipe is significantly better if the paired interval of the difference excludes zero. The level of the interval
-    is 1 - 0.05 / (recipes - 1), to correct for the number of comparisons (Bonferroni). The baseline is `erm`. If `erm`
-    is the best recipe or was not run, the second best recipe replaces it.
+    is 1 - 0.05 / (recipes - 1), to correct for the number of comparisons (Bonferroni). If the baseline is the best
+    recipe or was not run, the second best recipe replaces it.
     """
     ranked = sorted(averages, key=lambda recipe: -estimate(averages[recipe]).mean)
     best = ranked[0]
     if len(ranked) == 1:
         return None, f"only {best} was run; a recommendation needs at least two recipes"
-    rival = BASELINE if BASELINE in averages and best != BASELINE else ranked[1]
+    rival = baseline if baseline in averages and best != baseline else ranked[1]
     level = 1 - 0.05 / (len(ranked) - 1)
     difference = paired_difference(averages[best], averages[rival], level=level)
     if difference.ci95 is None:
