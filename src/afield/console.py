@@ -135,8 +135,8 @@ def labeling_table(summary: LabelingSummary) -> Table:
         table.add_column(f"{budget} labels", justify="right")
     for name, row in summary.rows.items():
         cells = []
-        for budget, cell in row[AVERAGE].items():
-            difference = f" ({100 * cell.vs_random.mean:+.1f})" if name != BASELINE and budget != "0" else ""
+        for count, cell in row[AVERAGE].items():
+            difference = f" ({100 * cell.vs_random.mean:+.1f})" if name != BASELINE and count != "0" else ""
             mark = f"[bold]{difference}[/]" if cell.significant else difference
             cells.append(f"{100 * cell.accuracy.mean:.1f}{mark}")
         table.add_row(f"[bold]{name}" if name == summary.recommended else name, *cells)

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 SEEDS = 50
 """Default number of seeds. A repetition takes about a second, and few repetitions mislead."""
 
-UNTRAINED = {"backbone": ExperimentOptions.backbone, "weights": ExperimentOptions.weights}
+UNTRAINED = (ExperimentOptions.backbone, ExperimentOptions.weights)
 """The defaults of other commands, which train the backbone. Here, EfficientNet-Lite0 with weights replaces them."""
 
 OPTIONS = {
@@ -79,10 +79,9 @@ def _load(
     from afield.comparison.labeling.study import LabelingStudy, budgets_up_to, check_budget, strategies_to_compare
     from afield.models.weights import PACKAGE, PACKAGE_BACKBONE
 
-    backbone = {"backbone": options.backbone, "weights": options.weights}
-    if backbone == UNTRAINED:
-        backbone = {"backbone": PACKAGE_BACKBONE, "weights": PACKAGE}
-    setup = dataclasses.replace(options, freeze=True, **backbone).load_setup(callback)
+    if (options.backbone, options.weights) == UNTRAINED:
+        options = dataclasses.replace(options, backbone=PACKAGE_BACKBONE, weights=PACKAGE)
+    setup = dataclasses.replace(options, freeze=True).load_setup(callback)
     callback.start(setup)
     if setup.backbone.weights == "none":
         warnings.warn(

@@ -58,7 +58,7 @@ def labeling_document(summary: LabelingSummary) -> Document:
 def labeling_curves(rows: Rows) -> str:
     """The figure of the average accuracy by number of labels."""
     curves = {
-        name: {int(budget): cell.accuracy for budget, cell in row[AVERAGE].items() if budget != "0"}
+        name: {float(budget): cell.accuracy for budget, cell in row[AVERAGE].items() if budget != "0"}
         for name, row in rows.items()
     }
     return curves_with_intervals("labeling", "accuracy by labels", curves, x="labels", y="accuracy, %", log=True)

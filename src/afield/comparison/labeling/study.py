@@ -112,8 +112,8 @@ class LabelingStudy:
             target = pool.part(chosen)
             head = refit(first, target, trust=self.trust or choose_trust(first, target))
             accuracies[str(budget)] = _accuracy(head, test)
-        seconds, commit = round(time.perf_counter() - start, 3), provenance()["commit"]
-        return Repetition(*self.key(strategy, domain, repetition), accuracies, seconds, commit)
+        name, seconds, commit = self.domain_names[domain], time.perf_counter() - start, provenance()["commit"]
+        return Repetition(strategy, name, repetition, self.budgets, self.trust, accuracies, round(seconds, 3), commit)
 
     def _part(self, rows: NDArray[np.int64]) -> Labeled:
         return Labeled(torch.from_numpy(np.asarray(self.features[rows])), torch.from_numpy(self.labels[rows]))
