@@ -118,6 +118,10 @@ def _show(verb: Any, result: Any) -> None:
             out.print(f"{result['runs']} runs of this share are done; run without --share to write the summary")
         case commands.launching.LaunchOptions(launcher="slurm"):
             say(f"not submitted; {result['script']} contains the commands to submit it")
+        case commands.Compare(label_budget=int()):
+            out.print(console.labeling_table(result))
+            say(f"recommended: {result.recommended or 'none'}; {result.reason}")
+            say(f"report: {verb.run_folder / 'report.html'}")
         case commands.Compare():
             out.print(console.comparison_table(result))
             if result.mixed:

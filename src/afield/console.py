@@ -14,6 +14,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from afield.amounts import duration
+from afield.comparison.labeling.study import BASELINE
+from afield.comparison.labeling.summary import AVERAGE, LabelingSummary
 from afield.data import parts_of
 from afield.data.leaks import leaks
 from afield.deploy.adapt import Adapted
@@ -44,7 +46,8 @@ class ConsoleCallback(Callback):
             how = ", ".join(held_out)
         if setup.train_domains:
             how = f"{how}, with training on {', '.join(setup.train_domains)}"
-        self.console.print(f"  held out in turn: {how}; backbone {backbone.name}, weights {backbone.weights}")
+        frozen = ", frozen" if setup.freeze else ""
+        self.console.print(f"  held out in turn: {how}; backbone {backbone.name}, weights {backbone.weights}{frozen}")
         for line in leaks(data):
             self.console.print(f"[yellow]warning:[/] {escape(line)}")
 
@@ -127,6 +130,23 @@ def comparison_table(summary: Summary) -> Table:
         if searched:
             cells.append(f"{row.search_s:.1f}" if row.search_s is not None else "–")
         table.add_row(f"{mark}{escape(name)}", *map(escape, cells))
+    return table
+
+
+def labeling_table(summary: LabelingSummary) -> Table:
+    """The table of a comparison of strategies: average accuracy by number of labels, and the difference to random."""
+    title = f"{summary.data}: accuracy at a new place by number of labels, %, average over domains"
+    caption = "in brackets: difference to random, paired over seeds; bold if its 95 % interval excludes 0"
+    table = Table("strategy", title=escape(f"{title}, n = {summary.repetitions}"), caption=caption)
+    for budget in (0, *summary.budgets):
+        table.add_column(f"{budget} labels", justify="right")
+    for name, row in summary.rows.items():
+        cells = []
+        for count, cell in row[AVERAGE].items():
+            difference = f" ({100 * cell.vs_random.mean:+.1f})" if name != BASELINE and count != "0" else ""
+            mark = f"[bold]{difference}[/]" if cell.significant else difference
+            cells.append(f"{100 * cell.accuracy.mean:.1f}{mark}")
+        table.add_row(f"[bold]{name}" if name == summary.recommended else name, *cells)
     return table
 
 

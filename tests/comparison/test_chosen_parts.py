@@ -90,9 +90,10 @@ def test_pairs_for_leave_one_out_validation_contain_a_held_out_and_a_training_do
 
 
 def test_the_recommendation_compares_with_the_baseline():
-    averages = {"erm": [0.5, 0.52, 0.51], "old": [0.7, 0.72, 0.71], "new": [0.8, 0.83, 0.81]}
-    assert recommend(averages, "old")[1].startswith("new is significantly better than old: +10.3 points")
-    assert recommend(averages)[1].startswith("new is significantly better than erm: +30.3 points")
+    values = {"erm": [[0.5, 0.52, 0.51]], "old": [[0.7, 0.72, 0.71]], "new": [[0.8, 0.83, 0.81]]}
+    reason = recommend(values, baseline="old")[1]
+    assert reason.startswith("new is significantly better than old on these images: +10.3 points")
+    assert recommend(values)[1].startswith("new is significantly better than erm on these images: +30.3 points")
 
 
 def test_compare_with_chosen_domains_and_baseline(afield, tmp_path):

@@ -106,7 +106,7 @@ def test_the_smaller_value_of_nll_is_selected_and_recommended():
     summary = summarize(selected, "pets", "train_validation", "nll")
     assert summary.recommended == "focal"
     assert summary.reason.startswith("focal is significantly better than erm on these images: -0.199 of NLL [")
-    assert recommend({"erm": [1.0, 1.02, 1.01], "focal": [1.2, 1.22, 1.211]}, "nll")[0] == "erm"
+    assert recommend({"erm": [[1.0, 1.02, 1.01]], "focal": [[1.2, 1.22, 1.211]]}, "nll")[0] == "erm"
 
 
 def test_a_metric_that_a_record_lacks_is_an_error_that_names_those_it_has():

@@ -5,8 +5,9 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
+from afield.commands.label_budget import check_label_budget, compare_strategies
 from afield.commands.launching import LaunchOptions
 from afield.commands.options import TrainingOptions, check_counts
 
@@ -19,14 +20,21 @@ if TYPE_CHECKING:
     from afield.runs.callback import Callback
     from afield.runs.run import Run
 
+SEEDS = 3
+STRATEGIES = ("random", "margin", "clue", "typiclust", "badge", "entropy", "core_set")
+
 
 @dataclass(frozen=True)
 class Compare(TrainingOptions, LaunchOptions):
     """Compare recipes on unseen domains, leaving out one domain at a time.
 
+    With --label-budget, compare labeling strategies instead, with each domain in turn as the new place. The backbone is
+    frozen; its default is then EfficientNet-Lite0 with pretrained weights (afield[weights]).
+
     Attributes:
         recipes: Names from `afield list recipes`, or .toml, .yaml or .json files.
-        seeds: Number of seeds. Each seed has its own split and initialization, the same for all recipes.
+        seeds: Number of seeds; by default 3, or 50 with --label-budget. Each seed has its own split and initialization,
+            the same for all recipes.
         held_out: Domains to hold out, one at a time; by default each domain, or those that are not in --train-domains.
         train_domains: Domains to train on; by default all that are not held out.
         baseline: Recipe that the others are compared with, by default erm.
@@ -36,12 +44,15 @@ class Compare(TrainingOptions, LaunchOptions):
         adapt_fraction: Fraction of the images of each unseen domain to which recipes can adapt, without labels. All
             recipes are tested on the other images.
         transductive: Adapt to the test images themselves, without labels. The results are labeled as transductive.
+        label_budget: Compare labeling strategies up to this number of labels at a new place. Strategies select images
+            in one half of it, and the refitted head is tested on the other half.
+        strategies: Labeling strategies to compare, from `afield list strategies`; random is always included.
     """
 
     verb: ClassVar[str] = "compare"
 
     recipes: tuple[str, ...] = ("erm", "flattening", "arcface")
-    seeds: int = 3
+    seeds: int | None = None
     held_out: tuple[str, ...] = ()
     train_domains: tuple[str, ...] = ()
     baseline: str | None = None
@@ -49,18 +60,34 @@ class Compare(TrainingOptions, LaunchOptions):
     metric: str = "accuracy"
     adapt_fraction: float | None = None
     transductive: bool = False
+    label_budget: int | None = None
+    strategies: tuple[str, ...] = STRATEGIES
 
     @property
     def run_folder(self) -> Path:
         """The folder for the results."""
-        return self.folder(self.verb)
+        return self.folder(self.verb if self.label_budget is None else "compare-strategies")
+
+    def run(self) -> Any:
+        """Compare recipes (see `LaunchOptions.run`), or labeling strategies."""
+        if self.label_budget is None:
+            return super().run()
+        self.check()
+        return compare_strategies(self)
 
     def check(self) -> None:
-        """Also reject an unknown selection rule or metric."""
+        """Also reject an unknown selection rule or metric, and options that do not apply."""
+        from afield.comparison.labeling.measure import IMAGES
         from afield.errors import InputError
         from afield.evaluation import METRICS, SELECTIONS
 
         super().check()
+        if self.label_budget is not None:
+            check_label_budget(self)
+        elif self.strategies != STRATEGIES:
+            raise InputError("--strategies needs --label-budget")
+        elif (self.run_folder / IMAGES).exists():
+            raise InputError(f"{self.run_folder} has a comparison of labeling strategies; choose another --out")
         check_counts(self, "seeds")
         SELECTIONS.entry(self.selection)
         METRICS.entry(self.metric)
@@ -91,7 +118,7 @@ class Compare(TrainingOptions, LaunchOptions):
         self.make_fabric(setup.training.precision)
         callback.start(setup, [part for (part,) in parts])
         comparison = Comparison(
-            setup, recipes, self.seeds, self.selection, parts, self.metric, self.baseline or BASELINE
+            setup, recipes, self.seeds or SEEDS, self.selection, parts, self.metric, self.baseline or BASELINE
         )
         runs = comparison.runs()
         check(runs)

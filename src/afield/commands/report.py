@@ -40,6 +40,10 @@ def _page(folder: Path, metric: str | None) -> Path:
     from afield.reporting import render
 
     summary = read_json(folder / "summary.json")
+    if isinstance(summary, dict) and "budgets" in summary:
+        from afield.comparison.labeling.report import render_labeling
+
+        return render_labeling(folder)
     if not isinstance(summary, dict) or "paper" not in summary:
         if metric is None:
             return render(folder)

@@ -60,7 +60,7 @@ def plan(runs: Sequence[Run], executor: Executor, *, at_once: int) -> dict[str, 
     features_s = 0.0
     for run in {id(run.setup): run for run in left}.values():
         with cpu_threads(executor.threads_of(run)):
-            features_s += _features_seconds(run.setup, executor.fabric(run))
+            features_s += features_seconds(run.setup, executor.fabric(run))
     run_s = statistics.mean(rates[_kind(run)] * _images(run) for run in left) if left else 0.0
     return {
         "runs": [{"run": run.hash, "label": run.label, "state": states[run.hash]} for run in runs],
@@ -70,6 +70,18 @@ def plan(runs: Sequence[Run], executor: Executor, *, at_once: int) -> dict[str, 
         "run_s": run_s,
         "total_s": features_s + run_s * -(-len(left) // at_once),
     }
+
+
+def features_seconds(setup: ExperimentConfig, fabric: Fabric) -> float:
+    """The time to extract the missing features, estimated from one batch after a warm-up batch."""
+    if not setup.freeze or not (missing := missing_features(setup)):
+        return 0.0
+    extract = extractor(setup.backbone, fabric)
+    images = torch.from_numpy(np.array(setup.data.images[:BATCH])).permute(0, 3, 1, 2)
+    extract(images)
+    began = time.perf_counter()
+    extract(images)
+    return (time.perf_counter() - began) / len(images) * missing
 
 
 def _state(folder: Path) -> str:
@@ -105,17 +117,6 @@ def _images(run: Run) -> float:
     if learned is not None:
         epochs += LEARNING * augmentor_settings(run.recipe, learned).epochs
     return epochs * len(run.fold().train)
-
-
-def _features_seconds(setup: ExperimentConfig, fabric: Fabric) -> float:
-    """The time to extract the missing features, estimated from one batch after a warm-up batch."""
-    if not setup.freeze or not (missing := missing_features(setup)):
-        return 0.0
-    extract, images = extractor(setup.backbone, fabric), torch.from_numpy(setup.data.images[:BATCH]).permute(0, 3, 1, 2)
-    extract(images)
-    began = time.perf_counter()
-    extract(images)
-    return (time.perf_counter() - began) / len(images) * missing
 
 
 def _seconds(run: Run, fabric: Fabric) -> float:

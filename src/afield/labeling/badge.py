@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from afield.labeling.distances import squared_norms
+from afield.labeling.distances import FeatureRows, blocks, squared_norms
 from afield.labeling.kmeans import drawn
 from afield.labeling.pool import Pool
 from afield.labeling.registry import STRATEGIES
@@ -22,14 +22,15 @@ def badge(pool: Pool, count: int, generator: torch.Generator) -> Tensor:
         Ash, Zhang, Krishnamurthy, Langford and Agarwal, ICLR 2020, algorithm 1 and equation 1.
     """
     available = pool.available.nonzero().squeeze(1)
-    features = pool.features if len(available) == len(pool) else pool.features[available]
+    features = FeatureRows(pool.features, available if len(available) < len(pool) else None)
     gradients = class_gradients(pool.logits[available])
     norms = gradients.square().sum(dim=1) * squared_norms(features)
     chosen = [int(norms.argmax())]
     nearest = torch.full_like(norms, torch.inf)
     while len(chosen) < count:
         last = chosen[-1]
-        products = (gradients @ gradients[last]) * (features @ features[last])
+        row = features[torch.tensor(last)]
+        products = torch.cat([features[rows] @ row for rows in blocks(len(features))]) * (gradients @ gradients[last])
         nearest = torch.minimum(nearest, (norms + norms[last] - 2 * products).clamp_(min=0))
         nearest[chosen] = 0
         scores = nearest if nearest.any() else torch.ones_like(nearest).index_fill_(0, torch.tensor(chosen), 0)

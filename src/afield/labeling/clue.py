@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from afield.labeling.distances import squared_distances, squared_norms
+from afield.labeling.distances import FeatureRows, Rows, squared_distances, squared_norms
 from afield.labeling.entropy import prediction_entropy
 from afield.labeling.kmeans import kmeans
 from afield.labeling.pool import Pool
@@ -26,7 +26,7 @@ def clue(pool: Pool, count: int, generator: torch.Generator, *, temperature: flo
         Prabhu, Chandrasekaran, Saenko and Hoffman, ICCV 2021, equation 3 and algorithm 1.
     """
     available = pool.available.nonzero().squeeze(1)
-    features = pool.features if len(available) == len(pool) else pool.features[available]
+    features = FeatureRows(pool.features, available if len(available) < len(pool) else None)
     weights = prediction_entropy(pool.logits[available] / temperature)
     centers, assigned = kmeans(features, count, generator, weights)
     totals = torch.zeros(count).index_add_(0, assigned, weights.float())
@@ -34,7 +34,7 @@ def clue(pool: Pool, count: int, generator: torch.Generator, *, temperature: flo
     return available[nearest_each(features, centers)]
 
 
-def nearest_each(features: Tensor, centers: Tensor) -> Tensor:
+def nearest_each(features: Rows, centers: Tensor) -> Tensor:
     """The index of the image nearest to each center ``[C]``, in order. No image is returned twice.
 
     Args:

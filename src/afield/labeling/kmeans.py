@@ -3,13 +3,13 @@
 import torch
 from torch import Tensor
 
-from afield.labeling.distances import blocks, squared_distances, squared_norms
+from afield.labeling.distances import Rows, between, blocks, squared_norms
 
 SEEDING_ROWS = 16_384
 
 
 def kmeans(
-    features: Tensor, count: int, generator: torch.Generator, weights: Tensor | None = None, *, rounds: int = 15
+    features: Rows, count: int, generator: torch.Generator, weights: Tensor | None = None, *, rounds: int = 15
 ) -> tuple[Tensor, Tensor]:
     """Return the centers ``[C, D]`` and the cluster of each row ``[N]``.
 
@@ -26,16 +26,16 @@ def kmeans(
     References:
         Lloyd, "Least squares quantization in PCM", 1982. Arthur and Vassilvitskii, "k-means++", SODA 2007.
     """
-    weights = features.new_ones(len(features)) if weights is None else weights.to(features.dtype)
     norms = squared_norms(features)
+    weights = torch.ones_like(norms) if weights is None else weights.to(norms.dtype)
     rows = torch.arange(len(features))
     if len(rows) > SEEDING_ROWS:
         rows = torch.randperm(len(rows), generator=generator)[:SEEDING_ROWS].sort().values
     centers = features[rows[_seeds(features[rows], norms[rows], count, generator, weights[rows])]].clone()
-    assigned = _nearest(features, norms, centers)
+    assigned, means = _assign(features, norms, weights, centers)
     for _ in range(rounds):
-        centers = _means(features, assigned, weights, centers)
-        before, assigned = assigned, _nearest(features, norms, centers)
+        before, centers = assigned, means
+        assigned, means = _assign(features, norms, weights, centers)
         if (before != assigned).sum() <= len(features) // 1000:
             break
     return centers, assigned
@@ -65,20 +65,15 @@ def _seeds(features: Tensor, norms: Tensor, count: int, generator: torch.Generat
     return torch.tensor(chosen)
 
 
-def _nearest(features: Tensor, norms: Tensor, centers: Tensor) -> Tensor:
-    found = torch.empty(len(features), dtype=torch.int64)
-    for rows, distances in squared_distances(features, norms, centers):
-        found[rows] = distances.argmin(dim=1)
-    return found
-
-
-def _means(features: Tensor, assigned: Tensor, weights: Tensor, centers: Tensor) -> Tensor:
+def _assign(features: Rows, norms: Tensor, weights: Tensor, centers: Tensor) -> tuple[Tensor, Tensor]:
+    """The nearest center of each row ``[N]``, and the weighted mean of the rows of each center ``[C, D]``."""
+    assigned = torch.empty(len(features), dtype=torch.int64)
     sums, totals = torch.zeros_like(centers), centers.new_zeros(len(centers))
     for rows in blocks(len(features)):
-        index = torch.stack([assigned[rows], torch.arange(rows.stop - rows.start)])
-        member = torch.sparse_coo_tensor(
-            index, weights[rows], (len(centers), rows.stop - rows.start), check_invariants=False
-        )
-        sums += member @ features[rows]
-        totals.index_add_(0, assigned[rows], weights[rows])
-    return torch.where(totals[:, None] > 0, sums / totals[:, None], centers)
+        block = features[rows]
+        nearest = assigned[rows] = between(block, norms[rows], centers).argmin(dim=1)
+        index = torch.stack([nearest, torch.arange(len(block))])
+        member = torch.sparse_coo_tensor(index, weights[rows], (len(centers), len(block)), check_invariants=False)
+        sums += member @ block
+        totals.index_add_(0, nearest, weights[rows])
+    return assigned, torch.where(totals[:, None] > 0, sums / totals[:, None], centers)

@@ -1,10 +1,9 @@
 """TypiClust: selection of the most typical image of each cluster."""
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
-from afield.labeling.distances import squared_distances, squared_norms
+from afield.labeling.distances import FeatureRows, Rows, blocks, squared_distances, squared_norms
 from afield.labeling.kmeans import kmeans
 from afield.labeling.pool import Pool
 from afield.labeling.registry import STRATEGIES
@@ -26,9 +25,10 @@ def typiclust(pool: Pool, count: int, generator: torch.Generator) -> Tensor:
     References:
         Hacohen, Dekel and Weinshall, ICML 2022, algorithm 1.
     """
-    features = F.normalize(pool.features, dim=1)
+    norms = [pool.features[rows].norm(dim=1, keepdim=True) for rows in blocks(len(pool))]
+    lengths = torch.cat(norms).clamp_(min=1e-12)
     clusters = min(int(pool.labeled.sum()) + count, MOST_CLUSTERS, len(pool))
-    _, assigned = kmeans(features, clusters, generator)
+    _, assigned = kmeans(FeatureRows(pool.features, lengths=lengths), clusters, generator)
     sizes = assigned.bincount(minlength=clusters).tolist()
     labels = assigned[pool.labeled].bincount(minlength=clusters).tolist()
     order = sorted(range(clusters), key=lambda cluster: (labels[cluster], -sizes[cluster]))
@@ -40,14 +40,15 @@ def typiclust(pool: Pool, count: int, generator: torch.Generator) -> Tensor:
         some = [cluster for cluster in some if sizes[cluster] >= SMALLEST_CLUSTER] or some
         for cluster in some[: count - len(chosen)]:
             members = ((assigned == cluster) & unlabeled).nonzero().squeeze(1)
-            scores = typicality(features[members], generator).masked_fill(~available[members], -1)
+            scores = typicality(FeatureRows(pool.features, members, lengths), generator)
+            scores = scores.masked_fill(~available[members], -1)
             index = int(members[scores.argmax()])
             chosen.append(index)
             unlabeled[index] = available[index] = False
     return torch.tensor(chosen)
 
 
-def typicality(features: Tensor, generator: torch.Generator) -> Tensor:
+def typicality(features: Rows, generator: torch.Generator) -> Tensor:
     """The inverse of the mean distance to the nearest neighbors, for each image of a cluster.
 
     Args:
@@ -65,8 +66,9 @@ def typicality(features: Tensor, generator: torch.Generator) -> Tensor:
     if size > NEIGHBORS_AMONG:
         among = torch.randperm(size, generator=generator)[:NEIGHBORS_AMONG].sort().values
     neighbors = min(NEIGHBORS, len(among) // 2)
-    found = features.new_empty(size)
-    for rows, distances in squared_distances(features, squared_norms(features), features[among]):
+    norms = squared_norms(features)
+    found = torch.empty_like(norms)
+    for rows, distances in squared_distances(features, norms, features[among]):
         distances[torch.arange(rows.start, rows.stop)[:, None] == among] = torch.inf  # distance of an image to itself
         found[rows] = distances.topk(neighbors, dim=1, largest=False).values.sqrt().mean(dim=1)
     return 1 / (found.nan_to_num(0) + 1e-5)

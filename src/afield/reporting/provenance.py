@@ -23,8 +23,8 @@ def origin(records: Sequence[Record]) -> dict[str, str]:
     """The commit, hardware and package versions."""
     return {
         "Commit": "; ".join(_distinct(record.commit or "not a source checkout" for record in records)),
-        "Hardware": "; ".join(_distinct(_listing(record.hardware) for record in records)),
-        "Versions": "; ".join(_distinct(_listing(record.versions) for record in records)),
+        "Hardware": "; ".join(_distinct(listing(record.hardware) for record in records)),
+        "Versions": "; ".join(_distinct(listing(record.versions) for record in records)),
     }
 
 
@@ -38,5 +38,6 @@ def _distinct(texts: Iterable[str]) -> list[str]:
     return list(dict.fromkeys(texts))
 
 
-def _listing(values: Mapping[str, Any]) -> str:
+def listing(values: Mapping[str, Any]) -> str:
+    """Names with their values, as text; None is omitted."""
     return ", ".join(f"{name} {value}" for name, value in values.items() if value is not None)
