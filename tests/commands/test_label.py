@@ -94,9 +94,10 @@ def test_the_default_strategy_is_that_of_select():
 def test_features_are_computed_once(afield, photo_model, site, tmp_path, monkeypatch):
     command = ("label", photo_model, site, "--count", 3, "--audit", 2, "--no-page", "--csv")
     afield(*command, tmp_path / "first.csv")
-    monkeypatch.setattr("afield.deploy.model.Model.features", None)
+    monkeypatch.setattr("afield.deploy.features.backbone_features", None)
     code, _, err = afield(*command, tmp_path / "second.csv")
     assert code == 0, err
+    assert afield("forecast", photo_model, "--unlabeled", site)[0] == 0
     assert read(tmp_path / "first.csv") == read(tmp_path / "second.csv")
 
 
@@ -132,7 +133,9 @@ def test_bad_images_stop_or_are_passed_over(afield, photo_model, site, tmp_path)
     assert "bad.png" in refused(afield, *command, "--csv", tmp_path / "labels.csv")
     code, _, err = afield(*command, "--csv", tmp_path / "labels.csv", "--on-bad-image", "skip")
     assert code == 0, err
+    assert "bad.png" in err
     assert "cat/bad.png" not in {row["path"] for row in read(tmp_path / "labels.csv")}
+    assert "bad.png" in refused(afield, *command, "--csv", tmp_path / "labels.csv")  # also after features are cached
 
 
 @pytest.mark.parametrize(
@@ -179,22 +182,23 @@ def test_a_model_is_not_measured_by_chosen_images(afield, photo_model, site, tmp
 
 
 def test_features_go_on_where_they_were_interrupted(photo_model, site, monkeypatch):
+    from afield.deploy import features
     from afield.deploy.label import labeling_task
 
     loaded, calls = package.load(photo_model), []
-    monkeypatch.setattr("afield.deploy.label.BATCH", 10)
-    features = type(loaded).features
+    monkeypatch.setattr("afield.deploy.features.BATCH", 10)
+    compute = features.backbone_features
 
-    def interrupted(self, images):
+    def interrupted(classifier, images):
         calls.append(len(images))
         if len(calls) == 3:
             raise KeyboardInterrupt
-        return features(self, images)
+        return compute(classifier, images)
 
-    monkeypatch.setattr(type(loaded), "features", interrupted)
+    monkeypatch.setattr(features, "backbone_features", interrupted)
     with pytest.raises(KeyboardInterrupt):
         labeling_task(loaded, site)
     task = labeling_task(loaded, site)
     assert calls == [10, 10, 10, 10, 6]
     pixels = np.stack([loaded.pixels(site / path) for path in task.paths])
-    np.testing.assert_allclose(task.features, features(loaded, pixels), atol=1e-5)
+    np.testing.assert_allclose(task.features, loaded.features(pixels), atol=1e-5)

@@ -11,26 +11,39 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
+import afield
 from afield.labeling.label_file import NONE_OF_THESE, read_labels
 from tests.conftest import write_photos
 
 pytest.importorskip("uvicorn", reason="uvicorn is not installed")
 
 NAMES = ("cat", "dog", "owl")
+PURPOSES = ("audit", "chosen")
+ANIMALS = ("ant", "bear", "cat", "crab", "deer", "dog", "fox", "goat", "hare", "lynx", "mole", "owl")
 
 
 class Server:
     """``afield label`` in a process of its own."""
 
-    def __init__(self, model: Path, site: Path, file: Path) -> None:
-        options = ("--count", "24", "--audit", "8", "--near-duplicates", "--csv", str(file), "--no-open")
+    def __init__(self, model: Path, site: Path, file: Path, count: int = 24, audit: int = 8) -> None:
+        sizes = ("--count", str(count), "--audit", str(audit))
+        options = (*sizes, "--near-duplicates", "--csv", str(file), "--no-open")
         command = [sys.executable, "-m", "afield", "label", str(model), str(site), *options]
         self.process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
         assert self.process.stdout is not None
         found = re.search(r"http://127\.0\.0\.1:\d+/[\w-]+/", self.process.stdout.readline())
         assert found
         self.address = found[0]
+
+    def interrupt(self) -> str:
+        """End the command as Ctrl-C does; what it prints."""
+        self.process.send_signal(signal.SIGINT)
+        assert self.process.stdout is not None
+        printed = self.process.stdout.read()
+        assert self.process.wait(timeout=20) == 0
+        return printed
 
     def kill(self) -> None:
         self.process.send_signal(signal.SIGKILL)
@@ -71,6 +84,11 @@ def press(browser: Any, key: str) -> None:
     WebDriverWait(browser, 20).until(lambda page: page.execute_script("return !busy"))
 
 
+def said(browser: Any) -> str:
+    text: str = browser.find_element("id", "message").text
+    return text
+
+
 def labeled(file: Path) -> dict[str, str]:
     return {row.path: row.label for row in read_labels(file, NAMES) if row.label}
 
@@ -101,6 +119,7 @@ def test_twenty_images_by_keys_undo_reload_and_a_killed_server(start, browser, t
     press(browser, "-")
     (none,) = labeled(file).keys() - typed.keys()
     assert labeled(file)[none] == NONE_OF_THESE
+    assert said(browser) == "Labeled: none of these"
     typed[none] = NONE_OF_THESE
 
     before = shown(browser)
@@ -113,13 +132,19 @@ def test_twenty_images_by_keys_undo_reload_and_a_killed_server(start, browser, t
     label(4)
     server.kill()
     press(browser, "1")
-    assert "does not answer" in browser.find_element("id", "message").text
+    assert "does not answer" in said(browser)
     assert labeled(file) == typed
 
-    start()
+    server = start()
     label(20 - len(typed))
     assert len(typed) == 20
     assert labeled(file) == typed
+    accuracy = browser.find_element("id", "accuracy").text
+    assert re.search(
+        r"[\d.]+ % with \d+ labels, [\d.]+ % before; 95 % interval from \d audit images: [\d.]+ % to", accuracy
+    )
+    counts = [sum(row.purpose == purpose for row in read_labels(file, NAMES) if row.label) for purpose in PURPOSES]
+    assert f"labels for {counts[0]} of 8 audit images and {counts[1]} of 24 chosen images" in server.interrupt()
     assert not [entry for entry in browser.get_log("browser") if "ERR_CONNECTION_REFUSED" not in entry["message"]]
 
 
@@ -164,3 +189,35 @@ def test_the_page_works_without_a_mouse_by_buttons_alone(start, browser, tmp_pat
     assert labeled(tmp_path / "labels.csv") == {path: "cat"}
     browser.find_element("id", "larger").send_keys("\n")
     assert browser.execute_script("return document.body.classList.contains('large')")
+
+
+def test_many_classes_are_filtered_by_typing(browser, tmp_path):
+    from selenium.webdriver import ActionChains, Keys
+
+    for number, name in enumerate(ANIMALS):
+        for place in ("day", "night"):
+            (tmp_path / "photos" / place / name).mkdir(parents=True)
+            for index in range(2):
+                color = (20 * number, 255 - 20 * number, 100 * index)
+                Image.new("RGB", (16, 16), color).save(tmp_path / "photos" / place / name / f"{index}.png")
+    afield.train(data=str(tmp_path / "photos"), image_size=16, epochs=1, recipe="erm", out=tmp_path / "model")
+    server = Server(tmp_path / "model", tmp_path / "photos" / "night", tmp_path / "labels.csv", 6, 2)
+    try:
+        browser.get(server.address)
+        paths = [shown(browser)]
+        ActionChains(browser).send_keys("o").perform()
+        buttons = browser.find_elements("css selector", "#classes button")
+        assert [button.text for button in buttons] == ["owl", "dog", "fox", "goat", "mole"]
+        press(browser, "w" + Keys.ENTER)
+        paths.append(shown(browser))
+        press(browser, Keys.ENTER)  # without a filter, Enter selects nothing
+        press(browser, "CR" + Keys.ENTER)
+        paths.append(shown(browser))
+        press(browser, "x" + Keys.ESCAPE + "-")
+        found = {row.path: row.label for row in read_labels(tmp_path / "labels.csv", ANIMALS) if row.label}
+        assert found == dict(zip(paths, ("owl", "crab", NONE_OF_THESE), strict=True))
+        press(browser, Keys.ARROW_LEFT)
+        assert shown(browser) == paths[2]
+        assert said(browser) == "Last label removed"
+    finally:
+        server.kill()

@@ -1,5 +1,6 @@
 """The labeling page as a web application for browsers on the same machine."""
 
+import contextlib
 import io
 import secrets
 import socket
@@ -79,7 +80,8 @@ def serve(session: Session, port: int, on_ready: Callable[[str], None]) -> None:
     with listener:
         on_ready(f"http://{HOST}:{listener.getsockname()[1]}/{token}/")
         config = uvicorn.Config(make_app(session, token), log_level="warning", access_log=False)
-        uvicorn.Server(config).run(sockets=[listener])
+        with contextlib.suppress(KeyboardInterrupt):
+            uvicorn.Server(config).run(sockets=[listener])
 
 
 def as_jpeg(file: Path) -> bytes:

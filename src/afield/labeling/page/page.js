@@ -5,7 +5,7 @@ const browser = (sessionStorage.browser ??= crypto.randomUUID());
 const NONE = "none of these", KEYS = "1234567890";
 const $ = (id) => document.getElementById(id);
 const percent = (fraction) => `${(100 * fraction).toFixed(1)} %`;
-let view = null, busy = true;
+let view = null, busy = true, done = "";
 
 async function ask(path, body) {
   busy = true;
@@ -23,10 +23,10 @@ async function ask(path, body) {
 }
 
 // An image can be labeled only after it is displayed.
-const change = (path, body) => { if (!busy) ask(path, body); };
-const label = (name) => { if (view?.image) change("label", { image: view.image.index, label: name }); };
-const skip = () => { if (view?.image) change("skip", { image: view.image.index }); };
-const undo = () => { if (view?.undo) change("undo", {}); };
+const change = (path, body, what) => { if (!busy) { done = what; ask(path, body); } };
+const label = (name) => { if (view?.image) change("label", { image: view.image.index, label: name }, `Labeled: ${name}`); };
+const skip = () => { if (view?.image) change("skip", { image: view.image.index }, "Postponed"); };
+const undo = () => { if (view?.undo) change("undo", {}, "Last label removed"); };
 const zoom = () => document.body.classList.toggle("large");
 
 function show(next) {
@@ -37,21 +37,27 @@ function show(next) {
     $(id).value = part.labeled;
     $(`${id}-count`).textContent = `${part.labeled} of ${part.all} ${what}`;
   }
-  $("accuracy").textContent = audit
-    ? `accuracy in this place ${percent(audit.now.value)} [${audit.now.ci95.map(percent).join(", ")}], before ${percent(audit.before.value)}; refitted to ${fitted} labels`
-    : "accuracy in this place: no audit image is labeled yet";
-  $("message").textContent = view.message || (image ? "" : "All images are labeled. You can close this page.");
+  $("accuracy").textContent = accuracy(audit, fitted);
+  $("message").textContent = view.message || (image ? done : "All images are labeled. Close this page and end the command with Ctrl-C.");
   $("guess").textContent = image?.guess
     ? `The model predicts ${image.guess.label}, ${percent(image.guess.probability)}`
     : image ? "Audit image: the prediction of the model is hidden, so that it does not influence you" : "";
+  $("similar").hidden = !image?.neighbors?.length;
   $("neighbors").replaceChildren(...(image?.neighbors ?? []).map(neighbor));
   $("path").textContent = image?.path ?? "";
   document.body.classList.remove("large");
-  showClasses(image?.guess?.label);
+  showClasses();
   for (const id of ["skip", "none", "zoom", "larger"]) $(id).disabled = !image;
   $("undo").disabled = !view.undo;
   showImage(image);
   if (view.following !== null) new Image().src = `image/${view.following}`;
+}
+
+function accuracy(audit, fitted) {
+  if (!audit) return "Accuracy in this place: no audit image is labeled yet";
+  const { value, ci95, n } = audit.now;
+  const gain = fitted ? ` with ${fitted} labels, ${percent(audit.before.value)} before` : "";
+  return `Accuracy in this place: ${percent(value)}${gain}; 95 % interval from ${n} audit images: ${ci95.map(percent).join(" to ")}`;
 }
 
 function showImage(image) {
@@ -72,28 +78,37 @@ function neighbor({ index, label }) {
   return item;
 }
 
+const guess = () => view.image?.guess?.label;
 const many = () => view.classes.length > KEYS.length;
-const matching = () => view.classes.filter((name) => name.toLowerCase().includes($("filter").value.toLowerCase()));
 
-function showClasses(guess) {
-  $("filter").hidden = !many();
-  if (many()) { $("filter").value = ""; $("filter").focus(); }
-  listClasses(guess);
+// The earlier a class contains the text, the earlier it is listed. Without text, a predicted class comes first.
+function matching() {
+  const text = $("filter").value.toLowerCase(), place = (name) => name.toLowerCase().indexOf(text);
+  if (!many()) return view.classes;
+  if (!text) return view.classes.toSorted((a, b) => (b === guess()) - (a === guess()));
+  return view.classes.filter((name) => place(name) >= 0).sort((a, b) => place(a) - place(b));
 }
 
-function listClasses(guess) {
+function showClasses() {
+  $("filter").hidden = !many();
+  $("filter").value = "";
+  if (!matchMedia("(pointer: coarse)").matches) $("filter").focus(); // on a phone, the focus opens the keyboard
+  listClasses();
+}
+
+function listClasses() {
   $("classes").replaceChildren(...matching().map((name, index) => {
     const button = document.createElement("button"), key = document.createElement("kbd");
     key.textContent = many() ? "" : `${KEYS[index]} `;
     button.append(key, name);
-    button.classList.toggle("guess", name === guess);
+    button.classList.toggle("guess", name === guess());
     button.disabled = !view.image;
     button.onclick = () => label(name);
     return button;
   }));
 }
 
-$("filter").addEventListener("input", () => listClasses(view?.image?.guess?.label));
+$("filter").addEventListener("input", listClasses);
 $("undo").onclick = undo;
 $("skip").onclick = skip;
 $("none").onclick = () => label(NONE);
