@@ -4,7 +4,8 @@ import copy
 import csv
 import dataclasses
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,7 +15,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from afield.data import ImageSet
-from afield.data.cache import allocate, cache_root
+from afield.data.cache import MISSING, cache_root, content_keys
+from afield.data.decode import BadImageError, decode, squash
+from afield.data.features import cached_features
 from afield.deploy.model import BATCH, Model
 from afield.deploy.predict import image_paths
 from afield.errors import InputError, unknown_name
@@ -23,7 +26,7 @@ from afield.labeling.label_file import NONE_OF_THESE, Row, check_paths, read_lab
 from afield.labeling.refit import Labeled
 from afield.labeling.task import LabelingTask
 from afield.prefetch import prefetch
-from afield.records import canonical_json, exclusive, read_json, seed_for, write_json
+from afield.records import canonical_json, seed_for
 
 Progress = Callable[[int, int], None]
 
@@ -55,22 +58,27 @@ def labeling_task(
     Raises:
         InputError: if there are no images, an image is bad with ``"error"``, or the source has other classes.
     """
-    files = [file for file in image_paths(folder) if folder.is_dir()]
-    if not files:
+    if folder.is_file():
         raise InputError(f"{folder} is a file; give the folder of the images to label")
-    stats = [(str(file.resolve()), file.stat().st_size, file.stat().st_mtime_ns) for file in files]
+    names = [_utf8(file.relative_to(folder).as_posix()) for file in image_paths(folder)]
+    keyed = {name: key for name, key in zip(names, content_keys(folder, names), strict=True) if key != MISSING}
+    if on_bad_image == "error" and len(keyed) < len(names):
+        lost = next(name for name in names if name not in keyed)
+        raise InputError(f"bad image {folder / lost}: the target of the link is missing")
 
-    def read(file: Path) -> NDArray[np.uint8] | None:
-        try:
-            return model.pixels(file)
-        except InputError:
-            if on_bad_image == "error":
-                raise
-            return None
+    def read(name: str) -> NDArray[np.uint8] | None:
+        """The pixels of an image; None if it is bad, which is a verdict on its bytes and can be cached."""
+        with suppress(BadImageError):
+            return squash(decode((folder / name).read_bytes()), model.size)
+        return None
 
-    found = _features(model, stats, files, read, progress)
+    found = _features(model, [*keyed.values()], [*keyed], read, progress)
     good = ~found.isnan().any(dim=1)
-    paths = tuple(file.relative_to(folder).as_posix() for file, fine in zip(files, good.tolist(), strict=True) if fine)
+    if on_bad_image == "error" and not good.all():
+        model.pixels(folder / [*keyed][int(good.int().argmin())])  # raises the reason
+    paths = tuple(name for name, fine in zip(keyed, good.tolist(), strict=True) if fine)
+    if not paths:
+        raise InputError(f"{folder} contains no readable images")
     return LabelingTask(
         folder,
         paths,
@@ -143,22 +151,17 @@ def _features(
     for name, tensor in model.classifier.state_dict().items():
         digest.update(name.encode() + tensor.numpy().tobytes())
     folder = cache_root() / "labeling" / digest.hexdigest()[:24]
-    file, state = folder / "features.npy", folder / "state.json"
-    width = model.classifier.objective.head.in_features
-    with exclusive(folder, wait=True):
-        done = read_json(state)["done"] if state.exists() else 0
-        shape = (len(items), width)
-        features = np.lib.format.open_memmap(file, mode="r+") if done else allocate(file, np.float32, shape)
-        for start in range(done, len(items), BATCH):
+
+    def compute(first: int) -> Iterator[NDArray[np.float32]]:
+        for start in range(first, len(items), BATCH):
             images = list(prefetch(read, items[start : start + BATCH], depth=BATCH, threads=THREADS))
-            good = {start + i: image for i, image in enumerate(images) if image is not None}
-            features[start : start + len(images)] = np.nan
+            good = {i: image for i, image in enumerate(images) if image is not None}
+            features = np.full((len(images), model.classifier.objective.head.in_features), np.nan, np.float32)
             if good:
                 features[[*good]] = model.features(np.stack([*good.values()])).numpy()
-            features.flush()
-            write_json(state, {"done": start + len(images)})
-            progress(start + len(images), len(items))
-    return torch.from_numpy(np.load(file, mmap_mode="c"))
+            yield features
+
+    return torch.from_numpy(np.array(cached_features(folder, len(items), compute, progress=progress)))
 
 
 def _source(model: Model, data: ImageSet, progress: Progress) -> Labeled:
@@ -173,6 +176,13 @@ def _source(model: Model, data: ImageSet, progress: Progress) -> Labeled:
     features = _features(model, [data.fingerprint, len(rows)], rows.tolist(), data.images.__getitem__, progress)
     classes = np.array([model.class_names.index(name) for name in data.class_names])
     return Labeled(features, torch.from_numpy(classes[data.labels[rows]]))
+
+
+def _utf8(path: str) -> str:
+    """The path itself. Raises `InputError` if it is not UTF-8, because a label file is."""
+    if not path.isprintable() and any(0xD800 <= ord(character) < 0xE000 for character in path):
+        raise InputError(f"{path}: the name is not UTF-8, as label files are; rename the file")
+    return path
 
 
 def _by_folder(paths: Sequence[str]) -> Tensor:

@@ -82,8 +82,15 @@ class Model:
         return logits
 
     def features(self, images: NDArray[np.uint8]) -> Tensor:
-        """Compute features ``[N, D]`` for the head, float32 on the CPU, from uint8 images ``[N, H, W, 3]``."""
-        return self._batches(self.classifier.features, images)
+        """Compute features ``[N, D]`` for the head, float32 on the CPU, from uint8 images ``[N, H, W, 3]``.
+
+        Raises:
+            InputError: if a feature is NaN or infinite.
+        """
+        features = self._batches(self.classifier.features, images)
+        if not features.isfinite().all():
+            raise InputError("the weights of this model are damaged: the features are NaN or infinite")
+        return features
 
     def _batches(self, function: Callable[[Tensor], Tensor], images: NDArray[np.uint8]) -> Tensor:
         found = []
@@ -159,7 +166,7 @@ def load(run: str | Path) -> Model:
     if not (folder / MODEL).exists():
         what = "a comparison, not a model" if (folder / "summary.json").exists() else "no model"
         raise InputError(f"{folder} contains {what}; `afield train --out {folder}` trains one")
-    found = _read(folder / MODEL)
+    found = read_description(folder / MODEL)
     tensors, _ = checkpoint.load(folder / WEIGHTS)
 
     def build() -> Classifier:
@@ -184,7 +191,7 @@ class _Backbone:
 
 
 @dataclass(frozen=True)
-class _Description:
+class Description:
     """The content of ``model.json``; `adapted` is that of `afield.deploy.adapt`."""
 
     class_names: tuple[str, ...]
@@ -196,9 +203,9 @@ class _Description:
     adapted: Mapping[str, Any] | None = None
 
 
-def _read(path: Path) -> _Description:
+def read_description(path: Path) -> Description:
     """Read and check the description of a model."""
-    found: _Description = decode_json(_Description, read_json(path), f"{path}:")
+    found: Description = decode_json(Description, read_json(path), f"{path}:")
     try:
         names = [checked_name(name, "class") for name in found.class_names]
     except InputError as error:

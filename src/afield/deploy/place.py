@@ -15,6 +15,7 @@ from afield.adaptation.features import backbone_features
 from afield.deploy.model import BATCH, Model
 from afield.deploy.predict import image_paths
 from afield.errors import InputError
+from afield.names import shown
 from afield.records import seed_for
 
 MOST_IMAGES = 4096
@@ -79,5 +80,5 @@ def _read(model: Model, path: Path, on_bad_image: Literal["error", "skip"]) -> N
     except InputError as error:
         if on_bad_image == "error":
             raise
-        print(f"skipped: {error}", file=sys.stderr)
+        print(f"skipped: {shown(str(error))}", file=sys.stderr)
         return None
