@@ -94,7 +94,7 @@ def test_the_default_strategy_is_that_of_select():
 def test_features_are_computed_once(afield, photo_model, site, tmp_path, monkeypatch):
     command = ("label", photo_model, site, "--count", 3, "--audit", 2, "--no-page", "--csv")
     afield(*command, tmp_path / "first.csv")
-    monkeypatch.setattr("afield.deploy.features.backbone_features", None)
+    monkeypatch.setattr("afield.deploy.model.Model.backbone_features", None)
     code, _, err = afield(*command, tmp_path / "second.csv")
     assert code == 0, err
     assert afield("forecast", photo_model, "--unlabeled", site)[0] == 0
@@ -182,20 +182,20 @@ def test_a_model_is_not_measured_by_chosen_images(afield, photo_model, site, tmp
 
 
 def test_features_go_on_where_they_were_interrupted(photo_model, site, monkeypatch):
-    from afield.deploy import features
     from afield.deploy.label import labeling_task
+    from afield.deploy.model import Model
 
     loaded, calls = package.load(photo_model), []
     monkeypatch.setattr("afield.deploy.features.BATCH", 10)
-    compute = features.backbone_features
+    compute = Model.backbone_features
 
-    def interrupted(classifier, images):
+    def interrupted(model, images):
         calls.append(len(images))
         if len(calls) == 3:
             raise KeyboardInterrupt
-        return compute(classifier, images)
+        return compute(model, images)
 
-    monkeypatch.setattr(features, "backbone_features", interrupted)
+    monkeypatch.setattr(Model, "backbone_features", interrupted)
     with pytest.raises(KeyboardInterrupt):
         labeling_task(loaded, site)
     task = labeling_task(loaded, site)

@@ -75,7 +75,7 @@ def pixels(folder: Path) -> np.ndarray:
 
 
 def test_training_on_a_frozen_backbone_keeps_what_the_domains_say(site):
-    source = Source.load(site)
+    source = Source.load(site, package.load(site))
     assert [*source.statistics.domains] == ["day", "dusk", "fog", "night"]
     assert {each.domain for each in source.plays} == {"day", "dusk", "fog", "night"}
     assert sorted({each.images for each in source.plays}) == [10, 18]
@@ -194,7 +194,7 @@ def test_a_recipe_that_standardizes_is_used_with_the_statistics_of_all_training_
     recipe = {**FROZEN, "recipe": "erm+standardize"}
     package.train(data=str(place / "photos"), out=tmp_path / "site", **recipe)
     norm = package.load(tmp_path / "site").classifier.feature_norm
-    source = Source.load(tmp_path / "site")
+    source = Source.load(tmp_path / "site", package.load(tmp_path / "site"))
     torch.testing.assert_close(norm.mean, source.statistics.pooled.mean)
     adapted = package.adapt(
         model=tmp_path / "site", unlabeled=place / "valley", out=tmp_path / "a", method="standardize"

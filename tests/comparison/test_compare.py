@@ -165,7 +165,7 @@ def test_frozen_features_are_extracted_once_and_shared(afield, photos, tmp_path,
     def never(*_: object) -> None:
         raise AssertionError("features were extracted twice")
 
-    monkeypatch.setattr("afield.runs.features._extract", never)
+    monkeypatch.setattr("afield.data.features._compute", never)
     assert afield(*shared, "--recipes", "flattening", "--out", tmp_path / "second")[0] == 0
 
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import importlib.util
+import logging
 import os
 import signal
 import socket
-import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,7 +16,8 @@ from typing import Any
 
 import pytest
 
-from tests.launch.small_compare import finish, start
+from afield.cli import main
+from tests.launch.small_compare import FAST, start
 
 needs_ray = pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="ray is not installed")
 
@@ -41,8 +43,24 @@ def cluster() -> Iterator[Any]:
 
 
 @pytest.fixture(scope="module")
+def connected(cluster: Any) -> Iterator[Any]:
+    """The cluster, to which this process is connected. All commands in it share the workers, which start slowly."""
+    import ray
+
+    ray.init(address=cluster.address, log_to_driver=False, logging_level=logging.ERROR)
+    yield cluster
+    ray.shutdown()
+
+
+def summary(out: Path, *arguments: str) -> str:
+    """The summary of a comparison of two recipes in this process."""
+    main(["compare", "--out", str(out), *FAST, *arguments])
+    return (out / "summary.json").read_text()
+
+
+@pytest.fixture(scope="module")
 def alone(tmp_path_factory: pytest.TempPathFactory) -> str:
-    return finish(tmp_path_factory.mktemp("alone") / "out")
+    return summary(tmp_path_factory.mktemp("alone") / "out")
 
 
 def on(cluster: Any) -> tuple[str, ...]:
@@ -57,80 +75,82 @@ def landed(out: Path) -> dict[Path, int]:
     }
 
 
-def wait_for(process: subprocess.Popen[bytes], out: Path, count: int) -> None:
-    while process.poll() is None and len(landed(out)) < count:
+def wait_for(out: Path, count: int) -> None:
+    deadline = time.monotonic() + 300
+    while len(landed(out)) < count:
+        assert time.monotonic() < deadline
         time.sleep(0.01)
-    assert process.poll() is None, process.communicate()[1].decode()
 
 
 @needs_ray
-def test_a_cluster_gives_the_summary_of_one_process_and_does_nothing_twice(alone, cluster, tmp_path):
+def test_a_cluster_gives_the_summary_of_one_process_and_does_nothing_twice(alone, connected, tmp_path):
     out = tmp_path / "out"
-    assert finish(out, *on(cluster)) == alone
+    assert summary(out, *on(connected)) == alone
     before = landed(out)
     assert len(before) == 8
-    assert finish(out, *on(cluster)) == alone
+    assert summary(out, *on(connected)) == alone
     assert landed(out) == before
     assert (out / "report.html").stat().st_size > 10_000
 
 
 @needs_ray
-def test_recipes_that_adapt_give_the_summary_of_one_process(cluster, tmp_path):
-    adapting = ("--recipes", "mcd", "erm+standardize+t3a", "--adapt-fraction", "0.5")
-    assert finish(tmp_path / "ray", *adapting, *on(cluster)) == finish(tmp_path / "alone", *adapting)
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("--recipes", "mcd", "erm+standardize+t3a", "--adapt-fraction", "0.5"),
+        ("--freeze",),  # features of the frozen backbone go out with the runs
+    ],
+)
+def test_other_comparisons_give_the_summary_of_one_process_too(connected, tmp_path, arguments):
+    assert summary(tmp_path / "ray", *arguments, *on(connected)) == summary(tmp_path / "alone", *arguments)
 
 
 @needs_ray
-def test_a_node_that_is_lost_leaves_its_runs_to_the_others(alone, cluster, tmp_path):
-    out = tmp_path / "out"
-    doomed = add_node(cluster, num_cpus=1)
-    process = start(out, *on(cluster))
-    wait_for(process, out, 1)
-    cluster.remove_node(doomed, allow_graceful=False)
-    _, err = process.communicate()
-    assert process.returncode == 0, err.decode()
-    assert (out / "summary.json").read_text() == alone
-    assert len(landed(out)) == 8
+def test_what_is_wrong_with_a_run_is_said_here_in_one_line(connected, afield, tmp_path):
+    code, _, err = afield("compare", "--out", tmp_path, *FAST, "--learning-rate", "900", *on(connected))
+    assert code == 2
+    assert err.splitlines()[-1].startswith("afield: the loss of ")
 
 
 @needs_ray
-def test_a_driver_that_is_killed_leaves_what_has_landed_and_the_command_goes_on(alone, cluster, tmp_path):
+def test_a_run_that_no_node_has_room_for_is_refused(connected, afield, tmp_path):
+    code, _, err = afield("compare", "--out", tmp_path, *FAST, "--threads", "64", *on(connected))
+    assert code == 2
+    assert "afield: --threads 64: no node of the Ray cluster has more than 1 CPUs\n" in err
+
+
+@needs_ray
+def test_a_driver_that_is_killed_leaves_what_has_landed_and_the_command_goes_on(alone, connected, tmp_path):
     out = tmp_path / "out"
-    process = start(out, *on(cluster))
-    wait_for(process, out, 2)
+    process = start(out, *on(connected))
+    wait_for(out, 2)
     os.kill(process.pid, signal.SIGKILL)
     process.communicate()
     before = landed(out)
     assert 2 <= len(before) < 8
     assert not (out / "summary.json").exists()
-    assert finish(out, *on(cluster)) == alone
+    assert summary(out, *on(connected)) == alone
     assert {path: landed(out)[path] for path in before} == before
 
 
 @needs_ray
-def test_features_of_a_frozen_backbone_go_out_with_the_runs(cluster, tmp_path):
-    summaries = [finish(tmp_path / name, "--freeze", *how) for name, how in (("one", ()), ("ray", on(cluster)))]
-    assert summaries[0] == summaries[1]
+def test_a_node_that_is_lost_leaves_its_runs_to_the_others(alone, connected, tmp_path):
+    out, doomed = tmp_path / "out", add_node(connected, num_cpus=1)
+
+    def lose() -> None:
+        wait_for(out, 1)
+        connected.remove_node(doomed, allow_graceful=False)
+
+    thread = threading.Thread(target=lose)
+    thread.start()
+    assert summary(out, *on(connected)) == alone
+    thread.join()
+    assert len(landed(out)) == 8
 
 
 @needs_ray
-def test_what_is_wrong_with_a_run_is_said_here_in_one_line(cluster, tmp_path):
-    process = start(tmp_path / "out", "--learning-rate", "900", *on(cluster))
-    _, err = process.communicate()
-    assert process.returncode == 2
-    assert err.decode().splitlines()[-1].startswith("afield: the loss of ")
-
-
-@needs_ray
-def test_a_run_that_no_node_has_room_for_is_refused(cluster, tmp_path):
-    process = start(tmp_path / "out", "--threads", "64", *on(cluster))
-    _, err = process.communicate()
-    assert process.returncode == 2
-    assert "afield: --threads 64: no node of the Ray cluster has more than 1 CPUs\n" in err.decode()
-
-
-@needs_ray
-def test_where_no_cluster_is_the_command_stops_at_once(afield, tmp_path):
+def test_where_no_cluster_is_the_command_stops_at_once(afield, tmp_path, monkeypatch):
+    monkeypatch.setattr("ray.is_initialized", lambda: False)
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{free.getsockname()[1]}"

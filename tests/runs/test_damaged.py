@@ -92,8 +92,8 @@ def test_a_whole_cache_is_read_without_writing(photos, monkeypatch):
     for name in (
         "data.cache.exclusive",
         "data.cache.write_json",
-        "runs.features.exclusive",
-        "runs.features.write_json",
+        "data.features.exclusive",
+        "data.features.write_json",
     ):
         monkeypatch.setattr(f"afield.{name}", refuse)
     assert np.array_equal(load(str(photos), image_size=16).images, images)

@@ -11,7 +11,7 @@ from afield.adaptation.chain import Chain, build_adaptation
 from afield.adaptation.forecasts import Reference, forecasts
 from afield.adaptation.source import SourceStatistics
 from afield.classifier import Classifier
-from afield.records import seed_for
+from afield.records import decode, seed_for
 
 SIZES = (10, 20, 50, 100, 200, 500)
 """Numbers of images to adapt to. Numbers that exceed half of the domain are replaced by that half."""
@@ -178,10 +178,7 @@ def to_json(plays: Sequence[Play]) -> list[dict[str, Any]]:
 
 def from_json(found: Sequence[Mapping[str, Any]]) -> list[Play]:
     """Convert the result of `to_json` back to plays."""
-    return [
-        Play(**{**each, "forecasts": {name: tuple(values) for name, values in each["forecasts"].items()}})
-        for each in found
-    ]
+    return [*decode(tuple[Play, ...], found, "plays")]
 
 
 def with_images(plays: Sequence[Play], images: int) -> list[Play]:

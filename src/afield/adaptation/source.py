@@ -45,6 +45,14 @@ class SourceStatistics:
         """The statistics of all training images together."""
         return FeatureStatistics.pooled([*self.domains.values()])
 
+    def fits(self, features: int, classes: int) -> bool:
+        """Whether the statistics are those of this number of features and classes, and finite."""
+        parts = [(part.mean, part.variance, part.count) for part in self.domains.values()]
+        shapes = all(mean.shape == variance.shape == (features,) and count > 0 for mean, variance, count in parts)
+        tensors = [self.priors, *(tensor for mean, variance, _ in parts for tensor in (mean, variance))]
+        finite = all(tensor.is_floating_point() and tensor.isfinite().all() for tensor in tensors)
+        return bool(parts) and shapes and finite and self.priors.shape == (classes,)
+
     def tensors(self) -> dict[str, Tensor]:
         """Convert to named tensors, for a file."""
         named = {"priors": self.priors}

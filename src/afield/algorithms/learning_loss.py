@@ -100,8 +100,8 @@ def ranking_loss(predicted: Tensor, losses: Tensor, *, margin: float = 1.0) -> T
 
 
 def features_and_losses(classifier: Classifier, inputs: Tensor) -> tuple[Tensor, Tensor]:
-    """Inputs -> features ``[B, D]`` and predicted losses ``[B]`` of a classifier that was trained by `LearningLoss`."""
+    """Inputs -> backbone features ``[B, D]`` and predicted losses ``[B]`` of a classifier trained by `LearningLoss`."""
     assert classifier.loss_prediction is not None
     with stage_means(classifier.backbone) as means:
-        features = classifier.features(inputs)
+        features = classifier.backbone_features(inputs)
     return features, classifier.loss_prediction(means)

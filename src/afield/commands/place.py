@@ -47,7 +47,7 @@ class PlaceOptions(SourceOptions):
         folder = Path(self.model)
         model = load(folder)
         check_not_adapted(folder)
-        source = Source.load(folder)
+        source = Source.load(folder, model)
         with watching() as callback:
             place = read_place(model, Path(self.unlabeled), self.on_bad_image, callback.features)
             if self.data is not None and (source is None or not source.plays):

@@ -55,6 +55,9 @@ class Reading:
 
 FORMAT = 4
 
+MISSING = "missing"
+"""The key of a dangling link."""
+
 CLOCK_NS = 2 * 10**9
 """Upper bound of the clock resolution of file systems. A file can change twice in this time with one timestamp."""
 
@@ -127,7 +130,7 @@ def content_keys(folder: Path, paths: Sequence[str]) -> list[str]:
     keys, fresh = [], dict[str, list[Any]]()
     for path in paths:
         if not (folder / path).exists():  # a dangling link, whose target may exist again later
-            keys.append("missing")
+            keys.append(MISSING)
             continue
         stamp = _stamp(folder / path)
         *before, key = known.get(path, [""])

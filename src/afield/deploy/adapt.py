@@ -12,7 +12,7 @@ from afield.adaptation.calibration import METHODS, Candidate, with_images
 from afield.adaptation.choice import Choice, choose
 from afield.classifier import Classifier
 from afield.deploy.label import audited, refitted
-from afield.deploy.model import MODEL, Model, load, save_weights
+from afield.deploy.model import MODEL, Model, load, read_description, save_weights
 from afield.deploy.place import Place
 from afield.deploy.source import Source
 from afield.errors import InputError
@@ -71,7 +71,7 @@ def adapt_model(
     choice = choose_method(method, source, len(place.files))
     about: dict[str, Any] = {"method": choice.candidate.text, "images": len(place.files), "place": place.name}
     about |= {"reason": choice.reason, "from": run_hash(description)}
-    if (out / MODEL).exists() and read_json(out / MODEL).get(ADAPTED, {}).get("from") != about["from"]:
+    if (out / MODEL).exists() and (read_description(out / MODEL).adapted or {}).get("from") != about["from"]:
         raise InputError(f"{out} contains another model; choose another --out")
     adapted = replace(model, classifier=adapted_classifier(model, place, source, choice.candidate.build()).eval())
     if labels := len(with_class(rows, "chosen")):
@@ -88,9 +88,9 @@ def adapt_model(
 
 def check_not_adapted(folder: Path) -> None:
     """Raise `InputError` if the model of a folder is already adapted to a place."""
-    about = read_json(folder / MODEL).get(ADAPTED)
-    if about and (about["method"] != "none" or "labels" in about):
-        raise InputError(f"{folder} is already adapted to {about['place']}; use the original model instead")
+    about = read_description(folder / MODEL).adapted
+    if about and (about.get("method") != "none" or "labels" in about):
+        raise InputError(f"{folder} is already adapted to {about.get('place')}; use the original model instead")
 
 
 def choose_method(method: str, source: Source, images: int) -> Choice:

@@ -2,7 +2,8 @@
 
 import hashlib
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal
 
@@ -11,57 +12,63 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from afield.adaptation.features import backbone_features
-from afield.data.cache import allocate, cache_root
+from afield.data.cache import MISSING, cache_root, content_keys
+from afield.data.decode import BadImageError, decode, squash
+from afield.data.features import cached_features
 from afield.deploy.model import BATCH, Model
+from afield.deploy.predict import image_paths
 from afield.errors import InputError
 from afield.names import shown
 from afield.prefetch import prefetch
-from afield.records import canonical_json, exclusive, read_json, write_json
+from afield.records import canonical_json
 
 Progress = Callable[[int, int], None]
 
 THREADS = 4
 
 
-def file_features(
-    model: Model,
-    files: Sequence[Path],
-    on_bad_image: Literal["error", "skip"],
-    progress: Progress = lambda done, total: None,
-) -> tuple[list[Path], Tensor]:
-    """Return the files that are images, and their features ``[N, D]``; see `cached_features`.
+def folder_features(
+    model: Model, folder: Path, on_bad_image: Literal["error", "skip"], progress: Progress = lambda done, total: None
+) -> tuple[list[Path], Tensor, Tensor | None]:
+    """Return the files below a folder that are images, with features and predicted losses as in `image_features`.
+
+    Whether a file is an image depends on its bytes, and is cached with its features.
 
     Raises:
-        InputError: if, with ``"error"``, a file is not an image.
+        InputError: if the folder has no files or no images, or, with ``"error"``, a file is not an image.
     """
+    files = image_paths(folder)
+    root = folder if folder.is_dir() else folder.parent
+    names = [file.relative_to(root).as_posix() for file in files]
+    keyed = dict(zip(files, content_keys(root, names), strict=True))
+    items = [file for file, key in keyed.items() if key != MISSING]
 
     def read(file: Path) -> NDArray[np.uint8] | None:
-        try:
-            return model.pixels(file)
-        except InputError:
-            if on_bad_image == "error":
-                raise
-            return None
+        with suppress(BadImageError):
+            return squash(decode(file.read_bytes()), model.size)
+        return None
 
-    stats = [(str(file.resolve()), file.stat().st_size, file.stat().st_mtime_ns) for file in files]
-    features = cached_features(model, stats, files, read, progress)
+    features, losses = image_features(model, [keyed[file] for file in items], items, read, progress)
     good = ~features.isnan().any(dim=1)
-    for file in (file for file, fine in zip(files, good.tolist(), strict=True) if not fine):
+    kept = {file for file, fine in zip(items, good.tolist(), strict=True) if fine}
+    for file in (file for file in files if file not in kept):
         try:
-            model.pixels(file)
+            model.pixels(file)  # raises the reason
         except InputError as error:
             if on_bad_image == "error":
                 raise
             print(f"skipped: {shown(str(error))}", file=sys.stderr)
-    kept = [file for file, fine in zip(files, good.tolist(), strict=True) if fine]
-    return kept, features if good.all() else features[good]
+    if not kept:
+        raise InputError(f"{folder} contains no readable images")
+    if not good.all():
+        features, losses = features[good], None if losses is None else losses[good]
+    return [file for file in files if file in kept], features, losses
 
 
-def cached_features(
+def image_features(
     model: Model, key: Any, items: Sequence[Any], read: Callable[[Any], NDArray[np.uint8] | None], progress: Progress
-) -> Tensor:
-    """Compute the features of the backbone ``[N, D]``, or load them. An interrupted computation continues.
+) -> tuple[Tensor, Tensor | None]:
+    """Compute or load the features of the backbone ``[N, D]`` and, if the model predicts them, the losses ``[N]``.
 
     Args:
         model: model with the backbone.
@@ -74,20 +81,20 @@ def cached_features(
     for name, tensor in model.classifier.state_dict().items():
         if not name.startswith(("objective.", "feature_norm.")):
             digest.update(name.encode() + tensor.numpy().tobytes())
-    folder = cache_root() / "image-features" / digest.hexdigest()[:24]
-    file, state = folder / "features.npy", folder / "state.json"
-    shape = (len(items), model.classifier.objective.head.in_features)
-    with exclusive(folder, wait=True):
-        done = read_json(state)["done"] if state.exists() else 0
-        features = np.lib.format.open_memmap(file, mode="r+") if done else allocate(file, np.float32, shape)
-        for start in range(done, len(items), BATCH):
+    width, predicts = model.classifier.objective.head.in_features, model.classifier.loss_prediction is not None
+    function = model.features_and_losses if predicts else model.backbone_features
+
+    def compute(first: int) -> Iterator[NDArray[np.float32]]:
+        for start in range(first, len(items), BATCH):
             images = list(prefetch(read, items[start : start + BATCH], depth=BATCH, threads=THREADS))
-            good = {start + i: image for i, image in enumerate(images) if image is not None}
-            features[start : start + len(images)] = np.nan
+            good = {i: image for i, image in enumerate(images) if image is not None}
+            features = np.full((len(images), width + predicts), np.nan, np.float32)
             if good:
-                pixels = torch.from_numpy(np.stack([*good.values()])).permute(0, 3, 1, 2)
-                features[[*good]] = backbone_features(model.classifier, pixels).numpy()
-            features.flush()
-            write_json(state, {"done": start + len(images)})
-            progress(start + len(images), len(items))
-    return torch.from_numpy(np.load(file, mmap_mode="c"))
+                features[[*good]] = function(np.stack([*good.values()])).numpy()
+            yield features
+
+    if not items:
+        return torch.zeros(0, width), torch.zeros(0) if predicts else None
+    folder = cache_root() / "image-features" / digest.hexdigest()[:24]
+    found = torch.from_numpy(np.array(cached_features(folder, len(items), compute, progress=progress)))
+    return found[:, :width], found[:, width] if predicts else None

@@ -3,18 +3,16 @@
 import copy
 import csv
 import dataclasses
-import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from afield.data import ImageSet
-from afield.data.cache import allocate, cache_root
+from afield.deploy.features import Progress, folder_features, image_features
 from afield.deploy.model import BATCH, Model
 from afield.deploy.predict import image_paths
 from afield.errors import InputError, unknown_name
@@ -22,15 +20,10 @@ from afield.labeling.audit import Audit, audit
 from afield.labeling.label_file import NONE_OF_THESE, Row, check_paths, read_labels, with_class
 from afield.labeling.refit import Labeled
 from afield.labeling.task import LabelingTask
-from afield.prefetch import prefetch
-from afield.records import canonical_json, exclusive, read_json, seed_for, write_json
-
-Progress = Callable[[int, int], None]
+from afield.records import seed_for
 
 SOURCE_IMAGES = 2000
 """Largest number of training images that a head is refitted on, with equal numbers from each class."""
-
-THREADS = 4
 
 
 def labeling_task(
@@ -56,29 +49,15 @@ def labeling_task(
     Raises:
         InputError: if there are no images, an image is bad with ``"error"``, or the source has other classes.
     """
-    files = [file for file in image_paths(folder) if folder.is_dir()]
-    if not files:
+    if folder.is_file():
         raise InputError(f"{folder} is a file; give the folder of the images to label")
-    stats = [(str(file.resolve()), file.stat().st_size, file.stat().st_mtime_ns) for file in files]
-
-    def read(file: Path) -> NDArray[np.uint8] | None:
-        try:
-            return model.pixels(file)
-        except InputError:
-            if on_bad_image == "error":
-                raise
-            return None
-
-    features, losses = _features(model, stats, files, read, progress)
-    good = ~features.isnan().any(dim=1)
-    if not good.all():
-        features, losses = features[good], None if losses is None else losses[good]
-    paths = tuple(file.relative_to(folder).as_posix() for file, fine in zip(files, good.tolist(), strict=True) if fine)
+    files, features, losses = folder_features(model, folder, on_bad_image, progress)
+    paths = tuple(_utf8(file.relative_to(folder).as_posix()) for file in files)
     named = None if sequences is None else _by_column(paths, sequences)
     return LabelingTask(
         folder,
         paths,
-        features,
+        _normed(model, features),
         model.classifier.objective,
         model.class_names,
         None if source is None else _source(model, source, progress),
@@ -141,35 +120,17 @@ def refitted(model: Model, folder: Path, rows: Sequence[Row]) -> Model:
     return dataclasses.replace(model, classifier=classifier)
 
 
-def _features(
-    model: Model, key: Any, items: Sequence[Any], read: Callable[[Any], NDArray[np.uint8] | None], progress: Progress
-) -> tuple[Tensor, Tensor | None]:
-    """Compute or load the features ``[N, D]`` of items, and their predicted losses ``[N]`` if the model has them.
+def _utf8(path: str) -> str:
+    """The path itself. Raises `InputError` if it is not UTF-8, because a label file is."""
+    if not path.isprintable() and any(0xD800 <= ord(character) < 0xE000 for character in path):
+        raise InputError(f"{path}: the name is not UTF-8, as label files are; rename the file")
+    return path
 
-    The values are cached. They are NaN for items without a readable image.
-    """
-    digest = hashlib.sha256(canonical_json(key).encode())
-    for name, tensor in model.classifier.state_dict().items():
-        digest.update(name.encode() + tensor.numpy().tobytes())
-    folder = cache_root() / "labeling" / digest.hexdigest()[:24]
-    file, state = folder / "features.npy", folder / "state.json"
-    width, predicts = model.classifier.objective.head.in_features, model.classifier.loss_prediction is not None
-    compute = model.features_and_losses if predicts else model.features
-    with exclusive(folder, wait=True):
-        done = read_json(state)["done"] if state.exists() else 0
-        shape = (len(items), width + predicts)
-        features = np.lib.format.open_memmap(file, mode="r+") if done else allocate(file, np.float32, shape)
-        for start in range(done, len(items), BATCH):
-            images = list(prefetch(read, items[start : start + BATCH], depth=BATCH, threads=THREADS))
-            good = {start + i: image for i, image in enumerate(images) if image is not None}
-            features[start : start + len(images)] = np.nan
-            if good:
-                features[[*good]] = compute(np.stack([*good.values()])).numpy()
-            features.flush()
-            write_json(state, {"done": start + len(images)})
-            progress(start + len(images), len(items))
-    found = torch.from_numpy(np.load(file, mmap_mode="c"))
-    return found[:, :width], found[:, width] if predicts else None
+
+def _normed(model: Model, features: Tensor) -> Tensor:
+    """The features of the backbone -> the features for the objective."""
+    norm = model.classifier.feature_norm
+    return features if norm is None else norm(features)
 
 
 def _source(model: Model, data: ImageSet, progress: Progress) -> Labeled:
@@ -181,9 +142,10 @@ def _source(model: Model, data: ImageSet, progress: Progress) -> Labeled:
     each = SOURCE_IMAGES // len(data.class_names)
     parts = [order[data.labels[order] == label][:each] for label in range(len(data.class_names))]
     rows = np.sort(np.concatenate(parts))
-    features, _ = _features(model, [data.fingerprint, len(rows)], rows.tolist(), data.images.__getitem__, progress)
+    key = [data.fingerprint, len(rows)]
+    features, _ = image_features(model, key, rows.tolist(), data.images.__getitem__, progress)
     classes = np.array([model.class_names.index(name) for name in data.class_names])
-    return Labeled(features, torch.from_numpy(classes[data.labels[rows]]))
+    return Labeled(_normed(model, features), torch.from_numpy(classes[data.labels[rows]]))
 
 
 def _by_folder(paths: Sequence[str]) -> Tensor:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -89,12 +90,21 @@ class Model:
         return logits
 
     def features(self, images: NDArray[np.uint8]) -> Tensor:
-        """Compute features ``[N, D]`` for the head, float32 on the CPU, from uint8 images ``[N, H, W, 3]``."""
-        return self._batches(self.classifier.features, images)
+        """Compute features ``[N, D]`` for the head, float32 on the CPU, from uint8 images ``[N, H, W, 3]``.
+
+        Raises:
+            InputError: if a feature is NaN or infinite.
+        """
+        return _finite(self._batches(self.classifier.features, images))
+
+    def backbone_features(self, images: NDArray[np.uint8]) -> Tensor:
+        """Like `features`, before the features are standardized."""
+        return _finite(self._batches(self.classifier.backbone_features, images))
 
     def features_and_losses(self, images: NDArray[np.uint8]) -> Tensor:
-        """Compute features, and in a last column the predicted losses, ``[N, D + 1]``, for a model that has them."""
-        return self._batches(lambda batch: torch.column_stack(features_and_losses(self.classifier, batch)), images)
+        """Like `backbone_features`, with predicted losses in a last column, ``[N, D + 1]``, if the model has them."""
+        compute = partial(features_and_losses, self.classifier)
+        return _finite(self._batches(lambda batch: torch.column_stack(compute(batch)), images))
 
     def _batches(self, function: Callable[[Tensor], Tensor], images: NDArray[np.uint8]) -> Tensor:
         found = []
@@ -163,6 +173,12 @@ def save_weights(folder: Path, model: Model) -> None:
     checkpoint.save(folder / WEIGHTS, tensors, {})
 
 
+def _finite(features: Tensor) -> Tensor:
+    if not features.isfinite().all():
+        raise InputError("the weights of this model are damaged: the features are NaN or infinite")
+    return features
+
+
 def load(run: str | Path) -> Model:
     """Load the model that ``afield train`` wrote to a folder.
 
@@ -178,7 +194,7 @@ def load(run: str | Path) -> Model:
     if not (folder / MODEL).exists():
         what = "a comparison, not a model" if (folder / "summary.json").exists() else "no model"
         raise InputError(f"{folder} contains {what}; `afield train --out {folder}` trains one")
-    found = _read(folder / MODEL)
+    found = read_description(folder / MODEL)
     tensors, _ = checkpoint.load(folder / WEIGHTS)
     trained = tensors.pop(TRAINED_IMAGES, None)
     digests = None if trained is None else trained.numpy().view(np.uint64)
@@ -211,7 +227,7 @@ class _Backbone:
 
 
 @dataclass(frozen=True)
-class _Description:
+class Description:
     """The content of ``model.json``; `adapted` is that of `afield.deploy.adapt`."""
 
     class_names: tuple[str, ...]
@@ -223,9 +239,9 @@ class _Description:
     adapted: Mapping[str, Any] | None = None
 
 
-def _read(path: Path) -> _Description:
+def read_description(path: Path) -> Description:
     """Read and check the description of a model."""
-    found: _Description = decode_json(_Description, read_json(path), f"{path}:")
+    found: Description = decode_json(Description, read_json(path), f"{path}:")
     try:
         names = [checked_name(name, "class") for name in found.class_names]
     except InputError as error:

@@ -9,10 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from afield.deploy.features import Progress, file_features
+from afield.deploy.features import Progress, folder_features
 from afield.deploy.model import Model
-from afield.deploy.predict import image_paths
-from afield.errors import InputError
 from afield.records import seed_for
 
 MOST_IMAGES = 4096
@@ -53,7 +51,5 @@ def read_place(
     Raises:
         InputError: if the folder does not exist or contains no images, or, with ``"error"``, an image is bad.
     """
-    files, features = file_features(model, image_paths(folder), on_bad_image, progress)
-    if not files:
-        raise InputError(f"{folder} contains no readable images")
+    files, features, _ = folder_features(model, folder, on_bad_image, progress)
     return Place(folder, files, features)

@@ -20,11 +20,11 @@ from afield.adaptation.forecasts import Reference
 from afield.algorithms import ALGORITHMS
 from afield.classifier import Classifier
 from afield.data import ImageSet, Validation
-from afield.deploy.model import MODEL, load
+from afield.deploy.model import MODEL, Model, load
 from afield.errors import InputError
 from afield.models import BackboneConfig
 from afield.recipes import recipe_from
-from afield.records import read_json
+from afield.records import decode, read_json
 from afield.runs.adapting import source_statistics, standardizes, with_norm
 from afield.runs.callback import Callback
 from afield.runs.config import ExperimentConfig
@@ -62,13 +62,34 @@ class Source:
         checkpoint.save(folder / SOURCE, self.statistics.tensors(), state)
 
     @classmethod
-    def load(cls, folder: Path) -> Source | None:
-        """Read the statistics that `save` wrote to a model folder; None if there are none."""
+    def load(cls, folder: Path, model: Model) -> Source | None:
+        """Read the statistics that `save` wrote to the folder of a model; None if there are none.
+
+        Raises:
+            InputError: if the file is damaged or does not fit the model.
+        """
         if not (folder / SOURCE).exists():
             return None
         tensors, state = checkpoint.load(folder / SOURCE)
-        reference, plays = Reference(**state["reference"]), from_json(state["plays"])
-        return cls(SourceStatistics.from_tensors(tensors), reference, plays, state["why_no_plays"])
+        found: _State = decode(_State, state, f"{folder / SOURCE}:")
+        head = model.classifier.objective.head
+        try:
+            statistics = SourceStatistics.from_tensors(tensors)
+            fits = statistics.fits(head.in_features, head.num_classes)
+        except (KeyError, RuntimeError):  # tensors are missing, or a count is not a number
+            fits = False
+        if not fits:
+            raise InputError(f"{folder / SOURCE} does not contain the statistics of {head.in_features} features")
+        return cls(statistics, found.reference, found.plays, found.why_no_plays)
+
+
+@dataclass(frozen=True)
+class _State:
+    """The JSON part of the file of a `Source`."""
+
+    reference: Reference
+    plays: tuple[Play, ...]
+    why_no_plays: str
 
 
 def known_source(

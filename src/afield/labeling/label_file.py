@@ -7,6 +7,7 @@ from collections.abc import Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, get_args
+from unicodedata import normalize
 
 from afield.errors import InputError, unknown_name
 from afield.records import locked, write_atomic
@@ -50,7 +51,10 @@ def read_labels(file: Path, class_names: Sequence[str]) -> list[Row]:
     for column in COLUMNS[: 2 if len(names) == 2 else 3]:
         if column not in names:
             raise InputError(f"{file} needs the columns {', '.join(COLUMNS)}; there is no column {column!r}")
-    rows = [Row(each["path"], each["label"] or "", each.get("purpose") or "chosen") for each in found]  # type: ignore[arg-type]
+    rows = [
+        Row(each["path"], normalize("NFC", each["label"] or ""), each.get("purpose") or "chosen")  # type: ignore[arg-type]
+        for each in found
+    ]
     check_rows(rows, class_names, str(file))
     return rows
 

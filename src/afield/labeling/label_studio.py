@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
+from unicodedata import normalize
 from urllib.parse import parse_qs, quote, urlsplit
 
 from afield.errors import InputError
@@ -54,4 +55,4 @@ def _path(data: dict[str, Any]) -> str:
 
 def _label(task: dict[str, Any]) -> str:
     done = [each for each in task.get("annotations", []) if not each.get("was_cancelled") and each["result"]]
-    return done[-1]["result"][0]["value"]["choices"][0] if done else ""
+    return normalize("NFC", done[-1]["result"][0]["value"]["choices"][0]) if done else ""

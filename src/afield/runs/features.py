@@ -1,9 +1,7 @@
 """Features of a frozen backbone, extracted once and cached on disk."""
 
 import hashlib
-import warnings
-import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -12,10 +10,11 @@ from lightning_fabric import Fabric
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from afield.data.cache import allocate, cache_root
+from afield.data.cache import cache_root
+from afield.data.features import cached_features, finished
 from afield.models import BackboneConfig, build_backbone
 from afield.pixels import as_floats
-from afield.records import canonical_json, exclusive, read_json, seed_for, write_json
+from afield.records import canonical_json, seed_for
 from afield.runs.config import ExperimentConfig
 from afield.training import Subset
 
@@ -36,23 +35,25 @@ def frozen_features(
 ) -> NDArray[np.float32] | None:
     """Features ``[N, D]`` of all images, memory-mapped, if the backbone is frozen; otherwise None.
 
-    The cache key depends on images, weights and normalization. An interrupted extraction is resumed; a damaged one
-    starts again. If all features are cached, nothing is written, so that the cache can be read-only.
+    The cache key depends on images, weights and normalization; see `afield.data.features.cached_features`.
     """
     if not setup.freeze:
         return None
-    folder = _folder(setup)
-    if _done(_blocks(folder)) < len(setup.data):
-        with exclusive(folder, wait=True):
-            blocks = _blocks(folder)
-            if _done(blocks) < len(setup.data):
-                _extract(setup, fabric, folder, blocks, progress)
-    return np.load(folder / "features.npy", mmap_mode="r")
+    data = setup.data
+
+    def compute(start: int) -> Iterator[NDArray[np.float32]]:
+        extract = extractor(setup.backbone, fabric)
+        source = Subset(data.images, data.labels, np.arange(len(data)), memory=setup.memory)
+        rows = [np.arange(first, min(first + BATCH, len(data))) for first in range(start, len(data), BATCH)]
+        for images, _ in source.batches(rows):
+            yield extract(images)
+
+    return cached_features(_folder(setup), len(data), compute, save_every=SAVE_EVERY, progress=progress)
 
 
 def missing_features(setup: ExperimentConfig) -> int:
     """The number of images whose features are not cached yet."""
-    return len(setup.data) - _done(_blocks(_folder(setup)))
+    return len(setup.data) - finished(_folder(setup))
 
 
 def extractor(backbone: BackboneConfig, fabric: Fabric) -> Callable[[Tensor], NDArray[np.float32]]:
@@ -73,44 +74,3 @@ def _folder(setup: ExperimentConfig) -> Path:
     mean, std = backbone.normalization
     key = [FORMAT, setup.data.fingerprint, backbone.name, backbone.stem, backbone.weights_key, mean, std]
     return cache_root() / "features" / hashlib.sha256(canonical_json(key).encode()).hexdigest()[:24]
-
-
-def _blocks(folder: Path) -> list[list[int]]:
-    """The end row and the checksum of each cached block of features. Empty if a block is damaged."""
-    if not (folder / "state.json").exists():
-        return []
-    try:
-        blocks, start = read_json(folder / "state.json")["blocks"], 0
-        features = np.load(folder / "features.npy", mmap_mode="r")
-        for stop, checksum in blocks:
-            if zlib.crc32(features[start:stop].data) != checksum:
-                raise ValueError("another checksum")
-            start = stop
-    except Exception:  # a damaged file can raise any exception
-        warnings.warn(f"the features in {folder} are damaged; they are discarded and extracted again", stacklevel=2)
-        return []
-    return blocks
-
-
-def _done(blocks: list[list[int]]) -> int:
-    return blocks[-1][0] if blocks else 0
-
-
-def _extract(
-    setup: ExperimentConfig, fabric: Fabric, folder: Path, blocks: list[list[int]], progress: Callable[[int, int], None]
-) -> None:
-    data, extract = setup.data, extractor(setup.backbone, fabric)
-    done = _done(blocks)
-    path, shape = folder / "features.npy", (len(data), frozen_backbone(setup.backbone)[1])
-    features = np.lib.format.open_memmap(path, mode="r+") if done else allocate(path, np.float32, shape)
-    source = Subset(data.images, data.labels, np.arange(len(data)), memory=setup.memory)
-    rows = [np.arange(start, min(start + BATCH, len(data))) for start in range(done, len(data), BATCH)]
-    for batch, (images, _) in enumerate(source.batches(rows), start=1):
-        start, stop = rows[batch - 1][0], rows[batch - 1][-1] + 1
-        features[start:stop] = extract(images)
-        progress(stop, len(data))
-        if batch % SAVE_EVERY == 0 or stop == len(data):
-            features.flush()
-            features = np.lib.format.open_memmap(path, mode="r+")  # releases the memory of the written pages
-            blocks.append([int(stop), zlib.crc32(features[_done(blocks) : stop].data)])
-            write_json(folder / "state.json", {"blocks": blocks})
