@@ -6,6 +6,7 @@ The values are those that the docstrings give, most of them from the papers.
 import dataclasses
 import inspect
 import re
+import sys
 from pathlib import Path
 
 import pytest
@@ -221,13 +222,22 @@ def test_the_documentation_says_what_algorithms_declare():
 def test_algorithms_that_need_class_indices_or_one_process():
     kinds = {name: ALGORITHMS[name] for name in ALGORITHMS.names}
     with_target = {"cdan", "dann", "deep_coral", "mcc", "mcd", "mmd"}
-    assert {name for name, kind in kinds.items() if not kind.soft_targets} == {"masf", *with_target}
+    assert {name for name, kind in kinds.items() if kind.soft_targets is False} == {"masf", *with_target}
     alone = {"epi_fcr", "groupdro", "l2a_ot", "masf", "metareg", "mldg", "mmld"}
-    assert {name for name, kind in kinds.items() if not kind.data_parallel} == alone
-    assert {name for name, kind in kinds.items() if kind.uses_target} == with_target
+    assert {name for name, kind in kinds.items() if kind.data_parallel is False} == alone
+    assert {name for name, kind in kinds.items() if kind.uses_target is True} == with_target
 
 
 def test_augmentations_that_take_bytes():
-    takes = {name for name in AUGMENTATIONS.names if getattr(AUGMENTATIONS[name](), "takes_bytes", False)}
+    takes = {name for name in AUGMENTATIONS.names if getattr(AUGMENTATIONS[name](), "takes_bytes", None) is True}
     floats = {"augmix", "crop", "crop_flip", "crop_flip_jitter", "mixup", "random_affine"}
     assert takes == set(AUGMENTATIONS.names) - floats
+
+
+def test_what_was_sampled_or_set_cannot_change_afterwards():
+    names = {f"afield.{folder}" for folder in ("augment", "algorithms", "losses", "heads", "data.splits", "evaluation")}
+    modules = [module for name, module in sys.modules.items() if name.startswith(tuple(names))]
+    found = {value for module in modules for value in vars(module).values() if dataclasses.is_dataclass(value)}
+    kinds = {kind.__name__: kind.__dataclass_params__.frozen for kind in found if isinstance(kind, type)}
+    assert {name for name, frozen in kinds.items() if not frozen} == {"LearnState"}
+    assert len(kinds) > 40

@@ -1,4 +1,4 @@
-"""Strategies that choose what to label, compared on PACS."""
+"""Strategies that choose what to label, compared on PACS; learning loss on CIFAR-10."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from pages.tables import filled, study, table
 
 def labeling_page() -> str:
     """The strategies, and how they compare with random sampling."""
-    found = study("labeling")
+    found, cycle = study("labeling"), study("learning-loss")
+    size = cycle["size"]
     return filled(
         "labeling.md.in",
         {
@@ -19,6 +20,11 @@ def labeling_page() -> str:
             "domains": _domains(found),
             "repetitions": str(found["repetitions"]),
             "verdict": _verdict(found),
+            **{name: f"{size[name]:,}" for name in ("first", "more", "subset")},
+            "epochs": str(size["training"]["epochs"]),
+            "seeds": str(cycle["seeds"]),
+            "cycles": _cycles(cycle),
+            "claim": _claim(cycle),
         },
     )
 
@@ -43,6 +49,24 @@ def _domains(found: dict[str, Any]) -> str:
         if name != "random"
     ]
     return table(header, rows)
+
+
+def _cycles(found: dict[str, Any]) -> str:
+    """Mean test accuracy by strategy and number of labels, with the paired difference to random."""
+    header = ("strategy", *(f"{count:,} labels" for count in found["labels"]))
+    return table(
+        header, [(f"`{name}`", *(_cell(cell, name) for cell in row.values())) for name, row in found["rows"].items()]
+    )
+
+
+def _claim(found: dict[str, Any]) -> str:
+    """The verdict on learning loss against each rival, with all labels."""
+    lines = [f"With {found['labels'][-1]:,} labels, the claim that learning loss has the higher accuracy is:\n"]
+    for name, verdict in found["verdicts"].items():
+        lines.append(
+            f"- against `{name}`: {verdict}; mean difference {100 * found['ahead_of'][name]['mean']:+.1f} points"
+        )
+    return "\n".join(lines)
 
 
 def _cell(value: dict[str, Any], name: str) -> str:

@@ -97,6 +97,13 @@ def test_triplets_on_a_line_by_hand():
     assert float(semi_hard_triplets(embeddings, torch.tensor([0, 0, 1, 1]), 7.0)) == expected
 
 
+def test_a_negative_as_far_as_the_positive_is_not_farther():
+    """Anchor 0: positive 1, negatives 1 and 9; anchor 1: positive 1, negatives 4 and 4."""
+    embeddings = torch.tensor([[0.0], [1.0], [-1.0], [3.0]])
+    expected = (10 + 1 - 9) + (10 + 1 - 4) + (10 + 16 - 4) + (10 + 16 - 9)  # -1 and 3: the farthest of 1, 4 and of 9, 4
+    assert float(semi_hard_triplets(embeddings, torch.tensor([0, 0, 1, 1]), 10.0)) == expected / 4
+
+
 @pytest.mark.parametrize("seed", range(3))
 def test_triplets_against_all_pairs_and_negatives_in_turn(seed):
     generator = torch.Generator().manual_seed(seed)
