@@ -1,4 +1,4 @@
-"""How often is a recipe recommended that is no better at a new place? Error rates and power of three rules.
+"""How often is a recipe recommended that is no better at a new place? Error rates and power of four rules.
 
     python benchmarks/recommendation.py --out results/recommendation.json [--quick]
 
@@ -9,8 +9,9 @@ better than the baseline: each recommendation is an error. In the second half on
 
 Rules, each for the recipe with the best average and with a Bonferroni correction for the number of recipes:
 
-* ``seeds``: the interval over seeds, on these domains.
-* ``domains``: the interval over domains, at a new place; this is the rule of `afield compare`.
+* ``seeds``: the interval over seeds, on these domains, excludes zero.
+* ``domains``: the interval over domains, at a new place, excludes zero.
+* ``both``: both intervals exclude zero; this is the rule of `afield compare`.
 * ``pooled``: as ``domains``, with a variance that is pooled over all recipes, as in a mixed model with equal variances.
 
 The last line is one JSON object.
@@ -33,9 +34,9 @@ DOMAIN_SD, SEED_SD, GAIN = 1.52 / np.sqrt(2), 0.5, 2.0
 """In points: of one recipe between domains, of one run between seeds, and of the better recipe."""
 
 RECIPES, DOMAINS, SEEDS = (2, 4, 8, 14), (3, 4, 6, 10), (3, 5, 10)
-KINDS = ("equal", "unequal", "heavy")
+KINDS = ("equal", "unequal", "heavy", "shared")
 """Deviations: equal for all recipes; from a third to three times of that, smallest for the baseline; t with 3 degrees
-of freedom."""
+of freedom; equal, with noise of the seeds that is the same in all domains."""
 
 Array = NDArray[np.float64]
 
@@ -49,7 +50,8 @@ def simulate(rng: np.random.Generator, kind: str, shape: tuple[int, int, int, in
 
     factor = np.geomspace(1 / 3, 3, recipes) if kind == "unequal" else np.ones(recipes)
     effects = DOMAIN_SD * factor[:, None] * noise((count, recipes, domains))
-    values = effects[..., None] + SEED_SD * noise(shape)
+    seeds = noise((count, recipes, 1, shape[3])) if kind == "shared" else noise(shape)
+    values = effects[..., None] + SEED_SD * seeds
     values[:, 1] += gain
     return values
 
@@ -76,6 +78,7 @@ def recommended(values: Array) -> dict[str, NDArray[np.int64]]:
         "domains": lower(difference.mean(axis=2)),
         "pooled": difference.mean(axis=(1, 2)) - stats.t.isf(tail, freedom) * error,
     }
+    above["both"] = np.minimum(above["seeds"], above["domains"])
     return {rule: np.where((best > 0) & (low > 0), best, 0) for rule, low in above.items()}
 
 
@@ -109,7 +112,7 @@ def main() -> None:
     result = {"benchmark": "recommendation", "simulations": args.simulations, "cells": cells, **provenance()}
     if args.out:
         write_json(args.out, result)
-    for rule in ("seeds", "domains", "pooled"):
+    for rule in ("seeds", "domains", "both", "pooled"):
         errors = [each["errors"][rule] for each in cells]
         low, high = (100 * end for end in wilson(max(errors), args.simulations))
         mean = 100 * float(np.mean(errors)) / args.simulations

@@ -110,8 +110,8 @@ def held(out: Path) -> AbstractContextManager[None]:
 def comparison_table(summary: Summary) -> Table:
     """The table of a summary, with a row for each recipe.
 
-    The columns are the unseen domains, their average, the gain over the baseline, and, if augmentations were learned,
-    the duration of learning them in seconds.
+    The columns are the unseen domains, their average, the difference to the baseline on these domains and at a new
+    place, and, if augmentations were learned, the duration of learning them in seconds.
     """
     recipes = summary.recipes
     first, metric = next(iter(recipes.values())), METRICS[summary.metric]
@@ -120,13 +120,16 @@ def comparison_table(summary: Summary) -> Table:
     title = f"{summary.data}: {metric.title} on unseen domains{metric.unit}, mean [95 % interval], n = {count} ({rule})"
     searched = any(row.search_s is not None for row in recipes.values())
     table = Table("recipe", title=escape(title), caption=summary.protocol)
-    average, versus = "worst" if metric.by_domain else "average", f"vs {summary.baseline}, paired"
-    for name in (*first.domains, average, versus, *(["search, s"] if searched else [])):
+    places = any(row.at_new_place for row in recipes.values())
+    versus = [f"vs {summary.baseline}, these domains", *([f"vs {summary.baseline}, new place"] if places else [])]
+    average = "worst" if metric.by_domain else "average"
+    for name in (*first.domains, average, *versus, *(["search, s"] if searched else [])):
         table.add_column(escape(name), justify="right")
     for name, row in recipes.items():
         mark = "[bold]" if name == summary.recommended else ""
         cells = [interval(value, metric=metric) for value in (*row.domains.values(), row.average)]
-        cells.append(interval(row.vs_erm, "+", metric) if row.vs_erm else "")
+        differences = (row.vs_erm, row.at_new_place) if places else (row.vs_erm,)
+        cells += [interval(found, "+", metric) if found else "" for found in differences]
         if searched:
             cells.append(f"{row.search_s:.1f}" if row.search_s is not None else "–")
         table.add_row(f"{mark}{escape(name)}", *map(escape, cells))

@@ -134,6 +134,19 @@ def test_all_metrics_and_the_results_of_each_class_are_shown(tmp_path: Path) -> 
     assert '<td>100.0</td> <td class="whole">50.0</td> <td>50.0</td> <td>–</td>' in html
 
 
+def test_the_difference_at_a_new_place_has_a_column_and_each_seed_a_dot(tmp_path: Path) -> None:
+    folder = compared(tmp_path)
+    assert "at a new place" not in page(folder)  # a summary of an earlier version
+    rows = json.loads((folder / "summary.json").read_text())["recipes"]
+    place = {"mean": 0.0925, "sd": 0.01, "n": 2, "ci95": None, "better_on": 2, "probability": 0.875, "seed_share": 0.5}
+    change(folder / "summary.json", recipes={name: {**row, "at_new_place": place} for name, row in rows.items()})
+    html = page(folder)
+    assert "<td>+9.2<small>n = 2, no interval</small><small>better on 2 of 2, with 87.5&nbsp;%</small></td>" in html
+    figure = html[html.index("Differences by domain") : html.index("Learning curves")]
+    assert figure.count("<svg") == 1  # one recipe beside the baseline
+    assert "a new place" in figure
+
+
 def runs(seeds: int) -> list[tuple[str, str, int]]:
     return [(recipe, part, seed) for seed in range(seeds) for part in (PAPER, INK) for recipe in ("erm", "flattening")]
 

@@ -52,7 +52,8 @@ def _page(folder: Path, metric: str | None) -> Path:
         if before.selection == "leave_one_out_validation":
             raise InputError(f"--metric needs the runs with two domains held out, which {folder} does not contain")
         selected = select(read_records(folder), before.selection, metric)
-        return render(folder, summarize(selected, before.data, before.selection, metric, before.protocol))
+        summary = summarize(selected, before.data, before.selection, metric, before.protocol, before.baseline)
+        return render(folder, (selected, summary))
     if metric is not None:
         raise InputError(f"--metric is for comparisons, and {folder} contains a reproduction")
     from afield.reproduction import PAPERS

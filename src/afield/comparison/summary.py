@@ -88,10 +88,11 @@ def recommend(
 ) -> tuple[str | None, str]:
     """The best recipe, if it is better than the baseline at a new place, or None; and the reason, a sentence.
 
-    A recipe is better at a new place if the interval of the difference over domains excludes zero, with a level of
+    A recipe is better at a new place if two intervals of the difference exclude zero: that over domains, as a sample of
+    all places, and that over seeds, because a seed can have the same effect in all domains. Their level is
     1 - 0.05 / (recipes - 1), to correct for the number of comparisons (Bonferroni). With a single domain, and for
-    `worst_domain`, the interval over seeds takes its place. If the baseline is the best recipe or was not run, the
-    second best recipe replaces it.
+    `worst_domain`, the interval over seeds decides alone. If the baseline is the best recipe or was not run, the second
+    best recipe replaces it.
 
     Args:
         values: values of each recipe, ``[E][S]``, for each domain and seed.
@@ -106,30 +107,36 @@ def recommend(
     rival = baseline if baseline in averages and best != baseline else others[0]
     level = _level(len(values))
     place = _at_new_place(values[best], values[rival], level, metric)
+    here = paired_difference(averages[best], averages[rival], level=level, highest=measured.highest)
     certain = "95 % interval" if len(values) == 2 else f"95 % interval, adjusted for {len(values) - 1} comparisons"
+    if here.ci95 is None:
+        few = "one seed" if here.n == 1 else "two seeds"
+        return None, f"there is no interval with {few}, so no difference can be tested; use --seeds 3 or more"
+    over_seeds = f"{_span(here, metric)} ({certain}, paired over seeds)"
+    if not _excludes_zero(here):
+        return None, (
+            f"no significant difference between {best} and {rival}: {over_seeds}; more --seeds narrow the interval"
+        )
     if place is None:
-        here = paired_difference(averages[best], averages[rival], level=level, highest=measured.highest)
-        if here.ci95 is None:
-            few = "one seed" if here.n == 1 else "two seeds"
-            return None, f"there is no interval with {few}, so no difference can be tested; use --seeds 3 or more"
-        span = f"{_span(here, metric)} ({certain}, paired over seeds)"
-        if _excludes_zero(here):
-            return best, f"{best} is significantly better than {rival} on these images: {span}"
-        return None, f"no significant difference between {best} and {rival}: {span}; more --seeds narrow the interval"
+        return best, f"{best} is significantly better than {rival} on these images: {over_seeds}"
     count = f"on {place.better_on} of {place.n} domains"
     if place.ci95 is None:
         return None, (
-            f"{best} has the best average and is better than {rival} {count}; "
+            f"{best} is significantly better than {rival} on these domains: {over_seeds}; "
             "an interval for a new place needs at least 3 domains"
         )
-    span = f"{_span(place, metric)} ({certain}, over domains)"
+    over_places = f"{_span(place, metric)} ({certain}, over domains)"
     if _excludes_zero(place):
-        return best, f"{best} is better than {rival} at a new place: {span}; it is better {count}"
-    more = "more --seeds" if (place.seed_share or 0.0) > 0.5 else "more domains, rather than more --seeds,"
+        return best, f"{best} is better than {rival} at a new place: {over_places}; it is better {count}"
     return None, (
-        f"{best} has the best average and is better than {rival} {count}, but this is not certain at a new place: "
-        f"{span}; {more} narrow the interval"
+        f"{best} is better than {rival} {count}, but this is not certain at a new place: {over_places}; "
+        f"{_what_helps(place)} narrow the interval"
     )
+
+
+def _what_helps(place: PlaceDifference) -> str:
+    """What makes the interval at a new place narrower."""
+    return "more --seeds" if (place.seed_share or 0.0) > 0.5 else "more domains, rather than more --seeds,"
 
 
 def over_domains(values: Values, metric: str) -> list[float]:

@@ -35,6 +35,41 @@ def intervals(summary: Summary, color: Mapping[str, str], baseline: str | None) 
     return figures
 
 
+def differences(records: Sequence[Record], summary: Summary, color: Mapping[str, str]) -> dict[str, str]:
+    """Plots of the differences to the baseline by recipe: each seed in each domain, and the averages with intervals.
+
+    Recipes without a difference at a new place have none.
+    """
+    value = {(r.recipe, r.unseen, r.seed): r.test[r.unseen][summary.metric] for r in records if r.test}
+    rows = {name: row for name, row in summary.recipes.items() if name in color and name != summary.baseline}
+    panels: dict[str, tuple[dict[str, list[float]], dict[str, Estimate]]] = {}
+    for name, row in rows.items():
+        if row.vs_erm is not None and row.at_new_place is not None:
+            seeds = {
+                domain: [value[name, domain, s] - value[summary.baseline, domain, s] for s in summary.seeds]
+                for domain in row.domains
+            }
+            panels[name] = seeds, {"these domains": row.vs_erm, "a new place": row.at_new_place}
+    metric = METRICS[summary.metric]
+    ends = [each for seeds, _ in panels.values() for values in seeds.values() for each in values]
+    for _, means in panels.values():
+        ends += [end for found in means.values() for end in (found.mean, *(found.ci95 or ()))]
+    reach = 1.05 * metric.factor * max(map(abs, ends), default=0.0) or 1.0
+    x = f"difference to {summary.baseline}, points" if metric.percent else f"difference of {metric.title}"
+    return {
+        name: plots.differences_by_row(
+            f"difference{i}",
+            f"{name}: differences to {summary.baseline}",
+            *panel,
+            x=x,
+            color=color[name],
+            factor=metric.factor,
+            limits=(-reach, reach),
+        )
+        for i, (name, panel) in enumerate(panels.items())
+    }
+
+
 def curves(records: Sequence[Record], color: Mapping[str, str]) -> dict[str, str]:
     """Plots of accuracy by epoch for each unseen domain.
 

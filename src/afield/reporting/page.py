@@ -1,12 +1,12 @@
 """The report of a comparison, a self-contained HTML page."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from afield.errors import InputError
 from afield.evaluation import METRICS, SELECTIONS
-from afield.records import Summary, SummaryRow, read_json, read_records, read_summary
+from afield.records import Record, Summary, SummaryRow, read_json, read_records, read_summary
 from afield.reporting import figures
 from afield.reporting.charts import INK, PALETTE, colors
 from afield.reporting.confusion import LARGEST_TABLE, class_rows, confused_pairs, heat_rows, pooled
@@ -15,10 +15,10 @@ from afield.reporting.provenance import differences, provenance
 from afield.reporting.templates import write_page
 
 
-def render(folder: Path, summary: Summary | None = None) -> Path:
+def render(folder: Path, compared: tuple[Sequence[Record], Summary] | None = None) -> Path:
     """Write ``report.html`` to a run folder, from its records, summary and analysis; returns its path.
 
-    `summary` replaces that of the folder, for another metric.
+    `compared` are records and summary that replace those of the folder, for another metric.
 
     The report contains images if the folder contains ``gallery.json``. Without it, results can be published without
     their data.
@@ -26,8 +26,7 @@ def render(folder: Path, summary: Summary | None = None) -> Path:
     Raises:
         InputError: if one of the first three files is missing, or any file is damaged.
     """
-    records = read_records(folder)
-    summary = summary or read_summary(folder / "summary.json")
+    records, summary = compared or (read_records(folder), read_summary(folder / "summary.json"))
     analysis = read_json(folder / "analysis.json")
     metric, classes = METRICS[summary.metric], analysis["classes"]
     gallery = _gallery(folder / "gallery.json") if (folder / "gallery.json").exists() else None
@@ -44,6 +43,8 @@ def render(folder: Path, summary: Summary | None = None) -> Path:
         domains=list(recipes[leader].domains),
         color=color,
         baseline=baseline,
+        places=baseline is not None and recipes[baseline].at_new_place is not None,
+        differences={} if baseline is None else figures.differences(records, summary, color),
         leader=leader,
         metric=metric,
         metrics={name: METRICS[name] for name in METRICS.names if all(name in row.metrics for row in recipes.values())},

@@ -67,6 +67,40 @@ def dots_with_intervals(
 
 
 @svg
+def differences_by_row(
+    values: Mapping[str, Sequence[float]],
+    estimates: Mapping[str, Estimate],
+    *,
+    x: str,
+    color: str,
+    factor: float,
+    limits: Limits,
+) -> Figure:
+    """Plot small dots for single values by row, then a row with a large dot and an interval for each estimate.
+
+    Args:
+        values: differences by row.
+        estimates: differences with intervals by row.
+        x: label of the horizontal axis.
+        color: color of all dots.
+        factor: factor of the values; 100 converts fractions to points.
+        limits: limits of the axis, after multiplication.
+    """
+    figure, axes = panel(0.5 + 0.24 * (len(values) + len(estimates)))
+    axes.axvline(0, color=INK, alpha=0.5, linewidth=1, linestyle=":")
+    for row, found in enumerate(values.values()):
+        axes.plot(factor * np.array(found), [row] * len(found), "o", color=color, markersize=3, alpha=0.7)
+    for row, estimate in enumerate(estimates.values(), start=len(values)):
+        if estimate.ci95 is not None:
+            axes.plot(factor * np.array(estimate.ci95), [row] * 2, color=color, linewidth=2, solid_capstyle="round")
+        axes.plot(factor * estimate.mean, row, "o", color=color, markersize=5.5)
+    label_rows(axes, [*values, *estimates], x)
+    axes.spines.left.set_visible(False)
+    axes.set_xlim(*limits)
+    return figure
+
+
+@svg
 def bars_with_intervals(
     bars: Mapping[str, Mapping[str, Estimate]], *, x: str, color: Colors | None = None, longest: float | None = None
 ) -> Figure:
