@@ -12,6 +12,7 @@ from pages.labeling import labeling_page
 from pages.margins import margins_page
 from pages.new_place import new_place_figure, new_place_page
 from pages.parts import parts_page, recipes_page
+from pages.recommendations import recommendations_page
 from pages.reproduction import reproduction_page
 from pages.results import averages_table, results_page
 from pages.scaling import scaling_page
@@ -27,6 +28,7 @@ def generated() -> dict[Path, str]:
         guide: between(between(guide.read_text(), "fast_cifar", fast_cifar_table()), "settings", settings_table()),
         ROOT / "docs" / "parts.md": parts_page(),
         ROOT / "docs" / "recipes.md": recipes_page(),
+        ROOT / "docs" / "recommendations.md": recommendations_page(),
         ROOT / "docs" / "results.md": results_page(),
         ROOT / "docs" / "reproduction.md": reproduction_page(),
         ROOT / "docs" / "labeling.md": labeling_page(),

@@ -4,11 +4,18 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from afield.records import read_json, read_records, read_summary
+from afield.records import PlaceDifference, read_json, read_records, read_summary
 from pages.tables import ROOT, interval, table
 
 AVERAGES = "pacs-algorithms-frozen"
 """The comparison that README shows."""
+
+
+def at_new_place(found: PlaceDifference) -> str:
+    """The interval at a new place, and the number of domains with a gain."""
+    assert found.ci95 is not None
+    low, high = found.ci95
+    return f"[{100 * low:+.1f}, {100 * high:+.1f}], better on {found.better_on} of {found.n}"
 
 
 def averages_table() -> str:
@@ -19,10 +26,11 @@ def averages_table() -> str:
             f"`{name}`",
             interval(row.average.as_dict()),
             "baseline" if row.vs_erm is None or name == "erm" else interval(row.vs_erm.as_dict(), "+"),
+            "" if row.at_new_place is None or name == "erm" else at_new_place(row.at_new_place),
         )
         for name, row in sorted(recipes.items(), key=lambda item: -item[1].average.mean)
     ]
-    return table(("recipe", "average over unseen domains", "difference to `erm`"), rows)
+    return table(("recipe", "average over unseen domains", "− `erm`, these domains", "− `erm`, new place"), rows)
 
 
 def result_section(folder: Path) -> str:
@@ -36,6 +44,7 @@ def result_section(folder: Path) -> str:
             *(interval(row.domains[domain].as_dict()) for domain in domains),
             interval(row.average.as_dict()),
             interval(row.vs_erm.as_dict(), "+") if row.vs_erm and name != "erm" else "",
+            at_new_place(row.at_new_place) if row.at_new_place and name != "erm" else "",
         )
         for name, row in summary.recipes.items()
     ]
@@ -54,9 +63,10 @@ def result_section(folder: Path) -> str:
             "",
             "Accuracy on unseen domains in %: mean ± standard deviation [95 % confidence interval] over "
             f"n = {len(summary.seeds)} seeds. Selection rule: `{summary.selection}`. "
-            "The last column is the difference to `erm`, paired over seeds.",
+            "The differences to `erm` are adjusted for the number of recipes "
+            "([what they mean](recommendations.md)).",
             "",
-            table(("recipe", *domains, "average", "vs erm"), rows),
+            table(("recipe", *domains, "average", "− erm, these domains", "− erm, new place"), rows),
             f"Result: {summary.reason}.",
             "",
             f"{len(records)} runs; {seconds:.0f} s of training on {hardware['cores']} cores of {hardware['cpu']}"
