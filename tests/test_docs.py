@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import doctest
 import importlib
+import re
+import runpy
+import shlex
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 import torch
+
+from afield.data import Validation, load, make_fold
+from afield.records import read_records
 
 ROOT = Path(__file__).parent.parent
 
@@ -18,6 +24,35 @@ def test_generated_tables_are_up_to_date():
     command = [sys.executable, str(ROOT / "docs" / "make_tables.py"), "--check"]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+
+
+def commands(page: str) -> list[list[str]]:
+    """The command lines in the ``sh`` blocks of a page, as words."""
+    blocks = re.findall(r"```sh\n(.*?)```", (ROOT / "docs" / page).read_text(), re.DOTALL)
+    return [words for line in "".join(blocks).splitlines() if (words := shlex.split(line, comments=True))]
+
+
+@pytest.fixture
+def followed(afield, monkeypatch, tmp_path, capsys):
+    """Run the commands of a page, one after the other, in an empty folder; returns what each one printed."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(page: str) -> list[tuple[list[str], str, str]]:
+        printed = []
+        for program, *arguments in commands(page):
+            if program == "python":
+                monkeypatch.setattr(sys, "argv", arguments)
+                runpy.run_path(str(ROOT / arguments[0]), run_name="__main__")
+                found = capsys.readouterr()
+                code, out, err = 0, found.out, found.err
+            else:
+                assert program == "afield"
+                code, out, err = afield(*arguments)
+            assert code == 0, (arguments, err)
+            printed.append((arguments, out, err))
+        return printed
+
+    return run
 
 
 def modules() -> list[str]:
@@ -53,3 +88,26 @@ def test_committed_records_are_whole_and_name_no_place_on_a_disk():
         text = path.read_text()
         assert '"commit"' in text
         assert not any(f'"{place}' in text for place in ("/home", "/root", "/tmp", "/work")), path
+
+
+def test_the_page_about_tables_runs_from_compare_to_predict_and_keeps_groups_together(followed, tmp_path):
+    printed = followed("tables.md")
+    page = (ROOT / "docs" / "tables.md").read_text()
+    table = tmp_path / "traps" / "images.csv"
+    assert "\n".join(table.read_text().splitlines()[:3]) in page
+    by_verb = {arguments[0]: out for arguments, out, _ in reversed(printed)}  # the first output of each verb
+    assert "Moor" in by_verb["evaluate"]
+    assert len(by_verb["predict"].splitlines()) == len(list((tmp_path / "traps" / "Moor").iterdir()))
+    assert "IMG" in by_verb["predict"]
+    (said,) = [err for arguments, _, err in printed if "runs/without-groups" in arguments]
+    example = re.search(r"```\n(warning: leakage.*?)```", page, re.DOTALL)
+    assert example is not None
+    assert " ".join(example[1].split()) in " ".join(said.split())
+    data = load(str(table), image_size=32)
+    records = read_records(tmp_path / "runs" / "compare-traps")
+    assert {record.held_out for record in records} == {("Moor",), ("Hütte Süd",)}
+    for record in records:
+        fold = make_fold(data, record.held_out, Validation(), record.seed)
+        assert fold.hash(data) == record.split_hash
+        parts = [set(data.groups[part].tolist()) for part in (fold.train, fold.val, *fold.tests.values())]
+        assert sum(map(len, parts)) == len(set.union(*parts))
