@@ -222,6 +222,19 @@ def test_a_file_that_is_no_table_is_an_error(tmp_path, name, content):
         load(str(tmp_path / name))
 
 
+def test_cells_with_line_breaks_and_separators_of_unicode_are_one_cell(folder):
+    rows = [{**row, "note": "one\u2028two\nthree, four\x85"} for row in ROWS]
+    for kind in (".csv", ".jsonl"):
+        assert len(load(str(write_as(kind, folder, rows)), image_size=8)) == 5
+
+
+def test_a_folder_in_the_place_of_an_image_is_missing(folder):
+    table = write(folder / "t.csv", [*ROWS, {**ROWS[0], "path": "night/cat"}])
+    with pytest.raises(InputError, match=r"1 of 6 images do not exist in .*, such as night/cat;"):
+        load(str(table))
+    assert load(str(table), on_bad_image="skip", image_size=8).skipped[0][0] == "night/cat"
+
+
 @pytest.mark.parametrize("content", ["", "path,label\n"])
 def test_a_table_without_rows_is_an_error(tmp_path, content):
     (tmp_path / "t.csv").write_text(content)

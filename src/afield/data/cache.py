@@ -129,7 +129,7 @@ def content_keys(folder: Path, paths: Sequence[str]) -> list[str]:
         known = read_json(stats_file)
     keys, fresh = [], dict[str, list[Any]]()
     for path in paths:
-        if not (folder / path).exists():  # a dangling link, whose target may exist again later
+        if not (folder / path).is_file():  # a missing file or dangling link, which may exist again later
             keys.append(MISSING)
             continue
         stamp = _stamp(folder / path)

@@ -24,11 +24,11 @@ structure (standard deviation of its cells, of 255)."""
 GRID = (24, 27)
 """Rows and columns of the gray cells of an image. For the hash, 3 x 3 cells are joined."""
 
-WINDOW, ROTATION, BLOCK = 32, 4, 256
+WINDOW, ROTATION, BLOCK = 16, 4, 256
 
 
 def near_duplicates(data: ImageSet) -> NDArray[np.int64]:
-    """Pairs ``[P, 2]`` of indices of near-duplicate images; the first index of each pair is smaller.
+    """Pairs ``[P, 2]`` of indices of near-duplicate images, from the cache or computed; the smaller index comes first.
 
     Two images are near duplicates if their 64-bit difference hashes are nearly equal and their gray cells correlate.
     Images without structure, such as black frames, and images below `MIN_SIDE` have none. Time and memory are
@@ -36,20 +36,15 @@ def near_duplicates(data: ImageSet) -> NDArray[np.int64]:
     """
     if min(data.images.shape[1:3]) < MIN_SIDE:
         return np.empty((0, 2), dtype=np.int64)
-    cells = _cells(data)
-    contrast = np.concatenate([_blocks(cells, start).std(axis=1) for start in range(0, len(cells), BLOCK)])
-    structured = np.flatnonzero(contrast >= MIN_CONTRAST)
-    pairs = structured[similar_hashes(difference_hashes(cells)[structured])]
-    alike = np.zeros(len(pairs), dtype=bool)
-    for start in range(0, len(pairs), 16 * BLOCK):
-        first, second = (
-            (rows - rows.mean(axis=1, keepdims=True)) / rows.std(axis=1, keepdims=True)
-            for rows in (
-                cells[side].reshape(len(side), -1).astype(np.float32) for side in pairs[start:][: 16 * BLOCK].T
-            )
-        )
-        alike[start : start + 16 * BLOCK] = (first * second).mean(axis=1) >= MIN_CORRELATION
-    return pairs[alike]
+    settings = (data.images.shape, MAX_BITS, MIN_CORRELATION, MIN_CONTRAST, GRID, WINDOW, ROTATION)
+    key = hashlib.sha256(data.digests.tobytes() + repr(settings).encode()).hexdigest()[:24]
+    file = cache_root() / "near-duplicates" / f"{key}.zlib"
+    with suppress(OSError, ValueError, zlib.error):
+        return np.frombuffer(zlib.decompress(file.read_bytes()), dtype=np.int64).reshape(-1, 2)
+    pairs = _alike(gray_cells(data.images))
+    with suppress(InputError, OSError):  # a cache may be read-only
+        write_atomic(file, zlib.compress(pairs.tobytes(), 1))
+    return pairs
 
 
 def near_duplicate_groups(data: ImageSet) -> NDArray[np.int64]:
@@ -101,27 +96,32 @@ def _bit_counts(values: NDArray[np.uint64]) -> NDArray[np.uint64]:
     return ((values + (values >> np.uint64(4)) & eights) * ones) >> np.uint64(56)
 
 
-def _blocks(cells: NDArray[np.uint8], start: int) -> NDArray[np.float32]:
-    return cells[start : start + BLOCK].reshape(-1, GRID[0] * GRID[1]).astype(np.float32)
-
-
-def _cells(data: ImageSet) -> NDArray[np.uint8]:
-    """The mean gray values of the cells of each image, ``[N, 24, 27]``, from the cache or computed."""
-    key = hashlib.sha256(data.digests.tobytes() + repr(data.images.shape).encode()).hexdigest()[:24]
-    file, shape = cache_root() / "cells" / f"{key}.zlib", (len(data), *GRID)
-    with suppress(OSError, ValueError, zlib.error):
-        return np.frombuffer(zlib.decompress(file.read_bytes()), dtype=np.uint8).reshape(shape)
-    cells = np.empty(shape, dtype=np.uint8)
+def gray_cells(images: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Images ``[N, H, W, 3]`` -> the mean gray values of their cells, ``[N, 24, 27]``."""
+    cells = np.empty((len(images), *GRID), dtype=np.uint8)
+    sides = [(np.arange(count) * side // count, side) for count, side in zip(GRID, images.shape[1:3], strict=True)]
     (rows, heights), (columns, widths) = (
-        (starts, np.maximum(np.diff(starts, append=side), 1))
-        for starts, side in (
-            (np.arange(n) * side // n, side) for n, side in zip(GRID, data.images.shape[1:3], strict=True)
-        )
+        (starts, np.maximum(np.diff(starts, append=side), 1)) for starts, side in sides
     )
-    for start in range(0, len(data), BLOCK):
-        gray = data.images[start : start + BLOCK].mean(axis=3, dtype=np.float32)
+    for start in range(0, len(images), BLOCK):
+        gray = images[start : start + BLOCK].mean(axis=3, dtype=np.float32)
         sums = np.add.reduceat(np.add.reduceat(gray, rows, axis=1), columns, axis=2)
         cells[start : start + BLOCK] = sums / (heights[:, None] * widths)
-    with suppress(InputError, OSError):  # a cache may be read-only
-        write_atomic(file, zlib.compress(cells.tobytes(), 1))
     return cells
+
+
+def _alike(cells: NDArray[np.uint8]) -> NDArray[np.int64]:
+    """Pairs of images with similar hashes whose cells correlate, ``[P, 2]``."""
+    flat = cells.reshape(len(cells), -1)
+    contrast = np.array([row.std(dtype=np.float32) for row in flat])
+    structured = np.flatnonzero(contrast >= MIN_CONTRAST)
+    pairs = structured[similar_hashes(difference_hashes(cells[structured]))]
+    alike = np.zeros(len(pairs), dtype=bool)
+    for start in range(0, len(pairs), 16 * BLOCK):
+        part = slice(start, start + 16 * BLOCK)
+        first, second = (flat[side].astype(np.float32) for side in pairs[part].T)
+        first -= first.mean(axis=1, keepdims=True)
+        second -= second.mean(axis=1, keepdims=True)
+        spread = contrast[pairs[part]].prod(axis=1)
+        alike[part] = (first * second).mean(axis=1) >= MIN_CORRELATION * spread
+    return pairs[alike]

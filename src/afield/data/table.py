@@ -1,6 +1,7 @@
 """Tables of images: CSV, TSV, JSON Lines, Parquet, and annotations in the format of COCO."""
 
 import csv
+import io
 import json
 import math
 import unicodedata
@@ -79,11 +80,9 @@ def load_table(file: Path, rows: Sequence[Row], root: Path, columns: Mapping[str
         InputError: if a column or an image is missing, an image has several rows, or a value is not allowed.
     """
     values = {name: _values(file, rows, name, columns.get(name)) for name in COLUMNS}
-    located, skip = (
-        [_located(root, path) for path in _complete(file, values["path"], "path")],
-        reading.on_bad_image == "skip",
-    )
-    if not skip and (missing := [path for path in located if not (root / path).exists()]):
+    located = [_located(root, path) for path in _complete(file, values["path"], "path")]
+    skip = reading.on_bad_image == "skip"
+    if not skip and (missing := [path for path in located if not (root / path).is_file()]):
         raise InputError(
             f"{file}: {len(missing):,} of {len(located):,} images do not exist in {root}, {_such_as(missing)}; give "
             "their folder with --root, or use --on-bad-image skip"
@@ -117,12 +116,11 @@ def _rows(file: Path) -> list[Row]:
         return parquet.read_table(file).to_pylist()
     text = file.read_text(encoding="utf-8-sig")
     if file.suffix == ".jsonl":
-        return [dict(json.loads(line)) for line in text.splitlines() if line.strip()]
+        return [dict(json.loads(line)) for line in text.split("\n") if line.strip()]
     if file.suffix == ".json":
         return _annotated(json.loads(text))
-    lines = text.splitlines(keepends=True)
-    delimiter = max(",;\t", key=lambda each: lines[0].count(each)) if lines else ","
-    return [*csv.DictReader(lines, delimiter=delimiter, strict=True)]
+    delimiter = max(",;\t", key=text.partition("\n")[0].count)
+    return [*csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)]
 
 
 def _annotated(content: Mapping[str, Any]) -> list[Row]:
@@ -176,7 +174,7 @@ def _complete(file: Path, values: Sequence[str], name: str) -> Sequence[str]:
 def _located(root: Path, path: str) -> str:
     """The path in the form in which the file exists: tools differ in the composition of umlauts and in slashes."""
     forms = (path, *(unicodedata.normalize(form, path) for form in ("NFC", "NFD")), path.replace("\\", "/"))
-    return next((form for form in forms if (root / form).exists()), path)
+    return next((form for form in forms if (root / form).is_file()), path)
 
 
 def _single_rows(

@@ -89,7 +89,7 @@ def _facts(config: Mapping[str, Any], summary: Summary, analysis: dict[str, Any]
     augmentation = f"augmentation: {training['augment']}"
     domains = next(iter(summary.recipes.values())).domains
     return {
-        "Data": f"{summary.data}: {len(domains)} domains, {len(analysis['classes'])} classes",
+        "Data": f"{summary.data}: {len(domains)} unseen domains, {len(analysis['classes'])} classes",
         "Backbone": f"{backbone['name']}, {trained}, weights: {backbone['weights']}",
         "Image size": f"{size} × {size} pixels",
         "Training": f"{training['epochs']} epochs, batches of {training['batch_size']}, {augmentation}",
