@@ -154,3 +154,11 @@ def test_learning_that_is_complete_is_read_from_its_checkpoint(tmp_path, monkeyp
     assert [set(epoch) for epoch in whole.epochs] == 2 * [{"train"}]
     assert learn(validation=empty).epochs == whole.epochs
     assert steps == [4]
+
+
+def test_noise_of_an_augmentor_is_uniform_from_minus_one_to_one():
+    noise = AffineGame(AffineSettings(), flat_classifier()).augmentor.draw_noise(4000, generator())
+    assert noise.shape == (4000, 8)
+    assert -1 <= noise.min() < -0.999
+    assert 0.999 < noise.max() < 1
+    assert noise.var().item() == pytest.approx(1 / 3, rel=0.02)
