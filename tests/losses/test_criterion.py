@@ -12,7 +12,9 @@ from torch import nn
 
 import afield.losses.criterion
 from afield.losses import (
+    LDAM,
     LOSSES,
+    BalancedSoftmax,
     ComplementEntropy,
     ComplementFlattening,
     ConfidencePenalty,
@@ -21,6 +23,7 @@ from afield.losses import (
     Focal,
     GuidedComplementEntropy,
     LabelSmoothing,
+    LogitAdjustment,
     MaxEntropy,
     complement_flattening,
     cross_entropy,
@@ -31,6 +34,9 @@ ALONE = {
     "label_smoothing": LabelSmoothing,
     "focal": Focal,
     "guided_complement_entropy": GuidedComplementEntropy,
+    "logit_adjustment": LogitAdjustment,
+    "balanced_softmax": BalancedSoftmax,
+    "ldam": LDAM,
 }
 BESIDE = {
     "complement_flattening": (ComplementFlattening, 0.5),
@@ -140,7 +146,7 @@ def test_the_mean_over_probabilities_is_over_the_batch(criterion, weight):
 def test_hyper_parameters_have_the_defaults_of_the_function_and_show_in_the_text(criterion):
     module = criterion()
     own = inspect.signature(criterion.loss).parameters.values()
-    defaults = {p.name: p.default for p in own if p.kind is p.KEYWORD_ONLY}
+    defaults = {p.name: p.default for p in own if p.kind is p.KEYWORD_ONLY and p.name != "counts"}
     assert {**module.options, "weight": None, "ignore_index": -100} == defaults
     text = repr(module)
     assert text.startswith(f"{criterion.__name__}(ignore_index=-100, reduction='mean'")

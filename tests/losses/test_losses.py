@@ -21,7 +21,7 @@ from afield.losses import (
     max_entropy,
 )
 
-SOFT = [name for name in LOSSES.names if name != "guided_complement_entropy"]
+SOFT = [name for name in LOSSES.names if name not in ("guided_complement_entropy", "ldam")]
 EVERY = [
     *((name, {}) for name in LOSSES.names),
     ("cross_entropy", {"temperature": 0.5}),

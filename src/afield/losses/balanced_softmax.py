@@ -6,7 +6,7 @@ from torch import Tensor
 from afield.losses.class_counts import present
 from afield.losses.criterion import Criterion
 from afield.losses.registry import LOSSES
-from afield.losses.targets import narrow, prepare
+from afield.losses.targets import prepare, settle
 
 
 @LOSSES.register(
@@ -44,7 +44,8 @@ def balanced_softmax(
     """
     z, t, w = prepare("balanced_softmax", logits, targets, weight, ignore_index)
     z = z + present("balanced_softmax", counts, z).log()
-    return narrow(F.cross_entropy(z, t, weight=w, ignore_index=ignore_index, reduction="none"), logits)
+    values = F.cross_entropy(z, t, ignore_index=ignore_index, reduction="none")
+    return settle(values, logits, t, w, ignore_index)
 
 
 class BalancedSoftmax(Criterion, loss=balanced_softmax):

@@ -7,7 +7,7 @@ from torch import Tensor
 from afield.losses.class_counts import present
 from afield.losses.criterion import Criterion
 from afield.losses.registry import LOSSES
-from afield.losses.targets import counted, narrow, prepare
+from afield.losses.targets import counted, prepare, settle
 from afield.validation import check_within
 
 
@@ -57,7 +57,8 @@ def ldam(
     margins = scale * largest_margin * margins / margins.max()
     index = counted(t, ignore_index)
     z = z - torch.zeros_like(z).scatter(1, index[:, None], margins[index][:, None])
-    return narrow(F.cross_entropy(z, t, weight=w, ignore_index=ignore_index, reduction="none"), logits)
+    values = F.cross_entropy(z, t, ignore_index=ignore_index, reduction="none")
+    return settle(values, logits, t, w, ignore_index)
 
 
 class LDAM(Criterion, loss=ldam):

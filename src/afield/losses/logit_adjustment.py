@@ -6,7 +6,7 @@ from torch import Tensor
 from afield.losses.class_counts import present
 from afield.losses.criterion import Criterion
 from afield.losses.registry import LOSSES
-from afield.losses.targets import narrow, prepare
+from afield.losses.targets import prepare, settle
 from afield.validation import check_within
 
 
@@ -58,7 +58,8 @@ def logit_adjustment(
     check_within("[0, inf)", tau=tau)
     z, t, w = prepare("logit_adjustment", logits, targets, weight, ignore_index)
     z = z + tau * log_prior(present("logit_adjustment", counts, z))
-    return narrow(F.cross_entropy(z, t, weight=w, ignore_index=ignore_index, reduction="none"), logits)
+    values = F.cross_entropy(z, t, ignore_index=ignore_index, reduction="none")
+    return settle(values, logits, t, w, ignore_index)
 
 
 class LogitAdjustment(Criterion, loss=logit_adjustment):
