@@ -1,8 +1,8 @@
 """afield: image classifiers that hold up far afield.
 
 Verbs, with the options of the command line: `compare`, `train`, `evaluate`, `predict`, `export`, `adapt`,
-`forecast`, `label`, `report`, `reproduce`, `augment_search`, `augment_learn`, `augment_show`; and `load` for a trained
-model. Parts for anyone's own loop: `afield.adaptation`, `afield.augment`, `afield.losses`, `afield.heads`,
+`forecast`, `label`, `report`, `table`, `reproduce`, `augment_search`, `augment_learn`, `augment_show`; and `load` for a
+trained model. Parts for anyone's own loop: `afield.adaptation`, `afield.augment`, `afield.losses`, `afield.heads`,
 `afield.labeling`, `afield.Objective`.
 
 Whatever needs torch is imported when it is first used, so that ``import afield`` and ``afield --help`` are quick.
@@ -24,6 +24,7 @@ from afield.commands import (
     Predict,
     Report,
     Reproduce,
+    Table,
     Train,
     as_function,
 )
@@ -46,6 +47,7 @@ adapt = as_function(Adapt)
 forecast = as_function(Forecast)
 label = as_function(Label)
 report = as_function(Report)
+table = as_function(Table)
 reproduce = as_function(Reproduce)
 augment_learn = as_function(AugmentLearn)
 augment_show = as_function(AugmentShow)
@@ -75,6 +77,7 @@ __all__ = [
     "predict",
     "report",
     "reproduce",
+    "table",
     "train",
 ]
 

@@ -38,6 +38,7 @@ Verb = (
     | Annotated[Augment, tyro.conf.subcommand("augment", description="Learn, search or show an augmentation.")]
     | commands.Reproduce
     | commands.Report
+    | commands.Table
     | commands.List
 )
 
@@ -178,6 +179,8 @@ def _show(verb: Any, result: Any) -> None:
                     out.print(line, soft_wrap=True, markup=False)
                 if verb.out:
                     out.print(f"page: {verb.out / 'report.html'}", soft_wrap=True, markup=False)
+        case commands.Table():
+            print(result, end="")
         case commands.List():
             for kind, entries in result.items():
                 out.print(console.entries_table(kind, entries))

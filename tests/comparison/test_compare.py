@@ -13,7 +13,8 @@ import pytest
 import afield as package
 from afield.comparison.summary import recommend, select, summarize
 from afield.errors import InputError
-from afield.records import Epoch, read_records, read_summary
+from afield.records import Epoch, frame, read_records, read_summary
+from afield.records.frame import COLUMNS
 from tests.command_line import FAST
 from tests.made_records import made_record
 
@@ -326,3 +327,25 @@ def test_memory_decides_the_run_only_where_the_images_need_more(afield, photos, 
     assert short == again
     assert short[0] == 50_000
     assert short[1:] != free[1:]
+
+
+def test_records_of_an_earlier_comparison_in_the_folder_are_kept_and_marked(afield, photos, tmp_path):
+    shared = ("compare", "--data", photos, "--image-size", 16, "--epochs", 1, "--seeds", 1, "--out", tmp_path / "out")
+    assert afield(*shared, "--recipes", "erm", "flattening")[0] == 0
+    assert afield(*shared, "--recipes", "erm", "focal")[0] == 0
+    records = read_records(tmp_path / "out")
+    parts = len({record.held_out for record in records})
+    assert [(record.recipe, record.compared) for record in records] == [
+        *[("erm", True), ("focal", True)] * parts,
+        *[("flattening", False)] * parts,
+    ]
+    assert afield("report", tmp_path / "out")[0] == 0
+    assert "flattening" not in (tmp_path / "out" / "report.html").read_text()
+    table = frame(tmp_path / "out")
+    assert len(table) == 3 * parts
+    assert list(table.columns[: len(COLUMNS)]) == list(COLUMNS)
+    first, row = records[0], table.iloc[0]
+    assert row["test_accuracy"] == first.test[first.unseen]["accuracy"]
+    assert row["validation_accuracy"] == first.epochs[0].validation["accuracy"]
+    assert (row["recipe"], row["unseen"], row["epoch"]) == ("erm", first.unseen, 1)
+    assert row["images"] == first.images[f"test/{first.unseen}"]

@@ -9,6 +9,6 @@ from afield.commands.label import Label as Label
 from afield.commands.model import Evaluate as Evaluate, Export as Export, Predict as Predict, Train as Train
 from afield.commands.options import as_function as as_function
 from afield.commands.place import Adapt as Adapt, Forecast as Forecast
-from afield.commands.report import List as List, Report as Report
+from afield.commands.report import List as List, Report as Report, Table as Table
 from afield.commands.reproduce import Reproduce as Reproduce
 from afield.commands.search import AugmentSearch as AugmentSearch

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import tyro
 
@@ -36,7 +36,7 @@ class Report:
 def _page(folder: Path, metric: str | None) -> Path:
     from afield.comparison.summary import select, summarize
     from afield.evaluation import METRICS
-    from afield.records import read_json, read_records, read_summary
+    from afield.records import read_compared, read_json, read_records, read_summary
     from afield.reporting import render
 
     summary = read_json(folder / "summary.json")
@@ -51,7 +51,7 @@ def _page(folder: Path, metric: str | None) -> Path:
         before = read_summary(folder / "summary.json")
         if before.selection == "leave_one_out_validation":
             raise InputError(f"--metric needs the runs with two domains held out, which {folder} does not contain")
-        selected = select(read_records(folder), before.selection, metric)
+        selected = select(read_compared(folder), before.selection, metric)
         summary = summarize(selected, before.data, before.selection, metric, before.protocol, before.baseline)
         return render(folder, (selected, summary))
     if metric is not None:
@@ -60,6 +60,26 @@ def _page(folder: Path, metric: str | None) -> Path:
     from afield.reproduction.paper import document
 
     return document(PAPERS[summary["paper"]], read_records(folder), summary).write(folder)
+
+
+@dataclass(frozen=True)
+class Table:
+    """Print the table of a comparison for a paper, a page or a spreadsheet.
+
+    Attributes:
+        run_folder: Folder that `afield compare` wrote.
+        format: Format of the table. csv has one row for each value, not rounded; latex needs the package booktabs.
+    """
+
+    run_folder: Annotated[Path, tyro.conf.Positional]
+    format: Literal["markdown", "latex", "csv"] = "markdown"
+
+    def run(self) -> str:
+        """The table as text."""
+        from afield.records import read_summary
+        from afield.reporting.table import FORMATS
+
+        return FORMATS[self.format](read_summary(Path(self.run_folder) / "summary.json"))
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,8 @@
 """Check and execution of a comparison. An interrupted comparison can be resumed."""
 
-from collections.abc import Sequence
+import dataclasses
+import warnings
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 import torch
@@ -12,7 +14,7 @@ from afield.comparison.summary import select, summarize
 from afield.errors import InputError, first_line
 from afield.launch.local import Executor, Launch
 from afield.models import build_backbone
-from afield.records import Record, Summary, write_json, write_records, write_summary
+from afield.records import Record, Summary, read_records, write_json, write_records, write_summary
 from afield.reporting import render
 from afield.runs.augmentation import check_augmentation
 from afield.runs.build import build_algorithm, build_objective, check_adaptation, check_algorithm, check_targets
@@ -76,17 +78,28 @@ def run_comparison(comparison: Comparison, executor: Executor, launch: Launch) -
             done[run.hash] = record
     finally:
         records = [done[run.hash] for run in runs if run.hash in done]
+        earlier = _earlier(out / RECORDS, {run.hash for run in runs})
         if len(records) < len(runs):
-            write_records(out / RECORDS, records)
+            write_records(out / RECORDS, [*records, *earlier])
     selected = select(records, selection, metric)
     protocol = None if setup.unlabeled is None else setup.unlabeled.describe()
     name = Path(setup.data.name).name
     summary = summarize(selected, name, selection, metric, protocol, comparison.baseline)
     if executor.fabric(runs[0]).is_global_zero:
-        write_records(out / RECORDS, selected)
+        write_records(out / RECORDS, [*selected, *earlier])
         found = read_predictions([run for run in runs if len(run.held_out) == 1], executor.folder, selection)
         write_json(out / ANALYSIS, analyze(setup.data, found, selection))
         write_json(out / GALLERY, gallery(setup.data, found))
         write_summary(out / SUMMARY, summary)
         render(out)
     return summary
+
+
+def _earlier(file: Path, runs: Collection[str]) -> list[Record]:
+    """The records in a file that are not of these runs, marked as not compared. A damaged file has none."""
+    try:
+        found = read_records(file) if file.exists() else []
+    except InputError as error:
+        warnings.warn(f"{error}; its records of earlier comparisons are lost", stacklevel=2)
+        return []
+    return [dataclasses.replace(record, compared=False) for record in found if record.run not in runs]

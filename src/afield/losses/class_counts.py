@@ -24,6 +24,7 @@ def present(loss: str, counts: Tensor | None, logits: Tensor) -> Tensor:
 def balanced_weights(counts: Tensor) -> Tensor:
     """Class weights inverse to the class frequencies: ``w_k = N / (K n_k)``, so that the mean weight of an image is 1.
 
+    >>> import torch
     >>> balanced_weights(torch.tensor([3, 1]))
     tensor([0.6667, 2.0000])
 

@@ -14,9 +14,11 @@ from afield.records.files import (
     write_jsonl as write_jsonl,
     writing as writing,
 )
+from afield.records.frame import frame as frame
 from afield.records.migration import migrate as migrate, renamed as renamed
 from afield.records.naming import run_hash as run_hash, seed_for as seed_for
 from afield.records.reading import (
+    read_compared as read_compared,
     read_record as read_record,
     read_records as read_records,
     read_summary as read_summary,

@@ -8,7 +8,14 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from afield.errors import InputError
 
-NAMES = {str: "text", int: "a whole number", float: "a number", tuple: "a list", Mapping: "an object"}
+NAMES = {
+    str: "text",
+    int: "a whole number",
+    float: "a number",
+    bool: "true or false",
+    tuple: "a list",
+    Mapping: "an object",
+}
 
 
 def decode(kind: Any, value: Any, where: str) -> Any:
@@ -38,6 +45,8 @@ def decode(kind: Any, value: Any, where: str) -> Any:
         if len(inner) != len(value):
             raise InputError(f"{where} must be a list of length {len(inner)}, got {_short(value)}")
         return tuple(decode(t, v, f"{where}[{i}]") for i, (t, v) in enumerate(zip(inner, value, strict=True)))
+    if origin is bool and isinstance(value, bool):
+        return value
     accepted = (int, float) if origin is float else origin
     if origin in (str, int, float) and isinstance(value, accepted) and not isinstance(value, bool):
         return value

@@ -22,6 +22,11 @@ def read_records(path: str | Path) -> list[Record]:
     return [to_record(line, f"{file}, line {number}") for number, line in enumerate(read_jsonl(file), start=1)]
 
 
+def read_compared(folder: Path) -> list[Record]:
+    """Like `read_records`, without the records of earlier comparisons in the same folder."""
+    return [record for record in read_records(folder) if record.compared]
+
+
 def write_records(path: Path, records: Iterable[Record]) -> None:
     """Write one record per line, atomically."""
     write_jsonl(path, map(asdict, records))

@@ -111,6 +111,7 @@ class Record(Subscriptable):
         test: metrics on each held-out part at the selected epoch.
         study: name of the study in a reproduction.
         details: additional data of a study.
+        compared: whether the run belongs to the last comparison of its folder; the records of earlier ones are kept.
         schema: version of the format.
     """
 
@@ -131,6 +132,7 @@ class Record(Subscriptable):
     test: Mapping[str, Figures] | None = None
     study: str | None = None
     details: Mapping[str, Any] = field(default_factory=dict)
+    compared: bool = True
     schema: int = SCHEMA
 
     @property
@@ -189,17 +191,17 @@ class SummaryRow(Subscriptable):
         average: estimate of the mean over domains (of the minimum for `worst_domain`), over seeds.
         vs_erm: difference between the average and that of the baseline on these domains, paired by seed; None without
             the baseline.
-        at_new_place: difference to the baseline at a new place; None without the baseline.
         search_s: mean duration of learning the augmentation in seconds, if it was learned.
         metrics: averages of all metrics by name, as `average`; empty if the records are of an earlier version.
+        at_new_place: difference to the baseline at a new place; None without the baseline.
     """
 
     domains: Mapping[str, Estimate]
     average: Estimate
     vs_erm: Estimate | None
-    at_new_place: PlaceDifference | None = None
     search_s: float | None = None
     metrics: Mapping[str, Estimate] = field(default_factory=dict)
+    at_new_place: PlaceDifference | None = None
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from typing import Any
 
 from afield.errors import InputError
 from afield.evaluation import METRICS, SELECTIONS
-from afield.records import Record, Summary, SummaryRow, read_json, read_records, read_summary
+from afield.records import Record, Summary, SummaryRow, read_compared, read_json, read_summary
 from afield.reporting import figures
 from afield.reporting.charts import INK, PALETTE, colors
 from afield.reporting.confusion import LARGEST_TABLE, class_rows, confused_pairs, heat_rows, pooled
@@ -26,7 +26,7 @@ def render(folder: Path, compared: tuple[Sequence[Record], Summary] | None = Non
     Raises:
         InputError: if one of the first three files is missing, or any file is damaged.
     """
-    records, summary = compared or (read_records(folder), read_summary(folder / "summary.json"))
+    records, summary = compared or (read_compared(folder), read_summary(folder / "summary.json"))
     analysis = read_json(folder / "analysis.json")
     metric, classes = METRICS[summary.metric], analysis["classes"]
     gallery = _gallery(folder / "gallery.json") if (folder / "gallery.json").exists() else None
