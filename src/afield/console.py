@@ -18,6 +18,7 @@ from afield.data import parts_of
 from afield.deploy.adapt import Adapted
 from afield.deploy.forecast import Expected
 from afield.labeling.label_file import Row
+from afield.names import shown
 from afield.records import Estimate, Record, Summary, exclusive
 from afield.reporting.learned import in_figures
 from afield.runs.callback import Callback, Labeled
@@ -38,7 +39,9 @@ class ConsoleCallback(Callback):
         data, backbone, parts = setup.data, setup.backbone, parts_of(setup.data)
         self.console.print(data.describe(), highlight=False, markup=False)
         how = "each domain" if data.has_domains else "the given test set" if parts == ("test",) else "each of 5 folds"
-        self.console.print(f"  held out in turn: {how}; backbone {backbone.name}, weights {backbone.weights}")
+        self.console.print(
+            f"  held out in turn: {how}; backbone {backbone.name}, weights {escape(shown(backbone.weights))}"
+        )
         for line in data.leaks():
             self.console.print(f"[yellow]warning:[/] {escape(line)}")
 
@@ -83,11 +86,11 @@ def watching() -> Iterator[ConsoleCallback]:
     """Show progress on standard error during a ``with`` block. Bars are shown only on a terminal."""
     console = Console(stderr=True, quiet=_is_secondary_process())
     columns = (
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(bar_width=20),
         MofNCompleteColumn(),
         TimeRemainingColumn(),
-        TextColumn("{task.fields[detail]}"),
+        TextColumn("{task.fields[detail]}", markup=False),
     )
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
         yield ConsoleCallback(console, progress)
@@ -230,6 +233,11 @@ def interval(value: Estimate, sign: str = "") -> str:
 def output() -> Console:
     """The console of standard output, with the width of the terminal, or 160 characters without a terminal."""
     return Console(width=None if sys.stdout.isatty() else 160, highlight=False, quiet=_is_secondary_process())
+
+
+def say(text: str) -> None:
+    """Print text on standard output as it is written: without markup, with control characters escaped."""
+    output().print("\n".join(map(shown, text.split("\n"))), soft_wrap=True, markup=False)
 
 
 def _is_secondary_process() -> bool:

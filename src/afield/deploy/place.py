@@ -39,7 +39,7 @@ class Place:
     @property
     def name(self) -> str:
         """The name of the folder."""
-        return self.folder.resolve().name
+        return shown(self.folder.resolve().name)
 
     def images(self, model: Model) -> Tensor:
         """Load images for a model, uint8 ``[N, 3, H, W]``. At most `MOST_IMAGES` random images are loaded."""
