@@ -1,7 +1,6 @@
 """The command line interface: parses a command, runs it, and prints its result."""
 
 import dataclasses
-import functools
 import json
 import os
 import signal
@@ -110,8 +109,7 @@ def _show(verb: Any, result: Any) -> None:
     from afield.evaluation import METRICS, first_best
     from afield.reporting.provenance import differences
 
-    out = console.output()
-    say = functools.partial(out.print, soft_wrap=True)
+    out, say = console.output(), console.say
     match verb:
         case commands.launching.LaunchOptions(dry_run=True):
             say(console.plan_text(result))
@@ -149,7 +147,7 @@ def _show(verb: Any, result: Any) -> None:
                 say(f"{left} of {result.runs} runs are left, about {time} of training; the same command continues")
                 sys.exit(commands.reproduce.UNFINISHED)
         case commands.Label():
-            out.print(console.label_text(result, verb.csv), soft_wrap=True)
+            say(console.label_text(result, verb.csv))
         case commands.Evaluate(labels=Path()):
             print(json.dumps(result)) if verb.json else out.print(console.audit_table(result))
         case commands.Evaluate():
@@ -166,9 +164,8 @@ def _show(verb: Any, result: Any) -> None:
                 line = f"{shown(prediction.path or '')}\t{prediction.label}\t{prediction.probability:.4f}"
                 print(json.dumps(dataclasses.asdict(prediction)) if verb.json else line)
         case commands.Adapt():
-            for line in console.adapted_lines(result):
-                out.print(line, soft_wrap=True, markup=False)
-            out.print(f"model in {verb.out}", soft_wrap=True, markup=False)
+            for line in (*console.adapted_lines(result), f"model in {verb.out}"):
+                say(line)
         case commands.Forecast():
             from afield.deploy.forecast import sentences
 
@@ -176,13 +173,13 @@ def _show(verb: Any, result: Any) -> None:
                 print(json.dumps(console.expected_json(result)))
             else:
                 for line in sentences(result):
-                    out.print(line, soft_wrap=True, markup=False)
+                    say(line)
                 if verb.out:
-                    out.print(f"page: {verb.out / 'report.html'}", soft_wrap=True, markup=False)
+                    say(f"page: {verb.out / 'report.html'}")
         case commands.Table():
             print(result, end="")
         case commands.List():
             for kind, entries in result.items():
                 out.print(console.entries_table(kind, entries))
         case _:
-            print(result)
+            say(str(result))

@@ -22,6 +22,7 @@ from afield.deploy.adapt import Adapted
 from afield.deploy.forecast import Expected
 from afield.evaluation import METRICS, Metric
 from afield.labeling.label_file import Row
+from afield.names import shown
 from afield.records import Estimate, Record, Summary, exclusive
 from afield.reporting.learned import in_figures
 from afield.runs.callback import Callback, Labeled
@@ -46,8 +47,8 @@ class ConsoleCallback(Callback):
             how = ", ".join(held_out)
         if setup.train_domains:
             how = f"{how}, with training on {', '.join(setup.train_domains)}"
-        frozen = ", frozen" if setup.freeze else ""
-        self.console.print(f"  held out in turn: {how}; backbone {backbone.name}, weights {backbone.weights}{frozen}")
+        weights, frozen = escape(shown(backbone.weights)), ", frozen" if setup.freeze else ""
+        self.console.print(f"  held out in turn: {escape(how)}; backbone {backbone.name}, weights {weights}{frozen}")
         for line in leaks(data):
             self.console.print(f"[yellow]warning:[/] {escape(line)}")
 
@@ -92,11 +93,11 @@ def watching() -> Iterator[ConsoleCallback]:
     """Show progress on standard error during a ``with`` block. Bars are shown only on a terminal."""
     console = Console(stderr=True, quiet=_is_secondary_process())
     columns = (
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(bar_width=20),
         MofNCompleteColumn(),
         TimeRemainingColumn(),
-        TextColumn("{task.fields[detail]}"),
+        TextColumn("{task.fields[detail]}", markup=False),
     )
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
         yield ConsoleCallback(console, progress)
@@ -297,6 +298,11 @@ def interval(value: Estimate, sign: str = "", metric: Metric = METRICS["accuracy
 def output() -> Console:
     """The console of standard output, with the width of the terminal, or 160 characters without a terminal."""
     return Console(width=None if sys.stdout.isatty() else 160, highlight=False, quiet=_is_secondary_process())
+
+
+def say(text: str) -> None:
+    """Print text on standard output as it is written: without markup, with control characters escaped."""
+    output().print("\n".join(map(shown, text.split("\n"))), soft_wrap=True, markup=False)
 
 
 def _is_secondary_process() -> bool:

@@ -4,17 +4,24 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import shutil
 from collections import Counter
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 import afield as package
 from afield.commands import Label
+from afield.data.cache import cache_root
+from afield.deploy.label import labeling_task
+from afield.errors import InputError
 from afield.evaluation import wilson
 from afield.labeling import STRATEGIES
+from afield.labeling.label_file import Row, read_labels
+from afield.labeling.label_studio import read_annotations
 from afield.labeling.select import DEFAULT_STRATEGY
 from tests.command_line import refused
 from tests.conftest import write_photos
@@ -202,3 +209,70 @@ def test_features_go_on_where_they_were_interrupted(photo_model, site, monkeypat
     assert calls == [10, 10, 10, 10, 6]
     pixels = np.stack([loaded.pixels(site / path) for path in task.paths])
     np.testing.assert_allclose(task.features, loaded.features(pixels), atol=1e-5)
+
+
+def damage(file: Path, kind: str) -> None:
+    content = file.read_bytes()
+    changed = {"truncated": content[: len(content) // 2], "empty": b"", "flipped": content[:-1] + b"\x01"}
+    file.write_bytes(changed[kind]) if kind in changed else file.unlink()
+
+
+@pytest.mark.parametrize("kind", ["truncated", "empty", "flipped", "missing"])
+@pytest.mark.parametrize("name", ["features.npy", "state.json"])
+def test_damaged_features_of_a_place_are_computed_again(photo_model, site, name, kind, recwarn):
+    model, first = package.load(photo_model), []
+    for _ in range(3):
+        first.append(labeling_task(model, site).features)
+        assert torch.equal(first[-1], first[0])
+        (file,) = cache_root().rglob(f"image-features/*/{name}")
+        damage(file, kind)
+    said = any("are damaged; they are discarded and extracted again" in str(each.message) for each in recwarn)
+    assert said == ((name, kind) != ("state.json", "missing"))
+
+
+def test_a_bad_image_is_an_error_also_after_it_was_skipped_and_a_mended_one_is_read(photo_model, site):
+    model, bad = package.load(photo_model), site / "cat" / "00.png"
+    content = bad.read_bytes()
+    bad.write_bytes(b"no image")
+    assert len(labeling_task(model, site, on_bad_image="skip").paths) == 35
+    with pytest.raises(InputError, match=r"bad image .*00\.png: not an image"):
+        labeling_task(model, site)
+    bad.write_bytes(content)
+    assert len(labeling_task(model, site).paths) == 36
+
+
+def test_an_error_of_the_machine_is_no_verdict_on_an_image(photo_model, site, monkeypatch):
+    model = package.load(photo_model)
+
+    def fail(content: bytes) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr("afield.deploy.features.decode", fail)
+    with pytest.raises(MemoryError):
+        labeling_task(model, site, on_bad_image="skip")
+    monkeypatch.undo()
+    assert len(labeling_task(model, site, on_bad_image="skip").paths) == 36
+
+
+def test_a_dangling_link_is_a_bad_image(photo_model, site):
+    model = package.load(photo_model)
+    (site / "cat" / "linked.png").symlink_to(site / "nowhere.png")
+    with pytest.raises(InputError, match=r"linked\.png: the target of the link is missing"):
+        labeling_task(model, site)
+    assert len(labeling_task(model, site, on_bad_image="skip").paths) == 36
+    shutil.copy(site / "cat" / "00.png", site / "nowhere.png")
+    assert "cat/linked.png" in labeling_task(model, site, on_bad_image="skip").paths
+
+
+def test_a_name_that_a_label_file_cannot_hold_is_refused(photo_model, site):
+    shutil.copy(site / "cat" / "00.png", os.path.join(os.fsencode(site), b"\xff.png"))
+    with pytest.raises(InputError, match="the name is not UTF-8, as label files are; rename the file"):
+        labeling_task(package.load(photo_model), site)
+
+
+def test_labels_are_compared_in_one_normal_form(tmp_path):
+    (tmp_path / "l.csv").write_text("path,label\na.png,Ba\u0308r\n")
+    assert read_labels(tmp_path / "l.csv", ["B\u00e4r"]) == [Row("a.png", "B\u00e4r", "chosen")]
+    choice = [{"value": {"choices": ["Ba\u0308r"]}}]
+    (tmp_path / "l.json").write_text(json.dumps([{"data": {"path": "a.png"}, "annotations": [{"result": choice}]}]))
+    assert read_annotations(tmp_path / "l.json", ["B\u00e4r"]) == [Row("a.png", "B\u00e4r", "chosen")]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 from pathlib import Path
@@ -321,3 +322,54 @@ def test_a_bad_label_file_is_refused_before_any_work(afield, site, swapped, tmp_
     where = ("--unlabeled", swapped, "--labels", tmp_path / "labels.csv", "--out", tmp_path / "a")
     assert message in refused(afield, "adapt", site, *where)
     assert not (tmp_path / "a").exists()
+
+
+def test_names_of_files_are_shown_escaped_and_change_neither_terminal_nor_page(afield, place, site, tmp_path):
+    hostile = tmp_path / "host[/b]ile"
+    hostile.mkdir(parents=True)
+    names = (b"\x1b[31mred.png", b"[red]cat.png", b"two\nlines.png", b"\xff.png")
+    for name, image in zip(names, sorted((place / "valley").iterdir()), strict=False):
+        shutil.copy(image, os.path.join(os.fsencode(hostile), name))
+    (hostile / "\x1b[1mbad.png").write_bytes(b"no image")
+    out = tmp_path / "[red]page"
+    code, printed, err = afield("forecast", site, "--unlabeled", hostile, "--out", out, "--on-bad-image", "skip")
+    assert code == 0, err
+    page = (out / "report.html").read_text()
+    assert "\x1b" not in printed + err + page
+    assert r"\x1b[1mbad.png: not an image" in err
+    unusual = next(line for line in printed.splitlines() if line.startswith("most unusual: "))
+    shown = [name for name in (r"\x1b[31mred.png", "[red]cat.png", r"two\nlines.png", r"\udcff.png") if name in unusual]
+    assert len(shown) == 3
+    assert f"page: {out}/report.html" in printed
+    assert all(name in page for name in (r"\x1b[31mred.png", "[red]cat.png", r"two\nlines.png", r"\udcff.png"))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda tensors, state: state.pop("plays"), "lacks plays"),
+        (lambda tensors, state: state.update(reference={}), "reference lacks accuracy, confidence, threshold"),
+        (lambda tensors, state: state.update(plays=[{}]), r"plays\[0\] lacks domain"),
+        (lambda tensors, state: tensors.pop("priors"), "does not contain the statistics of 64 features"),
+        (lambda tensors, state: tensors.update(priors=torch.ones(5) / 5), "the statistics of 64 features"),
+        (lambda tensors, state: tensors["mean/day"].fill_(torch.nan), "the statistics of 64 features"),
+        (lambda tensors, state: tensors.update({"count/day": torch.tensor(0)}), "the statistics of 64 features"),
+        (lambda tensors, state: tensors.update({"count/day": torch.ones(2)}), "the statistics of 64 features"),
+        (lambda tensors, state: tensors.update({"variance/day": torch.ones(9)}), "the statistics of 64 features"),
+    ],
+)
+def test_statistics_of_a_stranger_that_do_not_fit_are_refused(afield, place, site, tmp_path, change, message):
+    shutil.copytree(site, tmp_path / "site")
+    tensors, state = checkpoint.load(site / "adaptation.safetensors")
+    change(tensors, state)
+    checkpoint.save(tmp_path / "site" / "adaptation.safetensors", tensors, state)
+    line = refused(afield, "forecast", tmp_path / "site", "--unlabeled", place / "valley")
+    assert re.search(message, line), line
+
+
+@pytest.mark.parametrize(("adapted", "message"), [([], "adapted must be an object"), ({"a": 1}, "already adapted to")])
+def test_a_description_of_an_adapted_model_that_is_none_is_refused(afield, place, site, tmp_path, adapted, message):
+    shutil.copytree(site, tmp_path / "site")
+    file = tmp_path / "site" / "model.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), "adapted": adapted}))
+    assert message in refused(afield, "forecast", tmp_path / "site", "--unlabeled", place / "valley")

@@ -9,6 +9,7 @@ import time
 
 import pytest
 
+from afield.console import say
 from afield.records import write_atomic
 from tests.command_line import refused
 
@@ -64,6 +65,11 @@ def test_signals_are_handled_as_before_after_a_command_in_this_process(afield):
     assert afield("list", "heads")[0] == 0
     assert afield("report", "nowhere")[0] == 2
     assert {number: signal.getsignal(number) for number in before} == before
+
+
+def test_paths_are_printed_as_they_are_written(capsys):
+    say("report: runs/[red]x/[/b] y/\x1b[2J.html\nsecond line")
+    assert capsys.readouterr().out == "report: runs/[red]x/[/b] y/\\x1b[2J.html\nsecond line\n"
 
 
 @pytest.mark.parametrize("arguments", [("predict", "runs/x", ""), ("train", "--out", ""), ("compare", "--data=")])

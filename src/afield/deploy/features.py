@@ -53,6 +53,8 @@ def folder_features(
     kept = {file for file, fine in zip(items, good.tolist(), strict=True) if fine}
     for file in (file for file in files if file not in kept):
         try:
+            if keyed[file] == MISSING:
+                raise InputError(f"bad image {file}: the target of the link is missing")
             model.pixels(file)  # raises the reason
         except InputError as error:
             if on_bad_image == "error":

@@ -14,6 +14,7 @@ from afield.adaptation.choice import Forecast, forecast
 from afield.deploy.model import Model
 from afield.deploy.place import Place
 from afield.deploy.source import Source
+from afield.names import shown
 
 OFTEN = 2.0
 """A class is predicted far more often than before if its fraction increases by at least this factor and by `MORE`."""
@@ -93,7 +94,7 @@ def sentences(expected: Expected) -> list[str]:
         lines.append(
             f"predicted far more often than before: {name}, {100 * share:.0f} % instead of {100 * prior:.0f} %"
         )
-    lines.append(f"most unusual: {', '.join(map(str, expected.unusual[:3]))}")
+    lines.append(f"most unusual: {', '.join(shown(str(path)) for path in expected.unusual[:3])}")
     return lines
 
 

@@ -5,6 +5,7 @@ from html import escape
 from afield.comparison.analysis import THUMBNAIL, thumbnail
 from afield.deploy.forecast import Expected, sentences
 from afield.deploy.model import Model
+from afield.names import shown
 from afield.reporting.document import Document, Figure, Section, Table
 from afield.runs.provenance import provenance
 
@@ -26,7 +27,7 @@ def forecast_page(expected: Expected, model: Model) -> Document:
             *([Section("Classes", tables=(classes,))] if often else []),
             Section(
                 "Most unusual images",
-                (f"The most unusual one first: {', '.join(path.name for path in expected.unusual)}.",),
+                (f"The most unusual one first: {', '.join(shown(path.name) for path in expected.unusual)}.",),
                 figures=(
                     Figure("unusual", "Images that are most unlike all training domains", _images(expected, model)),
                 ),
@@ -46,7 +47,7 @@ def _images(expected: Expected, model: Model, columns: int = 6) -> str:
     for index, path in enumerate(expected.unusual):
         place = f'x="{index % columns * step}" y="{index // columns * step}" width="{THUMBNAIL}" height="{THUMBNAIL}"'
         cells.append(
-            f'<image {place} href="{thumbnail(model.pixels(path))}"><title>{escape(str(path))}</title></image>'
+            f'<image {place} href="{thumbnail(model.pixels(path))}"><title>{escape(shown(str(path)))}</title></image>'
         )
     height = -(-len(expected.unusual) // columns) * step
     return f'<svg viewBox="0 0 {columns * step} {height}" role="img">{"".join(cells)}</svg>'

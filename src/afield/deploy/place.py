@@ -11,6 +11,7 @@ from torch import Tensor
 
 from afield.deploy.features import Progress, folder_features
 from afield.deploy.model import Model
+from afield.names import shown
 from afield.records import seed_for
 
 MOST_IMAGES = 4096
@@ -34,7 +35,7 @@ class Place:
     @property
     def name(self) -> str:
         """The name of the folder."""
-        return self.folder.resolve().name
+        return shown(self.folder.resolve().name)
 
     def images(self, model: Model) -> Tensor:
         """Load images for a model, uint8 ``[N, 3, H, W]``. At most `MOST_IMAGES` random images are loaded."""
