@@ -81,6 +81,16 @@ def test_accuracies_and_paired_differences_by_hand():
     )
 
 
+def test_the_committed_summary_is_that_of_the_committed_records():
+    folder = Path(__file__).parents[2] / "results" / "labeling"
+    summary = json.loads((folder / "summary.json").read_text())
+    rows = labeling_rows(list(finished(folder).values()))
+    for name, row in rows.items():
+        for domain, cells in row.items():
+            found = json.loads(json.dumps(cells, default=dataclasses.asdict))
+            assert found == summary["rows"][name][domain]
+
+
 def test_a_strategy_that_wins_every_time_is_recommended_and_random_where_it_wins():
     def records(gain: float) -> list[Repetition]:
         gains = {"random": 0.0, "clue": gain}

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 
 from afield.errors import InputError
 from afield.labeling import STRATEGIES, Pool, select
-from afield.labeling.distances import squared_norms, to_nearest
+from afield.labeling.distances import FeatureRows, squared_norms, to_nearest
 from afield.labeling.kmeans import drawn, kmeans
 from afield.labeling.select import typical_distance
 
@@ -54,6 +55,32 @@ def test_bad_input_is_refused(doubled):
         select(doubled, 3, "entropie")
     with pytest.raises(InputError, match="between 1 and 60 of the remaining images, got 61"):
         select(doubled, 61)
+    doubled.features[7, 2] = torch.nan
+    for near_duplicates in (False, True):
+        with pytest.raises(InputError, match="the features of image 7 are not finite"):
+            select(doubled, 3, "entropy", near_duplicates=near_duplicates)
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES.names)
+def test_a_pool_that_is_read_in_small_blocks_from_a_file_gives_the_same_images(strategy, tmp_path, monkeypatch):
+    generator = torch.Generator().manual_seed(0)
+    features, logits = (torch.randn(60, width, generator=generator).round(decimals=2) for width in (8, 4))
+    given = {"labeled": torch.arange(60) % 7 == 0, "draws": logits.expand(2, -1, -1), "predicted_losses": logits[:, 0]}
+    expected = select(Pool(features, logits, **given), 12, strategy)
+    np.save(tmp_path / "features.npy", features.numpy())
+    mapped = torch.from_numpy(np.load(tmp_path / "features.npy", mmap_mode="c"))
+    monkeypatch.setattr("afield.labeling.distances.ROWS", 7)
+    assert select(Pool(mapped, logits, **given), 12, strategy).tolist() == expected.tolist()
+
+
+def test_rows_of_features_are_those_of_a_copy():
+    features = torch.randn(20, 3, generator=torch.Generator().manual_seed(0))
+    indices, lengths = torch.tensor([7, 2, 19, 5]), features.norm(dim=1, keepdim=True)
+    rows, copy = FeatureRows(features, indices, lengths), torch.nn.functional.normalize(features[indices], dim=1)
+    assert len(rows) == 4
+    assert torch.equal(rows[1:3], copy[1:3])
+    assert torch.equal(rows[torch.tensor([3, 0])], copy[[3, 0]])
+    assert torch.equal(FeatureRows(features)[4:6], features[4:6])
 
 
 def test_the_typical_distance_is_the_root_mean_square_over_all_pairs():

@@ -166,3 +166,20 @@ def test_a_pool_whose_sizes_do_not_agree_is_refused():
         Pool(torch.zeros(3, 1), torch.zeros(2, 2))
     with pytest.raises(InputError, match=r"needs draws \[S, 3, K\], got \[2, 4, 5\]"):
         Pool(torch.zeros(3, 1), torch.zeros(3, 5), draws=torch.zeros(2, 4, 5))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            {"features": torch.zeros(3, 1).half()},
+            "features of a pool must be float32 or float64 on the CPU, got float16",
+        ),
+        ({"labeled": torch.tensor([0, 2, 1])}, "labeled of a pool must be bool on the CPU, got int64"),
+        ({"logits": torch.zeros(3, 2, device="meta")}, "logits of a pool must be .* on the CPU, got float32 on meta"),
+        ({"logits": torch.tensor([[0.0, torch.nan]] * 3)}, "logits of a pool must be finite"),
+    ],
+)
+def test_a_pool_of_other_types_or_without_finite_logits_is_refused(change, message):
+    with pytest.raises(InputError, match=message):
+        Pool(**({"features": torch.zeros(3, 1), "logits": torch.zeros(3, 2)} | change))

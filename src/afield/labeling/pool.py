@@ -10,13 +10,21 @@ from torch import Tensor
 
 from afield.errors import InputError
 
+FLOATS = (torch.float32, torch.float64)
+TYPES = {
+    **dict.fromkeys(("features", "logits", "draws", "predicted_losses"), FLOATS),
+    **dict.fromkeys(("labeled", "excluded"), (torch.bool,)),
+    **dict.fromkeys(("labels", "sequences"), (torch.int64,)),
+}
+"""Types of the tensors of a pool."""
+
 
 @dataclass(frozen=True)
 class Pool:
     """Features and logits of N images, some of them labeled.
 
     Attributes:
-        features: features ``[N, D]``, float32; can be a memory map that is larger than memory.
+        features: features ``[N, D]``; can be a memory map that is larger than memory.
         logits: logits ``[N, K]``.
         labeled: bool ``[N]``: images with a label; by default none.
         excluded: bool ``[N]``: images that must not be chosen, such as the audit sample; by default none.
@@ -27,7 +35,7 @@ class Pool:
         predicted_losses: predicted losses ``[N]``, for `learning_loss`.
 
     Raises:
-        InputError: if the sizes do not match.
+        InputError: if the sizes do not match, a tensor is not on the CPU or has another type, or logits are not finite.
 
     Example:
         >>> pool = Pool(torch.tensor([[0.0], [1.0]]), torch.tensor([[0.0, 0.0], [9.0, 0.0]]))
@@ -45,6 +53,14 @@ class Pool:
     predicted_losses: Tensor | None = None
 
     def __post_init__(self) -> None:
+        for name, kinds in TYPES.items():
+            value = getattr(self, name)
+            if value is not None and (value.dtype not in kinds or value.device.type != "cpu"):
+                allowed = " or ".join(str(kind).removeprefix("torch.") for kind in kinds)
+                found = f"{str(value.dtype).removeprefix('torch.')} on {value.device}"
+                raise InputError(f"{name} of a pool must be {allowed} on the CPU, got {found}")
+        if not self.logits.isfinite().all():
+            raise InputError("logits of a pool must be finite")
         for name in ("labeled", "excluded"):
             if not len(getattr(self, name)):
                 object.__setattr__(self, name, torch.zeros(len(self), dtype=torch.bool))

@@ -32,8 +32,8 @@ def select(
         int64 ``[count]``.
 
     Raises:
-        InputError: if the strategy is unknown, fewer than `count` images are available, or the pool lacks an input of
-            the strategy.
+        InputError: if the strategy is unknown, fewer than `count` images are available, a feature is not finite, or the
+            pool lacks an input of the strategy.
 
     Example:
         >>> features = torch.tensor([[0.0], [0.01], [5.0]])
@@ -43,10 +43,12 @@ def select(
     choose = STRATEGIES[strategy]
     if not 1 <= count <= (available := int(pool.available.sum())):
         raise InputError(f"can select between 1 and {available:,} of the remaining images, got {count}")
+    norms = squared_norms(pool.features)
+    if not norms.isfinite().all():
+        raise InputError(f"the features of image {int(norms.isfinite().logical_not().nonzero()[0])} are not finite")
     generator = torch.Generator().manual_seed(seed)
     if near_duplicates:
         return choose(pool, count, generator)
-    norms = squared_norms(pool.features)
     radius = NEAR * typical_distance(pool.features, norms)
     selected: list[int] = []
     distinct = pool.with_excluded(to_nearest(pool.features, norms, pool.features[pool.labeled]) < radius**2)
