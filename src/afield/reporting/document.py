@@ -82,7 +82,7 @@ def said(value: Estimate | None, sign: str = "", *, digits: int = 1, factor: flo
         return "–"
     mean = f"{factor * value.mean:{sign}.{digits}f}"
     if value.ci95 is None or value.sd is None:
-        return f"{mean} (n = 1)"
+        return f"{mean} (n = {value.n})"
     low, high = (f"{factor * end:{sign}.{digits}f}" for end in value.ci95)
     return f"{mean} ± {factor * value.sd:.{digits}f} [{low}, {high}]"
 

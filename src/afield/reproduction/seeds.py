@@ -54,9 +54,9 @@ def of_recipe(
     return values(found, metric, part) if part or set(parts(found)) == set(wanted) else {}
 
 
-def over(by_seed: BySeed) -> Estimate | None:
-    """The mean over seeds with its interval; None without seeds."""
-    return estimate(list(by_seed.values())) if by_seed else None
+def over(by_seed: BySeed, *, highest: float = 1.0) -> Estimate | None:
+    """The mean over seeds with its interval, from 0 to `highest`; None without seeds."""
+    return estimate(list(by_seed.values()), within=(0.0, highest)) if by_seed else None
 
 
 def paired(first: BySeed, second: BySeed, *, level: float = 0.95) -> Estimate | None:
@@ -67,5 +67,5 @@ def paired(first: BySeed, second: BySeed, *, level: float = 0.95) -> Estimate | 
 
 
 def curve(found: Mapping[float, BySeed]) -> dict[float, Estimate]:
-    """The mean over seeds with its interval at each position. Positions without seeds are omitted."""
-    return {position: estimate(list(by_seed.values())) for position, by_seed in found.items() if by_seed}
+    """The mean over seeds with its interval, from 0 to 1, at each position. Positions without seeds are omitted."""
+    return {position: mean for position, by_seed in found.items() if (mean := over(by_seed)) is not None}

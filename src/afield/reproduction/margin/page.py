@@ -1,5 +1,6 @@
 """The page of paper C: angular-margin heads."""
 
+import math
 from collections.abc import Iterator, Sequence
 
 from afield.evaluation import Estimate
@@ -197,7 +198,8 @@ def scales(lines: Sequence[Record]) -> Iterator[Section]:
             continue
         k = seeds.of(lines, study)[0].details["class_count"]
         for name, by_seed in (("scale 1 (paper)", paper), ("scale auto", auto)):
-            share = seeds.over({seed: value / base[seed] for seed, value in by_seed.items() if base.get(seed)})
+            ratios = {seed: value / base[seed] for seed, value in by_seed.items() if base.get(seed)}
+            share = seeds.over(ratios, highest=math.inf)
             if share is not None:
                 shares.setdefault(name, {})[k] = share
         row = {
