@@ -2,7 +2,7 @@
 
     python benchmarks/small_backbones.py --out results/small-backbones [--data digits] [--seeds 5] [--quick]
 
-`afield compare` with one recipe and each backbone: every domain in turn is unseen. Differences to `resnet8` are paired
+`afield compare` with one recipe and each backbone: every domain in turn is unseen. Differences to the first backbone are paired
 by seed; all backbones have the same splits and training settings. Runs are kept under OUT/work/, and the same command
 goes on. The last line is one JSON object.
 """
@@ -38,19 +38,20 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, help="folder for the record and the runs")
     parser.add_argument("--data", default="digits", help="a data set's name or a folder with domain/class/image")
     parser.add_argument("--recipe", default="erm")
+    parser.add_argument("--backbones", nargs="+", default=BACKBONES, help="the first one is the baseline")
     parser.add_argument("--image-size", type=int)
+    parser.add_argument("--precision", choices=("32", "bf16"))
     parser.add_argument("--epochs", type=int)
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--quick", action="store_true", help="two backbones, one epoch, three seeds")
     args = parser.parse_args()
-    backbones = BACKBONES
     if args.quick:
-        backbones, args.epochs, args.seeds = ("resnet8", "lenet"), 1, 3
-    given = {"image_size": args.image_size, "epochs": args.epochs}
+        args.backbones, args.epochs, args.seeds = ["resnet8", "lenet"], 1, 3
+    given = {"image_size": args.image_size, "epochs": args.epochs, "precision": args.precision}
     given = {name: value for name, value in given.items() if value is not None}
     rows: dict[str, Any] = {}
     values: dict[str, dict[str, list[float]]] = {}
-    for name in backbones:
+    for name in args.backbones:
         out = args.out / "work" / name
         afield.compare(data=args.data, recipes=(args.recipe,), seeds=args.seeds, backbone=name, out=str(out), **given)
         records = read_records(out)
@@ -58,7 +59,7 @@ def main() -> None:
         rows[name] = {
             "unseen": {domain: asdict(estimate(found)) for domain, found in values[name].items()},
             "validation": asdict(estimate(accuracies(records, "validation")["average"])),
-            "vs_resnet8": asdict(paired_difference(values[name]["average"], values["resnet8"]["average"])),
+            "vs_first": asdict(paired_difference(values[name]["average"], values[args.backbones[0]]["average"])),
         }
         print(f"{name:17} {100 * rows[name]['unseen']['average']['mean']:.1f}", flush=True)
     about = {"benchmark": "small_backbones", "data": args.data, "recipe": args.recipe, "seeds": args.seeds, **given}
