@@ -326,7 +326,7 @@ def test_a_bad_label_file_is_refused_before_any_work(afield, site, swapped, tmp_
 
 def test_names_of_files_are_shown_escaped_and_change_neither_terminal_nor_page(afield, place, site, tmp_path):
     hostile = tmp_path / "host[/b]ile"
-    hostile.mkdir()
+    hostile.mkdir(parents=True)
     names = (b"\x1b[31mred.png", b"[red]cat.png", b"two\nlines.png", b"\xff.png")
     for name, image in zip(names, sorted((place / "valley").iterdir()), strict=False):
         shutil.copy(image, os.path.join(os.fsencode(hostile), name))
