@@ -2,9 +2,9 @@
 
     python benchmarks/small_backbones.py --out results/small-backbones [--data digits] [--seeds 5] [--quick]
 
-`afield compare` with one recipe and each backbone: every domain in turn is unseen. Differences to the first backbone are paired
-by seed; all backbones have the same splits and training settings. Runs are kept under OUT/work/, and the same command
-goes on. The last line is one JSON object.
+`afield compare` with one recipe and each backbone: every domain in turn is unseen. Differences to the first backbone
+are paired by seed; all backbones have the same splits and training settings. Runs are kept under OUT/work/, and the
+same command goes on. The last line is one JSON object.
 """
 
 import argparse

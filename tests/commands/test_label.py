@@ -247,10 +247,10 @@ def test_an_error_of_the_machine_is_no_verdict_on_an_image(photo_model, site, mo
     def fail(content: bytes) -> None:
         raise MemoryError
 
-    monkeypatch.setattr("afield.deploy.features.decode", fail)
-    with pytest.raises(MemoryError):
-        labeling_task(model, site, on_bad_image="skip")
-    monkeypatch.undo()
+    with monkeypatch.context() as patched:
+        patched.setattr("afield.deploy.features.decode", fail)
+        with pytest.raises(MemoryError):
+            labeling_task(model, site, on_bad_image="skip")
     assert len(labeling_task(model, site, on_bad_image="skip").paths) == 36
 
 

@@ -4,31 +4,24 @@ from __future__ import annotations
 
 import json
 import random
-import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import pytest
 
+from afield.cli import main
 from tests.conftest import write_photos
+from tests.killed import command
 
 ARGUMENTS = ("--image-size", "16", "--epochs", "4", "--seeds", "1", "--batch-size", "12", "--adapt-fraction", "0.5")
 RECIPES = ("erm", "mcd", "cdan+standardize", "erm+standardize+t3a")
 
 
-def start(data: Path, out: Path, *arguments: str, checkpoint_seconds: float = 20) -> subprocess.Popen[bytes]:
-    program = "import sys, afield.training.loop as loop; from afield.cli import main; "
-    program += f"loop.CHECKPOINT_SECONDS = {checkpoint_seconds}; main(sys.argv[1:])"
-    command = [sys.executable, "-c", program, "compare", "--data", str(data), "--out", str(out), *ARGUMENTS]
-    return subprocess.Popen([*command, "--recipes", *RECIPES, *arguments], stderr=subprocess.PIPE)
+def compare(data: Path, out: Path, *arguments: str) -> list[str]:
+    return ["compare", "--data", str(data), "--out", str(out), *ARGUMENTS, "--recipes", *RECIPES, *arguments]
 
 
 def finish(data: Path, out: Path, *arguments: str) -> str:
-    process = start(data, out, *arguments)
-    _, err = process.communicate()
-    assert process.returncode == 0, err.decode()
+    main(compare(data, out, *arguments))
     return (out / "summary.json").read_text()
 
 
@@ -63,14 +56,10 @@ def test_two_at_a_time_give_the_same_summary(alone, places, tmp_path):
 
 
 def test_killed_at_random_moments_it_gives_the_same_summary(alone, places, tmp_path):
-    out, moments = tmp_path / "out", random.Random(0)
+    out, draw = tmp_path / "out", random.Random(0)
     for _ in range(3):
-        process = start(places, out, checkpoint_seconds=-1)
-        while process.poll() is None and not list(out.glob("runs/*")):
-            time.sleep(0.05)
-        time.sleep(moments.uniform(0, 2))
-        process.send_signal(signal.SIGKILL)
-        process.communicate()
+        at, delay = draw.randint(1, 100), draw.uniform(0, 0.02)
+        assert command(tmp_path, *compare(places, out), watched="out/runs", at=at, delay=delay).killed
     assert finish(places, out) == (alone / "summary.json").read_text()
 
 

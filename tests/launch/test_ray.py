@@ -16,8 +16,7 @@ from typing import Any
 
 import pytest
 
-from afield.cli import main
-from tests.launch.small_compare import FAST, start
+from tests.launch.small_compare import FAST, finish, start
 
 needs_ray = pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="ray is not installed")
 
@@ -52,15 +51,9 @@ def connected(cluster: Any) -> Iterator[Any]:
     ray.shutdown()
 
 
-def summary(out: Path, *arguments: str) -> str:
-    """The summary of a comparison of two recipes in this process."""
-    main(["compare", "--out", str(out), *FAST, *arguments])
-    return (out / "summary.json").read_text()
-
-
 @pytest.fixture(scope="module")
 def alone(tmp_path_factory: pytest.TempPathFactory) -> str:
-    return summary(tmp_path_factory.mktemp("alone") / "out")
+    return finish(tmp_path_factory.mktemp("alone") / "out")
 
 
 def on(cluster: Any) -> tuple[str, ...]:
@@ -85,10 +78,10 @@ def wait_for(out: Path, count: int) -> None:
 @needs_ray
 def test_a_cluster_gives_the_summary_of_one_process_and_does_nothing_twice(alone, connected, tmp_path):
     out = tmp_path / "out"
-    assert summary(out, *on(connected)) == alone
+    assert finish(out, *on(connected)) == alone
     before = landed(out)
     assert len(before) == 8
-    assert summary(out, *on(connected)) == alone
+    assert finish(out, *on(connected)) == alone
     assert landed(out) == before
     assert (out / "report.html").stat().st_size > 10_000
 
@@ -102,7 +95,7 @@ def test_a_cluster_gives_the_summary_of_one_process_and_does_nothing_twice(alone
     ],
 )
 def test_other_comparisons_give_the_summary_of_one_process_too(connected, tmp_path, arguments):
-    assert summary(tmp_path / "ray", *arguments, *on(connected)) == summary(tmp_path / "alone", *arguments)
+    assert finish(tmp_path / "ray", *arguments, *on(connected)) == finish(tmp_path / "alone", *arguments)
 
 
 @needs_ray
@@ -129,7 +122,7 @@ def test_a_driver_that_is_killed_leaves_what_has_landed_and_the_command_goes_on(
     before = landed(out)
     assert 2 <= len(before) < 8
     assert not (out / "summary.json").exists()
-    assert summary(out, *on(connected)) == alone
+    assert finish(out, *on(connected)) == alone
     assert {path: landed(out)[path] for path in before} == before
 
 
@@ -143,7 +136,7 @@ def test_a_node_that_is_lost_leaves_its_runs_to_the_others(alone, connected, tmp
 
     thread = threading.Thread(target=lose)
     thread.start()
-    assert summary(out, *on(connected)) == alone
+    assert finish(out, *on(connected)) == alone
     thread.join()
     assert len(landed(out)) == 8
 

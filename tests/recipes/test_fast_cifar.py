@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import copy
-import signal
-import subprocess
-import sys
-import time
 
 import torch
 
 import afield as package
 from afield.records import read_json
+from tests.killed import command
 
 SMALL = ("--preset", "fast_cifar", "--recipe", "fast_cifar", "--backbone", "whitened_vgg_narrow", "--batch-size", 32)
 
@@ -31,21 +28,12 @@ def test_killed_in_the_middle_it_ends_bit_for_bit_the_same(digits_model, tmp_pat
     """The process is killed with a checkpoint in the middle of an epoch, and the same command goes on from it."""
     out = tmp_path / "killed"
     arguments = [*map(str, SMALL), "--learning-rate", "0.3", "--epochs", "3", "--augment", "translate+alternating_flip"]
-    code = (
-        "from afield.training import loop; loop.CHECKPOINT_SECONDS = 0.0\n"
-        "from afield.cli import main; import sys; main(['train', *sys.argv[1:]])"
-    )
-    command = [sys.executable, "-c", code, *arguments, "--out", str(out)]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    deadline = time.monotonic() + 120
-    while not (out / "checkpoint.safetensors").exists() and time.monotonic() < deadline:
-        time.sleep(0.005)
-    time.sleep(0.3)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
+    train = ("train", *arguments, "--out", str(out))
+    assert command(tmp_path, *train, watched="killed/checkpoint", at=9, delay=0.01).killed
     assert (out / "checkpoint.safetensors").exists()
     assert not (out / "done").exists()
-    assert subprocess.run(command, capture_output=True).returncode == 0
+    end = command(tmp_path, *train)
+    assert end.code == 0, end.said
     assert read_json(out / "record.json")["epochs"] == read_json(digits_model / "record.json")["epochs"]
     first, second = (package.load(folder).classifier.state_dict() for folder in (digits_model, out))
     assert all(torch.equal(first[name], copy.copy(second[name])) for name in first)

@@ -5,15 +5,12 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
-import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from afield.cli import main
 from afield.data import make_fold
 from afield.data.splits import Validation
 from afield.records import Record, read_json, read_records
@@ -24,20 +21,17 @@ from afield.reproduction.paper import document
 from afield.reproduction.pictures import Pictures, digits, fewer
 from afield.reproduction.place import Place
 from afield.runs.callback import SILENT
+from afield.training import loop
+from tests.killed import command
 from tests.made_records import made_record
 
 
-def start(paper: str, out: Path, *arguments: str, code: str = "pass") -> subprocess.Popen[bytes]:
-    """``afield reproduce`` at size smoke, in a process of its own."""
-    program = f"import sys; from afield.cli import main; {code}; main(sys.argv[1:])"
-    command = [sys.executable, "-c", program, "reproduce", paper, "--size", "smoke", "--out", str(out), *arguments]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+def smoke(paper: str, out: Path, *arguments: str) -> list[str]:
+    return ["reproduce", paper, "--size", "smoke", "--out", str(out), *arguments]
 
 
 def finish(paper: str, out: Path, *arguments: str) -> None:
-    process = start(paper, out, *arguments)
-    _, err = process.communicate()
-    assert process.returncode == 0, err.decode()
+    main(smoke(paper, out, *arguments))
 
 
 def lines_of(out: Path) -> list[Record]:
@@ -111,14 +105,9 @@ def test_every_other_target_goes_through_and_again_gives_the_same_page(afield, t
 
 def test_killed_and_run_again_with_two_jobs_it_keeps_what_is_finished_and_has_the_same_tables(margin, tmp_path):
     out = tmp_path / "out"
-    process = start("margin", out)
-    while process.poll() is None and len(list(out.glob("runs/*/done"))) < 3:
-        time.sleep(0.02)
-    process.send_signal(signal.SIGKILL)
-    process.communicate()
-    assert process.returncode == -signal.SIGKILL
+    assert command(tmp_path, *smoke("margin", out), watched="out/runs/[^/]*/done", at=4).killed
     kept = {path: path.stat().st_mtime_ns for path in out.glob("runs/*/done")}
-    assert 3 <= len(kept) < len(lines_of(margin))
+    assert len(kept) == 3
     finish("margin", out, "--jobs", "2")
     assert {path: path.stat().st_mtime_ns for path in kept} == kept
     assert lines_of(out) == lines_of(margin)
@@ -138,18 +127,18 @@ def test_a_time_budget_ends_it_with_a_code_of_its_own_and_the_same_command_goes_
     assert read_json(out / "summary.json")["tasks"] == total
 
 
-def test_a_run_that_ran_out_of_time_goes_on_from_its_checkpoint(margin, tmp_path):
-    code = """
-import afield.training.loop as loop
-loop.CHECKPOINT_SECONDS = 0
-from afield.reproduction import deadline
-ends = iter([False] * 5 + [True] * 1000)
-deadline.Deadline.check = lambda self: (_ for _ in ()).throw(deadline.OutOfTimeError) if next(ends) else None
-"""
+def test_a_run_that_ran_out_of_time_goes_on_from_its_checkpoint(margin, afield, tmp_path, monkeypatch):
+    ends = iter([False] * 5 + [True] * 1000)
+
+    def check(deadline: Deadline) -> None:
+        if next(ends):
+            raise OutOfTimeError
+
     out = tmp_path / "out"
-    process = start("margin", out, "--only", "plane", code=f"exec({code!r})")
-    _, err = process.communicate()
-    assert process.returncode == 3, err.decode()
+    with monkeypatch.context() as patched:
+        patched.setattr(loop, "CHECKPOINT_SECONDS", -1)
+        patched.setattr(Deadline, "check", check)
+        assert afield(*smoke("margin", out, "--only", "plane"))[0] == 3
     assert list(out.glob("runs/*/checkpoint.safetensors"))
     finish("margin", out, "--only", "plane")
     assert lines_of(out) == [line for line in lines_of(margin) if line.study == "plane"]

@@ -130,10 +130,10 @@ def test_a_damaged_checkpoint_is_discarded(photos, tmp_path, monkeypatch, damage
         save(path, *arguments)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(loop, "save", interrupt)
-    with pytest.raises(KeyboardInterrupt):
-        trained(photos, tmp_path / "out")
-    monkeypatch.undo()
+    with monkeypatch.context() as patched:
+        patched.setattr(loop, "save", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            trained(photos, tmp_path / "out")
     DAMAGES[damage](tmp_path / "out" / "checkpoint.safetensors")
     with pytest.warns(
         UserWarning, match=r"checkpoint\.safetensors: .*; it is discarded, and this training begins anew"
@@ -162,12 +162,12 @@ def test_a_domain_that_played_the_new_place_plays_again_if_its_results_are_damag
         return (out / "adaptation.safetensors").read_bytes()
 
     whole = train(tmp_path / "whole")
-    monkeypatch.setattr("afield.deploy.train.clear", lambda out: None)
-    assert train(tmp_path / "out") == whole
+    with monkeypatch.context() as patched:
+        patched.setattr("afield.deploy.train.clear", lambda out: None)
+        assert train(tmp_path / "out") == whole
     files = sorted((tmp_path / "out").glob("calibration/*/plays.safetensors"))
     assert len(files) == 2
     DAMAGES[damage](files[1])
-    monkeypatch.undo()
     (tmp_path / "out" / "done").unlink()
     assert train(tmp_path / "out") == whole
     said = any("plays.safetensors" in str(warning.message) for warning in recwarn)

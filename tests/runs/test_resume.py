@@ -5,26 +5,20 @@ from __future__ import annotations
 import json
 import os
 import random
-import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import pytest
 import torch
 
+from afield.cli import main
+from afield.records import exclusive
 from afield.training import checkpoint
 from tests.command_line import FAST
+from tests.killed import command
 
 
-def start(out: Path, *arguments: object, checkpoint_seconds: float | None = None) -> subprocess.Popen[bytes]:
-    """``afield compare`` in a process of its own."""
-    program = "import sys; from afield.cli import main; main(sys.argv[1:])"
-    if checkpoint_seconds is not None:
-        program = f"import afield.training.loop as loop; loop.CHECKPOINT_SECONDS = {checkpoint_seconds}; {program}"
-    command = [sys.executable, "-c", program, "compare", "--out", out, *arguments]
-    return subprocess.Popen([str(part) for part in command], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+def compare(out: Path) -> list[str]:
+    return ["compare", "--out", str(out), *map(str, FAST)]
 
 
 def timeless(out: Path) -> tuple[str, list[dict]]:
@@ -38,47 +32,27 @@ def timeless(out: Path) -> tuple[str, list[dict]]:
 @pytest.fixture(scope="module")
 def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("whole") / "out"
-    process = start(out, *FAST)
-    _, err = process.communicate()
-    assert process.returncode == 0, err.decode()
+    main(compare(out))
     return out
 
 
-@pytest.mark.parametrize("attempt", range(3))
-def test_killed_at_a_random_moment_the_same_command_gives_the_same_result(uninterrupted, tmp_path, attempt):
-    out = tmp_path / "out"
-    moments = random.Random(attempt)
-    deaths = 0
-    for _ in range(3):
-        process = start(out, *FAST, checkpoint_seconds=0)
-        while process.poll() is None and not list(out.glob("runs/*")):
-            time.sleep(0.05)
-        time.sleep(moments.uniform(0, 2))
-        process.send_signal(signal.SIGKILL)
-        process.communicate()
-        deaths += process.returncode == -signal.SIGKILL
-    assert deaths
-    process = start(out, *FAST)
-    _, err = process.communicate()
-    assert process.returncode == 0, err.decode()
+def test_killed_again_and_again_the_same_command_gives_the_same_result(uninterrupted, tmp_path):
+    out, draw = tmp_path / "out", random.Random(0)
+    for _ in range(5):
+        at, delay = draw.randint(1, 40), draw.uniform(0, 0.02)
+        assert command(tmp_path, *compare(out), watched="out/runs", at=at, delay=delay).killed
+    main(compare(out))
     assert timeless(out) == timeless(uninterrupted)
     assert not list(out.glob("runs/*/checkpoint.safetensors"))
 
 
 def test_a_second_process_on_the_same_folder_says_so_and_stops(tmp_path):
     out = tmp_path / "out"
-    first = start(out, *FAST)
-    while first.poll() is None and not list(out.glob("runs/*")):
-        time.sleep(0.05)
-    os.kill(first.pid, signal.SIGSTOP)
-    try:
-        second = start(out, *FAST)
-        _, err = second.communicate(timeout=60)
-    finally:
-        first.kill()
-        first.communicate()
-    assert second.returncode == 2
-    assert f"afield: {out} is in use by another afield process" in err.decode()
+    with exclusive(out):
+        end = command(tmp_path, *compare(out))
+    assert end.code == 2
+    assert f"afield: {out} is in use by another afield process" in end.said
+    assert not list(out.glob("runs/*"))
 
 
 def test_a_checkpoint_holds_tensors_and_state_whole_or_not_at_all(tmp_path, monkeypatch):

@@ -76,7 +76,7 @@ class Source:
         try:
             statistics = SourceStatistics.from_tensors(tensors)
             fits = statistics.fits(head.in_features, head.num_classes)
-        except (KeyError, RuntimeError, ValueError):  # tensors are missing, or a count is not a number
+        except (KeyError, RuntimeError, ValueError, OverflowError):  # a tensor is missing, or a count is no number
             fits = False
         if not fits:
             raise InputError(f"{folder / SOURCE} does not contain the statistics of {head.in_features} features")

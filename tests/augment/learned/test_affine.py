@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import subprocess
-import sys
-import time
 import warnings
 from pathlib import Path
 
@@ -24,6 +21,7 @@ from afield.errors import InputError
 from afield.evaluation import diagnose
 from afield.records import read_json
 from afield.training import Subset
+from tests.killed import command
 
 POINT = AugmentorConfig(draw="point")
 ALONE = AffineSettings(augmentor=AugmentorConfig(), recognized=None, refresh=False)
@@ -309,13 +307,6 @@ def test_wrong_settings_are_named(options, message):
         read_settings(AffineSettings, options, "learned")
 
 
-EAGER = (
-    "import sys; import afield.training.loop as a, afield.augment.learned.loop as b; "
-    "a.CHECKPOINT_SECONDS = b.CHECKPOINT_SECONDS = 0.0; from afield.cli import main; main(sys.argv[1:])"
-)
-"""The command line, with a checkpoint after every step."""
-
-
 def train(out: Path) -> list[str]:
     """Three stages on the embedded digits, an epoch each."""
     return [
@@ -328,7 +319,7 @@ def train(out: Path) -> list[str]:
 def whole(tmp_path_factory) -> Path:
     """The folder of a run that nobody interrupted."""
     out = tmp_path_factory.mktemp("learned") / "whole"
-    subprocess.run([sys.executable, "-W", "ignore", "-m", "afield", *train(out)], check=True, capture_output=True)
+    main(train(out))
     return out
 
 
@@ -337,16 +328,10 @@ def test_a_run_that_is_killed_in_a_stage_goes_on_to_the_same_result(tmp_path, wh
     """Killed as soon as the stage has written a checkpoint, which is long before the stage's end."""
     out = tmp_path / "killed"
     name = {1: "stage1.safetensors", 2: "stage2.safetensors", 3: "checkpoint.safetensors"}[stage]
-    process = subprocess.Popen([sys.executable, "-W", "ignore", "-c", EAGER, *train(out)], stderr=subprocess.DEVNULL)
-    until = time.monotonic() + 300
-    while not (out / name).exists():
-        assert process.poll() is None
-        assert time.monotonic() < until
-        time.sleep(0.005)
-    process.kill()
-    process.wait()
+    assert command(tmp_path, *train(out), watched=f"killed/{name}", at=3).killed
+    assert (out / name).exists()
     assert not (out / "done").exists()
-    subprocess.run([sys.executable, "-W", "ignore", "-m", "afield", *train(out)], check=True, capture_output=True)
+    main(train(out))
     records = [read_json(folder / "record.json") for folder in (out, whole)]
     for record in records:
         del record["duration_s"], record["learned"]["search_s"]
