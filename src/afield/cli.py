@@ -113,8 +113,7 @@ def _show(verb: Any, result: Any) -> None:
             say("\n".join(console.learned_lines(result)))
             say(f"model in {verb.page.parent}; page: {verb.page}")
         case commands.Train():
-            best = max(epoch.validation["accuracy"] for epoch in result.epochs)
-            say(f"{verb.recipe}: validation accuracy {100 * best:.1f} %; model in {verb.folder('train')}")
+            say("\n".join(console.trained_lines(result, verb.folder("train"))))
         case commands.AugmentSearch():
             origin = result.origin
             tried = origin["search"]["trials"] * origin["search"]["searches"] * len(origin["folds"])
@@ -132,6 +131,8 @@ def _show(verb: Any, result: Any) -> None:
             print(json.dumps(result)) if verb.json else out.print(console.audit_table(result))
         case commands.Evaluate():
             print(json.dumps(result)) if verb.json else out.print(console.evaluation_table(result))
+        case commands.Predict(out=Path()):
+            out.print("\n".join(console.written_lines(result)), soft_wrap=True, markup=False)
         case commands.Predict():
             for prediction in result:
                 line = f"{shown(prediction.path or '')}\t{prediction.label}\t{prediction.probability:.4f}"

@@ -3,6 +3,7 @@
 import dataclasses
 import os
 import sys
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
@@ -14,9 +15,10 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from afield.amounts import duration
-from afield.data import parts_of
 from afield.deploy.adapt import Adapted
+from afield.deploy.confidence import Confidence
 from afield.deploy.forecast import Expected
+from afield.deploy.prediction_file import Written
 from afield.labeling.label_file import Row
 from afield.records import Estimate, Record, Summary, exclusive
 from afield.reporting.learned import in_figures
@@ -24,21 +26,28 @@ from afield.runs.callback import Callback, Labeled
 from afield.runs.config import ExperimentConfig
 from afield.training import EpochReport
 
+LINE_SECONDS = 10.0
+"""Time between two lines of progress in a log file or a pipe."""
+
 
 class ConsoleCallback(Callback):
-    """Prints the data, and shows progress bars of decoding, features, runs and epochs."""
+    """Prints the data, and shows the progress of decoding, features, predictions, runs and epochs.
+
+    On a terminal, progress is shown by bars; otherwise by a line every `LINE_SECONDS`.
+    """
 
     def __init__(self, console: Console, progress: Progress) -> None:
         self.console = console
         self.progress = progress
         self.tasks: dict[str, Any] = {}
+        self.last_line = time.monotonic()
 
-    def start(self, setup: ExperimentConfig) -> None:
-        """Print the data, the held-out parts, and warnings of leakage."""
-        data, backbone, parts = setup.data, setup.backbone, parts_of(setup.data)
+    def start(self, setup: ExperimentConfig, purpose: str) -> None:
+        """Print the data, the purpose, the backbone, and warnings of leakage."""
+        data, backbone = setup.data, setup.backbone
         self.console.print(data.describe(), highlight=False, markup=False)
-        how = "each domain" if data.has_domains else "the given test set" if parts == ("test",) else "each of 5 folds"
-        self.console.print(f"  held out in turn: {how}; backbone {backbone.name}, weights {backbone.weights}")
+        how = f"  {purpose}; backbone {backbone.name}, weights {backbone.weights}"
+        self.console.print(how, highlight=False, markup=False, soft_wrap=True)
         for line in data.leaks():
             self.console.print(f"[yellow]warning:[/] {escape(line)}")
 
@@ -53,6 +62,10 @@ class ConsoleCallback(Callback):
     def features(self, done: int, total: int) -> None:
         """Show the number of images with extracted features."""
         self._show("extracting features", done, total)
+
+    def predict(self, done: int, total: int) -> None:
+        """Show the number of predicted images."""
+        self._show("predicting images", done, total)
 
     def run(self, index: int, total: int, run: Labeled) -> None:
         """Show the start of a run."""
@@ -76,11 +89,15 @@ class ConsoleCallback(Callback):
         if name not in self.tasks:
             self.tasks[name] = self.progress.add_task(name, total=total or None, detail="")
         self.progress.update(self.tasks[name], completed=done, total=total or None, detail=detail)
+        if not self.console.is_terminal and (now := time.monotonic()) >= self.last_line + LINE_SECONDS:
+            self.last_line = now
+            line = f"{name}: {done:,}" + (f" of {total:,}" if total else "") + (f", {detail}" if detail else "")
+            self.console.print(line, highlight=False, markup=False, soft_wrap=True)
 
 
 @contextmanager
 def watching() -> Iterator[ConsoleCallback]:
-    """Show progress on standard error during a ``with`` block. Bars are shown only on a terminal."""
+    """Show progress on standard error during a ``with`` block."""
     console = Console(stderr=True, quiet=_is_secondary_process())
     columns = (
         TextColumn("{task.description}"),
@@ -123,6 +140,15 @@ def comparison_table(summary: Summary) -> Table:
     return table
 
 
+def trained_lines(record: Record, folder: Path) -> list[str]:
+    """The result of a training, and how far the probabilities of the model were measured."""
+    best, confidence = max(epoch.validation["accuracy"] for epoch in record.epochs), Confidence.load(folder)
+    lines = [f"{record.recipe}: validation accuracy {100 * best:.1f} %; model in {folder}"]
+    if confidence.parts:
+        lines.append(f"temperature of its probabilities: {confidence.temperature:.2f}, fitted on {confidence.origin}")
+    return lines
+
+
 def learned_lines(record: Record) -> list[str]:
     """The results of a run with a learned augmentation: accuracy, measures of the augmentor, and collapses."""
     best, learned = max(epoch.validation["accuracy"] for epoch in record.epochs), record.learned
@@ -150,17 +176,37 @@ def plan_text(plan: dict[str, Any]) -> str:
 
 
 def evaluation_table(result: dict[str, Any]) -> Table:
-    """A table of accuracy and mAP by domain. Metrics with test-time augmentation have separate columns."""
+    """A table of accuracy, mAP and the images left to the model, by domain.
+
+    Metrics with test-time augmentation have separate columns.
+    """
     kinds = {"": result, **({f", tta {result['tta']['kind']}": result["tta"]} if "tta" in result else {})}
     table = Table("domain", title=escape(result["data"]))
     for name in ("images", *(f"{metric}{kind}, %" for kind in kinds for metric in ("accuracy", "mAP"))):
         table.add_column(name, justify="right")
+    review = result.get("review")
+    for name in ("left to the model, %", "accuracy there, %") if review else ():
+        table.add_column(name, justify="right")
     lines = [(*found["domains"].items(), ("all", found["all"])) for found in kinds.values()]
-    for line in zip(*lines, strict=True):
+    reviews = [*review["domains"].values(), review["all"]] if review else [{}] * len(lines[0])
+    for left, *line in zip(reviews, *lines, strict=True):
         name, counted = line[0]
         cells = [f"{100 * row[metric]:.2f}" for _, row in line for metric in ("accuracy", "map")]
+        cells += ["–" if value is None else f"{100 * value:.2f}" for value in left.values()]
         table.add_row(escape(name), f"{counted['n']:,}", *cells)
+    if review:
+        table.caption = f"left to the model: probability of at least {review['threshold']:.4g}"
     return table
+
+
+def written_lines(written: Written) -> list[str]:
+    """The rows of a file of predictions, the images for review, and where the threshold was measured."""
+    kept = f", {written.kept:,} of them were already there" if written.kept else ""
+    lines = [f"{written.path}: {written.rows:,} rows{kept}"]
+    if written.threshold is None:
+        return [*lines, "no review flags: the confidence of this model was not measured; --threshold sets one"]
+    lines.append(f"review: {written.review:,} images with a probability below {written.threshold:.4g}")
+    return lines + [f"at or above it: {written.measured}"] * bool(written.measured)
 
 
 def adapted_lines(adapted: Adapted) -> list[str]:

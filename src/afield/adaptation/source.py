@@ -45,6 +45,11 @@ class SourceStatistics:
         """The statistics of all training images together."""
         return FeatureStatistics.pooled([*self.domains.values()])
 
+    def distances(self, features: Tensor) -> Tensor:
+        """The distance of each image to the nearest training domain: features ``[N, D]`` -> ``[N]``, in deviations."""
+        each = [((features - one.mean) / one.std).square().mean(dim=1).sqrt() for one in self.domains.values()]
+        return torch.stack(each).amin(dim=0)
+
     def tensors(self) -> dict[str, Tensor]:
         """Convert to named tensors, for a file."""
         named = {"priors": self.priors}

@@ -61,7 +61,7 @@ class Compare(TrainingOptions, LaunchOptions):
         """Create the comparison and its runs."""
         from afield.comparison.compare import check
         from afield.comparison.grid import Comparison
-        from afield.data import Unlabeled
+        from afield.data import Unlabeled, parts_of
         from afield.recipes import resolve
         from afield.runs.build import check_unlabeled
 
@@ -73,7 +73,9 @@ class Compare(TrainingOptions, LaunchOptions):
             if recipe.adaptation:
                 check_unlabeled(setup, recipe)
         self.make_fabric(setup.training.precision)
-        callback.start(setup)
+        parts = parts_of(setup.data)
+        unseen = "each domain" if setup.data.has_domains else "the given test set" if parts == ("test",) else ""
+        callback.start(setup, f"held out in turn: {unseen or 'each of 5 folds'}")
         comparison = Comparison(setup, recipes, self.seeds, self.selection)
         runs = comparison.runs()
         check(runs)

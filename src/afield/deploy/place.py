@@ -1,19 +1,16 @@
 """The unlabeled images of a new place, with the features of a model's backbone."""
 
-import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from afield.adaptation.features import backbone_features
-from afield.deploy.model import BATCH, Model
-from afield.deploy.predict import image_paths
+from afield.deploy.model import Model
+from afield.deploy.predict import OnBadImage, image_paths, read_batches
 from afield.errors import InputError
 from afield.records import seed_for
 
@@ -50,7 +47,7 @@ class Place:
 def read_place(
     model: Model,
     folder: Path,
-    on_bad_image: Literal["error", "skip"],
+    on_bad_image: OnBadImage,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Place:
     """Read all images of a folder in batches.
@@ -58,26 +55,10 @@ def read_place(
     Raises:
         InputError: if the folder does not exist or contains no images, or, with ``"error"``, an image is bad.
     """
-    paths = image_paths(folder)
     files, features = list[Path](), list[Tensor]()
-    for start in range(0, len(paths), BATCH):
-        read = [(path, _read(model, path, on_bad_image)) for path in paths[start : start + BATCH]]
-        found = {path: pixels for path, pixels in read if pixels is not None}
-        if found:
-            pixels = torch.from_numpy(np.stack([*found.values()])).permute(0, 3, 1, 2)
-            features.append(backbone_features(model.classifier, pixels))
-        files += found
-        progress(min(start + BATCH, len(paths)), len(paths))
+    for batch, pixels in read_batches(model, image_paths(folder), on_bad_image, progress):
+        features.append(backbone_features(model.classifier, torch.from_numpy(pixels).permute(0, 3, 1, 2)))
+        files += batch
     if not files:
         raise InputError(f"{folder} contains no readable images")
     return Place(folder, files, torch.cat(features))
-
-
-def _read(model: Model, path: Path, on_bad_image: Literal["error", "skip"]) -> NDArray[np.uint8] | None:
-    try:
-        return model.pixels(path)
-    except InputError as error:
-        if on_bad_image == "error":
-            raise
-        print(f"skipped: {error}", file=sys.stderr)
-        return None

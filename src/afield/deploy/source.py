@@ -104,6 +104,16 @@ def why_no_plays(run: Run) -> str:
     return ""
 
 
+def folds(run: Run) -> list[Run]:
+    """The runs of `calibrate`: the recipe without each training domain in turn."""
+    return [replace(run, held_out=(*run.held_out, domain)) for domain in players(run)]
+
+
+def fold_folder(out: Path, fold: Run) -> Path:
+    """The folder of a run of `calibrate` in a model folder."""
+    return out / CALIBRATION / fold.hash
+
+
 def calibrate(
     run: Run, features: NDArray[np.float32] | None, out: Path, fabric: Fabric, callback: Callback
 ) -> list[Play]:
@@ -116,18 +126,15 @@ def calibrate(
         fabric: device and precision.
         callback: receives the progress.
     """
-    plays, domains = list[Play](), players(run)
-    for index, domain in enumerate(domains):
-        without = replace(run, held_out=(*run.held_out, domain))
-        folder = out / CALIBRATION / without.hash
+    plays, runs = list[Play](), folds(run)
+    for index, without in enumerate(runs):
+        folder = fold_folder(out, without)
 
-        def let_play(
-            classifier: Classifier, progress: TrainState, run: Run = without, folder: Path = folder, name: str = domain
-        ) -> None:
+        def let_play(classifier: Classifier, progress: TrainState, run: Run = without, folder: Path = folder) -> None:
             classifier.load_state_dict(progress.best)
-            write_json(folder / PLAYS, to_json(_plays(run, name, classifier, features, fabric)))
+            write_json(folder / PLAYS, to_json(_plays(run, run.held_out[-1], classifier, features, fabric)))
 
-        callback.run(index, len(domains), without)
+        callback.run(index, len(runs), without)
         execute(without, folder, fabric, features=features, callback=callback, on_trained=let_play)
         plays += from_json(read_json(folder / PLAYS))
     return plays
