@@ -8,36 +8,13 @@ import signal
 import sys
 import warnings
 from pathlib import Path
-from typing import Annotated, Any
-
-import tyro
+from typing import Any
 
 from afield import commands
 from afield.amounts import duration
-from afield.deprecated import current
+from afield.commands.parse import parse
 from afield.errors import InputError
 from afield.names import shown
-
-Augment = (
-    Annotated[commands.AugmentLearn, tyro.conf.subcommand("learn")]
-    | Annotated[commands.AugmentSearch, tyro.conf.subcommand("search")]
-    | Annotated[commands.AugmentShow, tyro.conf.subcommand("show")]
-)
-
-Verb = (
-    commands.Compare
-    | commands.Train
-    | commands.Evaluate
-    | commands.Predict
-    | commands.Export
-    | commands.Adapt
-    | commands.Forecast
-    | commands.Label
-    | Annotated[Augment, tyro.conf.subcommand("augment", description="Learn, search or show an augmentation.")]
-    | commands.Reproduce
-    | commands.Report
-    | commands.List
-)
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -49,14 +26,13 @@ def main(arguments: list[str] | None = None) -> None:
     os.environ.setdefault("GOMP_SPINCOUNT", "30000")
     warnings.formatwarning = lambda message, *_: f"afield: warning: {message}\n"
     warnings.filterwarnings("default", message=".* is deprecated; use ", category=DeprecationWarning)
-    arguments = [_renamed(argument) for argument in (sys.argv[1:] if arguments is None else arguments)]
-    if any(not argument or (argument.startswith("--") and argument.endswith("=")) for argument in arguments):
-        _fail("an argument is empty; check that the variables of the shell are set")
-    config = (tyro.conf.OmitSubcommandPrefixes,)
-    verb = tyro.cli(Verb, prog="afield", description=_DESCRIPTION, args=arguments, config=config)
     try:
+        verb = parse(sys.argv[1:] if arguments is None else arguments)
         _show(verb, verb.run())
+        sys.stdout.flush()
         _leave_processes()
+    except BrokenPipeError:  # the reader of the output has read enough, as in `afield list recipes | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except InputError as error:
         _fail(str(error))
     except OSError as error:
@@ -66,16 +42,6 @@ def main(arguments: list[str] | None = None) -> None:
     except KeyboardInterrupt:
         print("interrupted; the same command continues from here", file=sys.stderr)
         sys.exit(130)
-
-
-_DESCRIPTION = """Image classifiers that hold up far afield:
-compare recipes on unseen domains, train the best one, use the model."""
-
-
-def _renamed(argument: str) -> str:
-    """Replace a deprecated option name in an argument."""
-    option, equals, value = argument.partition("=")
-    return f"--{current('option', option[2:])}{equals}{value}" if option.startswith("--") else argument
 
 
 def _leave_processes() -> None:

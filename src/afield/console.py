@@ -273,9 +273,16 @@ def interval(value: Estimate, sign: str = "") -> str:
     return f"{mean} [{100 * low:{sign}.1f}, {100 * high:{sign}.1f}]"
 
 
+class _Output(Console):
+    """A console that leaves a closed pipe to the caller."""
+
+    def on_broken_pipe(self) -> None:
+        raise BrokenPipeError
+
+
 def output() -> Console:
     """The console of standard output, with the width of the terminal, or 160 characters without a terminal."""
-    return Console(width=None if sys.stdout.isatty() else 160, highlight=False, quiet=_is_secondary_process())
+    return _Output(width=None if sys.stdout.isatty() else 160, highlight=False, quiet=_is_secondary_process())
 
 
 def _is_secondary_process() -> bool:

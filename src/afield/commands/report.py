@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 import tyro
 
@@ -16,6 +16,8 @@ class Report:
     Attributes:
         run_folder: Folder that `afield compare` or `afield reproduce` wrote.
     """
+
+    examples: ClassVar[tuple[str, ...]] = ("afield report runs/compare-photos",)
 
     run_folder: Annotated[Path, tyro.conf.Positional]
 
@@ -50,6 +52,8 @@ class List:
     Attributes:
         kind: Kind of part to list, such as recipes, losses or backbones; all kinds by default.
     """
+
+    examples: ClassVar[tuple[str, ...]] = ("afield list recipes", "afield list")
 
     kind: Annotated[str, tyro.conf.Positional] = "all"
 
