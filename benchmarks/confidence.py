@@ -6,8 +6,8 @@ Each domain in turn is the new place. The temperature and the threshold of a mod
 alone: each of them is left out in turn of a further model, which predicts it. Beside them stand the usual temperature
 and threshold, from the validation images of the training domains. The test images of the new place only measure. Scores
 of unusual images are ordered by how well they tell the left-out training domains from validation images; the table
-gives how well they tell the new place. Models are heads on frozen features. Finished ones are kept under runs/, and
-the same command continues. The last line is one JSON object.
+gives how well they tell the new place. Models are heads on frozen features. Finished heads and measurements are kept
+under runs/, and the same command continues. The last line is one JSON object.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from afield.launch.fabric import make_fabric
 from afield.models import BackboneConfig
 from afield.models.weights import PACKAGE, PACKAGE_BACKBONE
 from afield.recipes import Recipe, resolve
-from afield.records import write_json, write_jsonl
+from afield.records import read_json, write_json, write_jsonl
 from afield.runs.config import ExperimentConfig, choose_training
 from afield.runs.execute import PREDICTIONS, execute
 from afield.runs.features import frozen_features
@@ -211,7 +211,10 @@ def main() -> None:
     for seed in range(seeds):
         for recipe in resolve(RECIPES):
             for new in data.domain_names:
-                cases.append(case(heads, recipe, new, seed))
+                file = args.heads / f"{recipe.name}-{new}-{seed}.json"
+                if not file.exists():
+                    write_json(file, case(heads, recipe, new, seed))
+                cases.append(read_json(file))
                 left = cases[-1]["left_to_the_model"]["each left-out domain"]["coverage"]
                 print(f"seed {seed}, {recipe.name}, {new}: {100 * left:.1f} % left to the model", flush=True)
     summary = {

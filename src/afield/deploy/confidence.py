@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from afield.comparison.analysis import Prediction, read_predictions
+from afield.comparison.analysis import joined, read_predictions
 from afield.data import ImageSet
 from afield.errors import InputError
 from afield.evaluation.confidence import Scored, fit_temperature, threshold_for
@@ -102,14 +102,8 @@ def left_out(data: ImageSet, runs: Sequence[Run], folder: Callable[[Run], Path])
         runs: finished runs. The last held-out part of each run counts; several runs without a domain are joined.
         folder: maps a run to its folder.
     """
-    found: dict[str, list[Prediction]] = {}
-    for run, part, prediction in read_predictions(runs, folder, "train_validation"):
-        if part == run.held_out[-1]:
-            found.setdefault(part, []).append(prediction)
-    return {
-        part: (np.concatenate([logits for logits, _ in each]), data.labels[np.concatenate([rows for _, rows in each])])
-        for part, each in found.items()
-    }
+    found = read_predictions(runs, folder, "train_validation")
+    return joined(data, [(part, prediction) for run, part, prediction in found if part == run.held_out[-1]])
 
 
 def compared(run: Run, comparison: Path) -> dict[str, tuple[Floats, Labels]]:

@@ -52,6 +52,8 @@ def render(folder: Path) -> Path:
         unseen_images={part: record.images[f"test/{part}"] for record in records for part in record.held_out},
         intervals=figures.intervals(summary, {recipe: color.get(recipe, INK) for recipe in recipes}, baseline),
         curves=figures.curves(records, color),
+        risks=figures.risks(analysis, color),
+        reviews={recipe: found["review"] for recipe, found in analysis["recipes"].items() if "review" in found},
         wrong_classes=figures.wrong_classes(analysis, color),
         most_wrong=figures.WRONG_CLASSES,
         confusions=_confusions(analysis),
