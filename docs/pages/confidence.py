@@ -65,7 +65,7 @@ def ece_text(recipes: Mapping[str, Any]) -> str:
         ece, nll = domains["average"]["ece"], domains["average"]["nll"]
         entropies = f"{nll['none']['mean']:.2f} to {nll['left-out domains']['mean']:.2f}"
         told.append(
-            f"from {percent(ece['none'])} to {percent(ece['left-out domains'])} points for `{recipe}` (the cross-entropy "
+            f"from {percent(ece['none'])} to {percent(ece['left-out domains'])} points for `{recipe}` (cross-entropy: "
             f"from {entropies})"
         )
     return f"The temperature from left-out domains changes the average error {' and '.join(told)}."
