@@ -7,6 +7,7 @@ from pathlib import Path
 
 from pages.algorithms import algorithm_costs, compared_on_pacs
 from pages.augmentation import augmentation_page
+from pages.confidence import confidence_page
 from pages.fast_cifar import fast_cifar_table
 from pages.labeling import labeling_page
 from pages.margins import margins_page
@@ -36,6 +37,7 @@ def generated() -> dict[Path, str]:
         ROOT / "docs" / "augmentation.md": augmentation_page(),
         ROOT / "docs" / "scaling.md": scaling_page(),
         ROOT / "docs" / "new_place.md": new_place_page(),
+        ROOT / "docs" / "confidence.md": confidence_page(),
         ROOT / "docs" / "images" / "new_place.svg": new_place_figure(),
         algorithms: between(
             between(algorithms.read_text(), "costs", algorithm_costs()), "compared", compared_on_pacs()

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import dataclasses
-
-from afield.settings import PRESETS, TrainConfig
+from afield.settings import TrainConfig, values_by_preset
 from afield.validation import Setting, settings_of
 from pages.tables import table
 
@@ -20,10 +18,9 @@ def settings_table() -> str:
 
 def _defaults(name: str) -> str:
     """The default, and the presets that differ from it."""
-    default = next(field.default for field in dataclasses.fields(TrainConfig) if field.name == name)
-    presets = {entry.name: getattr(entry.value, name) for entry in PRESETS}
-    others = [f"`{preset}` {value}" for preset, value in presets.items() if value != default]
-    return "; ".join([str(default), *others])
+    return "; ".join(
+        f"`{preset}` {value}" if preset else str(value) for preset, value in values_by_preset(name).items()
+    )
 
 
 def _allowed(definition: Setting) -> str:

@@ -35,12 +35,13 @@ REGISTRIES: dict[str, Registry] = {
 
 
 def chosen(kind: str) -> dict[str, Registry]:
-    """The registry of a kind, by its name; all registries for ``all``.
+    """The registry of a kind, by its name in the plural or singular; all registries for ``all``.
 
     Raises:
         InputError: if the kind is unknown.
     """
     kind = current("kind", kind)
+    kind = next((name for name, registry in REGISTRIES.items() if kind in (name[:-1], registry.kind)), kind)
     if kind not in ("all", *REGISTRIES):
         unknown_name("kind", kind, ("all", *REGISTRIES))
     return REGISTRIES if kind == "all" else {kind: REGISTRIES[kind]}

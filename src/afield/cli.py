@@ -9,37 +9,13 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any
-
-import tyro
+from typing import Any
 
 from afield import commands
 from afield.amounts import duration
-from afield.deprecated import current
+from afield.commands.parse import parse
 from afield.errors import InputError
 from afield.names import shown
-
-Augment = (
-    Annotated[commands.AugmentLearn, tyro.conf.subcommand("learn")]
-    | Annotated[commands.AugmentSearch, tyro.conf.subcommand("search")]
-    | Annotated[commands.AugmentShow, tyro.conf.subcommand("show")]
-)
-
-Verb = (
-    commands.Compare
-    | commands.Train
-    | commands.Evaluate
-    | commands.Predict
-    | commands.Export
-    | commands.Adapt
-    | commands.Forecast
-    | commands.Label
-    | Annotated[Augment, tyro.conf.subcommand("augment", description="Learn, search or show an augmentation.")]
-    | commands.Reproduce
-    | commands.Report
-    | commands.Table
-    | commands.List
-)
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -48,15 +24,14 @@ def main(arguments: list[str] | None = None) -> None:
     os.environ.setdefault("GOMP_SPINCOUNT", "30000")
     warnings.formatwarning = lambda message, *_: f"afield: warning: {message}\n"
     warnings.filterwarnings("default", message=".* is deprecated; use ", category=DeprecationWarning)
-    arguments = [_renamed(argument) for argument in (sys.argv[1:] if arguments is None else arguments)]
-    if any(not argument or (argument.startswith("--") and argument.endswith("=")) for argument in arguments):
-        _fail("an argument is empty; check that the variables of the shell are set")
-    config = (tyro.conf.OmitSubcommandPrefixes,)
-    verb = tyro.cli(Verb, prog="afield", description=_DESCRIPTION, args=arguments, config=config)
     try:
         with _ended_as_interrupted():
+            verb = parse(sys.argv[1:] if arguments is None else arguments)
             _show(verb, verb.run())
+            sys.stdout.flush()
             _leave_processes()
+    except BrokenPipeError:  # the reader of the output has read enough, as in `afield list recipes | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except InputError as error:
         _fail(str(error))
     except OSError as error:
@@ -66,10 +41,6 @@ def main(arguments: list[str] | None = None) -> None:
     except KeyboardInterrupt:
         print("interrupted; the same command continues from here", file=sys.stderr)
         sys.exit(130)
-
-
-_DESCRIPTION = """Image classifiers that hold up far afield:
-compare recipes on unseen domains, train the best one, use the model."""
 
 
 @contextmanager
@@ -86,12 +57,6 @@ def _ended_as_interrupted() -> Iterator[None]:
             signal.signal(number, signal.SIG_DFL)
 
 
-def _renamed(argument: str) -> str:
-    """Replace a deprecated option name in an argument."""
-    option, equals, value = argument.partition("=")
-    return f"--{current('option', option[2:])}{equals}{value}" if option.startswith("--") else argument
-
-
 def _leave_processes() -> None:
     """Destroy the process group of a data-parallel run, whose threads would otherwise outlive the interpreter."""
     distributed = sys.modules.get("torch.distributed")
@@ -106,7 +71,6 @@ def _fail(message: str) -> None:
 
 def _show(verb: Any, result: Any) -> None:
     from afield import console
-    from afield.evaluation import METRICS, first_best
     from afield.reporting.provenance import differences
 
     out, say = console.output(), console.say
@@ -131,10 +95,7 @@ def _show(verb: Any, result: Any) -> None:
             say("\n".join(console.learned_lines(result)))
             say(f"model in {verb.page.parent}; page: {verb.page}")
         case commands.Train():
-            metric = METRICS[verb.metric]
-            best = result.epochs[first_best(verb.metric, [epoch.validation for epoch in result.epochs])]
-            value = f"{metric.title} {metric.text(best.validation[verb.metric])}{' %' if metric.percent else ''}"
-            say(f"{verb.recipe}: validation {value}; model in {verb.folder('train')}")
+            say("\n".join(console.trained_lines(result, verb.metric, verb.folder("train"))))
         case commands.AugmentSearch():
             origin = result.origin
             tried = origin["search"]["trials"] * origin["search"]["searches"] * len(origin["folds"])
@@ -159,6 +120,8 @@ def _show(verb: Any, result: Any) -> None:
             else:
                 for table in console.evaluation_tables(result):
                     out.print(table)
+        case commands.Predict(out=Path()):
+            say("\n".join(console.written_lines(result)))
         case commands.Predict():
             for prediction in result:
                 line = f"{shown(prediction.path or '')}\t{prediction.label}\t{prediction.probability:.4f}"

@@ -3,6 +3,7 @@
 import dataclasses
 import os
 import sys
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
@@ -16,11 +17,12 @@ from rich.table import Table
 from afield.amounts import duration
 from afield.comparison.labeling.study import BASELINE
 from afield.comparison.labeling.summary import AVERAGE, LabelingSummary
-from afield.data import parts_of
 from afield.data.leaks import leaks
 from afield.deploy.adapt import Adapted
+from afield.deploy.confidence import Confidence
 from afield.deploy.forecast import Expected
-from afield.evaluation import METRICS, Metric
+from afield.deploy.prediction_file import Written
+from afield.evaluation import METRICS, Metric, first_best
 from afield.labeling.label_file import Row
 from afield.names import shown
 from afield.records import Estimate, Record, Summary, exclusive
@@ -29,26 +31,29 @@ from afield.runs.callback import Callback, Labeled
 from afield.runs.config import ExperimentConfig
 from afield.training import EpochReport
 
+LINE_SECONDS = 10.0
+"""Time between two lines of progress in a log file or a pipe."""
+
 
 class ConsoleCallback(Callback):
-    """Prints the data, and shows progress bars of decoding, features, runs and epochs."""
+    """Prints the data, and shows the progress of decoding, features, predictions, runs and epochs.
+
+    On a terminal, progress is shown by bars; otherwise by a line every `LINE_SECONDS`.
+    """
 
     def __init__(self, console: Console, progress: Progress) -> None:
         self.console = console
         self.progress = progress
         self.tasks: dict[str, Any] = {}
+        self.last_line = time.monotonic()
 
-    def start(self, setup: ExperimentConfig, held_out: Sequence[str] = ()) -> None:
-        """Print the data, the held-out parts, and warnings of leakage."""
-        data, backbone, parts = setup.data, setup.backbone, parts_of(setup.data)
+    def start(self, setup: ExperimentConfig, purpose: str) -> None:
+        """Print the data, the purpose, the backbone, and warnings of leakage."""
+        data, backbone = setup.data, setup.backbone
         self.console.print(data.describe(), highlight=False, markup=False)
-        how = "each domain" if data.has_domains else "the given test set" if parts == ("test",) else "each of 5 folds"
-        if held_out and tuple(held_out) != parts:
-            how = ", ".join(held_out)
-        if setup.train_domains:
-            how = f"{how}, with training on {', '.join(setup.train_domains)}"
-        weights, frozen = escape(shown(backbone.weights)), ", frozen" if setup.freeze else ""
-        self.console.print(f"  held out in turn: {escape(how)}; backbone {backbone.name}, weights {weights}{frozen}")
+        frozen = ", frozen" if setup.freeze else ""
+        how = shown(f"  {purpose}; backbone {backbone.name}, weights {backbone.weights}{frozen}")
+        self.console.print(how, highlight=False, markup=False, soft_wrap=True)
         for line in leaks(data):
             self.console.print(f"[yellow]warning:[/] {escape(line)}")
 
@@ -63,6 +68,10 @@ class ConsoleCallback(Callback):
     def features(self, done: int, total: int) -> None:
         """Show the number of images with extracted features."""
         self._show("extracting features", done, total)
+
+    def predict(self, done: int, total: int) -> None:
+        """Show the number of predicted images."""
+        self._show("predicting images", done, total)
 
     def run(self, index: int, total: int, run: Labeled) -> None:
         """Show the start of a run."""
@@ -86,11 +95,15 @@ class ConsoleCallback(Callback):
         if name not in self.tasks:
             self.tasks[name] = self.progress.add_task(name, total=total or None, detail="")
         self.progress.update(self.tasks[name], completed=done, total=total or None, detail=detail)
+        if not self.console.is_terminal and (now := time.monotonic()) >= self.last_line + LINE_SECONDS:
+            self.last_line = now
+            line = f"{name}: {done:,}" + (f" of {total:,}" if total else "") + (f", {detail}" if detail else "")
+            self.console.print(line, highlight=False, markup=False, soft_wrap=True)
 
 
 @contextmanager
 def watching() -> Iterator[ConsoleCallback]:
-    """Show progress on standard error during a ``with`` block. Bars are shown only on a terminal."""
+    """Show progress on standard error during a ``with`` block."""
     console = Console(stderr=True, quiet=_is_secondary_process())
     columns = (
         TextColumn("{task.description}", markup=False),
@@ -154,6 +167,17 @@ def labeling_table(summary: LabelingSummary) -> Table:
     return table
 
 
+def trained_lines(record: Record, name: str, folder: Path) -> list[str]:
+    """The result of a training by the metric of this name, and how the probabilities of the model were measured."""
+    metric, confidence = METRICS[name], Confidence.load(folder)
+    best = record.epochs[first_best(name, [epoch.validation for epoch in record.epochs])]
+    value = f"{metric.title} {metric.text(best.validation[name])}{' %' if metric.percent else ''}"
+    lines = [f"{record.recipe}: validation {value}; model in {folder}"]
+    if confidence.parts:
+        lines.append(f"temperature of its probabilities: {confidence.temperature:.2f}, fitted on {confidence.origin}")
+    return lines
+
+
 def learned_lines(record: Record) -> list[str]:
     """The results of a run with a learned augmentation: accuracy, measures of the augmentor, and collapses."""
     best, learned = max(epoch.validation["accuracy"] for epoch in record.epochs), record.learned
@@ -186,18 +210,24 @@ CLASSES_SHOWN = 20
 def evaluation_tables(result: dict[str, Any]) -> list[Table]:
     """Tables of an evaluation: the chosen metric by domain, all metrics over all images, and the results of each class.
 
-    Results with test-time augmentation have separate columns. At most `CLASSES_SHOWN` classes are shown, those with the
-    lowest recall.
+    Results with test-time augmentation have separate columns, and so have the images that are left to the model. At
+    most `CLASSES_SHOWN` classes are shown, those with the lowest recall.
     """
     kinds = {"": result, **({f", tta {result['tta']['kind']}": result["tta"]} if "tta" in result else {})}
-    metric = METRICS[result["metric"]]
+    metric, review = METRICS[result["metric"]], result.get("review")
     by_domain = Table("domain", title=escape(result["data"]))
-    for name in ("images", *(f"{metric.title}{kind}{metric.unit}" for kind in kinds)):
+    left = ("left to the model, %", "accuracy there, %") if review else ()
+    for name in ("images", *(f"{metric.title}{kind}{metric.unit}" for kind in kinds), *left):
         by_domain.add_column(name, justify="right")
     lines = [(*found["domains"].items(), ("all", found["all"])) for found in kinds.values()]
-    for line in zip(*lines, strict=True):
+    reviews = [*review["domains"].values(), review["all"]] if review else [{}] * len(lines[0])
+    for left, *line in zip(reviews, *lines, strict=True):
         name, counted = line[0]
-        by_domain.add_row(escape(name), f"{counted['n']:,}", *(_measured(row, result["metric"]) for _, row in line))
+        cells = [_measured(row, result["metric"]) for _, row in line]
+        cells += ["–" if value is None else f"{100 * value:.2f}" for value in left.values()]
+        by_domain.add_row(escape(name), f"{counted['n']:,}", *cells)
+    if review:
+        by_domain.caption = f"left to the model: probability of at least {review['threshold']:.4g}"
     groups, count = result["groups"], result["all"]["n"]
     of = f"{count:,} images" if groups == count else f"{groups:,} groups of {count:,} images"
     overall = Table("metric", title=f"all images; [95 % interval, bootstrap over {of}]")
@@ -229,6 +259,16 @@ def _classes_table(result: dict[str, Any]) -> Table:
         cells = ["–" if values[i] is None else f"{100 * values[i]:.1f}" for values in columns.values()]
         table.add_row(escape(result["classes"][i]), *cells)
     return table
+
+
+def written_lines(written: Written) -> list[str]:
+    """The rows of a file of predictions, the images for review, and where the threshold was measured."""
+    kept = f", {written.kept:,} of them were already there" if written.kept else ""
+    lines = [f"{written.path}: {written.rows:,} rows{kept}"]
+    if written.threshold is None:
+        return [*lines, "no review flags: the confidence of this model was not measured; --threshold sets one"]
+    lines.append(f"review: {written.review:,} images with a probability below {written.threshold:.4g}")
+    return lines + [f"at or above it: {written.measured}"] * bool(written.measured)
 
 
 def adapted_lines(adapted: Adapted) -> list[str]:
@@ -295,9 +335,16 @@ def interval(value: Estimate, sign: str = "", metric: Metric = METRICS["accuracy
     return f"{mean} [{low}, {high}]"
 
 
+class _Output(Console):
+    """A console that leaves a closed pipe to the caller."""
+
+    def on_broken_pipe(self) -> None:
+        raise BrokenPipeError
+
+
 def output() -> Console:
     """The console of standard output, with the width of the terminal, or 160 characters without a terminal."""
-    return Console(width=None if sys.stdout.isatty() else 160, highlight=False, quiet=_is_secondary_process())
+    return _Output(width=None if sys.stdout.isatty() else 160, highlight=False, quiet=_is_secondary_process())
 
 
 def say(text: str) -> None:

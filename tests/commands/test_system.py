@@ -50,7 +50,7 @@ def test_sigterm_and_sighup_end_a_command_as_an_interrupt_does(tmp_path):
     ]
     for process, number in zip(started, numbers, strict=True):
         assert process.stderr is not None
-        while "held out in turn" not in process.stderr.readline():
+        while "trains erm on all images" not in process.stderr.readline():
             assert process.poll() is None
         time.sleep(1)
         process.send_signal(number)

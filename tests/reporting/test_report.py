@@ -388,3 +388,17 @@ def test_browser_shows_the_page(tmp_path: Path, browser: Any) -> None:
         assert min(heights) > 50
     assert len(backgrounds) == 2
     assert browser.get_log("browser") == []
+
+
+def test_the_page_tells_what_is_left_to_the_model(tmp_path):
+    compared(tmp_path)
+    assert "What can be left to the model" not in render(tmp_path).read_text()
+    analysis = json.loads((tmp_path / "analysis.json").read_text())
+    for recipe, coverage in (("erm", 0.4321), ("flattening", 0.0)):
+        left = {"coverage": coverage, "accuracy": 0.9753 if coverage else None, "risk": [0.01, 0.02, 0.1, 0.375]}
+        analysis["recipes"][recipe]["review"] = {PAPER: left, INK: left}
+    change(tmp_path / "analysis.json", **analysis)
+    text = render(tmp_path).read_text()
+    assert "<td>43.2<small>97.5</small></td>" in text
+    assert "<td>0.0<small>–</small></td>" in text
+    assert f'aria-label="{PAPER} unseen: errors by coverage"' in text.replace("&lt;", "<").replace("&gt;", ">")

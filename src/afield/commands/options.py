@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Annotated, Literal, ParamSpec, Protocol, TypeV
 import tyro
 
 from afield.deprecated import RENAMED, current
-from afield.settings import TrainConfig
-from afield.validation import check_number, settings_of
+from afield.settings import TrainConfig, values_by_preset
+from afield.validation import Setting, check_number, settings_of
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
@@ -24,14 +24,19 @@ if TYPE_CHECKING:
 
     TrainingSettings = TrainConfig
 else:
-    _option = functools.partial(tyro.conf.arg, help_behavior_hint="(default: from the preset)")
+
+    def _option(name: str, definition: Setting) -> tuple[str, object, object]:
+        """The field of a training setting, which shows in the help what the presets give."""
+        default, *others = (f"{preset} {value}".strip() for preset, value in values_by_preset(name).items())
+        hint = f"(default: {default}" + (f"; by preset: {', '.join(others)})" if others else ")")
+        shown = tyro.conf.arg(help=definition.describe(), help_behavior_hint=hint)
+        return name, Annotated[definition.kind | None, shown], dataclasses.field(default=None)
+
     TrainingSettings = dataclasses.make_dataclass(
         "TrainingSettings",
-        [
-            (name, Annotated[each.kind | None, _option(help=each.describe())], dataclasses.field(default=None))
-            for name, each in settings_of(TrainConfig).items()
-        ],
+        [_option(name, definition) for name, definition in settings_of(TrainConfig).items()],
         frozen=True,
+        namespace={"__doc__": "How to train. A setting that is left out comes from the preset."},
     )
 
 P = ParamSpec("P")
@@ -154,7 +159,7 @@ class ExperimentOptions(DataOptions):
             arcface.head_options.margin_rad=0.3 or irm.learning_rate=0.001.
         out: Run folder; by default a folder under runs/.
         preset: Named training settings, from `afield list presets`; by default chosen by data, backbone and weights.
-            The following options replace single settings.
+            The training options replace single settings.
     """
 
     backbone: str = "resnet8"

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, ClassVar
 
 import tyro
 
@@ -70,6 +70,11 @@ class Adapt(PlaceOptions):
             images measure the model before and after.
     """
 
+    examples: ClassVar[tuple[str, ...]] = (
+        "afield adapt runs/site-model --unlabeled new-site/ --out runs/new-site-model",
+        "afield adapt runs/site-model --unlabeled new-site/ --labels labels.csv --out runs/new-site-model",
+    )
+
     out: Path
     method: str = "auto"
     labels: Path | None = None
@@ -95,6 +100,8 @@ class Forecast(PlaceOptions):
         out: Folder for a page with the forecast and the most unusual images; by default, no page is written.
         json: Print the result as JSON.
     """
+
+    examples: ClassVar[tuple[str, ...]] = ("afield forecast runs/site-model --unlabeled new-site/ --out forecast/",)
 
     out: Path | None = None
     json: bool = False

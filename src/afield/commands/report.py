@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 import tyro
 
@@ -18,6 +18,8 @@ class Report:
         metric: Metric for the selection, the table and the recommendation: a name from `afield list metrics`; by
             default that of the comparison.
     """
+
+    examples: ClassVar[tuple[str, ...]] = ("afield report runs/compare-photos",)
 
     run_folder: Annotated[Path, tyro.conf.Positional]
     metric: str | None = None
@@ -89,6 +91,8 @@ class List:
     Attributes:
         kind: Kind of part to list, such as recipes, losses or backbones; all kinds by default.
     """
+
+    examples: ClassVar[tuple[str, ...]] = ("afield list recipes", "afield list")
 
     kind: Annotated[str, tyro.conf.Positional] = "all"
 

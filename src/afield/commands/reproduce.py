@@ -48,6 +48,11 @@ class Reproduce(LaunchOptions):
         out: Folder of records and page; by default runs/reproduce-PAPER.
     """
 
+    examples: ClassVar[tuple[str, ...]] = (
+        "afield reproduce flattening --size smoke",
+        "afield reproduce margin --only cifar10 --time-budget 2h",
+    )
+
     verb: ClassVar[str] = "reproduce"
 
     paper: Annotated[Literal["flattening", "augmentation", "margin", "combined"], tyro.conf.Positional]

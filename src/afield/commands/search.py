@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from afield.amounts import parse_seconds
 from afield.commands.options import TrainingOptions
@@ -28,6 +28,8 @@ class AugmentSearch(Search, TrainingOptions):
         time_budget: Time limit, such as 90s, 9m or 2h; then the best policy so far is written, and the same command
             continues the search.
     """
+
+    examples: ClassVar[tuple[str, ...]] = ("afield augment search --data photos/ --time-budget 2h --out policy.json",)
 
     out: Path | None = None
     recipe: str = "erm"

@@ -11,8 +11,10 @@ from numpy.typing import NDArray
 from PIL import Image
 from scipy.special import softmax
 
+from afield.comparison.review import review
 from afield.data import ImageSet
 from afield.evaluation import confusion, non_target_probabilities
+from afield.evaluation.metrics import Floats, Labels
 from afield.records import seed_for
 from afield.runs.execute import PREDICTIONS
 from afield.runs.run import Run
@@ -48,7 +50,7 @@ def read_predictions(runs: Sequence[Run], folder: Callable[[Run], Path], rule: s
 
 
 def analyze(data: ImageSet, found: Found, rule: str) -> dict[str, Any]:
-    """Confusion matrices by recipe and part, and wrong-class probabilities by recipe and class, JSON-serializable."""
+    """Confusion matrices and review by recipe and part, wrong-class probabilities by recipe and class, as JSON."""
     by_recipe: dict[str, list[tuple[str, Prediction]]] = {}
     for run, part, prediction in found:
         by_recipe.setdefault(run.recipe.name, []).append((part, prediction))
@@ -61,7 +63,20 @@ def analyze(data: ImageSet, found: Found, rule: str) -> dict[str, Any]:
             "confusion": {part: count.tolist() for part, count in counts.items()},
             "non_target": wrong_class_probabilities(data, [prediction for _, prediction in predicted]),
         }
+        if len(unseen := joined(data, predicted)) > 1:
+            recipes[recipe]["review"] = review(unseen)
     return {"classes": list(data.class_names), "epoch": _epoch(rule), "recipes": recipes}
+
+
+def joined(data: ImageSet, predicted: Sequence[tuple[str, Prediction]]) -> dict[str, tuple[Floats, Labels]]:
+    """The logits ``[N, K]`` and labels ``[N]`` of each part, over all its predictions."""
+    parts: dict[str, list[Prediction]] = {}
+    for part, prediction in predicted:
+        parts.setdefault(part, []).append(prediction)
+    return {
+        part: (np.concatenate([logits for logits, _ in each]), data.labels[np.concatenate([rows for _, rows in each])])
+        for part, each in parts.items()
+    }
 
 
 def gallery(data: ImageSet, found: Found) -> dict[str, Any]:

@@ -80,6 +80,17 @@ def chosen_parts(data: ImageSet, held_out: Sequence[str], train_domains: Sequenc
     return tuple((part,) for part in dict.fromkeys(chosen))
 
 
+def held_out_in_turn(setup: ExperimentConfig, held_out: Sequence[tuple[str, ...]]) -> str:
+    """What is held out in turn, for the user."""
+    data, parts = setup.data, parts_of(setup.data)
+    how = "each domain" if data.has_domains else "the given test set" if parts == ("test",) else "each of 5 folds"
+    if tuple(part for (part,) in held_out) != parts:
+        how = ", ".join(part for (part,) in held_out)
+    if setup.train_domains:
+        how = f"{how}, with training on {', '.join(setup.train_domains)}"
+    return f"held out in turn: {how}"
+
+
 @dataclass(frozen=True)
 class Share:
     """One of `count` equal job shares; `number` counts from 1."""

@@ -11,10 +11,17 @@ from afield.deploy.model import Model
 from afield.deploy.tta import TTA, mean_logits
 from afield.errors import InputError, unknown_name
 from afield.evaluation import METRICS, bootstrap, class_by_domain, confusion, measure, precision, recall
+from afield.evaluation.confidence import Scored
 
 
 def evaluate(
-    model: Model, data: ImageSet, tta: TTA | None = None, *, metric: str = "accuracy", groups: NDArray | None = None
+    model: Model,
+    data: ImageSet,
+    tta: TTA | None = None,
+    *,
+    metric: str = "accuracy",
+    groups: NDArray | None = None,
+    threshold: float | None = None,
 ) -> dict[str, Any]:
     """Compute all metrics by domain and over all images, with intervals, the results of each class, and the confusion.
 
@@ -22,7 +29,8 @@ def evaluate(
     only this split is evaluated. The metrics with test-time augmentation are under ``tta``; all other metrics are those
     without it. ``ci95`` has 95 % bootstrap intervals (`afield.evaluation.bootstrap`). ``trained_on`` is the number of
     images that trained the model or selected its epoch, as far as known: for models of earlier versions only if the
-    data are those of the training, otherwise None.
+    data are those of the training, otherwise None. With a threshold, the coverage under ``review`` is the fraction of
+    images whose probability is at least the threshold; the accuracy beside it is that of these images.
 
     Args:
         model: model to evaluate.
@@ -31,6 +39,7 @@ def evaluate(
         metric: name of the metric to show first.
         groups: group of each image of the data, ``[N]``: images that are not independent, such as those of a burst,
             have the same group. By default, each image is a group of its own.
+        threshold: smallest probability of a prediction that is left to the model.
 
     Raises:
         InputError: if the metric is unknown, or the data has a class that the model does not have, or images of another
@@ -47,8 +56,12 @@ def evaluate(
     test = data.given == SPLITS.index("test")
     chosen = np.flatnonzero(test) if test.any() else np.arange(len(data))
     labels = np.array([index.get(name, -1) for name in data.class_names])[data.labels[chosen]]
-    logits = model.logits(data.images[chosen]).numpy()
+    temperature = model.confidence.temperature
+    logits = (model.logits(data.images[chosen]) / temperature).numpy()
     domains, group = data.domains[chosen], (np.arange(len(data)) if groups is None else groups)[chosen]
+
+    found = {name: np.flatnonzero(domains == index) for index, name in enumerate(data.domain_names)}
+    by_domain = {name: rows for name, rows in found.items() if len(rows)}
 
     def figures(logits: NDArray[np.float32]) -> dict[str, Any]:
         def of(inside: NDArray[np.int64]) -> dict[str, Any]:
@@ -56,9 +69,7 @@ def evaluate(
             values = {name: float(value) for name, value in measure(*arguments).items()}
             return {"n": len(inside), **values, "ci95": bootstrap(lambda w: measure(*arguments, w), group[inside])}
 
-        found = {name: np.flatnonzero(domains == index) for index, name in enumerate(data.domain_names)}
-        by_domain = {name: of(inside) for name, inside in found.items() if len(inside)}
-        return {"domains": by_domain, "all": of(np.arange(len(chosen)))}
+        return {"domains": {name: of(rows) for name, rows in by_domain.items()}, "all": of(np.arange(len(chosen)))}
 
     result = {
         "data": data.name,
@@ -79,8 +90,13 @@ def evaluate(
         "confusion": confusion(logits, labels).tolist(),
     }
     if tta is not None:
-        averaged = mean_logits(model.logits, data.images[chosen], tta)
+        averaged = mean_logits(model.logits, data.images[chosen], tta) / temperature
         result["tta"] = {"kind": tta, **figures(averaged.numpy())}
+    if threshold is not None:
+        parts = {**by_domain, "all": np.arange(len(chosen))}
+        accepted = {name: Scored.of(logits[rows], labels[rows]).accepted(threshold) for name, rows in parts.items()}
+        review = {name: {"coverage": coverage, "accuracy": right} for name, (coverage, right) in accepted.items()}
+        result["review"] = {"threshold": threshold, "all": review.pop("all"), "domains": review}
     return result
 
 

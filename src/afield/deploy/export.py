@@ -7,8 +7,8 @@ import warnings
 from pathlib import Path
 
 import torch
+from torch import Tensor, nn
 
-from afield.classifier import LogitsOnly
 from afield.deploy.model import Model
 from afield.errors import InputError
 from afield.records import write_atomic
@@ -17,10 +17,10 @@ OPSET = 18
 
 
 def export_onnx(model: Model, path: Path) -> Path:
-    """Export a model as an ONNX graph that maps ``images`` to ``logits`` ``[N, K]``, for every N.
+    """Export a model as an ONNX graph that maps ``images`` to ``logits`` and ``probabilities`` ``[N, K]``, for every N.
 
-    The images are float32 ``[N, 3, H, W]``, RGB in [0, 1]. Normalization is part of the graph. The metadata contains
-    the class names and the image size.
+    The images are float32 ``[N, 3, H, W]``, RGB in [0, 1]. Normalization is part of the graph, and so is the
+    temperature of the probabilities. The metadata contains the class names, the image size and the temperature.
 
     Raises:
         InputError: if a required package is not installed or the file cannot be written.
@@ -35,10 +35,10 @@ def export_onnx(model: Model, path: Path) -> Path:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         program = torch.onnx.export(
-            LogitsOnly(model.classifier).eval(),
+            _Outputs(model).eval(),
             (example,),
             input_names=["images"],
-            output_names=["logits"],
+            output_names=["logits", "probabilities"],
             dynamic_shapes={"images": {0: torch.export.Dim("N", min=1)}},
             opset_version=OPSET,
             dynamo=True,
@@ -52,6 +52,7 @@ def export_onnx(model: Model, path: Path) -> Path:
         {
             "class_names": json.dumps(list(model.class_names)),
             "image_size": str(height) if height == width else f"{height} x {width}",
+            "temperature": str(model.confidence.temperature),
         },
     )
     try:
@@ -59,3 +60,16 @@ def export_onnx(model: Model, path: Path) -> Path:
     except OSError as error:
         raise InputError(f"cannot write {path}: {error.strerror}") from None
     return path
+
+
+class _Outputs(nn.Module):
+    """Images ``[B, 3, H, W]`` in [0, 1] -> the logits and the probabilities ``[B, K]`` of a model."""
+
+    def __init__(self, model: Model) -> None:
+        super().__init__()
+        self.classifier = model.classifier
+        self.probabilities = model.probabilities
+
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        logits = self.classifier.logits(images)
+        return logits, self.probabilities(logits)

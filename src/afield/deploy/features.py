@@ -5,7 +5,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,7 +16,7 @@ from afield.data.cache import MISSING, cache_root, content_keys
 from afield.data.decode import BadImageError, decode, squash
 from afield.data.features import cached_features
 from afield.deploy.model import BATCH, Model
-from afield.deploy.predict import image_paths
+from afield.deploy.predict import OnBadImage, image_paths
 from afield.errors import InputError
 from afield.names import shown
 from afield.prefetch import prefetch
@@ -28,7 +28,7 @@ THREADS = 4
 
 
 def folder_features(
-    model: Model, folder: Path, on_bad_image: Literal["error", "skip"], progress: Progress = lambda done, total: None
+    model: Model, folder: Path, on_bad_image: OnBadImage, progress: Progress = lambda done, total: None
 ) -> tuple[list[Path], Tensor, Tensor | None]:
     """Return the files below a folder that are images, with features and predicted losses as in `image_features`.
 

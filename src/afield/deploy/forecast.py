@@ -63,7 +63,7 @@ def forecast_place(model: Model, place: Place, source: Source) -> Expected:
     shares = predicted.bincount(minlength=len(model.class_names)) / len(predicted)
     priors = source.statistics.priors
     often = (shares >= OFTEN * priors) & (shares >= priors + MORE)
-    order = distances(place.features, source.statistics).argsort(descending=True, stable=True)[:UNUSUAL]
+    order = source.statistics.distances(place.features).argsort(descending=True, stable=True)[:UNUSUAL]
     return Expected(
         place=place.name,
         images=len(place.files),
@@ -96,12 +96,6 @@ def sentences(expected: Expected) -> list[str]:
         )
     lines.append(f"most unusual: {', '.join(shown(str(path)) for path in expected.unusual[:3])}")
     return lines
-
-
-def distances(features: Tensor, source: SourceStatistics) -> Tensor:
-    """The distance of each image to the nearest training domain: features ``[N, D]`` -> ``[N]``, in deviations."""
-    each = [((features - one.mean) / one.std).square().mean(dim=1).sqrt() for one in source.domains.values()]
-    return torch.stack(each).amin(dim=0)
 
 
 def unlikeness(features: Tensor, source: SourceStatistics) -> float | None:

@@ -1,7 +1,8 @@
 """Trained models: saving, loading and prediction."""
 
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -10,11 +11,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from PIL import Image
-from torch import Tensor
+from torch import Tensor, nn
 
+from afield.adaptation import with_backbone
 from afield.algorithms.learning_loss import features_and_losses
 from afield.classifier import Classifier, FeatureNorm
 from afield.data.decode import MAX_PIXELS, BadImageError, decode, squash, upright_rgb
+from afield.deploy.confidence import Confidence
 from afield.errors import InputError
 from afield.models import BackboneConfig, LossPrediction, build_backbone, stage_channels
 from afield.models.backbone import Stem
@@ -51,6 +54,22 @@ class Prediction:
     probability: float
     probabilities: dict[str, float]
 
+    @property
+    def ranked(self) -> list[tuple[str, float]]:
+        """Classes with their probabilities, the most probable first."""
+        return sorted(self.probabilities.items(), key=lambda item: -item[1])
+
+    @property
+    def margin(self) -> float:
+        """The difference between the two largest probabilities."""
+        (_, first), (_, second), *_ = self.ranked
+        return first - second
+
+    @property
+    def entropy(self) -> float:
+        """The entropy of the probabilities, in nats."""
+        return -sum(p * math.log(p) for p in self.probabilities.values() if p > 0)
+
 
 @dataclass(frozen=True)
 class Model:
@@ -64,6 +83,7 @@ class Model:
         image_width: width W of the images, in pixels; None if images are square.
         trained_images: digests of the pixels of all images that trained the model or selected its epoch, uint64 ``[N]``
             (`afield.data.images.pixel_digest`); None for models of earlier versions.
+        confidence: temperature of the probabilities, and measurements of them.
     """
 
     classifier: Classifier
@@ -72,6 +92,7 @@ class Model:
     config: dict[str, Any]
     image_width: int | None = None
     trained_images: NDArray[np.uint64] | None = None
+    confidence: Confidence = field(default_factory=Confidence)
 
     @property
     def size(self) -> tuple[int, int]:
@@ -84,10 +105,7 @@ class Model:
         Raises:
             InputError: if a logit is NaN or infinite.
         """
-        logits = self._batches(self.classifier.logits, images)
-        if not logits.isfinite().all():
-            raise InputError("the weights of this model are damaged: the logits are NaN or infinite")
-        return logits
+        return _finite(self._batches(self.classifier.logits, images), "logits")
 
     def features(self, images: NDArray[np.uint8]) -> Tensor:
         """Compute features ``[N, D]`` for the head, float32 on the CPU, from uint8 images ``[N, H, W, 3]``.
@@ -105,6 +123,17 @@ class Model:
         """Like `backbone_features`, with predicted losses in a last column, ``[N, D + 1]``, if the model has them."""
         compute = partial(features_and_losses, self.classifier)
         return _finite(self._batches(lambda batch: torch.column_stack(compute(batch)), images))
+
+    def classify(self, images: NDArray[np.uint8]) -> tuple[Tensor, Tensor]:
+        """The features of the backbone ``[N, D]`` and the probabilities ``[N, K]`` of images ``[N, H, W, 3]``.
+
+        Raises:
+            InputError: if a logit is NaN or infinite.
+        """
+        features = self._batches(self.classifier.backbone_features, images)
+        with torch.no_grad():
+            logits = with_backbone(self.classifier, nn.Identity()).logits(features)
+        return features, self.probabilities(_finite(logits, "logits"))
 
     def _batches(self, function: Callable[[Tensor], Tensor], images: NDArray[np.uint8]) -> Tensor:
         found = []
@@ -125,9 +154,14 @@ class Model:
         predictions = []
         for start in range(0, len(pictures), BATCH):
             chunk = pictures[start : start + BATCH]
-            probabilities = self.logits(np.stack([self.pixels(picture) for picture in chunk])).softmax(dim=1)
-            predictions += [self._prediction(p, row.tolist()) for p, row in zip(chunk, probabilities, strict=True)]
+            logits = self.logits(np.stack([self.pixels(picture) for picture in chunk]))
+            probabilities = self.probabilities(logits)
+            predictions += [self.prediction(p, row.tolist()) for p, row in zip(chunk, probabilities, strict=True)]
         return predictions
+
+    def probabilities(self, logits: Tensor) -> Tensor:
+        """Logits ``[N, K]`` -> probabilities ``[N, K]``, with the temperature of the model."""
+        return (logits / self.confidence.temperature).softmax(dim=1)
 
     def pixels(self, picture: Picture) -> NDArray[np.uint8]:
         """One picture as the model takes it, ``[H, W, 3]``.
@@ -145,7 +179,8 @@ class Model:
             raise InputError(f"bad image {picture}: {error}") from None
         return squash(image, self.size)
 
-    def _prediction(self, picture: Picture, probabilities: Sequence[float]) -> Prediction:
+    def prediction(self, picture: Picture, probabilities: Sequence[float]) -> Prediction:
+        """The prediction for a picture with these probabilities ``[K]``."""
         best = int(np.argmax(probabilities))
         return Prediction(
             path=str(picture) if isinstance(picture, str | Path) else None,
@@ -173,10 +208,10 @@ def save_weights(folder: Path, model: Model) -> None:
     checkpoint.save(folder / WEIGHTS, tensors, {})
 
 
-def _finite(features: Tensor) -> Tensor:
-    if not features.isfinite().all():
-        raise InputError("the weights of this model are damaged: the features are NaN or infinite")
-    return features
+def _finite(values: Tensor, what: str = "features") -> Tensor:
+    if not values.isfinite().all():
+        raise InputError(f"the weights of this model are damaged: the {what} are NaN or infinite")
+    return values
 
 
 def load(run: str | Path) -> Model:
@@ -214,8 +249,9 @@ def load(run: str | Path) -> Model:
         check_fit(tensors, build(), f"{folder / WEIGHTS} does not fit {MODEL}")
     classifier = build()
     classifier.load_state_dict(tensors, strict=False)
-    config, width = dict(found.config), found.image_width
-    return Model(classifier.eval(), found.class_names, found.image_size, config, width, digests)
+    size, config = (found.image_size, found.image_width), dict(found.config)
+    confidence = Confidence.load(folder)
+    return Model(classifier.eval(), found.class_names, size[0], config, size[1], digests, confidence)
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import torch
@@ -11,6 +10,7 @@ from torch import Tensor
 
 from afield.deploy.features import Progress, folder_features
 from afield.deploy.model import Model
+from afield.deploy.predict import OnBadImage
 from afield.names import shown
 from afield.records import seed_for
 
@@ -45,7 +45,7 @@ class Place:
 
 
 def read_place(
-    model: Model, folder: Path, on_bad_image: Literal["error", "skip"], progress: Progress = lambda done, total: None
+    model: Model, folder: Path, on_bad_image: OnBadImage, progress: Progress = lambda done, total: None
 ) -> Place:
     """Read all images of a folder and compute their features, or load them from the cache.
 

@@ -129,6 +129,16 @@ def why_no_plays(run: Run) -> str:
     return ""
 
 
+def folds(run: Run) -> list[Run]:
+    """The runs of `calibrate`: the recipe without each training domain in turn."""
+    return [replace(run, held_out=(*run.held_out, domain)) for domain in players(run)]
+
+
+def fold_folder(out: Path, fold: Run) -> Path:
+    """The folder of a run of `calibrate` in a model folder."""
+    return out / CALIBRATION / fold.hash
+
+
 def calibrate(
     run: Run, features: NDArray[np.float32] | None, out: Path, fabric: Fabric, callback: Callback
 ) -> list[Play]:
@@ -141,19 +151,16 @@ def calibrate(
         fabric: device and precision.
         callback: receives the progress.
     """
-    plays, domains = list[Play](), players(run)
-    for index, domain in enumerate(domains):
-        without = replace(run, held_out=(*run.held_out, domain))
-        folder = out / CALIBRATION / without.hash
+    plays, runs = list[Play](), folds(run)
+    for index, without in enumerate(runs):
+        folder = fold_folder(out, without)
 
-        def let_play(
-            classifier: Classifier, progress: TrainState, run: Run = without, folder: Path = folder, name: str = domain
-        ) -> None:
+        def let_play(classifier: Classifier, progress: TrainState, run: Run = without, folder: Path = folder) -> None:
             classifier.load_state_dict(progress.best)
-            found = to_json(_plays(run, name, classifier, features, fabric))
+            found = to_json(_plays(run, run.held_out[-1], classifier, features, fabric))
             checkpoint.save(folder / PLAYS, {}, {"plays": found})
 
-        callback.run(index, len(domains), without)
+        callback.run(index, len(runs), without)
         if not (folder / PLAYS).exists():
             (folder / DONE).unlink(missing_ok=True)
         execute(without, folder, fabric, features=features, callback=callback, on_trained=let_play)

@@ -12,7 +12,8 @@ from afield.classifier import Classifier
 from afield.comparison.compare import check
 from afield.data import make_fold, parts_of
 from afield.deploy import model as saved
-from afield.deploy.source import AGAIN, calibrate, clear, known_source, why_no_plays
+from afield.deploy.confidence import Confidence, compared, left_out
+from afield.deploy.source import AGAIN, calibrate, clear, fold_folder, folds, known_source, why_no_plays
 from afield.errors import InputError
 from afield.recipes import Recipe
 from afield.records import Record, read_record
@@ -25,14 +26,32 @@ from afield.training import TrainState
 
 
 def run_training(
-    setup: ExperimentConfig, recipe: Recipe, *, seed: int, out: Path, fabric: Fabric, callback: Callback
+    setup: ExperimentConfig,
+    recipe: Recipe,
+    *,
+    seed: int,
+    out: Path,
+    fabric: Fabric,
+    callback: Callback,
+    comparison: Path | None = None,
 ) -> Record:
     """Train on all domains, except a given test set, and save the model of the best validation epoch.
 
-    Returns the record. The caller must have locked `out` (`afield.records.exclusive`).
+    The confidence of the model is measured on left-out domains: those of the comparison, or those of `calibrate` if the
+    backbone is frozen. Otherwise it is measured on the validation images.
+
+    Args:
+        setup: configuration of the training.
+        recipe: recipe to train.
+        seed: seed.
+        out: folder of the model. The caller must have locked it (`afield.records.exclusive`).
+        fabric: device and precision.
+        callback: receives the progress.
+        comparison: folder of a comparison of the same recipe with the same settings.
 
     Raises:
-        InputError: if an argument is not valid, the run diverges, or `out` contains another model.
+        InputError: if an argument is not valid, the run diverges, `out` contains another model, or the comparison does
+            not contain the recipe.
     """
     parts = parts_of(setup.data)
     run = Run(setup, recipe, ("test",) if parts == ("test",) else (), seed)
@@ -41,22 +60,28 @@ def run_training(
     if not all((out / name).exists() for name in (saved.MODEL, saved.WEIGHTS)):
         (out / DONE).unlink(missing_ok=True)
     check([run])
+    unseen = compared(run, comparison) if comparison else {}
     features = frozen_features(setup, fabric, callback.features)
     plays, why = list[Play](), why_no_plays(run) or (AGAIN if features is None else "")
     if not why and not (out / DONE).exists():
         plays = calibrate(run, features, out, fabric, callback)
+        unseen = unseen or left_out(setup.data, folds(run), lambda fold: fold_folder(out, fold))
     callback.run(0, 1, run)
 
     def keep(classifier: Classifier, progress: TrainState) -> None:
         classifier.load_state_dict(progress.best)
         classifier, source = known_source(run, classifier, features, fabric)
         dataclasses.replace(source, plays=plays, why_no_plays=why).save(out)
+        val = make_fold(setup.data, run.held_out, setup.validation, seed).val
+        seen = {"validation": (progress.best_logits["validation"].numpy(), setup.data.labels[val])}
+        confidence = Confidence.measure(unseen or seen, unseen=bool(unseen))
+        confidence.save(out)
         if isinstance(classifier.backbone, nn.Identity):
             classifier.backbone, _ = frozen_backbone(setup.backbone)
         height, width = setup.data.images.shape[1:3]
         fold = make_fold(setup.data, run.held_out, setup.validation, seed, setup.unlabeled)
         trained = np.unique(setup.data.digests[np.concatenate([fold.train, fold.val])])
-        model = saved.Model(classifier, setup.data.class_names, height, run.config, width, trained)
+        model = saved.Model(classifier, setup.data.class_names, height, run.config, width, trained, confidence)
         saved.save(out, model, setup.backbone, recipe)
 
     record = execute(run, out, fabric, features=features, callback=callback, on_trained=keep)

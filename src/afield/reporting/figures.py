@@ -106,6 +106,23 @@ def _accuracies(records: Sequence[Record], recipe: str, part: str) -> tuple[plot
     return np.array([validation, unseen]), before + 1
 
 
+def risks(analysis: dict[str, Any], color: Mapping[str, str]) -> dict[str, str]:
+    """Plots of the errors among the images with the largest probabilities, by their fraction, for each unseen domain.
+
+    Empty for an analysis of an earlier version, or with a single unseen part.
+    """
+    found = {recipe: analysis["recipes"][recipe].get("review", {}) for recipe in color}
+    parts = list(next(iter(found.values()), {}))
+    curves = {part: {recipe: np.array(each[part]["risk"]) for recipe, each in found.items()} for part in parts}
+    highest = max((float(risk.max()) for panel in curves.values() for risk in panel.values()), default=0.0)
+    return {
+        part: plots.risk_by_coverage(
+            f"risk{i}", f"{part} unseen: errors by coverage", panel, color=color, highest=highest
+        )
+        for i, (part, panel) in enumerate(curves.items())
+    }
+
+
 def wrong_classes(analysis: dict[str, Any], color: Mapping[str, str]) -> dict[str, str]:
     """Bar plots of the mean probability of each wrong class, by true class, ordered by the largest probability."""
     classes, recipes = analysis["classes"], analysis["recipes"]

@@ -219,6 +219,25 @@ def curves_by_epoch(
 
 
 @svg
+def risk_by_coverage(risks: Mapping[str, Values], *, color: Colors, highest: float) -> Figure:
+    """Plot errors in percent by coverage in percent.
+
+    Args:
+        risks: fraction of errors ``[C]`` at C coverages with equal distances, the last one 1, by name.
+        color: colors by name.
+        highest: largest fraction of errors in all panels.
+    """
+    figure, axes = panel(2.5)
+    for name, risk in risks.items():
+        coverage = 100 * np.arange(1, len(risk) + 1) / len(risk)
+        axes.plot(coverage, 100 * risk, color=color[name], linewidth=1.5)
+    label_curves(axes, "left to the model, % of the images", "errors among them, %")
+    axes.set_xlim(0, 100)
+    axes.set_ylim(0, max(100 * highest, 1) * 1.05)
+    return figure
+
+
+@svg
 def plane(
     points: ArrayLike, labels: ArrayLike, classes: Sequence[str], weights: ArrayLike, bias: ArrayLike | None
 ) -> Figure:

@@ -7,8 +7,6 @@ from typing import TYPE_CHECKING, Protocol
 from afield.training import EpochReport
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from afield.runs.config import ExperimentConfig
 
 
@@ -24,8 +22,8 @@ class Labeled(Protocol):
 class Callback:
     """Base class of progress reports. All methods do nothing; subclasses override those that they need."""
 
-    def start(self, setup: ExperimentConfig, held_out: Sequence[str] = ()) -> None:
-        """Called when the data are loaded and the settings are checked, with the parts that are held out in turn."""
+    def start(self, setup: ExperimentConfig, purpose: str) -> None:
+        """Called when the data are loaded and the settings are checked. The purpose tells what is held out."""
 
     def forecast(self, runs: int, seconds: float) -> None:
         """Called with the number of remaining runs and an estimate of their total duration in seconds."""
@@ -35,6 +33,9 @@ class Callback:
 
     def features(self, done: int, total: int) -> None:
         """Called when the features of `done` of `total` images are extracted."""
+
+    def predict(self, done: int, total: int) -> None:
+        """Called when `done` of `total` images are predicted."""
 
     def run(self, index: int, total: int, run: Labeled) -> None:
         """Called at the start of run `index` of `total`, counted from 0."""

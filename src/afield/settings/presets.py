@@ -1,5 +1,8 @@
 """Presets: named training settings."""
 
+import dataclasses
+from typing import Any
+
 from afield.registry import Registry
 from afield.settings.train_config import TrainConfig
 
@@ -43,3 +46,10 @@ PRESETS.add(
     summary="Fine-tuning as in paper A: SGD with learning rate 0.004, a step after 80 %, JiGen's augmentation.",
     reference="Complement flattening for domain generalization, 2020, section 4.",
 )
+
+
+def values_by_preset(name: str) -> dict[str, Any]:
+    """The default of a training setting, under an empty name, and its value in each preset that differs from it."""
+    default = next(field.default for field in dataclasses.fields(TrainConfig) if field.name == name)
+    values = {entry.name: getattr(entry.value, name) for entry in PRESETS}
+    return {"": default} | {preset: value for preset, value in values.items() if value != default}
