@@ -111,7 +111,7 @@ def test_an_unknown_choice_ends_with_code_2(afield):
     ("arguments", "expected"),
     [
         (("compare", "--selection", "oracel"), "unknown selection rule 'oracel'; did you mean 'oracle'"),
-        (("list", "recipe"), "unknown kind 'recipe'; did you mean 'recipes'"),
+        (("list", "recipies"), "unknown kind 'recipies'; did you mean 'recipes'"),
         (("train", "--optimizer", "lamp"), "unknown optimizer 'lamp'; did you mean 'lamb'"),
         (("compare", "--set", "precision=bf16"), "all runs share the precision; set it with --precision"),
         (("compare", "--set", "epochs=1.5"), "epochs must be a whole number between 1 and 100000, got 1.5"),
