@@ -26,9 +26,8 @@ from sklearn.metrics import roc_auc_score
 
 from afield.adaptation import FeatureStatistics, SourceStatistics
 from afield.data import Validation, load, make_fold
-from afield.evaluation import accuracy, estimate, expected_calibration_error
+from afield.evaluation import accuracy, estimate, expected_calibration_error, negative_log_likelihood
 from afield.evaluation.confidence import Scored, fit_temperature, threshold_for
-from afield.evaluation.metrics import loss
 from afield.launch.fabric import make_fabric
 from afield.models import BackboneConfig
 from afield.models.weights import PACKAGE, PACKAGE_BACKBONE
@@ -138,7 +137,7 @@ def case(heads: Heads, recipe: Recipe, new: str, seed: int) -> dict[str, Any]:
         "accuracy": accuracy(logits, labels),
         "temperature": temperatures,
         "ece": {name: expected_calibration_error(logits / value, labels) for name, value in temperatures.items()},
-        "nll": {name: loss(logits / value, labels) for name, value in temperatures.items()},
+        "nll": {name: negative_log_likelihood(logits / value, labels) for name, value in temperatures.items()},
         "left_to_the_model": left,
         "risk": dict(zip(map(str, COVERAGES), final.risk_at(COVERAGES).tolist(), strict=True)),
         "auroc": heads.unusual(known, model[new], model["validation"], seed),

@@ -62,7 +62,7 @@ def test_each_format_tells_the_same_about_each_image(afield, photo_model, photos
 
 
 def test_a_row_agrees_with_the_prediction_the_features_and_the_statistics(photo_model, model, photos, tmp_path):
-    files, source = image_paths(photos / "night"), Source.load(photo_model)
+    files, source = image_paths(photos / "night"), Source.load(photo_model, package.load(photo_model))
     columns = Columns(0.5, source.statistics, top_k=2, embeddings=True)
     write_predictions(model, files, tmp_path / "x.jsonl", columns, "error")
     rows = [json.loads(line) for line in (tmp_path / "x.jsonl").read_text().splitlines()]
