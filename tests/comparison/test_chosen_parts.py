@@ -103,7 +103,7 @@ def test_compare_with_chosen_domains_and_baseline(afield, tmp_path):
     code, out, err = afield(*shared, *options)
     assert code == 0, err
     assert "held out in turn: night, with training on day" in err
-    assert "vs arcface, paired" in out
+    assert "vs arcface, these domains" in out
     records = read_records(tmp_path / "out")
     assert {(r.held_out, r.images["train"] + r.images["validation"]) for r in records} == {(("night",), 36)}
     summary = read_summary(tmp_path / "out" / "summary.json")
