@@ -276,3 +276,10 @@ def test_labels_are_compared_in_one_normal_form(tmp_path):
     choice = [{"value": {"choices": ["Ba\u0308r"]}}]
     (tmp_path / "l.json").write_text(json.dumps([{"data": {"path": "a.png"}, "annotations": [{"result": choice}]}]))
     assert read_annotations(tmp_path / "l.json", ["B\u00e4r"]) == [Row("a.png", "B\u00e4r", "chosen")]
+
+
+@pytest.mark.parametrize("text", ["", "\n"])
+def test_an_empty_label_file_has_no_columns(tmp_path, text):
+    (tmp_path / "l.csv").write_text(text)
+    with pytest.raises(InputError, match="needs the columns path, label, purpose; there is no column 'path'"):
+        read_labels(tmp_path / "l.csv", ["cat"])

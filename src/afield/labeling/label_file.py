@@ -44,10 +44,9 @@ def read_labels(file: Path, class_names: Sequence[str]) -> list[Row]:
     try:
         with open(file, newline="", encoding="utf-8-sig") as opened:
             reader = csv.DictReader(opened)
-            found = list(reader)
+            found, names = list(reader), reader.fieldnames or ()
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise InputError(f"cannot read the label file {file}: {error}") from None
-    names = reader.fieldnames or ()
     for column in COLUMNS[: 2 if len(names) == 2 else 3]:
         if column not in names:
             raise InputError(f"{file} needs the columns {', '.join(COLUMNS)}; there is no column {column!r}")
