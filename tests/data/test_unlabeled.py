@@ -70,3 +70,12 @@ def test_one_image_cannot_be_adapted_to_and_tested_on():
 def test_a_fraction_lies_between_0_and_1(fraction):
     with pytest.raises(InputError, match="--adapt-fraction must lie between 0 and 1, got"):
         Unlabeled(fraction)
+
+
+def test_how_recipes_are_tested_in_words():
+    assert Unlabeled(0.125).describe() == (
+        "12.5 % of each unseen domain is given without labels; all recipes are tested on the other images"
+    )
+    assert Unlabeled(None).describe() == (
+        "TRANSDUCTIVE: recipes that adapt see the test images themselves, without labels"
+    )

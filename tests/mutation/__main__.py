@@ -1,0 +1,178 @@
+"""Changes single lines of the package at random and counts the changes that no test notices.
+
+`python -m tests.mutation --out results/mutation/first.json` tries 200 changes; `--again` tries those of the record that
+survived once more. Changes with no effect that a test could see are listed with the reason in
+results/mutation/equivalent.json and are not counted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import subprocess
+import sys
+from collections import Counter
+from functools import cache, partial
+from importlib.metadata import version
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+from tests.mutation.mutants import Mutant, mutants
+from tests.mutation.trial import ROOT, STOPPED, Reach, fails, fails_when_imported, forked, reach, with_tests
+
+MODULES = {
+    "losses": "losses/*.py",
+    "heads": "heads/*.py",
+    "objective": "objective.py",
+    "evaluation": "evaluation/*.py",
+    "data.splits": "data/splits.py",
+    "training.batches": "training/batches.py",
+    "algorithms": "algorithms/*.py",
+    "augment": "augment/**/test_*.py",
+}
+OF_DEFINITIONS = ("tests/test_defaults.py", "tests/test_common.py")
+"""The tests of what runs at import, such as defaults and entries of registries."""
+TESTS = (
+    *("test_common", "test_defaults", "test_networks", "test_objective", "test_classifier", "test_target_split"),
+    *("losses/test_*", "heads/test_*", "evaluation/test_*", "data/test_splits", "data/test_unlabeled"),
+    *("training/test_loop", "algorithms/test_*", "augment/**/test_*", "recipes/test_*"),
+)
+LONGEST, ENOUGH = 2.0, 6.0
+"""Seconds of CPU time of one test that is used, and of all tests that are tried on one change."""
+EQUIVALENT = ROOT / "results" / "mutation" / "equivalent.json"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--count", type=int, default=200, help="number of changes, drawn at random from all")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the draw")
+    parser.add_argument("--out", type=Path, required=True, help="record; a run that was stopped goes on from it")
+    parser.add_argument("--again", action="store_true", help="try the changes of the record that survived once more")
+    parser.add_argument("--reach", type=Path, default=ROOT / ".mutation.json", help="which test runs which line")
+    options = parser.parse_args()
+
+    module_of = {
+        str(path.relative_to(ROOT)): module
+        for module, pattern in MODULES.items()
+        for path in sorted((ROOT / "src" / "afield").glob(pattern))
+        if path.name != "__init__.py"
+    }
+    tests = ROOT / "tests"
+    files = [str(path.relative_to(ROOT)) for name in TESTS for path in sorted(tests.glob(f"{name}.py"))]
+    drawn = _draw(list(module_of), options.seed, options.count)
+
+    def work(items: dict[str, Any]) -> None:
+        tests = _reach(items, list(module_of), options.reach)
+        record = json.loads(options.out.read_text()) if options.out.exists() else {"outcomes": {}}
+        outcomes = record["outcomes"]
+        for number, mutant in enumerate(drawn, 1):
+            known = outcomes.get(mutant.name)
+            if known is None or (known == "survived" and options.again):
+                outcomes[mutant.name] = _outcome(mutant, tests, items)
+                if outcomes[mutant.name] == "survived":
+                    print(f"{number}/{len(drawn)} {mutant.name}", file=sys.stderr, flush=True)
+                _write(options, drawn, outcomes, module_of)
+        print(json.dumps(_write(options, drawn, outcomes, module_of), indent=1), file=sys.stderr)
+
+    with_tests(files, work)
+
+
+def _draw(paths: list[str], seed: int, count: int) -> list[Mutant]:
+    """Random changes. A change of the sources leaves those of other lines in the draw, as each has its own number."""
+    every = [mutant for path in paths for mutant in mutants(ROOT, path)]
+    print(f"{len(every)} changes, {Counter(mutant.path.split('/')[2] for mutant in every)}", file=sys.stderr)
+    return sorted(every, key=lambda mutant: hashlib.sha256(f"{seed} {mutant.name}".encode()).digest())[:count]
+
+
+def _reach(items: dict[str, Any], sources: list[str], cache: Path) -> Reach:
+    """All tests that are used. What a test file runs is measured once, as long as it and the sources stay the same."""
+    kept = json.loads(cache.read_text()) if cache.exists() else {}
+    state = hashlib.sha256(b"".join((ROOT / path).read_bytes() for path in sources))
+    reached: Reach = {}
+    for file, group in groupby(items.values(), key=lambda item: item.nodeid.partition("::")[0]):
+        inside = list(group)
+        key = hashlib.sha256(state.digest() + (ROOT / file).read_bytes()).hexdigest()
+        if kept.get(file, {}).get("key") != key:
+            print(f"measuring {file}", file=sys.stderr, flush=True)
+            kept[file] = {"key": key, "tests": forked(lambda inside=inside: reach(inside, sources), 600)}
+            cache.write_text(json.dumps(kept))
+        reached |= {test: run for test, run in kept[file]["tests"].items() if test in items}
+    return reached
+
+
+def _outcome(mutant: Mutant, tests: Reach, items: dict[str, Any]) -> str:
+    chosen = _chosen(mutant, tests)
+    if chosen:
+        work = partial(fails, mutant.path, mutant.source, [items[test] for test in chosen])
+    else:  # it runs at import, or in processes that the tests of this module start
+        own = f"/test_{Path(mutant.path).stem}.py::"
+        chosen = [test for test in tests if test.startswith(OF_DEFINITIONS) or own in test]
+        work = partial(fails_when_imported, mutant.path, mutant.source, chosen)
+    result = forked(work, 30 + 5 * sum(tests[test]["seconds"] for test in chosen))
+    if result in STOPPED:
+        return "timed out"
+    return "killed" if result else "survived"
+
+
+def _chosen(mutant: Mutant, tests: Reach) -> list[str]:
+    """The tests that run the statement, the fastest first; if it runs at import, those of its function or class."""
+    short = {test: run["lines"] for test, run in tests.items() if run["seconds"] < LONGEST}
+    ran = {test: set(lines[mutant.path]) for test, lines in short.items() if mutant.path in lines}
+
+    def within(first: int, last: int) -> list[str]:
+        return [test for test, lines in ran.items() if not lines.isdisjoint(range(first, last + 1))]
+
+    found = within(*mutant.lines)
+    if not found and (found := within(*mutant.scope)):
+        found += [test for test in short if test.startswith(OF_DEFINITIONS) and test not in found]
+    chosen, seconds = [], 0.0
+    for test in sorted(found, key=lambda test: tests[test]["seconds"]):
+        seconds += tests[test]["seconds"]
+        if seconds < ENOUGH:
+            chosen.append(test)
+    return chosen
+
+
+@cache
+def _commit() -> str:
+    return subprocess.check_output(["git", "rev-parse", "HEAD"], cwd=ROOT, text=True).strip()
+
+
+def _write(
+    options: argparse.Namespace, drawn: list[Mutant], outcomes: dict[str, str], module_of: dict[str, str]
+) -> dict[str, Any]:
+    from afield.evaluation import wilson
+    from afield.records.files import write_json
+
+    reasons = json.loads(EQUIVALENT.read_text()) if EQUIVALENT.exists() else {}
+    judged = {
+        mutant.name: "equivalent"
+        if outcomes[mutant.name] == "survived" and mutant.name in reasons
+        else outcomes[mutant.name]
+        for mutant in drawn
+        if mutant.name in outcomes
+    }
+    modules: dict[str, Counter[str]] = {module: Counter() for module in MODULES}
+    for mutant in drawn:
+        if mutant.name in judged:
+            modules[module_of[mutant.path]].update(("tried", judged[mutant.name]))
+    total = sum(modules.values(), Counter())
+    noticed, counted = total["killed"] + total["timed out"], total["tried"] - total["equivalent"]
+    summary = {
+        "commit": _commit(),
+        "tool": f"tests/mutation with the operators of mutmut {version('mutmut')}",
+        "seed": options.seed,
+        "score": noticed / counted,
+        "score_ci95": wilson(noticed, counted),
+        "total": total,
+        "modules": modules,
+        "survived": [name for name, outcome in judged.items() if outcome == "survived"],
+    }
+    write_json(options.out, summary | {"outcomes": outcomes})
+    return summary
+
+
+if __name__ == "__main__":
+    main()
