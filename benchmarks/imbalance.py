@@ -2,8 +2,8 @@
 
 Class k of K has ``n_0 * 100^(-k / (K - 1))`` training images (the exponential profile of Cao et al., NeurIPS 2019), so
 the largest class has a hundred times as many as the smallest. The test images are balanced. A ResNet-8 is trained from
-scratch at 16 px. With all 100 classes, it stays close to chance in the time of this script (minutes on a CPU core), so
-20 of them are used. Every recipe has its default settings and is tested after its last epoch: nothing is selected.
+scratch at 16 px on 20 of the classes, so that all runs take about ten minutes of an idle CPU core. Every recipe has its
+default settings and is tested after its last epoch: nothing is selected.
 
     python benchmarks/imbalance.py --data FOLDER --out results/imbalance [--quick]
 

@@ -19,6 +19,7 @@ from pages.results import averages_table, results_page
 from pages.scaling import scaling_page
 from pages.settings import settings_table
 from pages.tables import ROOT, between
+from pages.unequal_classes import unequal_classes_page
 
 
 def generated() -> dict[Path, str]:
@@ -38,6 +39,7 @@ def generated() -> dict[Path, str]:
         ROOT / "docs" / "scaling.md": scaling_page(),
         ROOT / "docs" / "new_place.md": new_place_page(),
         ROOT / "docs" / "confidence.md": confidence_page(),
+        ROOT / "docs" / "unequal_classes.md": unequal_classes_page(),
         ROOT / "docs" / "images" / "new_place.svg": new_place_figure(),
         algorithms: between(
             between(algorithms.read_text(), "costs", algorithm_costs()), "compared", compared_on_pacs()

@@ -184,3 +184,23 @@ def test_the_claim_of_learning_loss_holds_where_its_interval_lies_above_zero():
     }
     assert str(judge({"random": estimate([0.02, 0.021, 0.022])})["random"]) == "reproduced"
     assert str(judge({"random": estimate([-0.02, -0.021, -0.022])})["random"]) == "not reproduced (opposite direction)"
+
+
+def test_imbalance_measures_each_recipe_after_its_last_epoch(tmp_path):
+    rng = np.random.default_rng(0)
+    arrays = {"class_names": np.array([f"class {i}" for i in range(6)])}
+    for split, count in (("train", 500), ("test", 4)):
+        arrays[f"{split}_images"] = rng.integers(256, size=(6 * count, 32, 32, 3), dtype=np.uint8)
+        arrays[f"{split}_labels"] = np.repeat(np.arange(6), count)
+    np.savez(tmp_path / "cifar100.npz", **arrays)
+    arguments = ("--data", tmp_path, "--out", tmp_path / "out", "--work", tmp_path / "runs", "--quick")
+    result = json.loads(run("imbalance.py", *map(str, arguments)).splitlines()[-1])
+    assert result["classes"] == 5
+    assert result["points_over_erm"]["erm"] == 0
+    records = read_jsonl(tmp_path / "out" / "records.jsonl")
+    assert {record["recipe"] for record in records} == set(result["points_over_erm"])
+    # 500, 158, 50, 16 and 5 images of the five classes; some of them are for validation.
+    assert {sum(record["images"][part] for part in ("train", "validation")) for record in records} == {729}
+    for record in records:
+        assert record["selection"]["epoch"] == len(record["epochs"])
+        assert set(record["details"]) == {"largest", "middle", "smallest"}
