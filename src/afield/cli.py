@@ -89,6 +89,8 @@ def _show(verb: Any, result: Any) -> None:
             out.print(console.comparison_table(result))
             if result.mixed:
                 say(f"warning: {differences(result.mixed)}")
+            if result.hint:
+                say(f"warning: {result.hint}")
             say(f"recommended: {result.recommended or 'none'}; {result.reason}")
             say(f"report: {verb.run_folder / 'report.html'}")
         case commands.AugmentLearn():

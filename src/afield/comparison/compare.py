@@ -9,6 +9,7 @@ import torch
 
 from afield.classifier import Classifier
 from afield.comparison.analysis import analyze, gallery, read_predictions
+from afield.comparison.gaps import gap_hint
 from afield.comparison.grid import Comparison
 from afield.comparison.summary import select, summarize
 from afield.errors import InputError, first_line
@@ -85,6 +86,7 @@ def run_comparison(comparison: Comparison, executor: Executor, launch: Launch) -
     protocol = None if setup.unlabeled is None else setup.unlabeled.describe()
     name = Path(setup.data.name).name
     summary = summarize(selected, name, selection, metric, protocol, comparison.baseline)
+    summary = dataclasses.replace(summary, hint=gap_hint(selected))
     if executor.fabric(runs[0]).is_global_zero:
         write_records(out / RECORDS, [*selected, *earlier])
         found = read_predictions([run for run in runs if len(run.held_out) == 1], executor.folder, selection)

@@ -220,6 +220,7 @@ class Summary(Subscriptable):
         schema: version of the format.
         mixed: versions of each package, and the commits, that differ between the runs.
         baseline: name of the recipe that the others are compared with.
+        hint: what to try if the best recipe fails in an unseen domain, a sentence; None if it does not.
     """
 
     data: str
@@ -233,3 +234,4 @@ class Summary(Subscriptable):
     schema: int = SCHEMA
     mixed: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     baseline: str = BASELINE
+    hint: str | None = None
