@@ -61,7 +61,7 @@ class Study(Comparison):
             chance = {"accuracy": 1 / len(names), "map": 1 / len(names)}
             test = dict.fromkeys(run.held_out, chance)
             return dataclasses.replace(record, test=test, study=self.name, details=details)
-        epoch, found = SELECTIONS[rule](record, ()), read_predictions([run], executor.folder, rule)
+        epoch, found = SELECTIONS[rule](record, (), "accuracy"), read_predictions([run], executor.folder, rule)
         if self.wrong_classes:
             details["wrong_classes"] = wrong_class_probabilities(data, [prediction for _, _, prediction in found])
         errors = {part: expected_calibration_error(logits, data.labels[i]) for _, part, (logits, i) in found}
