@@ -210,24 +210,10 @@ CLASSES_SHOWN = 20
 def evaluation_tables(result: dict[str, Any]) -> list[Table]:
     """Tables of an evaluation: the chosen metric by domain, all metrics over all images, and the results of each class.
 
-    Results with test-time augmentation have separate columns, and so have the images that are left to the model. At
-    most `CLASSES_SHOWN` classes are shown, those with the lowest recall.
+    Results with test-time augmentation have separate columns. At most `CLASSES_SHOWN` classes are shown, those with the
+    lowest recall.
     """
-    kinds = {"": result, **({f", tta {result['tta']['kind']}": result["tta"]} if "tta" in result else {})}
-    metric, review = METRICS[result["metric"]], result.get("review")
-    by_domain = Table("domain", title=escape(result["data"]))
-    left = ("left to the model, %", "accuracy there, %") if review else ()
-    for name in ("images", *(f"{metric.title}{kind}{metric.unit}" for kind in kinds), *left):
-        by_domain.add_column(name, justify="right")
-    lines = [(*found["domains"].items(), ("all", found["all"])) for found in kinds.values()]
-    reviews = [*review["domains"].values(), review["all"]] if review else [{}] * len(lines[0])
-    for left, *line in zip(reviews, *lines, strict=True):
-        name, counted = line[0]
-        cells = [_measured(row, result["metric"]) for _, row in line]
-        cells += ["–" if value is None else f"{100 * value:.2f}" for value in left.values()]
-        by_domain.add_row(escape(name), f"{counted['n']:,}", *cells)
-    if review:
-        by_domain.caption = f"left to the model: probability of at least {review['threshold']:.4g}"
+    kinds = _kinds(result)
     groups, count = result["groups"], result["all"]["n"]
     of = f"{count:,} images" if groups == count else f"{groups:,} groups of {count:,} images"
     overall = Table("metric", title=f"all images; [95 % interval, bootstrap over {of}]")
@@ -236,12 +222,37 @@ def evaluation_tables(result: dict[str, Any]) -> list[Table]:
     for name in METRICS.names:
         title = f"{METRICS[name].title}{METRICS[name].unit}"
         overall.add_row(title, *(_measured(found["all"], name) for found in kinds.values()))
-    return [by_domain, overall, _classes_table(result)]
+    return [evaluation_table(result), overall, _classes_table(result)]
+
+
+def evaluation_table(result: dict[str, Any]) -> Table:
+    """The chosen metric by domain, and the images that are left to the model. Without a choice it is the accuracy."""
+    name, kinds, review = result.get("metric", "accuracy"), _kinds(result), result.get("review")
+    metric, table = METRICS[name], Table("domain", title=escape(result["data"]))
+    left = ("left to the model, %", "accuracy there, %") if review else ()
+    for title in ("images", *(f"{metric.title}{kind}{metric.unit}" for kind in kinds), *left):
+        table.add_column(title, justify="right")
+    lines = [(*found["domains"].items(), ("all", found["all"])) for found in kinds.values()]
+    reviews = [*review["domains"].values(), review["all"]] if review else [{}] * len(lines[0])
+    for shares, *line in zip(reviews, *lines, strict=True):
+        domain, counted = line[0]
+        cells = [_measured(row, name) for _, row in line]
+        cells += ["–" if value is None else f"{100 * value:.2f}" for value in shares.values()]
+        table.add_row(escape(domain), f"{counted['n']:,}", *cells)
+    if review:
+        table.caption = f"left to the model: probability of at least {review['threshold']:.4g}"
+    return table
+
+
+def _kinds(result: dict[str, Any]) -> dict[str, Any]:
+    """The results by the ending of their titles: without and with test-time augmentation."""
+    return {"": result, **({f", tta {result['tta']['kind']}": result["tta"]} if "tta" in result else {})}
 
 
 def _measured(row: dict[str, Any], name: str) -> str:
     """A metric of an evaluation with its interval, as text."""
-    return escape(interval(Estimate(row[name], None, row["n"], row["ci95"].get(name)), metric=METRICS[name]))
+    ends = row.get("ci95", {}).get(name)
+    return escape(interval(Estimate(row[name], None, row["n"], ends), metric=METRICS[name]))
 
 
 def _classes_table(result: dict[str, Any]) -> Table:

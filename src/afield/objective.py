@@ -92,9 +92,8 @@ class Objective(nn.Module):
             adjustment: ``tau`` of logit adjustment at prediction: ``tau log pi_k`` is subtracted from `logits`, where
                 ``pi_k`` is the fraction of the examples in class k (Menon et al., ICLR 2021, equation 9).
         """
-        for term in self.modules():
-            if isinstance(term, _Term):
-                term.set_counts(counts)
+        for term in (*self._losses.values(), *self._linear_losses.values()):
+            cast(_Term, term).set_counts(counts)
         self.class_weight, self.weighted_from = weight, weighted_from
         self.prediction_shift = adjustment * log_prior(counts.clamp(min=1)).float() if adjustment else None
 
@@ -137,17 +136,15 @@ class Objective(nn.Module):
         if split is not None:
             counts = targets != IGNORE_INDEX
             for name, split_loss in self._split_losses.items():
-                yield name, _weighted(split_loss(split), counts, targets, weight)
+                yield name, _weighted((split_loss(split), counts), targets, weight)
         else:
             logits = _scaled(self.head(features, targets), scale)
             for name, loss in self._losses.items():
-                values, rows = loss(logits, targets)
-                yield name, _weighted(values, rows, targets, weight)
+                yield name, _weighted(loss(logits, targets), targets, weight)
         if self._linear_losses:
             logits = _scaled(self.head.products(features), scale)
             for name, loss in self._linear_losses.items():
-                values, rows = loss(logits, targets)
-                yield f"linear/{name}", _weighted(values, rows, targets, weight)
+                yield f"linear/{name}", _weighted(loss(logits, targets), targets, weight)
 
     def _target_split(self, features: Tensor, targets: Tensor) -> TargetSplit | None:
         """The logits as `TargetSplit`, if all losses support it and it saves work; otherwise None."""
@@ -208,11 +205,12 @@ class _Term(nn.Module):
 
 
 def _weighted(
-    values: Tensor, counts: Tensor | None, targets: Tensor, weight: Tensor | None
+    rows: tuple[Tensor, Tensor | None], targets: Tensor, weight: Tensor | None
 ) -> tuple[Tensor, Tensor | None]:
     """Values ``[B]`` and weights of the rows, both multiplied by the class weight ``[K]`` of the target."""
     if weight is None:
-        return values, counts
+        return rows
+    values, counts = rows
     factor = example_weight(targets, weight, IGNORE_INDEX)
     return values * factor, None if counts is None else counts * factor
 

@@ -186,7 +186,7 @@ class Predict(ReviewOptions):
             given = {"--top-k": self.top_k > 1, "--embeddings": self.embeddings, "--threshold": self.threshold}
             if only := [name for name, value in given.items() if value]:
                 raise InputError(f"{only[0]} needs --out FILE")
-            return list(predict_files(load(self.model), images, self.on_bad_image))
+            return predict_files(load(self.model), images, self.on_bad_image)
         check_file(Path(self.out))
         return self._write(load(self.model), image_paths(*images), Path(self.out))
 

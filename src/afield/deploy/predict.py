@@ -21,15 +21,17 @@ THREADS = 2
 OnBadImage = Literal["error", "skip"]
 
 
-def predict_files(model: Model, paths: Sequence[Path], on_bad_image: OnBadImage) -> Iterator[Prediction]:
+def predict_files(model: Model, paths: Sequence[Path], on_bad_image: OnBadImage) -> list[Prediction]:
     """Predict the classes of image files and of all images in folders, in the order of their paths.
 
     Raises:
         InputError: if a path does not exist, a folder contains no images, or, with ``"error"``, an image is bad.
     """
-    for files, pixels in read_batches(model, image_paths(*paths), on_bad_image):
-        for file, row in zip(files, model.probabilities(model.logits(pixels)).tolist(), strict=True):
-            yield model.prediction(file, row)
+    return [
+        model.prediction(file, row)
+        for files, pixels in read_batches(model, image_paths(*paths), on_bad_image)
+        for file, row in zip(files, model.probabilities(model.logits(pixels)).tolist(), strict=True)
+    ]
 
 
 def read_batches(
