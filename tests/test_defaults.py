@@ -5,6 +5,7 @@ The values are those that the docstrings give, most of them from the papers.
 
 import dataclasses
 import inspect
+import math
 import re
 import sys
 from pathlib import Path
@@ -27,7 +28,9 @@ from afield.losses import (
     LabelSmoothing,
     MaxEntropy,
 )
+from afield.models import ResNet8
 from afield.validation import settings_of
+from tests.classifiers import small_classifier
 
 MARGIN = {"scale": "auto", "gradient": "straight_through", "margin_warmup": 0}
 COMBINED = {**MARGIN, "margin_multiplier": 1.0, "margin_rad": 0.1, "margin_cos": 0.0}
@@ -241,3 +244,61 @@ def test_what_was_sampled_or_set_cannot_change_afterwards():
     kinds = {kind.__name__: kind.__dataclass_params__.frozen for kind in found if isinstance(kind, type)}
     assert {name for name, frozen in kinds.items() if not frozen} == {"LearnState"}
     assert len(kinds) > 40
+
+
+OPTIONS = {
+    "mixstyle": {"probability": "[0, 1]", "alpha": "(0, inf)"},
+    "mmd": {"penalty": "[0, inf)"},
+    "groupdro": {"rate": "[0, inf)"},
+    "epi_fcr": {"features": "[0, inf)", "head": "[0, inf)", "random": "[0, inf)", "warm_up": "[0, 1]"},
+    "domain_mixup": {"alpha": "(0, inf)"},
+    "mldg": {"beta": "[0, inf)", "inner_rate": "[0, inf)"},
+    "coral": {"penalty": "[0, inf)"},
+    "deep_coral": {"penalty": "[0, inf)"},
+    "irm": {"penalty": "[0, inf)", "anneal": "[0, 1]"},
+    "vrex": {"penalty": "[0, inf)", "anneal": "[0, 1]"},
+    "crossgrad": {"step": "[0, inf)", "share": "[0, 1]"},
+    "rsc": {"features": "[0, 1)", "examples": "[0, 1)"},
+    "l2a_ot": {"share": "(0, 1]", "warmup": "[0, 1]", "distance": "[0, inf)", "cycle": "[0, inf)", "keep": "[0, inf)"},
+    "jigen": {"weight": "[0, inf)", "ordered": "[0, 1]"},
+    "cdan": {"adversary": "[0, inf)"},
+    "dann": {"adversary": "[0, inf)"},
+    "mcd": {"discrepancy": "[0, inf)"},
+    "mmd_aae": {"reconstruction": "[0, inf)", "mmd": "[0, inf)", "adversary": "[0, inf)"},
+    "masf": {
+        **{"inner_rate": "[0, inf)", "alignment": "[0, inf)", "metric": "[0, inf)", "margin": "[0, inf)"},
+        **{"clip": "(0, inf)", "temperature": "(0, inf)"},
+    },
+    "mcc": {"confusion": "[0, inf)", "temperature": "(0, inf)"},
+    "metareg": {"share": "[0, 1)", "inner_steps": "[1, inf)", "inner_rate": "[0, inf)"},
+    "mmld": {"adversary": "[0, inf)", "entropy": "[0, inf)"},
+    "lookahead": {"every": "[1, inf)", "keep": "[0, 1)"},
+    "ema": {"decay": "[0, 1)"},
+    "swad": {"converged": "[1, inf)", "overfitted": "[1, inf)", "tolerance": "[1, inf)", "looks": "[1, inf)"},
+}
+INTERVALS = [(name, option, interval) for name, options in OPTIONS.items() for option, interval in options.items()]
+
+
+@pytest.mark.parametrize(("name", "option", "interval"), INTERVALS)
+def test_an_option_takes_the_ends_of_its_interval_that_belong_to_it(name, option, interval):
+    classifier = small_classifier()
+    classifier.backbone = ResNet8(width=8)
+
+    def make(value):
+        if name in AVERAGINGS.names:
+            return AVERAGINGS[name](ALGORITHMS["erm"](classifier, [6, 6]), **{option: value})
+        return ALGORITHMS[name](classifier, [6, 6], **{option: value})
+
+    low, high = interval[1:-1].split(", ")
+    ends = [(int(low), interval[0] == "["), (math.inf if high == "inf" else int(high), interval[-1] == "]")]
+    for end, belongs in ends:
+        if belongs:
+            make(end)
+        else:
+            with pytest.raises(InputError, match=rf"{option} must .*got {end}"):
+                make(end)
+    with pytest.raises(InputError, match=f"{option} must"):
+        make(int(low) - 1e-3)
+    if high != "inf":
+        with pytest.raises(InputError, match=f"{option} must"):
+            make(int(high) + 1e-3)
