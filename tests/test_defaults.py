@@ -44,6 +44,9 @@ DEFAULTS = {
         "focal": {"gamma": 2.0},
         "guided_complement_entropy": {"alpha": 1 / 3},
         "max_entropy": {"sign": "corrected", "form": "log", "eps": 0.001},
+        "balanced_softmax": {"counts": None},
+        "logit_adjustment": {"tau": 1.0, "counts": None},
+        "ldam": {"largest_margin": 0.5, "scale": 30.0, "counts": None},
     },
     ("head", HEADS): {
         "linear": {},
@@ -84,10 +87,37 @@ DEFAULTS = {
         "mmd": {"penalty": 1.0},
         "mcc": {"confusion": 1.0, "temperature": 2.5},
         "mcd": {"discrepancy": 1.0},
+        "amplitude_mix": {"strength": 1.0},
+        "and_mask": {"agreement": 1.0},
+        "sand_mask": {"agreement": 0.5, "steepness": 10.0},
+        "cad": {"penalty": 0.1, "temperature": 0.1, "normalized": False},
+        "cond_cad": {"penalty": 0.1, "temperature": 0.1, "normalized": False},
+        "causirl_coral": {"penalty": 1.0},
+        "causirl_mmd": {"penalty": 1.0},
+        "domain_dann": {"adversary": 0.1, "hidden": 256},
+        "cdann": {"adversary": 0.1, "hidden": 256},
+        "domain_mmd": {"penalty": 1.0},
+        "efdm": {"probability": 0.5, "alpha": 0.1, "stages": None, "mix": "random"},
+        "eqrm": {"quantile": 0.75, "warmup": 0.5},
+        "fish": {"inner_rate": 0.01},
+        "fishr": {"penalty": 1000.0, "anneal": 0.3, "decay": 0.95},
+        "ib_erm": {"penalty": 100.0, "anneal": 0.1},
+        "ib_irm": {"penalty": 100.0, "bottleneck": 100.0, "anneal": 0.1},
+        "iga": {"penalty": 0.01},
+        "learning_loss": {"weight": 1.0, "margin": 1.0, "cutoff": 0.6},
+        "lp_ft": {"head": 0.3},
+        "miro": {"penalty": 0.1},
+        "rdm": {"penalty": 5.0, "anneal": 0.1},
+        "sam": {"radius": 0.05},
+        "sagm": {"radius": 0.05, "alpha": 0.001},
+        "sagnet": {"adversary": 0.1},
+        "sd": {"penalty": 0.1},
+        "selfreg": {"penalty": 1.0},
     },
     ("averaging", AVERAGINGS): {
         "ema": {"decay": 0.999},
         "lookahead": {"every": 5, "keep": 0.95},
+        "sma": {"start": 0.02},
         "swad": {"converged": 3, "overfitted": 6, "tolerance": 1.3, "looks": 25},
     },
 }
@@ -225,8 +255,10 @@ def test_the_documentation_says_what_algorithms_declare():
 def test_algorithms_that_need_class_indices_or_one_process():
     kinds = {name: ALGORITHMS[name] for name in ALGORITHMS.names}
     with_target = {"cdan", "dann", "deep_coral", "mcc", "mcd", "mmd"}
-    assert {name for name, kind in kinds.items() if kind.soft_targets is False} == {"masf", *with_target}
-    alone = {"epi_fcr", "groupdro", "l2a_ot", "masf", "metareg", "mldg", "mmld"}
+    indices = {"masf", "cad", "cond_cad", "cdann", "sagnet", "selfreg"}
+    assert {name for name, kind in kinds.items() if kind.soft_targets is False} == indices | with_target
+    alone = {"epi_fcr", "groupdro", "l2a_ot", "masf", "metareg", "mldg", "mmld", "and_mask", "sand_mask", "fish"}
+    alone |= {"fishr", "eqrm", "iga", "rdm", "lp_ft", "sam", "sagm"}
     assert {name for name, kind in kinds.items() if kind.data_parallel is False} == alone
     assert {name for name, kind in kinds.items() if kind.uses_target is True} == with_target
 

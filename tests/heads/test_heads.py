@@ -560,7 +560,7 @@ def test_only_the_nearest_center_of_each_class_gets_a_gradient(batch):
 
 
 def test_no_center_at_all_is_an_error():
-    with pytest.raises(ValueError, match="centers must be at least 1, got 0"):
+    with pytest.raises(ValueError, match="centers must be a whole number between 1 and 1000, got 0"):
         SubCenterArcFaceHead(8, 5, centers=0)
 
 
