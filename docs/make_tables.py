@@ -7,6 +7,7 @@ from pathlib import Path
 
 from pages.algorithms import algorithm_costs, compared_on_pacs
 from pages.augmentation import augmentation_page
+from pages.backbones import small_backbones
 from pages.confidence import confidence_page
 from pages.fast_cifar import fast_cifar_table
 from pages.labeling import labeling_page
@@ -27,7 +28,13 @@ def generated() -> dict[Path, str]:
     readme, guide, algorithms = ROOT / "README.md", ROOT / "docs" / "guide.md", ROOT / "docs" / "algorithms.md"
     return {
         readme: between(readme.read_text(), "averages", averages_table()),
-        guide: between(between(guide.read_text(), "fast_cifar", fast_cifar_table()), "settings", settings_table()),
+        guide: between(
+            between(
+                between(guide.read_text(), "fast_cifar", fast_cifar_table()), "small_backbones", small_backbones()
+            ),
+            "settings",
+            settings_table(),
+        ),
         ROOT / "docs" / "parts.md": parts_page(),
         ROOT / "docs" / "recipes.md": recipes_page(),
         ROOT / "docs" / "recommendations.md": recommendations_page(),

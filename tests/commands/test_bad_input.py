@@ -68,7 +68,7 @@ def test_an_algorithm_with_too_few_domains_is_refused_before_training(afield, ph
         ),
         (("--recipes", "adacos", "--set", "augment=crop+cutmix"), "AdaCosHead needs class indices [B]"),
         (("--weights", "missing.pth"), "--weights missing.pth: no such file"),
-        (("--weights", "pretrained"), "backbone 'resnet8' has none"),
+        (("--weights", "pretrained"), "backbone 'resnet8_ibn' has none"),
         (("--splits", "nolists"), "--splits nolists: found no *train*.txt and *crossval*.txt lists"),
         (("--recipes", "corl"), "unknown recipe 'corl'; did you mean 'coral'"),
         (("--recipes", "coral+mixstyle"), "the recipes conflict in algorithm: 'coral' has 'coral' and 'mixstyle' has"),

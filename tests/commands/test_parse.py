@@ -149,6 +149,6 @@ def test_progress_is_a_line_now_and_then_without_a_terminal(monkeypatch):
 def test_train_says_what_it_does(afield, photos, tmp_path):
     arguments = ("--image-size", 16, "--epochs", 1, "--recipe", "erm", "--out", tmp_path / "model")
     _, out, err = afield("train", "--data", photos, *arguments)
-    assert "  trains erm on all images; validation images select the epoch; backbone resnet8, weights none" in err
+    assert "  trains erm on all images; validation images select the epoch; backbone resnet8_ibn, weights none" in err
     assert "held out" not in err
     assert "fitted on validation images of the training domains" in out

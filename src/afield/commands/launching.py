@@ -44,7 +44,7 @@ class LaunchOptions(ABC):
 
     Attributes:
         jobs: Number of runs at a time, each in a process of its own; the result is the same.
-        threads: Number of CPU threads of each run; by default 1 for `resnet8` and for frozen features, else all.
+        threads: Number of CPU threads of each run; by default 1 for small networks and frozen features, else all.
         launcher: Where runs are executed: local, in this machine's processes; ray, on a Ray cluster; slurm writes a job
             script and stops.
         ray_address: Address of the Ray cluster as HOST:PORT; auto takes RAY_ADDRESS, else the cluster on this machine.

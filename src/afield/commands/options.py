@@ -162,7 +162,7 @@ class ExperimentOptions(DataOptions):
             The training options replace single settings.
     """
 
-    backbone: str = "resnet8"
+    backbone: str = "resnet8_ibn"
     stem: Literal["standard", "small"] = "standard"
     weights: str = "none"
     freeze: bool = False
