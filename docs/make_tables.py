@@ -29,9 +29,7 @@ def generated() -> dict[Path, str]:
     return {
         readme: between(readme.read_text(), "averages", averages_table()),
         guide: between(
-            between(
-                between(guide.read_text(), "fast_cifar", fast_cifar_table()), "small_backbones", small_backbones()
-            ),
+            between(between(guide.read_text(), "fast_cifar", fast_cifar_table()), "small_backbones", small_backbones()),
             "settings",
             settings_table(),
         ),

@@ -350,7 +350,7 @@ def test_the_saved_model_is_that_of_the_best_epoch_averaged_where_the_recipe_ave
     fake = lambda *arguments: {**honest(*arguments), "accuracy": float(next(falling))}  # noqa: E731
     monkeypatch.setattr("afield.training.evaluation.measure", fake)
     arguments = {"data": str(photos), "image_size": 16, "epochs": 3, "learning_rate": 0.003, "out": tmp_path / "model"}
-    record = package.train(recipe=recipe, **arguments)
+    record = package.train(recipe=recipe, backbone="resnet8", **arguments)
     monkeypatch.undo()
     data = package.data.load(str(photos), image_size=16)
     chosen = make_fold(data, (), Validation(), 0).val

@@ -73,6 +73,8 @@ class Table:
         format: Format of the table. csv has one row for each value, not rounded; latex needs the package booktabs.
     """
 
+    examples: ClassVar[tuple[str, ...]] = ("afield table runs/compare-photos --format latex",)
+
     run_folder: Annotated[Path, tyro.conf.Positional]
     format: Literal["markdown", "latex", "csv"] = "markdown"
 
