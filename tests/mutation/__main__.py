@@ -39,8 +39,8 @@ TESTS = (
     *("losses/test_*", "heads/test_*", "evaluation/test_*", "data/test_splits", "data/test_unlabeled"),
     *("training/test_loop", "algorithms/test_*", "augment/**/test_*", "recipes/test_*"),
 )
-LONGEST, ENOUGH = 2.0, 6.0
-"""Seconds of CPU time of one test that is used, and of all tests that are tried on one change."""
+ENOUGH = 6.0
+"""Seconds of CPU time of all tests that are tried on one change."""
 EQUIVALENT = ROOT / "results" / "mutation" / "equivalent.json"
 
 
@@ -103,12 +103,19 @@ def _reach(items: dict[str, Any], sources: list[str], cache: Path) -> Reach:
 
 
 def _outcome(mutant: Mutant, tests: Reach, items: dict[str, Any]) -> str:
-    chosen = _chosen(mutant, tests)
-    if chosen:
+    """Try the tests that run the statement, the fastest first.
+
+    If none does, it runs at import or in other processes: then try the tests of its function or class, those of the
+    same name as the file, which may start processes, and those of definitions.
+    """
+    running = _within(mutant.path, mutant.lines, tests)
+    if running:
+        chosen = _fastest(running, tests)
         work = partial(fails, mutant.path, mutant.source, [items[test] for test in chosen])
-    else:  # it runs at import, or in processes that the tests of this module start
+    else:
         own = f"/test_{Path(mutant.path).stem}.py::"
-        chosen = [test for test in tests if test.startswith(OF_DEFINITIONS) or own in test]
+        near = _fastest(_within(mutant.path, mutant.scope, tests), tests)
+        chosen = [*dict.fromkeys((*near, *(t for t in tests if t.startswith(OF_DEFINITIONS) or own in t)))]
         work = partial(fails_when_imported, mutant.path, mutant.source, chosen)
     result = forked(work, 30 + 5 * sum(tests[test]["seconds"] for test in chosen))
     if result in STOPPED:
@@ -116,19 +123,14 @@ def _outcome(mutant: Mutant, tests: Reach, items: dict[str, Any]) -> str:
     return "killed" if result else "survived"
 
 
-def _chosen(mutant: Mutant, tests: Reach) -> list[str]:
-    """The tests that run the statement, the fastest first; if it runs at import, those of its function or class."""
-    short = {test: run["lines"] for test, run in tests.items() if run["seconds"] < LONGEST}
-    ran = {test: set(lines[mutant.path]) for test, lines in short.items() if mutant.path in lines}
+def _within(path: str, lines: tuple[int, int], tests: Reach) -> list[str]:
+    area = range(lines[0], lines[1] + 1)
+    return [test for test, run in tests.items() if not set(run["lines"].get(path, ())).isdisjoint(area)]
 
-    def within(first: int, last: int) -> list[str]:
-        return [test for test, lines in ran.items() if not lines.isdisjoint(range(first, last + 1))]
 
-    found = within(*mutant.lines)
-    if not found and (found := within(*mutant.scope)):
-        found += [test for test in short if test.startswith(OF_DEFINITIONS) and test not in found]
+def _fastest(names: list[str], tests: Reach) -> list[str]:
     chosen, seconds = [], 0.0
-    for test in sorted(found, key=lambda test: tests[test]["seconds"]):
+    for test in sorted(names, key=lambda test: tests[test]["seconds"]):
         seconds += tests[test]["seconds"]
         if seconds < ENOUGH:
             chosen.append(test)

@@ -40,12 +40,17 @@ def assert_moved(game, name, old, loss, kind, **options):
 
 
 @pytest.mark.parametrize(
-    ("form", "target"),
-    [("saturating", None), ("non_saturating", None), ("none", 0.7)],
-    ids=["paper", "other", "target"],
+    ("form", "options"),
+    [
+        ("saturating", {"sign": "printed"}),
+        ("non_saturating", {}),
+        ("none", {"form": "gap"}),
+        ("none", {"target_entropy": 0.7}),
+    ],
+    ids=["paper", "default entropy", "gap", "target"],
 )
-def test_a_step_of_the_affine_game(form, target):
-    settings = AffineSettings(discriminator=form, target_entropy=target, learning_rate=0.01, discriminator_rate=0.05)
+def test_a_step_of_the_affine_game(form, options):
+    settings = AffineSettings(discriminator=form, learning_rate=0.01, discriminator_rate=0.05, **options)
     torch.manual_seed(0)
     game = AffineGame(settings, flat_classifier())
     old = copy.deepcopy(game)
@@ -59,9 +64,15 @@ def test_a_step_of_the_affine_game(form, target):
     logits = old.classifier(warped)
     p = logits.softmax(dim=1)
     gap = 2 + (p * p.log2()).sum(dim=1)
-    entropy = (gap + 1e-3).log().mean() if target is None else (gap - 0.3 * 2).square().mean()
+    entropy = (gap + 1e-3).log()
+    if "sign" in options:
+        entropy = -entropy
+    if "form" in options:
+        entropy = gap
+    if "target_entropy" in options:
+        entropy = (gap - 0.3 * 2).square()
     teacher = old.teacher(warped)
-    loss = 2.0 * entropy - 0.1 * choice.width.log().sum(dim=1).mean() + F.cross_entropy(teacher, targets)
+    loss = 2.0 * entropy.mean() - 0.1 * choice.width.log().sum(dim=1).mean() + F.cross_entropy(teacher, targets)
     if form == "saturating":
         loss = loss + (1 - old.discriminator(warped).sigmoid()).log().mean()
     if form == "non_saturating":
