@@ -50,7 +50,7 @@ def test_options_in_groups_give_the_options_of_the_verb(name):
     required = {
         "adapt": ["model", "--unlabeled", "new", "--out", "x"], "forecast": ["model", "--unlabeled", "new"],
         "predict": words["MODEL"], "export": words["MODEL"], "label": ["model", "new"],
-        "report": words["RUN_FOLDER"], "reproduce": words["PAPER"],
+        "report": words["RUN_FOLDER"], "table": words["RUN_FOLDER"], "reproduce": words["PAPER"],
     }  # fmt: skip
     found = parse([*name.split(), *required.get(name, [])])
     for field in dataclasses.fields(found):
@@ -60,10 +60,10 @@ def test_options_in_groups_give_the_options_of_the_verb(name):
 
 def test_options_stand_in_the_group_of_the_class_that_defines_them():
     fields = {field.name: field.type for field in dataclasses.fields(grouped(VERBS["compare"]))}
-    groups = ["data", "experiment", "training", "launch"]
+    groups = ["data", "source", "experiment", "training", "launch"]
     own = {"recipes", "seeds", "held_out", "train_domains", "baseline", "selection", "metric", "adapt_fraction"}
     assert set(fields) == {*own, "transductive", "label_budget", "strategies", *groups}
-    assert [*fields][-4:] == groups
+    assert set([*fields][-5:]) == set(groups)
     members = {name: {each.name for each in dataclasses.fields(fields[name])} for name in groups}
     assert "image_size" in members["data"]
     assert "freeze" in members["experiment"]
