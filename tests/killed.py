@@ -8,6 +8,7 @@ import re
 import signal
 import sys
 import threading
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -64,6 +65,7 @@ def _run(folder: Path, arguments: list[str], watched: str, at: int, delay: float
     from afield.runs import features
     from afield.training import loop
 
+    warnings.simplefilter("ignore")  # pytest makes errors of them, also in a forked process
     os.environ["AFIELD_CACHE"] = str(folder / "cache")
     loop.CHECKPOINT_SECONDS = learned.CHECKPOINT_SECONDS = -1.0
     features.BATCH, features.SAVE_EVERY = 8, 1

@@ -59,7 +59,8 @@ def test_killed_at_random_moments_it_gives_the_same_summary(alone, places, tmp_p
     out, draw = tmp_path / "out", random.Random(0)
     for _ in range(3):
         at, delay = draw.randint(1, 100), draw.uniform(0, 0.02)
-        assert command(tmp_path, *compare(places, out), watched="out/runs", at=at, delay=delay).killed
+        end = command(tmp_path, *compare(places, out), watched="out/runs", at=at, delay=delay)
+        assert end.killed, end.said
     assert finish(places, out) == (alone / "summary.json").read_text()
 
 

@@ -40,8 +40,10 @@ def test_killed_again_and_again_the_same_command_gives_the_same_result(uninterru
     out, draw = tmp_path / "out", random.Random(0)
     for _ in range(5):
         at, delay = draw.randint(1, 40), draw.uniform(0, 0.02)
-        assert command(tmp_path, *compare(out), watched="out/runs", at=at, delay=delay).killed
-    main(compare(out))
+        end = command(tmp_path, *compare(out), watched="out/runs", at=at, delay=delay)
+        assert end.killed, end.said
+    end = command(tmp_path, *compare(out))
+    assert end.code == 0, end.said
     assert timeless(out) == timeless(uninterrupted)
     assert not list(out.glob("runs/*/checkpoint.safetensors"))
 
