@@ -30,7 +30,7 @@ MODULES = {
     "data.splits": "data/splits.py",
     "training.batches": "training/batches.py",
     "algorithms": "algorithms/*.py",
-    "augment": "augment/**/test_*.py",
+    "augment": "augment/**/*.py",
 }
 OF_DEFINITIONS = ("tests/test_defaults.py", "tests/test_common.py")
 """The tests of what runs at import, such as defaults and entries of registries."""
