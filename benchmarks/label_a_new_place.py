@@ -12,6 +12,8 @@ Features and models under `--work` are used again. The last line is one JSON obj
 from __future__ import annotations
 
 import argparse
+import contextlib
+import dataclasses
 import io
 import json
 import random
@@ -23,7 +25,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -34,12 +35,14 @@ from selenium.webdriver import ActionChains
 from selenium.webdriver.support.wait import WebDriverWait
 from torch import nn
 
+import afield
 from afield.adaptation import with_backbone
 from afield.data.decode import SUFFIXES
 from afield.deploy import load
 from afield.deploy.features import file_features
 from afield.deploy.predict import image_paths
 from afield.labeling.label_file import read_labels
+from afield.labeling.plan import DEFAULT_AUDIT
 from afield.models.weights import PACKAGE, PACKAGE_BACKBONE
 from afield.records import seed_for, write_json
 from afield.runs.provenance import provenance
@@ -57,7 +60,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True, help="folder of domain/class/image")
     parser.add_argument("--domain", default="cartoon", help="the new place")
     parser.add_argument("--count", type=int, default=28, help="number of chosen images")
-    parser.add_argument("--audit", type=int, default=30, help="number of audit images")
+    parser.add_argument("--audit", type=int, default=DEFAULT_AUDIT, help="number of audit images")
     parser.add_argument("--backbone", default=PACKAGE_BACKBONE)
     parser.add_argument("--weights", default=PACKAGE)
     parser.add_argument("--work", type=Path, default=Path("runs/label-a-new-place"))
@@ -73,30 +76,26 @@ def main() -> None:
     network = ("--freeze", "--backbone", options.backbone, "--weights", options.weights)
     unlabeled, labels = ("--unlabeled", place), ("--labels", LABELS)
 
-    steps = {"train": afield(work, "train", "--data", SOURCES, *network, "--out", MODEL)}
-    steps["forecast"] = afield(work, "forecast", MODEL, *unlabeled)
-    command = ("label", MODEL, place, "--count", str(count), *(() if audit == 30 else ("--audit", str(audit))))
-    steps["label"], pictures = label(work, command, truth)
-    steps["before"] = afield(work, "evaluate", MODEL, "--data", place, *labels)
-    steps["adapt"] = afield(work, "adapt", MODEL, *unlabeled, *labels, "--out", ADAPTED)
-    steps["after"] = afield(work, "evaluate", ADAPTED, "--data", place, *labels)
+    steps = {"train": command(work, "train", "--data", SOURCES, *network, "--out", MODEL)}
+    steps["forecast"] = command(work, "forecast", MODEL, *unlabeled)
+    arguments = (
+        "label",
+        MODEL,
+        place,
+        "--count",
+        str(count),
+        *(() if audit == DEFAULT_AUDIT else ("--audit", str(audit))),
+    )
+    steps["label"], pictures = label(work, arguments, truth)
+    steps["before"] = command(work, "evaluate", MODEL, "--data", place, *labels)
+    steps["adapt"] = command(work, "adapt", MODEL, *unlabeled, *labels, "--out", ADAPTED)
+    steps["after"] = command(work, "evaluate", ADAPTED, "--data", place, *labels)
 
-    def found(*arguments: str) -> Any:
-        return json.loads(afield(work, *arguments, "--json")["output"])
-
-    result = {
-        "data": options.data.resolve().name,
-        "domain": place,
-        "images": len(truth),
-        "chosen": count,
-        "audit": audit,
-        "forecast": found("forecast", MODEL, *unlabeled)["forecast"],
-        "before": found("evaluate", MODEL, "--data", place, *labels),
-        "after": found("evaluate", ADAPTED, "--data", place, *labels),
-        "true": {
-            name: true_accuracy(work, folder, place, truth) for name, folder in (("before", MODEL), ("after", ADAPTED))
-        },
-    }
+    with contextlib.chdir(work):
+        forecast = afield.forecast(model=Path(MODEL), unlabeled=Path(place)).forecast
+        measured = {name: measure(folder, place, truth) for name, folder in (("before", MODEL), ("after", ADAPTED))}
+    setting = {"data": options.data.resolve().name, "domain": place, "images": len(truth)}
+    result = {**setting, "chosen": count, "audit": audit, "forecast": dataclasses.asdict(forecast), **measured}
     options.out.mkdir(parents=True, exist_ok=True)
     write_json(options.out / "summary.json", {**result, "steps": steps, "provenance": provenance()})
     shutil.copy(work / LABELS, options.out)
@@ -127,7 +126,7 @@ def link(path: Path, file: Path) -> None:
     path.symlink_to(file)
 
 
-def afield(work: Path, *arguments: str) -> dict[str, Any]:
+def command(work: Path, *arguments: str) -> dict[str, Any]:
     """Run a command of afield in a folder. Returns the command, its output and its duration."""
     start = time.monotonic()
     done = subprocess.run(python(arguments), cwd=work, text=True, capture_output=True)
@@ -144,8 +143,8 @@ def python(arguments: tuple[str, ...]) -> list[str]:
 def step(arguments: tuple[str, ...], output: str, start: float) -> dict[str, Any]:
     """The record of a command."""
     lines = [line.rstrip() for line in output.strip().splitlines()]
-    command = shlex.join(("afield", *arguments))
-    return {"command": command, "output": "\n".join(lines), "seconds": round(time.monotonic() - start, 1)}
+    text = shlex.join(("afield", *arguments))
+    return {"command": text, "output": "\n".join(lines), "seconds": round(time.monotonic() - start, 1)}
 
 
 def label(work: Path, arguments: tuple[str, ...], truth: dict[str, str]) -> tuple[dict[str, Any], dict[str, bytes]]:
@@ -182,7 +181,7 @@ def due(view: dict[str, Any], taken: dict[str, bytes]) -> str | None:
     return None
 
 
-@contextmanager
+@contextlib.contextmanager
 def browser() -> Iterator[Any]:
     """A browser without a window."""
     options = webdriver.ChromeOptions()
@@ -217,16 +216,16 @@ def photograph(page: Any, width: int, height: int, scheme: str) -> bytes:
     return file.getvalue()
 
 
-def true_accuracy(work: Path, folder: str, place: str, truth: dict[str, str]) -> float:
-    """The accuracy on all images of the place that have no label in the label file."""
-    model = load(work / folder)
-    labeled = {row.path for row in read_labels(work / LABELS, model.class_names)}
-    files, features = file_features(model, image_paths(work / place), "error")
+def measure(folder: str, place: str, truth: dict[str, str]) -> dict[str, Any]:
+    """The results of a model on the audit sample, and its accuracy on all images of the place without a label."""
+    model, audited = load(folder), afield.evaluate(model=Path(folder), data=place, labels=Path(LABELS))
+    labeled = {row.path for row in read_labels(Path(LABELS), model.class_names)}
+    files, features = file_features(model, image_paths(Path(place)), "error")
     with torch.no_grad():
         predicted = with_backbone(model.classifier, nn.Identity()).logits(features).argmax(dim=1).tolist()
     pairs = zip(files, predicted, strict=True)
     right = [model.class_names[k] == truth[file.name] for file, k in pairs if file.name not in labeled]
-    return sum(right) / len(right)
+    return {**audited, "true_accuracy": sum(right) / len(right)}
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ from pages.augmentation import augmentation_page
 from pages.backbones import small_backbones
 from pages.confidence import confidence_page
 from pages.fast_cifar import fast_cifar_table
+from pages.label_a_new_place import label_a_new_place_page
 from pages.labeling import labeling_page
 from pages.margins import margins_page
 from pages.new_place import new_place_figure, new_place_page
@@ -39,6 +40,7 @@ def generated() -> dict[Path, str]:
         ROOT / "docs" / "results.md": results_page(),
         ROOT / "docs" / "reproduction.md": reproduction_page(),
         ROOT / "docs" / "labeling.md": labeling_page(),
+        ROOT / "docs" / "label_a_new_place.md": label_a_new_place_page(),
         ROOT / "docs" / "margins.md": margins_page(),
         ROOT / "docs" / "augmentation.md": augmentation_page(),
         ROOT / "docs" / "scaling.md": scaling_page(),

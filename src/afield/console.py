@@ -287,7 +287,8 @@ def adapted_lines(adapted: Adapted) -> list[str]:
     done = "not adapted" if adapted.method == "none" else f"adapted by {adapted.method}"
     lines = [f"{done}, {adapted.images:,} images: {adapted.reason}"]
     if adapted.labels:
-        lines.append(f"head refitted to {adapted.labels:,} labels{_gain(adapted)}")
+        fitted = "head refitted to" if adapted.tune == "head" else "whole network fine-tuned on"
+        lines.append(f"{fitted} {adapted.labels:,} labels{_gain(adapted)}")
     return lines
 
 

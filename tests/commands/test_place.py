@@ -184,7 +184,7 @@ def test_a_network_can_be_adapted_by_what_changes_it(place, network, tmp_path):
     before, _ = checkpoint.load(network / "model.safetensors")
     after, _ = checkpoint.load(tmp_path / "a" / "model.safetensors")
     changed = {name for name in before if not torch.equal(before[name], after[name])}
-    assert "backbone.stem.1.running_mean" in changed
+    assert "backbone.stem.1.batch.running_mean" in changed
     assert "objective.head.weight" in changed
     assert "backbone.stem.0.weight" not in changed
     images = pixels(place / "valley")

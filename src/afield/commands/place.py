@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, ClassVar
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 import tyro
 
@@ -26,7 +26,8 @@ class PlaceOptions(SourceOptions):
     Attributes:
         model: Model folder, written by `afield train`.
         unlabeled: Folder of images of the new place, without labels.
-        data: Training data, as given to `afield train`; needed only if the model folder lacks statistics of it.
+        data: Training data, as given to `afield train`; needed only if the model folder lacks statistics of it, and for
+            `afield adapt --tune network`.
     """
 
     model: Annotated[Path, tyro.conf.Positional]
@@ -51,8 +52,9 @@ class PlaceOptions(SourceOptions):
         with watching() as callback:
             place = read_place(model, Path(self.unlabeled), self.on_bad_image, callback.features)
             if self.data is not None and (source is None or not source.plays):
-                data = self.load_images(model.image_size, callback.decode)
-                source = learn_source(folder, data, make_fabric("cpu", "32"), callback)
+                source = learn_source(
+                    folder, self.load_images(model.image_size, callback.decode), make_fabric("cpu", "32"), callback
+                )
             if source is None:
                 raise InputError(f"{folder} has no statistics of its training data; give the data with --data")
             yield source, place
@@ -66,8 +68,10 @@ class Adapt(PlaceOptions):
         out: Folder of the adapted model.
         method: Adaptations from `afield list adaptations`, joined by +, such as standardize+t3a. By default, the one
             that gained most when each training domain played the new place, or none.
-        labels: Label file of the new place. The head of the adapted model is refitted to its chosen images; its audit
-            images measure the model before and after.
+        labels: Label file of the new place. The adapted model is fitted to its chosen images; its audit images measure
+            the model before and after.
+        tune: Part of the model that is fitted to the labels: the head; or the whole network, for a model that was
+            trained without --freeze. The network is fine-tuned on labeled and training images (--data) together.
     """
 
     examples: ClassVar[tuple[str, ...]] = (
@@ -78,18 +82,30 @@ class Adapt(PlaceOptions):
     out: Path
     method: str = "auto"
     labels: Path | None = None
+    tune: Literal["head", "network"] = "head"
 
     def run(self) -> Adapted:
         """Adapt the model and write it. Returns the model with the reason for the method."""
-        from afield.console import held
+        from afield.console import held, watching
         from afield.deploy import load
         from afield.deploy.adapt import adapt_model
+        from afield.deploy.fine_tune import check_trained
         from afield.deploy.label import labels_to_learn
+        from afield.errors import InputError
 
-        model, folder, labels = Path(self.model), Path(self.unlabeled), self.labels
-        rows = [] if labels is None else labels_to_learn(load(model), folder, Path(labels))
-        with held(Path(self.out)), self.read() as (source, place):
-            return adapt_model(model, place, source, self.method, Path(self.out), rows)
+        folder, labels = Path(self.model), self.labels
+        model, tunes = load(folder), self.tune == "network"
+        if tunes:
+            check_trained(model)
+            if labels is None:
+                raise InputError("--tune network needs labels of the new place: give a label file with --labels")
+        rows = [] if labels is None else labels_to_learn(model, Path(self.unlabeled), Path(labels))
+        out = Path(self.out)
+        with held(out), self.read() as (source, place), watching() as callback:
+            data = self.load_images(model.image_size, callback.decode) if tunes and self.data is not None else None
+            return adapt_model(
+                folder, place, source, self.method, out, rows, tune=self.tune, data=data, callback=callback
+            )
 
 
 @dataclass(frozen=True, kw_only=True)

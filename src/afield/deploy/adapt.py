@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from torch import nn
 
@@ -11,6 +11,8 @@ from afield.adaptation import ADAPTATIONS, Chain, with_backbone
 from afield.adaptation.calibration import METHODS, Candidate, with_images
 from afield.adaptation.choice import Choice, choose
 from afield.classifier import Classifier
+from afield.data import ImageSet
+from afield.deploy.fine_tune import fine_tuned
 from afield.deploy.label import audited, refitted
 from afield.deploy.model import MODEL, Model, load, read_description, save_weights
 from afield.deploy.place import Place
@@ -19,6 +21,9 @@ from afield.errors import InputError
 from afield.labeling.audit import Fraction
 from afield.labeling.label_file import Row, with_class
 from afield.records import read_json, run_hash, write_json
+from afield.runs.callback import SILENT, Callback
+
+Tune = Literal["head", "network"]
 
 ADAPTED = "adapted"
 """The key of the adaptation in the description of a model."""
@@ -34,9 +39,10 @@ class Adapted:
         images: number of images of the new place.
         gains: gain of accuracy by the method on each training domain that played the new place, a fraction.
         reason: reason for the method, a sentence.
-        labels: number of labeled images that the head is refitted to.
+        labels: number of labeled images that the head or the network is fitted to.
         before: accuracy of the original model on the audit sample; None if the sample has no labels.
         after: accuracy of the adapted model on the audit sample.
+        tune: part of the model that is fitted to the labels.
     """
 
     model: Model
@@ -47,10 +53,20 @@ class Adapted:
     labels: int = 0
     before: Fraction | None = None
     after: Fraction | None = None
+    tune: Tune = "head"
 
 
 def adapt_model(
-    folder: Path, place: Place, source: Source, method: str, out: Path, rows: Sequence[Row] = ()
+    folder: Path,
+    place: Place,
+    source: Source,
+    method: str,
+    out: Path,
+    rows: Sequence[Row] = (),
+    *,
+    tune: Tune = "head",
+    data: ImageSet | None = None,
+    callback: Callback = SILENT,
 ) -> Adapted:
     """Adapt the model of a folder to a place, and write the result to another folder.
 
@@ -61,8 +77,11 @@ def adapt_model(
         method: adaptations joined by ``+``. ``auto`` selects the method by the gains on training domains that played
             the new place. ``none`` does not change the model.
         out: folder to write.
-        rows: rows of a label file of the place. The head of the adapted model is refitted to the chosen images. The
-            audit sample only measures the model before and after.
+        rows: rows of a label file of the place. The adapted model is fitted to the chosen images. The audit sample only
+            measures the model before and after.
+        tune: ``"head"`` refits the head to the labels, ``"network"`` then fine-tunes the whole network.
+        data: training data of the model, for the whole network.
+        callback: receives the progress of fine-tuning.
 
     Raises:
         InputError: if the method is unknown or cannot change this model, or `out` contains another model.
@@ -75,7 +94,10 @@ def adapt_model(
         raise InputError(f"{out} contains another model; choose another --out")
     adapted = replace(model, classifier=adapted_classifier(model, place, source, choice.candidate.build()).eval())
     if labels := len(with_class(rows, "chosen")):
-        adapted, about["labels"] = refitted(adapted, place.folder, rows), labels
+        about |= {"labels": labels, **({"tune": tune} if tune == "network" else {})}
+        adapted = refitted(adapted, place.folder, rows)
+        if tune == "network":
+            adapted = fine_tuned(adapted, place.folder, rows, data, callback.epoch)
     before, after = (
         audited(each, place.folder, rows).accuracy if with_class(rows, "audit") else None for each in (model, adapted)
     )
@@ -83,7 +105,7 @@ def adapt_model(
     source.save(out)
     write_json(out / MODEL, {**description, ADAPTED: about})
     found = (adapted, choice.candidate.text, len(place.files), choice.gains, choice.reason)
-    return Adapted(*found, labels, before, after)
+    return Adapted(*found, labels, before, after, tune)
 
 
 def check_not_adapted(folder: Path) -> None:

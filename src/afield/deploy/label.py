@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from afield.data import ImageSet
@@ -133,19 +134,34 @@ def _normed(model: Model, features: Tensor) -> Tensor:
     return features if norm is None else norm(features)
 
 
-def _source(model: Model, data: ImageSet, progress: Progress) -> Labeled:
-    """Compute features of training images, equal numbers from each class, with the class indices of the model."""
+def source_rows(model: Model, data: ImageSet) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Choose training images: equal numbers from each class, at most `SOURCE_IMAGES` in total.
+
+    Returns:
+        their indices ``[N]`` in the data set and the class indices of the model ``[N]``.
+
+    Raises:
+        InputError: if the data has a class that the model does not have, or images of another size.
+    """
     for name in data.class_names:
         if name not in model.class_names:
             unknown_name("class of this model", name, model.class_names)
+    if data.images.shape[1:3] != model.size:
+        raise InputError(f"{data.name}: the model needs images of {' x '.join(map(str, model.size))} pixels")
     order = np.random.default_rng(seed_for("source images")).permutation(len(data))
     each = SOURCE_IMAGES // len(data.class_names)
     parts = [order[data.labels[order] == label][:each] for label in range(len(data.class_names))]
     rows = np.sort(np.concatenate(parts))
+    classes = np.array([model.class_names.index(name) for name in data.class_names])
+    return rows, classes[data.labels[rows]]
+
+
+def _source(model: Model, data: ImageSet, progress: Progress) -> Labeled:
+    """Compute features of training images, with the class indices of the model."""
+    rows, labels = source_rows(model, data)
     key = [data.fingerprint, len(rows)]
     features, _ = image_features(model, key, rows.tolist(), data.images.__getitem__, progress)
-    classes = np.array([model.class_names.index(name) for name in data.class_names])
-    return Labeled(_normed(model, features), torch.from_numpy(classes[data.labels[rows]]))
+    return Labeled(_normed(model, features), torch.from_numpy(labels))
 
 
 def _by_folder(paths: Sequence[str]) -> Tensor:
