@@ -125,9 +125,13 @@ class Model:
         predictions = []
         for start in range(0, len(pictures), BATCH):
             chunk = pictures[start : start + BATCH]
-            probabilities = self.logits(np.stack([self.pixels(picture) for picture in chunk])).softmax(dim=1)
+            probabilities = self.probabilities(self.logits(np.stack([self.pixels(picture) for picture in chunk])))
             predictions += [self._prediction(p, row.tolist()) for p, row in zip(chunk, probabilities, strict=True)]
         return predictions
+
+    def probabilities(self, logits: Tensor) -> Tensor:
+        """Logits ``[N, K]`` -> probabilities ``[N, K]``."""
+        return logits.softmax(dim=1)
 
     def pixels(self, picture: Picture) -> NDArray[np.uint8]:
         """One picture as the model takes it, ``[H, W, 3]``.
@@ -135,15 +139,7 @@ class Model:
         Raises:
             InputError: a file that is missing or is not an image.
         """
-        if isinstance(picture, np.ndarray):
-            picture = Image.fromarray(picture)
-        try:
-            image = upright_rgb(picture) if isinstance(picture, Image.Image) else decode(Path(picture).read_bytes())
-        except OSError as error:
-            raise InputError(f"cannot read {picture}: {error.strerror}") from None
-        except BadImageError as error:
-            raise InputError(f"bad image {picture}: {error}") from None
-        return squash(image, self.size)
+        return squash(upright(picture), self.size)
 
     def _prediction(self, picture: Picture, probabilities: Sequence[float]) -> Prediction:
         best = int(np.argmax(probabilities))
@@ -153,6 +149,22 @@ class Model:
             probability=probabilities[best],
             probabilities=dict(zip(self.class_names, probabilities, strict=True)),
         )
+
+
+def upright(picture: Picture) -> Image.Image:
+    """A picture of any kind as upright RGB, in its own size.
+
+    Raises:
+        InputError: a file that is missing or is not an image.
+    """
+    if isinstance(picture, np.ndarray):
+        picture = Image.fromarray(picture)
+    try:
+        return upright_rgb(picture) if isinstance(picture, Image.Image) else decode(Path(picture).read_bytes())
+    except OSError as error:
+        raise InputError(f"cannot read {picture}: {error.strerror}") from None
+    except BadImageError as error:
+        raise InputError(f"bad image {picture}: {error}") from None
 
 
 def save(folder: Path, model: Model, backbone: BackboneConfig, recipe: Recipe) -> None:
