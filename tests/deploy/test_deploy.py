@@ -271,34 +271,6 @@ def test_finite_weights_that_give_no_numbers_are_refused(model_folder):
         model.predict(np.zeros((16, 16, 3), np.uint8))
 
 
-@pytest.mark.parametrize(
-    ("arguments", "size"),
-    [
-        (("--data", "digits", "--recipe", "erm", "--epochs", 1), 16),
-        (("--data", "digits", "--recipe", "arcface", "--epochs", 1), 16),
-        (("--data", "PHOTOS", "--recipe", "flattening", "--epochs", 1, *LITE0), 64),
-    ],
-    ids=["linear", "arcface", "frozen backbone"],
-)
-def test_onnx_gives_the_same_logits_and_probabilities(afield, photos, tmp_path, arguments, size):
-    runtime = pytest.importorskip("onnxruntime")
-    given = [photos if argument == "PHOTOS" else argument for argument in arguments]
-    out = tmp_path / "model"
-    assert afield("train", *given, "--out", out)[0] == 0
-    code, printed, err = afield("export", out, "--out", tmp_path / "model.onnx")
-    assert code == 0, err
-    assert str(tmp_path / "model.onnx") in printed
-    images = np.random.default_rng(0).integers(0, 256, (5, size, size, 3), dtype=np.uint8)
-    session = runtime.InferenceSession(tmp_path / "model.onnx", providers=["CPUExecutionProvider"])
-    found = session.run(["logits", "probabilities"], {"images": images.transpose(0, 3, 1, 2).astype(np.float32) / 255})
-    model, (logits, probabilities) = package.load(out), found
-    assert np.abs(logits - model.logits(images).numpy()).max() < 1e-4
-    assert model.confidence.temperature != 1
-    assert [*model.predict(images[0])[0].probabilities.values()] == pytest.approx(probabilities[0].tolist(), abs=1e-5)
-    assert logits.std() > 0.01
-    assert json.loads(session.get_modelmeta().custom_metadata_map["class_names"]) == list(model.class_names)
-
-
 def test_two_processes_train_one_model(tmp_path):
     """Data-parallel on the CPU: the command launches its second process itself."""
     import subprocess

@@ -206,20 +206,29 @@ class Predict(ReviewOptions):
 
 @dataclass(frozen=True)
 class Export:
-    """Write a trained model as an ONNX file.
+    """Write a trained model as an ONNX file, and a script that predicts with it without afield.
+
+    The file maps images of any size to probabilities. It is checked on photographs before it is written.
 
     Attributes:
         model: Model folder, written by `afield train`.
-        out: File to write.
+        out: File to write. The script, predict.py, is written to the same folder.
+        preprocess: Include the resizing of images. Otherwise, the file takes images of the model's size with values
+            between 0 and 1, and no script is written.
+        images: Image files and folders for the check; by default, photographs that scikit-learn contains.
     """
 
     examples: ClassVar[tuple[str, ...]] = ("afield export runs/site-model --out model.onnx",)
 
     model: Annotated[Path, tyro.conf.Positional]
     out: Path = Path("model.onnx")
+    preprocess: bool = True
+    images: tuple[Path, ...] = ()
 
     def run(self) -> Path:
         """Write the file and return its path."""
         from afield.deploy import export_onnx, load
+        from afield.deploy.predict import image_paths
 
-        return export_onnx(load(self.model), Path(self.out))
+        images = [file for path in self.images for file in image_paths(Path(path))]
+        return export_onnx(load(self.model), Path(self.out), preprocess=self.preprocess, images=images)

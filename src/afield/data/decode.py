@@ -146,7 +146,8 @@ def _eight_bits(gray: NDArray) -> NDArray[np.uint8]:
 def squash(image: Image.Image, size: int | tuple[int, int]) -> NDArray[np.uint8]:
     """Resize an image to a uint8 array ``[H, W, 3]``: bilinear, antialiased, without keeping the aspect ratio.
 
-    Domain-generalization benchmarks (JiGen, DomainBed) also squash images instead of cropping them.
+    Domain-generalization benchmarks (JiGen, DomainBed) also squash images instead of cropping them. The width is
+    resized first: versions of Pillow differ in the order of the two directions, and so in pixels of high images.
 
     Args:
         image: RGB image.
@@ -154,5 +155,6 @@ def squash(image: Image.Image, size: int | tuple[int, int]) -> NDArray[np.uint8]
     """
     height, width = (size, size) if isinstance(size, int) else size
     if image.size != (width, height):
+        image = image.resize((width, image.height), Image.Resampling.BILINEAR)
         image = image.resize((width, height), Image.Resampling.BILINEAR)
     return np.asarray(image)

@@ -169,15 +169,7 @@ class Model:
         Raises:
             InputError: a file that is missing or is not an image.
         """
-        if isinstance(picture, np.ndarray):
-            picture = Image.fromarray(picture)
-        try:
-            image = upright_rgb(picture) if isinstance(picture, Image.Image) else decode(Path(picture).read_bytes())
-        except OSError as error:
-            raise InputError(f"cannot read {picture}: {error.strerror}") from None
-        except BadImageError as error:
-            raise InputError(f"bad image {picture}: {error}") from None
-        return squash(image, self.size)
+        return squash(upright(picture), self.size)
 
     def prediction(self, picture: Picture, probabilities: Sequence[float]) -> Prediction:
         """The prediction for a picture with these probabilities ``[K]``."""
@@ -188,6 +180,22 @@ class Model:
             probability=probabilities[best],
             probabilities=dict(zip(self.class_names, probabilities, strict=True)),
         )
+
+
+def upright(picture: Picture) -> Image.Image:
+    """A picture of any kind as upright RGB, in its own size.
+
+    Raises:
+        InputError: a file that is missing or is not an image.
+    """
+    if isinstance(picture, np.ndarray):
+        picture = Image.fromarray(picture)
+    try:
+        return upright_rgb(picture) if isinstance(picture, Image.Image) else decode(Path(picture).read_bytes())
+    except OSError as error:
+        raise InputError(f"cannot read {picture}: {error.strerror}") from None
+    except BadImageError as error:
+        raise InputError(f"bad image {picture}: {error}") from None
 
 
 def save(folder: Path, model: Model, backbone: BackboneConfig, recipe: Recipe) -> None:
