@@ -129,7 +129,7 @@ def _check(model: Model, content: bytes, preprocess: bool, images: Sequence[Pict
     session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
 
     def inputs(picture: Picture) -> NDArray:
-        return np.asarray(upright(picture))[None] if preprocess else to_batch(model.pixels(picture)[None]).numpy()
+        return np.asarray(upright(picture))[None] if preprocess else to_batch(np.stack([model.pixels(picture)])).numpy()
 
     for number, (picture, expected) in enumerate(zip(images, model.predict(images), strict=True), start=1):
         (found,) = session.run(["probabilities"], {"images": inputs(picture)})
