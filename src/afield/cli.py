@@ -31,6 +31,7 @@ Verb = (
     | commands.Evaluate
     | commands.Predict
     | commands.Export
+    | commands.Card
     | commands.Adapt
     | commands.Forecast
     | commands.Label
