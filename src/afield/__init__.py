@@ -1,6 +1,6 @@
 """afield: image classifiers that hold up far afield.
 
-Verbs, with the options of the command line: `compare`, `train`, `evaluate`, `predict`, `export`, `adapt`,
+Verbs, with the options of the command line: `compare`, `train`, `evaluate`, `predict`, `export`, `card`, `adapt`,
 `forecast`, `label`, `report`, `table`, `reproduce`, `augment_search`, `augment_learn`, `augment_show`; and `load` for a
 trained model. Parts for anyone's own loop: `afield.adaptation`, `afield.augment`, `afield.losses`, `afield.heads`,
 `afield.labeling`, `afield.Objective`.
@@ -16,6 +16,7 @@ from afield.commands import (
     AugmentLearn,
     AugmentSearch,
     AugmentShow,
+    Card,
     Compare,
     Evaluate,
     Export,
@@ -43,6 +44,7 @@ augment_search = as_function(AugmentSearch)
 evaluate = as_function(Evaluate)
 predict = as_function(Predict)
 export = as_function(Export)
+card = as_function(Card)
 adapt = as_function(Adapt)
 forecast = as_function(Forecast)
 label = as_function(Label)
@@ -63,6 +65,7 @@ __all__ = [
     "augment_learn",
     "augment_search",
     "augment_show",
+    "card",
     "compare",
     "data",
     "evaluate",

@@ -49,7 +49,7 @@ def test_options_in_groups_give_the_options_of_the_verb(name):
     words = {"MODEL": ["model"], "FOLDER": ["folder"], "RUN_FOLDER": ["run"], "PAPER": ["margin"]}
     required = {
         "adapt": ["model", "--unlabeled", "new", "--out", "x"], "forecast": ["model", "--unlabeled", "new"],
-        "predict": words["MODEL"], "export": words["MODEL"], "label": ["model", "new"],
+        "predict": words["MODEL"], "export": words["MODEL"], "card": words["MODEL"], "label": ["model", "new"],
         "report": words["RUN_FOLDER"], "table": words["RUN_FOLDER"], "reproduce": words["PAPER"],
     }  # fmt: skip
     found = parse([*name.split(), *required.get(name, [])])

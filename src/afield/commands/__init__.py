@@ -6,7 +6,13 @@
 from afield.commands.augment import AugmentLearn as AugmentLearn, AugmentShow as AugmentShow
 from afield.commands.compare import Compare as Compare
 from afield.commands.label import Label as Label
-from afield.commands.model import Evaluate as Evaluate, Export as Export, Predict as Predict, Train as Train
+from afield.commands.model import (
+    Card as Card,
+    Evaluate as Evaluate,
+    Export as Export,
+    Predict as Predict,
+    Train as Train,
+)
 from afield.commands.options import as_function as as_function
 from afield.commands.place import Adapt as Adapt, Forecast as Forecast
 from afield.commands.report import List as List, Report as Report, Table as Table

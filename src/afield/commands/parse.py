@@ -27,6 +27,7 @@ VERBS: Mapping[str, type] = {
     "evaluate": commands.Evaluate,
     "predict": commands.Predict,
     "export": commands.Export,
+    "card": commands.Card,
     "adapt": commands.Adapt,
     "forecast": commands.Forecast,
     "label": commands.Label,

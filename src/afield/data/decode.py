@@ -147,7 +147,7 @@ def squash(image: Image.Image, size: int | tuple[int, int]) -> NDArray[np.uint8]
     """Resize an image to a uint8 array ``[H, W, 3]``: bilinear, antialiased, without keeping the aspect ratio.
 
     Domain-generalization benchmarks (JiGen, DomainBed) also squash images instead of cropping them. The width is
-    resized first: versions of Pillow differ in the order of the two directions, and so in pixels of high images.
+    resized first: versions of Pillow differ in the order of the two directions, and so in pixels of tall images.
 
     Args:
         image: RGB image.
