@@ -39,8 +39,7 @@ import afield
 from afield.adaptation import with_backbone
 from afield.data.decode import SUFFIXES
 from afield.deploy import load
-from afield.deploy.features import file_features
-from afield.deploy.predict import image_paths
+from afield.deploy.features import folder_features
 from afield.labeling.label_file import read_labels
 from afield.labeling.plan import DEFAULT_AUDIT
 from afield.models.weights import PACKAGE, PACKAGE_BACKBONE
@@ -220,7 +219,7 @@ def measure(folder: str, place: str, truth: dict[str, str]) -> dict[str, Any]:
     """The results of a model on the audit sample, and its accuracy on all images of the place without a label."""
     model, audited = load(folder), afield.evaluate(model=Path(folder), data=place, labels=Path(LABELS))
     labeled = {row.path for row in read_labels(Path(LABELS), model.class_names)}
-    files, features = file_features(model, image_paths(Path(place)), "error")
+    files, features, _ = folder_features(model, Path(place), "error")
     with torch.no_grad():
         predicted = with_backbone(model.classifier, nn.Identity()).logits(features).argmax(dim=1).tolist()
     pairs = zip(files, predicted, strict=True)

@@ -261,7 +261,7 @@ def test_when_the_time_is_over_the_best_so_far_is_written_and_the_same_command_g
     assert "--time-budget ended before the first candidates were tried (1 of 2 classifiers are trained)" in err
     ticks = iter(range(1000))
     monkeypatch.setattr(policy_search.time, "monotonic", lambda: next(ticks))
-    partial = search(arrays, tmp_path, time_budget="12s")
+    partial = search(arrays, tmp_path, time_budget="20s")
     monkeypatch.undo()
     assert Policy.read(tmp_path / "policy.json") == partial
     files = [read_jsonl(file) for file in tmp_path.glob("folds/*/trials-*.jsonl")]
