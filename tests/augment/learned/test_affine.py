@@ -310,19 +310,8 @@ def test_wrong_settings_are_named(options, message):
 def train(out: Path) -> list[str]:
     """Three stages on the embedded digits, an epoch each."""
     return [
-        *(
-            "train",
-            "--backbone",
-            "resnet8",
-            "--augment",
-            "crop+learned",
-            "--epochs",
-            "2",
-            "--batch-size",
-            "256",
-            "--out",
-            str(out),
-        ),
+        *("train", "--backbone", "resnet8", "--augment", "crop+learned", "--epochs", "2"),
+        *("--batch-size", "256", "--out", str(out)),
         *("--set", "augment_options.epochs=1"),
     ]
 
