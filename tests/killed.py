@@ -37,12 +37,13 @@ class End:
 
 
 def command(folder: Path, *arguments: object, watched: str = "", at: int = 0, delay: float = 0.0) -> End:
-    """Run ``afield`` in a forked process, which writes a checkpoint at every opportunity.
+    """Run ``afield`` in a forked process.
 
     Args:
         folder: folder that the command writes to. Its cache is in the folder, too.
         arguments: arguments of the command.
-        watched: regular expression for the watched files, at the start of their path from the folder.
+        watched: regular expression for the watched files, at the start of their path from the folder. With it, the
+            command writes a checkpoint at every opportunity.
         at: number of the operation on a watched file, from 1, at which the process is killed; 0 does not kill it.
         delay: seconds from the operation to the kill; 0 kills the process before the operation takes place.
     """
@@ -67,7 +68,8 @@ def _run(folder: Path, arguments: list[str], watched: str, at: int, delay: float
 
     warnings.simplefilter("ignore")  # pytest makes errors of them, also in a forked process
     os.environ["AFIELD_CACHE"] = str(folder / "cache")
-    loop.CHECKPOINT_SECONDS = learned.CHECKPOINT_SECONDS = -1.0
+    if watched:
+        loop.CHECKPOINT_SECONDS = learned.CHECKPOINT_SECONDS = -1.0
     features.BATCH, features.SAVE_EVERY = 8, 1
     said = open(folder / "said", "w")  # noqa: SIM115
     sys.stdout = sys.stderr = said
