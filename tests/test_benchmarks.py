@@ -180,7 +180,7 @@ def test_the_claim_of_learning_loss_holds_where_its_interval_lies_above_zero():
         "random": "not reproduced (interval contains zero)",  # 0.02 -+ 4.303 * 0.01 / sqrt(3)
         "entropy": "not reproduced (interval contains zero)",
         "core_set": "not reproduced (interval contains zero)",
-        "alone": "not comparable (no interval with one seed)",
+        "alone": "not comparable (no interval with fewer than three seeds)",
     }
     assert str(judge({"random": estimate([0.02, 0.021, 0.022])})["random"]) == "reproduced"
     assert str(judge({"random": estimate([-0.02, -0.021, -0.022])})["random"]) == "not reproduced (opposite direction)"
