@@ -29,7 +29,7 @@ from tests.killed import command
 
 TRAIN = ("train", "--image-size", 12, "--epochs", 3, "--batch-size", 8, "--recipe", "erm")
 LEARN = (
-    *("augment", "learn", "--backbone", "resnet8", "--image-size", 12, "--epochs", 2, "--batch-size", 8),
+    *("augment", "learn", "--image-size", 12, "--epochs", 2, "--batch-size", 8),
     *("--set", "augment_options.epochs=1"),
 )
 SEARCH = (
