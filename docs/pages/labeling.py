@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from afield.records import read_json
 from pages.parts import registry_table
-from pages.tables import filled, study, table
+from pages.tables import ROOT, filled, study, table
 
 
 def labeling_page() -> str:
@@ -25,6 +26,7 @@ def labeling_page() -> str:
             "seeds": str(cycle["seeds"]),
             "cycles": _cycles(cycle),
             "claim": _claim(cycle),
+            "speed": _speed(),
         },
     )
 
@@ -93,3 +95,13 @@ def _verdict(found: dict[str, Any]) -> str:
         f"The default, `{default}`, {held} significantly better than random with 28 and with 105 labels on average "
         f"and significantly worse on no domain.{lost}"
     )
+
+
+def _speed() -> str:
+    """Time and memory of each strategy for a large pool."""
+    found = read_json(ROOT / "results" / "labeling_speed.json")["strategies"]
+    rows = [
+        (f"`{name}`", f"{row['seconds']:.1f}", f"{row['cpu_s']:.1f}", f"{row['peak_bytes'] / 2**20:.0f}")
+        for name, row in sorted(found.items(), key=lambda item: -item[1]["seconds"])
+    ]
+    return table(("strategy", "seconds", "CPU seconds", "peak memory, MiB"), rows)
