@@ -14,6 +14,7 @@ import json
 import os
 import random
 import tempfile
+import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -78,16 +79,12 @@ class Kills:
                 pixels = draw.integers(0, 160, (12, 12, 3), dtype=np.uint8) + np.uint8(60 * (number % 2))
                 Image.fromarray(pixels).save(folder / "photos" / name / f"{i}.png")
         self.whole: dict[str, tuple[int, dict[str, Any]]] = {}
-        with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
-            main([str(each) for each in self._arguments("training", folder / "warm" / "model")])
+        self._warm("training", "model")
 
     def kill(self, kind: str, seed: int) -> tuple[bool, bool]:
         """Kill a command and run it again: whether it was killed, and whether the result is the uninterrupted one."""
         if kind not in self.whole:
-            with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
-                main(
-                    [str(each) for each in self._arguments(kind, self.folder / "warm" / kind)]
-                )  # imports what it needs
+            self._warm(kind, kind)
             self.whole[kind] = self._finish(kind, self.folder / "whole" / kind.replace(" ", "-"))
         operations, expected = self.whole[kind]
         draw, folder = random.Random(f"{kind} {seed}"), self.folder / f"{kind.replace(' ', '-')}-{seed}"
@@ -95,6 +92,14 @@ class Kills:
         end = command(folder, *self._arguments(kind, folder), watched=KINDS[kind].watched, at=at, delay=delay)
         assert end.killed or end.code == 0, end.said
         return end.killed, self._finish(kind, folder)[1] == expected
+
+    def _warm(self, kind: str, name: str) -> None:
+        """Run a command in this process, so that forked ones need not import anything."""
+        with contextlib.ExitStack() as stack:
+            stack.enter_context(warnings.catch_warnings(action="ignore"))
+            stack.enter_context(contextlib.redirect_stdout(io.StringIO()))
+            stack.enter_context(contextlib.redirect_stderr(io.StringIO()))
+            main([str(each) for each in self._arguments(kind, self.folder / "warm" / name)])
 
     def _arguments(self, kind: str, folder: Path) -> tuple[object, ...]:
         if kind == "export":
