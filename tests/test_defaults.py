@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from afield.algorithms import ALGORITHMS, AVERAGINGS
+from afield.algorithms import ALGORITHMS, AVERAGINGS, Algorithm
 from afield.augment import AUGMENTATIONS, AffineBounds, AugmentorConfig, AugMix, DaganConfig, RandomAffine, Standard
 from afield.augment.learned import AffineSettings, DaganSettings
 from afield.errors import InputError
@@ -250,6 +250,12 @@ def test_the_documentation_says_what_algorithms_declare():
         domains = f"{algorithm.domains_at_least}{', and the new place' if algorithm.uses_target else ''}"
         frozen = "yes" if algorithm.needs == "features" else "no"
         assert rows[name] == f"{domains} | {frozen} | {algorithm.sampling}"
+
+
+def test_declarations_are_of_the_documented_kind():
+    for kind in (Algorithm, *(ALGORITHMS[name] for name in ALGORITHMS.names)):
+        assert kind.needs in ("features", "images")
+        assert all(type(flag) is bool for flag in (kind.soft_targets, kind.data_parallel, kind.uses_target))
 
 
 def test_algorithms_that_need_class_indices_or_one_process():

@@ -121,3 +121,9 @@ def test_a_loss_brings_its_fast_path_and_its_check_of_the_head_with_its_registry
     expected = ((logits.sum(dim=1) - target) / 3 - target).mean()
     assert terms["gap"].item() == pytest.approx(expected.item(), abs=1e-6)
     assert classes == [4]
+
+
+def test_an_objective_of_no_examples_is_refused():
+    objective = Objective(LinearHead(4, 3), {"cross_entropy": 1.0})
+    with pytest.raises(ValueError, match="an objective needs at least one example"):
+        objective(torch.zeros(0, 4), torch.zeros(0, dtype=torch.int64))

@@ -15,7 +15,7 @@ from torch import nn
 from afield.algorithms import ALGORITHMS, ERM, SWAD, Batch, MixStyle
 from afield.algorithms.annealing import Annealed, penalized
 from afield.algorithms.averaging import blend
-from afield.algorithms.coral import coral_distance
+from afield.algorithms.coral import CORAL, coral_distance
 from afield.algorithms.pairing import partners_elsewhere
 from afield.algorithms.risks import domain_risks
 from afield.algorithms.swad import flat_region
@@ -138,6 +138,13 @@ def test_coral_against_numpy():
         for a, b in itertools.combinations(groups, 2)
     ]
     assert float(coral_distance(features, DOMAINS)) == pytest.approx(np.mean(distances))
+
+
+def test_coral_counts_its_penalty_times():
+    batch, classifier = make_batch(), make_classifier()
+    terms = CORAL(classifier, [4, 4, 4], penalty=3.0)(batch)
+    distance = coral_distance(classifier.features(batch.inputs), DOMAINS)
+    assert float(terms["coral"].detach()) == pytest.approx(3 * float(distance.detach()))
 
 
 def test_coral_is_zero_where_statistics_agree_and_passes_over_a_domain_of_one_example():

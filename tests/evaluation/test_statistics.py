@@ -5,7 +5,7 @@ import math
 import pytest
 from hypothesis import given, settings, strategies as st
 
-from afield.evaluation import estimate, paired_difference
+from afield.evaluation import estimate, labels_to_halve, paired_difference, wilson
 
 T_975 = {2: 4.302653, 4: 2.776445, 9: 2.262157}
 """Quantiles from a printed table, by degrees of freedom."""
@@ -82,3 +82,14 @@ def test_the_interval_moves_and_stretches_with_the_values(values, shift, factor)
     found, moved = estimate(values), estimate([factor * v + shift for v in values])
     assert moved.ci95[0] == pytest.approx(factor * found.ci95[0] + shift, abs=1e-6)
     assert moved.ci95[1] == pytest.approx(factor * found.ci95[1] + shift, abs=1e-6)
+
+
+@pytest.mark.parametrize(("right", "count", "level"), [(50, 100, 0.95), (7, 8, 0.9), (0, 5, 0.95)])
+def test_labels_that_halve_an_interval_are_the_fewest(right, count, level):
+    def width(size):
+        low, high = wilson(right / count * size, size, level=level)
+        return high - low
+
+    expected = next(more for more in range(10_000) if width(count + more) <= width(count) / 2)
+    assert labels_to_halve(right, count, level=level) == expected
+    assert labels_to_halve(50, 100) == 312

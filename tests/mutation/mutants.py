@@ -21,7 +21,8 @@ with warnings.catch_warnings():
     warnings.simplefilter("ignore")
     from mutmut.mutation.mutators import mutation_operators
 
-TEXT = m.Annotation() | m.Import() | m.ImportFrom() | m.Raise() | m.Call(func=m.Attribute(attr=m.Name("warn")))
+STRICT = m.Arg(keyword=m.Name("strict"))
+TEXT = m.Annotation() | m.Import() | m.ImportFrom() | m.Raise() | STRICT | m.Call(func=m.Attribute(attr=m.Name("warn")))
 NO_EFFECT = {"strict", "device", "inplace"}
 """Arguments that change no result on a CPU: a check of lengths, a place, a buffer."""
 DOCSTRING = m.Expr(m.SimpleString() | m.ConcatenatedString() | m.Ellipsis())
