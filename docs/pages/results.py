@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from afield.records import PlaceDifference, read_json, read_records, read_summary
+from afield.records import PlaceDifference, read_compared, read_json, read_summary
 from pages.tables import ROOT, interval, table
 
 AVERAGES = "pacs-algorithms-frozen"
@@ -36,7 +36,7 @@ def averages_table() -> str:
 def result_section(folder: Path) -> str:
     """One comparison: its command, its table, and the machine and versions that made it."""
     about = read_json(folder / "about.json")
-    summary, records = read_summary(folder / "summary.json"), read_records(folder)
+    summary, records = read_summary(folder / "summary.json"), read_compared(folder)
     domains = list(next(iter(summary.recipes.values())).domains)
     rows = [
         (

@@ -13,6 +13,7 @@ import pytest
 from afield.cli import main
 from afield.data import make_fold
 from afield.data.splits import Validation
+from afield.evaluation import METRICS
 from afield.records import Record, read_json, read_records
 from afield.reproduction import PAPERS, seeds
 from afield.reproduction.corruptions import CORRUPTIONS, with_corruptions
@@ -61,6 +62,7 @@ def test_margin_has_every_study_and_figure(margin):
     assert {line.details["class_count"] for line in lines if line.study == "exemplars/resnet8"} == {20}
     for line in lines:
         assert all(0 <= line.test["test"][name] <= 1 for name in ("accuracy", "map", "ece"))
+        assert all(0 <= value <= METRICS[name].highest for test in line.test.values() for name, value in test.items())
         assert line.test.keys() == {"test"} == line.epochs[line.selection.epoch - 1].test.keys()
     for name in ("figure-2-cifar10-resnet8", "gradients", "scales", "figure-1-arcface"):
         assert (margin / f"{name}.svg").read_text().startswith("<svg xmlns=")

@@ -1,53 +1,33 @@
 """CausIRL: aligns the features of two random parts of each batch, in which the domains have random shares."""
 
 from abc import abstractmethod
-from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
-from afield.algorithms.algorithm import Algorithm, Batch, Terms
+from afield.algorithms.alignment import Alignment
 from afield.algorithms.coral import coral_distance
 from afield.algorithms.mmd import multi_kernel_mmd
 from afield.algorithms.registry import ALGORITHMS
-from afield.classifier import Classifier
-from afield.validation import check_within
 
 REFERENCE = "Chevalley et al., Invariant Causal Mechanisms through Distribution Matching, 2022."
 
 
-class CausIRL(Algorithm):
-    """Base class of the two variants, which differ in the distance between the parts.
+class CausIRL(Alignment):
+    """Base class of the two variants, which differ in the distance between the parts. See `Alignment`."""
 
-    Args:
-        classifier: model to train, in place.
-        domain_sizes: not used.
-        penalty: factor of the distance, 1 in DomainBed.
-
-    Raises:
-        ValueError: if the penalty is negative.
-    """
-
-    domains_at_least = 2
     needs = "images"
-    sampling = "balanced"
+    term = "distance"
 
-    def __init__(self, classifier: Classifier, domain_sizes: Sequence[int], *, penalty: float = 1.0) -> None:
-        super().__init__(classifier, domain_sizes)
-        check_within("[0, inf)", penalty=penalty)
-        self.penalty = penalty
+    def distance(self, features: Tensor, domains: Tensor) -> Tensor:
+        """The distance of two random parts of the batch, which is 0 if a part has fewer than two examples."""
+        first = random_part(domains)
+        smaller = min(int(first.sum()), int((~first).sum()))
+        return self.between(features, first) if smaller > 1 else features.new_zeros(())
 
     @abstractmethod
-    def distance(self, features: Tensor, first: Tensor) -> Tensor:
+    def between(self, features: Tensor, first: Tensor) -> Tensor:
         """Features ``[B, D]``, membership of the first part ``[B]`` -> the distance of the parts, a scalar."""
-
-    def terms(self, batch: Batch) -> Terms:
-        """``objective`` and ``distance``, which is 0 if a part has fewer than two examples."""
-        features, first = self.classifier.features(batch.inputs), random_part(batch.domains)
-        smaller = min(int(first.sum()), int((~first).sum()))
-        distance = self.distance(features, first) if smaller > 1 else features.new_zeros(())
-        objective = self.classifier.objective(self.classifier.dropout(features), batch.targets)
-        return {"objective": objective, "distance": self.penalty * distance}
 
 
 @ALGORITHMS.register("causirl_coral", reference=REFERENCE)
@@ -69,7 +49,7 @@ class CausIRLCORAL(CausIRL):
         distance of `coral_distance`, as in DomainBed.
     """
 
-    def distance(self, features: Tensor, first: Tensor) -> Tensor:
+    def between(self, features: Tensor, first: Tensor) -> Tensor:
         """The squared differences of means and covariances."""
         return coral_distance(features, first)
 
@@ -93,7 +73,7 @@ class CausIRLMMD(CausIRL):
         discrepancy of `multi_kernel_mmd`. DomainBed sums seven kernels of fixed width.
     """
 
-    def distance(self, features: Tensor, first: Tensor) -> Tensor:
+    def between(self, features: Tensor, first: Tensor) -> Tensor:
         """The squared maximum mean discrepancy."""
         return multi_kernel_mmd(features[first], features[~first])
 

@@ -1,19 +1,16 @@
 """CORAL: aligns the means and covariances of features across domains."""
 
-from collections.abc import Sequence
 from itertools import combinations
 
 import torch
 from torch import Tensor
 
-from afield.algorithms.algorithm import Algorithm, Batch, Terms
+from afield.algorithms.alignment import Alignment
 from afield.algorithms.registry import ALGORITHMS
-from afield.classifier import Classifier
-from afield.validation import check_within
 
 
 @ALGORITHMS.register("coral", reference="Sun and Saenko, Deep CORAL, ECCV 2016 workshops.")
-class CORAL(Algorithm):
+class CORAL(Alignment):
     """Aligns the means and covariances of the domains' features.
 
     The loss is the objective plus a distance between feature statistics, averaged over all pairs of domains. The
@@ -36,19 +33,11 @@ class CORAL(Algorithm):
         Sun and Saenko, "Deep CORAL", ECCV 2016 workshops, equations 1 to 3.
     """
 
-    domains_at_least = 2
-    sampling = "balanced"
+    term = "coral"
 
-    def __init__(self, classifier: Classifier, domain_sizes: Sequence[int], *, penalty: float = 1.0) -> None:
-        super().__init__(classifier, domain_sizes)
-        check_within("[0, inf)", penalty=penalty)
-        self.penalty = penalty
-
-    def terms(self, batch: Batch) -> Terms:
-        """``objective`` and ``coral``. Domains with fewer than two examples in the batch are left out of ``coral``."""
-        features = self.classifier.features(batch.inputs)
-        objective = self.classifier.objective(self.classifier.dropout(features), batch.targets)
-        return {"objective": objective, "coral": self.penalty * coral_distance(features, batch.domains)}
+    def distance(self, features: Tensor, domains: Tensor) -> Tensor:
+        """The distance averaged over all pairs of domains with two or more examples in the batch."""
+        return coral_distance(features, domains)
 
 
 def coral_distance(features: Tensor, domains: Tensor) -> Tensor:

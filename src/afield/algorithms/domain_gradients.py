@@ -1,6 +1,6 @@
 """The gradients of one step for each domain."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -33,21 +33,27 @@ def domain_gradients(
         The mean of the terms over domains, and the gradients ``[G, ...]`` of each weight that received some.
     """
     domains, weights = batch.domains.unique(), list(parameters)
-    before = [weight.grad for weight in weights]
+    before = take_gradients(weights)
     means: Terms = {}
     found: dict[nn.Parameter, list[Tensor]] = {}
     for domain in domains:
-        for weight in weights:
-            weight.grad = None
         terms = forward(of_domain(batch, domain))
         backward(total(terms))
         means = {name: means.get(name, 0.0) + term.detach() / len(domains) for name, term in terms.items()}
-        for weight in weights:
-            if weight.grad is not None:
-                found.setdefault(weight, []).append(weight.grad)
+        for weight, gradient in zip(weights, take_gradients(weights), strict=True):
+            if gradient is not None:
+                found.setdefault(weight, []).append(gradient)
     for weight, gradient in zip(weights, before, strict=True):
         weight.grad = gradient
     return means, {weight: torch.stack(gradients) for weight, gradients in found.items()}
+
+
+def take_gradients(weights: Sequence[nn.Parameter]) -> list[Tensor | None]:
+    """Return the gradients and remove them from the weights."""
+    found = [weight.grad for weight in weights]
+    for weight in weights:
+        weight.grad = None
+    return found
 
 
 def add_gradient(weight: nn.Parameter, gradient: Tensor) -> None:

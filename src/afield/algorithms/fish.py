@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from afield.algorithms.algorithm import Algorithm, Batch, Terms, total
-from afield.algorithms.domain_gradients import add_gradient, of_domain
+from afield.algorithms.domain_gradients import add_gradient, of_domain, take_gradients
 from afield.algorithms.registry import ALGORITHMS
 from afield.classifier import Classifier
 from afield.validation import check_within
@@ -46,21 +46,19 @@ class Fish(Algorithm):
     def update(self, forward: Callable[[Batch], Terms], batch: Batch, backward: Callable[[Tensor], object]) -> Terms:
         """Add the distance covered to ``parameter.grad``."""
         weights = [weight for weight in self.classifier.parameters() if weight.requires_grad]
-        start = [(weight.detach().clone(), weight.grad) for weight in weights]
+        start, before = [weight.detach().clone() for weight in weights], take_gradients(weights)
         domains = batch.domains.unique()
         means: Terms = {}
         for domain in domains[torch.randperm(len(domains)).to(domains.device)]:
-            for weight in weights:
-                weight.grad = None
             terms = forward(of_domain(batch, domain))
             backward(total(terms))
             means = {name: means.get(name, 0.0) + term.detach() / len(domains) for name, term in terms.items()}
             with torch.no_grad():
-                for weight in weights:
-                    if weight.grad is not None:
-                        weight.sub_(weight.grad, alpha=self.inner_rate)
+                for weight, gradient in zip(weights, take_gradients(weights), strict=True):
+                    if gradient is not None:
+                        weight.sub_(gradient, alpha=self.inner_rate)
         with torch.no_grad():
-            for weight, (value, gradient) in zip(weights, start, strict=True):
+            for weight, value, gradient in zip(weights, start, before, strict=True):
                 covered = value - weight
                 weight.copy_(value)
                 weight.grad = gradient

@@ -1,8 +1,7 @@
 """MIRO: keeps the feature maps near those of the network that training started from."""
 
 import copy
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
@@ -11,7 +10,7 @@ from torch import Tensor, nn
 from afield.algorithms.algorithm import Algorithm, Batch, Terms
 from afield.algorithms.registry import ALGORITHMS
 from afield.classifier import Classifier
-from afield.models import feature_stages, stage_channels
+from afield.models import stage_channels, stage_outputs
 from afield.validation import check_within
 
 FIRST_VARIANCE, EPS = 0.1, 1e-5
@@ -58,16 +57,6 @@ class MIRO(Algorithm):
             objective = super().terms(batch)["objective"]
         losses = [distance(*each) for each in zip(maps, start, self.raw_variances, strict=True)]
         return {"objective": objective, "miro": self.penalty * torch.stack(losses).mean()}
-
-
-@contextmanager
-def stage_outputs(backbone: nn.Module) -> Iterator[list[Tensor]]:
-    """In this context, each forward pass of the backbone appends the feature maps of its stages to the list."""
-    maps: list[Tensor] = []
-    with ExitStack() as hooks:
-        for stage in feature_stages(backbone):
-            hooks.callback(stage.register_forward_hook(lambda _, inputs, output: maps.append(output)).remove)
-        yield maps
 
 
 def stage_maps(backbone: nn.Module, images: Tensor) -> list[Tensor]:

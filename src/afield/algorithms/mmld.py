@@ -1,7 +1,6 @@
 """MMLD: discovers latent domains by style and learns features that do not reveal them."""
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack
 
 import torch
 import torch.nn.functional as F
@@ -13,7 +12,7 @@ from afield.algorithms.discriminator import two_hidden_layers
 from afield.algorithms.registry import ALGORITHMS
 from afield.algorithms.reversal import ramp, scaled_gradient
 from afield.classifier import Classifier
-from afield.models import feature_stages
+from afield.models import feature_stages, stage_outputs
 from afield.validation import check_within
 
 EPS = 1e-5
@@ -131,16 +130,14 @@ def domain_classifier(features: int, domains: int, hidden: int) -> nn.Sequential
 @torch.no_grad()
 def styles_of(classifier: Classifier, inputs: Tensor, stages: int) -> Tensor:
     """Images ``[B, 3, H, W]`` -> mean and deviation of each channel after each of the first stages, ``[B, S]``."""
-    styles: list[Tensor] = []
-
-    def note(module: object, inputs: object, maps: Tensor) -> None:
-        styles.extend((maps.mean(dim=(2, 3)), (maps.var(dim=(2, 3)) + EPS).sqrt()))
-
-    with ExitStack() as hooks:
-        for stage in feature_stages(classifier.backbone)[:stages]:
-            hooks.callback(stage.register_forward_hook(note).remove)
+    with stage_outputs(classifier.backbone, _style) as styles:
         classifier.features(inputs)
-    return torch.cat(styles, dim=1)
+    return torch.cat(styles[:stages], dim=1)
+
+
+def _style(maps: Tensor) -> Tensor:
+    """Feature maps ``[B, C, H, W]`` -> mean and deviation of each channel, ``[B, 2C]``."""
+    return torch.cat([maps.mean(dim=(2, 3)), (maps.var(dim=(2, 3)) + EPS).sqrt()], dim=1)
 
 
 def mean_entropy(logits: Tensor) -> Tensor:

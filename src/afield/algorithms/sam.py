@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from afield.algorithms.algorithm import Algorithm, Batch, Terms, total
-from afield.algorithms.domain_gradients import add_gradient
+from afield.algorithms.domain_gradients import add_gradient, take_gradients
 from afield.algorithms.registry import ALGORITHMS
 from afield.classifier import Classifier
 from afield.validation import check_within
@@ -47,11 +47,10 @@ class SAM(Algorithm):
     def update(self, forward: Callable[[Batch], Terms], batch: Batch, backward: Callable[[Tensor], object]) -> Terms:
         """Add the gradients to ``parameter.grad``."""
         weights = [weight for weight in self.classifier.parameters() if weight.requires_grad]
-        before = _take_gradients(weights)
+        before = take_gradients(weights)
         terms = forward(batch)
         backward(total(terms))
-        slopes = [torch.zeros_like(w) if w.grad is None else w.grad for w in weights]
-        _take_gradients(weights)
+        slopes = _take_slopes(weights)
         norm = torch.stack([slope.norm() for slope in slopes]).norm()
         kept = [weight.detach().clone() for weight in weights]
         with torch.no_grad():
@@ -59,12 +58,12 @@ class SAM(Algorithm):
                 weight.add_(self.move(slope, norm))
         with _running_statistics_kept(self.classifier):
             backward(total(forward(batch)))
+        seconds = _take_slopes(weights)
         with torch.no_grad():
-            for weight, value, slope, earlier in zip(weights, kept, slopes, before, strict=True):
+            for weight, value, first, second, earlier in zip(weights, kept, slopes, seconds, before, strict=True):
                 weight.copy_(value)
-                found = self.combined(slope, torch.zeros_like(weight) if weight.grad is None else weight.grad)
                 weight.grad = earlier
-                add_gradient(weight, found)
+                add_gradient(weight, self.combined(first, second))
         return {name: term.detach() for name, term in terms.items()}
 
     def move(self, slope: Tensor, norm: Tensor) -> Tensor:
@@ -81,12 +80,10 @@ class SAM(Algorithm):
         return second
 
 
-def _take_gradients(weights: Sequence[nn.Parameter]) -> list[Tensor | None]:
-    """Return the gradients and remove them from the weights."""
-    found = [weight.grad for weight in weights]
-    for weight in weights:
-        weight.grad = None
-    return found
+def _take_slopes(weights: Sequence[nn.Parameter]) -> list[Tensor]:
+    """Return the gradients, 0 where there is none, and remove them from the weights."""
+    gradients = zip(weights, take_gradients(weights), strict=True)
+    return [torch.zeros_like(weight) if gradient is None else gradient for weight, gradient in gradients]
 
 
 @contextmanager

@@ -51,7 +51,8 @@ def summarize(
         return [[figure(figures[recipe, domain, seed], metric) for seed in seeds] for domain in domains]
 
     def row(recipe: str) -> SummaryRow:
-        within, versus, place = (0.0, measured.highest), None, None
+        within = (0.0, measured.highest)
+        versus = place = None
         if baseline in values:
             versus = paired_difference(averages[recipe], averages[baseline], level=level, highest=measured.highest)
             place = _at_new_place(values[recipe], values[baseline], level, metric)
@@ -113,7 +114,7 @@ def recommend(
         few = "one seed" if here.n == 1 else "two seeds"
         return None, f"there is no interval with {few}, so no difference can be tested; use --seeds 3 or more"
     over_seeds = f"{_span(here, metric)} ({certain}, paired over seeds)"
-    if not _excludes_zero(here):
+    if not here.excludes_zero:
         return None, (
             f"no significant difference between {best} and {rival}: {over_seeds}; more --seeds narrow the interval"
         )
@@ -126,7 +127,7 @@ def recommend(
             "an interval for a new place needs at least 3 domains"
         )
     over_places = f"{_span(place, metric)} ({certain}, over domains)"
-    if _excludes_zero(place):
+    if place.excludes_zero:
         return best, f"{best} is better than {rival} at a new place: {over_places}; it is better {count}"
     return None, (
         f"{best} is better than {rival} {count}, but this is not certain at a new place: {over_places}; "
@@ -155,12 +156,6 @@ def _at_new_place(first: Values, second: Values, level: float, metric: str) -> P
 def _level(recipes: int) -> float:
     """The level of each of the differences to the baseline, so that all hold together with 95 %."""
     return 1 - 0.05 / max(1, recipes - 1)
-
-
-def _excludes_zero(difference: Estimate) -> bool:
-    assert difference.ci95 is not None
-    low, high = difference.ci95
-    return low > 0 or high < 0
 
 
 def _span(difference: Estimate, metric: str) -> str:

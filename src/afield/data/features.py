@@ -22,7 +22,7 @@ def cached_features(
     save_every: int = 1,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> NDArray[np.float32]:
-    """The features ``[N, D]`` in a folder, memory-mapped. Missing ones are computed.
+    """The features ``[N, D]`` in a folder, memory-mapped copy-on-write. Missing ones are computed.
 
     A damaged computation starts again. If all features are there, nothing is written, so that the cache can be
     read-only.
@@ -39,7 +39,7 @@ def cached_features(
             blocks = _blocks(folder)
             if _end(blocks) < count:
                 _compute(folder, count, blocks, compute, save_every, progress)
-    return np.load(folder / FEATURES, mmap_mode="r")
+    return np.load(folder / FEATURES, mmap_mode="c")
 
 
 def finished(folder: Path) -> int:

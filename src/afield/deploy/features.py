@@ -98,5 +98,5 @@ def image_features(
     if not items:
         return torch.zeros(0, width), torch.zeros(0) if predicts else None
     folder = cache_root() / "image-features" / digest.hexdigest()[:24]
-    found = torch.from_numpy(np.array(cached_features(folder, len(items), compute, progress=progress)))
+    found = torch.from_numpy(cached_features(folder, len(items), compute, progress=progress))
     return found[:, :width], found[:, width] if predicts else None

@@ -257,9 +257,15 @@ def load(run: str | Path) -> Model:
         check_fit(tensors, build(), f"{folder / WEIGHTS} does not fit {MODEL}")
     classifier = build()
     classifier.load_state_dict(tensors, strict=False)
-    size, config = (found.image_size, found.image_width), dict(found.config)
-    confidence = Confidence.load(folder)
-    return Model(classifier.eval(), found.class_names, size[0], config, size[1], digests, confidence)
+    return Model(
+        classifier.eval(),
+        found.class_names,
+        found.image_size,
+        dict(found.config),
+        found.image_width,
+        digests,
+        Confidence.load(folder),
+    )
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from torch import nn
 from afield.adaptation.calibration import Play
 from afield.classifier import Classifier
 from afield.comparison.compare import check
-from afield.data import make_fold, parts_of
+from afield.data import parts_of
 from afield.deploy import model as saved
 from afield.deploy.confidence import Confidence, compared, left_out
 from afield.deploy.source import AGAIN, calibrate, clear, fold_folder, folds, known_source, why_no_plays
@@ -72,14 +72,13 @@ def run_training(
         classifier.load_state_dict(progress.best)
         classifier, source = known_source(run, classifier, features, fabric)
         dataclasses.replace(source, plays=plays, why_no_plays=why).save(out)
-        val = make_fold(setup.data, run.held_out, setup.validation, seed).val
-        seen = {"validation": (progress.best_logits["validation"].numpy(), setup.data.labels[val])}
+        fold = run.fold()
+        seen = {"validation": (progress.best_logits["validation"].numpy(), setup.data.labels[fold.val])}
         confidence = Confidence.measure(unseen or seen, unseen=bool(unseen))
         confidence.save(out)
         if isinstance(classifier.backbone, nn.Identity):
             classifier.backbone, _ = frozen_backbone(setup.backbone)
         height, width = setup.data.images.shape[1:3]
-        fold = make_fold(setup.data, run.held_out, setup.validation, seed, setup.unlabeled)
         trained = np.unique(setup.data.digests[np.concatenate([fold.train, fold.val])])
         model = saved.Model(classifier, setup.data.class_names, height, run.config, width, trained, confidence)
         saved.save(out, model, setup.backbone, recipe)

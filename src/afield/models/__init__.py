@@ -11,6 +11,7 @@ from afield.models.stages import (
     feature_stages as feature_stages,
     stage_channels as stage_channels,
     stage_means as stage_means,
+    stage_outputs as stage_outputs,
 )
 from afield.models.whitened_vgg import WhitenedVGG as WhitenedVGG
 from afield.models.whitening import patch_covariance as patch_covariance, whitening_filters as whitening_filters

@@ -1,7 +1,7 @@
 """The stages of a backbone, whose outputs are feature maps of decreasing resolution."""
 
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import Any
 
 from torch import Tensor, nn
@@ -30,26 +30,38 @@ def stage_channels(backbone: nn.Module) -> list[int]:
 
 
 @contextmanager
-def stage_means(backbone: nn.Module) -> Iterator[list[Tensor]]:
-    """Yield a list to which a forward pass appends the mean over the pixels of the output of each stage, ``[B, C]``.
+def stage_outputs(
+    backbone: nn.Module, function: Callable[[Tensor], Tensor] = lambda maps: maps
+) -> Iterator[list[Tensor]]:
+    """Yield a list to which a forward pass appends a function of the feature maps of each stage.
+
+    Args:
+        backbone: see `feature_stages`.
+        function: computes what is kept from feature maps ``[B, C, H, W]``; by default, the maps themselves.
+
+    Raises:
+        InputError: see `feature_stages`.
+    """
+    found: list[Tensor] = []
+
+    def note(stage: nn.Module, inputs: Any, maps: Tensor) -> None:
+        found.append(function(maps))
+
+    with ExitStack() as hooks:
+        for stage in feature_stages(backbone):
+            hooks.callback(stage.register_forward_hook(note).remove)
+        yield found
+
+
+def stage_means(backbone: nn.Module) -> AbstractContextManager[list[Tensor]]:
+    """Like `stage_outputs`, with the mean over the pixels of the feature maps of each stage, ``[B, C]``.
 
     Example:
         >>> backbone = ResNet8()  # doctest: +SKIP
         >>> with stage_means(backbone) as means:  # doctest: +SKIP
         ...     features = backbone(images)
-
-    Raises:
-        InputError: see `feature_stages`.
     """
-    means: list[Tensor] = []
-
-    def note(stage: nn.Module, inputs: Any, maps: Tensor) -> None:
-        means.append(maps.mean(dim=(2, 3)))
-
-    with ExitStack() as hooks:
-        for stage in feature_stages(backbone):
-            hooks.callback(stage.register_forward_hook(note).remove)
-        yield means
+    return stage_outputs(backbone, lambda maps: maps.mean(dim=(2, 3)))
 
 
 def _stages(backbone: nn.Module) -> list[tuple[nn.Module, int]]:

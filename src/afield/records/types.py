@@ -158,6 +158,12 @@ class Estimate(Subscriptable):
     n: int
     ci95: tuple[float, float] | None
 
+    @property
+    def excludes_zero(self) -> bool:
+        """Whether there is an interval and it excludes 0, so that a difference is significant."""
+        low, high = self.ci95 or (0.0, 0.0)
+        return low > 0 or high < 0
+
     def as_dict(self) -> dict[str, Any]:
         """The estimate as a dictionary, for JSON."""
         return asdict(self)

@@ -55,10 +55,10 @@ def judge_difference(published: float, ours: Estimate | None, *, tolerance: floa
     if abs(published) <= tolerance:
         if low >= -NO_DIFFERENCE and high <= NO_DIFFERENCE:
             return Verdict(REPRODUCED, "no difference")
-        if low > 0 or high < 0:
+        if ours.excludes_zero:
             return Verdict(NOT_REPRODUCED, "significant difference")
         return Verdict(NOT_COMPARABLE, "interval too wide")
-    if low <= 0 <= high:
+    if not ours.excludes_zero:
         return Verdict(NOT_REPRODUCED, "interval contains zero")
     return Verdict(REPRODUCED) if (low > 0) == (published > 0) else Verdict(NOT_REPRODUCED, "opposite direction")
 

@@ -30,8 +30,7 @@ class Cell:
     @property
     def significant(self) -> bool:
         """Whether the interval of the difference excludes 0."""
-        low, high = self.vs_random.ci95 or (0, 0)
-        return low > 0 or high < 0
+        return self.vs_random.excludes_zero
 
 
 Rows = Mapping[str, Mapping[str, Mapping[str, Cell]]]
