@@ -34,11 +34,12 @@ MODULES = {
 }
 OF_DEFINITIONS = ("tests/test_defaults.py", "tests/test_common.py")
 """The tests of what runs at import, such as defaults and entries of registries."""
-TESTS = (
-    *("test_common", "test_defaults", "test_networks", "test_objective", "test_classifier", "test_target_split"),
-    *("losses/test_*", "heads/test_*", "evaluation/test_*", "data/test_splits", "data/test_unlabeled"),
-    *("training/test_loop", "algorithms/test_*", "augment/**/test_*", "recipes/test_*"),
+APART = (
+    *("commands/*", "comparison/*", "deploy/*", "fuzz/*", "labeling/test_browser", "launch/*", "models/*", "mutation/*"),
+    *("reporting/*", "reproduction/*", "runs/*", "search/*", "training/test_processes", "test_architecture"),
+    *("test_benchmarks", "test_docs", "test_examples", "test_wheel"),
 )
+"""The test files that are not tried: those of whole commands, which take long, and those of other trades. All others are."""
 ENOUGH = 6.0
 """Seconds of CPU time of all tests that are tried on one change."""
 EQUIVALENT = ROOT / "results" / "mutation" / "equivalent.json"
@@ -59,8 +60,8 @@ def main() -> None:
         for path in sorted((ROOT / "src" / "afield").glob(pattern))
         if path.name != "__init__.py"
     }
-    tests = ROOT / "tests"
-    files = [str(path.relative_to(ROOT)) for name in TESTS for path in sorted(tests.glob(f"{name}.py"))]
+    apart = {path for name in APART for path in (ROOT / "tests").glob(f"{name}.py")}
+    files = [str(path.relative_to(ROOT)) for path in sorted({*(ROOT / "tests").rglob("test_*.py")} - apart)]
     drawn = _draw(list(module_of), options.seed, options.count)
 
     def work(items: dict[str, Any]) -> None:
