@@ -12,6 +12,7 @@ from pages.confidence import confidence_page
 from pages.fast_cifar import fast_cifar_table
 from pages.label_a_new_place import label_a_new_place_page
 from pages.labeling import labeling_page
+from pages.learning_loss import learning_loss_figure
 from pages.margins import margins_page
 from pages.new_place import new_place_figure, new_place_page
 from pages.parts import parts_page, recipes_page
@@ -48,6 +49,7 @@ def generated() -> dict[Path, str]:
         ROOT / "docs" / "confidence.md": confidence_page(),
         ROOT / "docs" / "unequal_classes.md": unequal_classes_page(),
         ROOT / "docs" / "images" / "new_place.svg": new_place_figure(),
+        ROOT / "docs" / "images" / "learning_loss.svg": learning_loss_figure(),
         algorithms: between(
             between(algorithms.read_text(), "costs", algorithm_costs()), "compared", compared_on_pacs()
         ),

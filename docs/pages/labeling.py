@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from afield.records import read_json
+from pages import learning_loss
 from pages.parts import registry_table
 from pages.tables import ROOT, filled, study, table
 
@@ -25,7 +26,9 @@ def labeling_page() -> str:
             "epochs": str(size["training"]["epochs"]),
             "seeds": str(cycle["seeds"]),
             "cycles": _cycles(cycle),
-            "claim": _claim(cycle),
+            "elsewhere": learning_loss.accuracies(),
+            "sources": learning_loss.sources(),
+            "claims": learning_loss.verdicts(),
             "speed": _speed(),
         },
     )
@@ -59,16 +62,6 @@ def _cycles(found: dict[str, Any]) -> str:
     return table(
         header, [(f"`{name}`", *(_cell(cell, name) for cell in row.values())) for name, row in found["rows"].items()]
     )
-
-
-def _claim(found: dict[str, Any]) -> str:
-    """The verdict on learning loss against each rival, with all labels."""
-    lines = [f"With {found['labels'][-1]:,} labels, the claim that learning loss has the higher accuracy is:\n"]
-    for name, verdict in found["verdicts"].items():
-        lines.append(
-            f"- against `{name}`: {verdict}; mean difference {100 * found['ahead_of'][name]['mean']:+.1f} points"
-        )
-    return "\n".join(lines)
 
 
 def _cell(value: dict[str, Any], name: str) -> str:
