@@ -310,11 +310,59 @@ OPTIONS = {
     "mcc": {"confusion": "[0, inf)", "temperature": "(0, inf)"},
     "metareg": {"share": "[0, 1)", "inner_steps": "[1, inf)", "inner_rate": "[0, inf)"},
     "mmld": {"adversary": "[0, inf)", "entropy": "[0, inf)"},
+    "amplitude_mix": {"strength": "[0, 1]"},
+    "and_mask": {"agreement": "[0, 1]"},
+    "sand_mask": {"agreement": "[0, 1)", "steepness": "(0, inf)"},
+    "cad": {"penalty": "[0, inf)", "temperature": "(0, inf)"},
+    "cond_cad": {"penalty": "[0, inf)", "temperature": "(0, inf)"},
+    "causirl_coral": {"penalty": "[0, inf)"},
+    "causirl_mmd": {"penalty": "[0, inf)"},
+    "domain_dann": {"adversary": "[0, inf)"},
+    "cdann": {"adversary": "[0, inf)"},
+    "domain_mmd": {"penalty": "[0, inf)"},
+    "efdm": {"probability": "[0, 1]", "alpha": "(0, inf)"},
+    "eqrm": {"quantile": "(0, 1)", "warmup": "[0, 1]"},
+    "fish": {"inner_rate": "(0, inf)"},
+    "fishr": {"penalty": "[0, inf)", "anneal": "[0, 1]", "decay": "[0, 1)"},
+    "ib_erm": {"penalty": "[0, inf)", "anneal": "[0, 1]"},
+    "ib_irm": {"penalty": "[0, inf)", "anneal": "[0, 1]"},
+    "iga": {"penalty": "[0, inf)"},
+    "learning_loss": {"weight": "[0, inf)", "margin": "[0, inf)", "cutoff": "[0, 1]"},
+    "lp_ft": {"head": "[0, 1)"},
+    "miro": {"penalty": "[0, inf)"},
+    "rdm": {"penalty": "[0, inf)", "anneal": "[0, 1]"},
+    "sam": {"radius": "[0, inf)"},
+    "sagm": {"radius": "[0, inf)", "alpha": "[0, inf)"},
+    "sagnet": {"adversary": "[0, inf)"},
+    "sd": {"penalty": "[0, inf)"},
+    "selfreg": {"penalty": "[0, inf)"},
     "lookahead": {"every": "[1, inf)", "keep": "[0, 1)"},
+    "sma": {"start": "[0, 1)"},
     "ema": {"decay": "[0, 1)"},
     "swad": {"converged": "[1, inf)", "overfitted": "[1, inf)", "tolerance": "[1, inf)", "looks": "[1, inf)"},
 }
 INTERVALS = [(name, option, interval) for name, options in OPTIONS.items() for option, interval in options.items()]
+
+
+COUNTED = {
+    **{"jigen": ["count"], "mmd_aae": ["hidden"], "mmld": ["clusters", "stages", "hidden"], "ib_irm": ["bottleneck"]},
+    **{"dann": ["hidden"], "cdan": ["hidden"], "domain_dann": ["hidden"], "cdann": ["hidden"], "cad": ["normalized"]},
+    **{"cond_cad": ["normalized"], "mixstyle": ["stages", "mix"], "efdm": ["stages", "mix"]},
+}
+"""Options without an interval: counts, names and switches."""
+
+
+def test_every_option_of_an_algorithm_has_its_interval_written_out():
+    for kind in ("algorithm", "averaging"):
+        for name, defaults in next(entries for (of, _), entries in DEFAULTS.items() if of == kind).items():
+            assert {*OPTIONS.get(name, ()), *COUNTED.get(name, ())} == {*defaults}, name
+
+
+@pytest.mark.parametrize(("name", "count"), [("jigen", 0), ("jigen", 1001), ("jigen", 2.0), ("mmd_aae", 0)])
+def test_a_count_out_of_range_is_refused(name, count):
+    option = "count" if name == "jigen" else "hidden"
+    with pytest.raises(ValueError, match=f"{option} must be a whole number"):
+        ALGORITHMS[name](small_classifier(), [6, 6], **{option: count})
 
 
 @pytest.mark.parametrize(("name", "option", "interval"), INTERVALS)

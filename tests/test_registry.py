@@ -2,8 +2,18 @@
 
 import pytest
 
+from afield.algorithms import ALGORITHMS, AVERAGINGS
+from afield.augment import AUGMENTATIONS
 from afield.errors import InputError
+from afield.evaluation import METRICS, SELECTIONS
+from afield.heads import HEADS
+from afield.losses import LOSSES
 from afield.registry import Registry
+
+KINDS = {
+    **{"algorithm": ALGORITHMS, "weight averaging": AVERAGINGS, "head": HEADS, "loss": LOSSES, "metric": METRICS},
+    **{"selection rule": SELECTIONS, "augmentation": AUGMENTATIONS},
+}
 
 
 @pytest.fixture
@@ -70,3 +80,19 @@ def test_a_decorator_takes_the_summary_from_the_first_line_of_the_docstring(frui
 
     entry = fruit.entry("plum")
     assert (entry.value, entry.summary, entry.reference) == (plum, "A plum.", "Plum tree.")
+
+
+@pytest.mark.parametrize(("kind", "registry"), KINDS.items())
+def test_an_unknown_name_is_of_its_kind(kind, registry):
+    with pytest.raises(InputError, match=rf"^unknown {kind} 'xyzzy'"):
+        registry["xyzzy"]
+
+
+def test_what_has_no_paper():
+    without = {kind: {entry.name for entry in registry if entry.reference == "-"} for kind, registry in KINDS.items()}
+    assert without == {
+        **{"algorithm": set(), "weight averaging": set(), "head": set(), "loss": set()},
+        "metric": {"accuracy", "worst_domain", "worst_class"},
+        "selection rule": {"last"},
+        "augmentation": {"none"},
+    }

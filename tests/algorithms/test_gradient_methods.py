@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 
 import pytest
 import torch
@@ -94,6 +95,67 @@ def test_sam_takes_its_gradient_where_the_way_up_ends(name, options, back):
     torch.testing.assert_close(updated(algorithm, batch), expected)
     assert all(torch.equal(value, before[key]) for key, value in algorithm.state_dict().items())
     assert not torch.allclose(first, second, rtol=1e-2)
+
+
+@pytest.mark.parametrize("name", ["and_mask", "sand_mask", "sam", "sagm"])
+def test_the_terms_of_a_step_are_those_before_it_and_the_mean_over_domains(name):
+    algorithm, batch = small(name)
+    terms = algorithm.update(algorithm, batch, torch.Tensor.backward)
+    assert list(terms) == ["objective"]
+    assert not terms["objective"].requires_grad
+    torch.testing.assert_close(terms["objective"], algorithm.classifier(batch.inputs, batch.targets).detach())
+
+
+def test_the_terms_of_fish_are_the_mean_over_its_way():
+    algorithm, batch = small("fish", inner_rate=0.5)
+    walker, losses = copy.deepcopy(algorithm), []
+    torch.manual_seed(0)
+    for domain in torch.randperm(3).tolist():
+        loss = parts(walker, batch)[2][domain]
+        losses.append(loss.item())
+        slope = gradient(loss, walker)
+        for weight, part in zip(walker.classifier.parameters(), by_weight(walker, slope), strict=True):
+            weight.data -= 0.5 * part.view_as(weight)
+    torch.manual_seed(0)
+    terms = algorithm.update(algorithm, batch, torch.Tensor.backward)
+    assert terms["objective"].item() == pytest.approx(sum(losses) / 3)
+    assert not terms["objective"].requires_grad
+
+
+@pytest.mark.parametrize("name", ["and_mask", "sand_mask", "fish", "sam", "sagm"])
+def test_weights_that_do_not_train_are_left_alone(name):
+    algorithm, batch = small(name)
+    algorithm.classifier.backbone.requires_grad_(False)
+    before = copy.deepcopy(algorithm.classifier.state_dict())
+    torch.manual_seed(0)
+    algorithm.update(algorithm, batch, torch.Tensor.backward)
+    assert all(weight.grad is None for weight in algorithm.classifier.backbone.parameters())
+    assert algorithm.classifier.objective.head.weight.grad.abs().sum() > 0
+    assert all(torch.equal(value, before[key]) for key, value in algorithm.classifier.state_dict().items())
+
+
+@pytest.mark.parametrize(("name", "size"), [("and_mask", 1.0), ("sand_mask", 1.0)])
+def test_a_single_domain_agrees_with_itself(name, size):
+    algorithm, batch = small(name)
+    alone = batch._replace(domains=torch.zeros(12, dtype=torch.int64))
+    expected = gradient(algorithm.classifier(batch.inputs, batch.targets), algorithm)
+    torch.testing.assert_close(updated(algorithm, alone), size * expected)
+
+
+def test_the_mask_of_two_domains_by_hand():
+    gradients = torch.tensor([[1.0, 2.0, 0.5], [3.0, -2.0, 0.5]], dtype=torch.float64)
+    assert small("and_mask", agreement=1.0)[0].mask(gradients).tolist() == [1, 0, 1]
+    found = small("sand_mask", agreement=0.25, steepness=0.5)[0].mask(gradients)
+    # (1 - 0.25) * 0.5 / 2 (the variance of 1 and 3); the signs of the second disagree; the third does not vary
+    assert found.tolist() == pytest.approx([math.tanh(0.1875), 0.0, 1.0])
+
+
+def test_a_way_up_without_a_gradient_ends_where_it_starts():
+    algorithm, batch = small("sam")
+    algorithm.classifier.requires_grad_(True)
+    found = algorithm.update(lambda each: {"objective": 0 * algorithm(each)["objective"]}, batch, torch.Tensor.backward)
+    assert found["objective"] == 0
+    assert all(weight.grad.abs().sum() == 0 for weight in algorithm.classifier.parameters())
 
 
 def test_the_second_pass_of_sam_leaves_batch_statistics_alone():

@@ -1,10 +1,14 @@
 """Folds: nothing of the unseen in training, fair shares for validation, equal splits from equal seeds."""
 
+import hashlib
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings, strategies as st
 
-from afield.data import ImageSet, Validation, load, make_fold, parts_of
+from afield.data import ImageSet, Unlabeled, Validation, load, make_fold, parts_of
+from afield.data.splits import deal
 from afield.errors import InputError
 
 
@@ -270,3 +274,72 @@ def test_a_blank_line_in_a_list_says_nothing(listed):
     with open(folder / "sketch_train_kfold.txt", "a") as file:
         file.write(" \n\n")
     assert len(make_fold(data, ["art"], Validation(lists=str(folder)), seed=0).val) == 2
+
+
+def test_the_hash_is_that_of_the_sorted_digests_of_each_part():
+    data = image_set([0, 1] * 10, ["a"] * 10 + ["b"] * 10)
+    fold = make_fold(data, ["a"], Validation(0.2), 0, Unlabeled(0.5))
+    parts = (fold.train, fold.val, fold.tests["a"], fold.adapt["a"])
+    text = b"".join(np.sort(data.digests[part]).tobytes() + b"|" for part in parts)
+    assert fold.hash(data) == hashlib.sha256(text).hexdigest()[:16]
+
+
+def test_images_without_weight_do_not_train_but_validate():
+    data = image_set([0, 1] * 20, ["a"] * 20 + ["b"] * 20)
+    plain = make_fold(data, ["a"], Validation(0.2), 0)
+    weights = np.where(np.arange(40) % 4 == 0, 0.0, 0.5)
+    found = make_fold(replace(data, weights=weights), ["a"], Validation(0.2), 0)
+    assert found.val.tolist() == plain.val.tolist()
+    assert found.train.tolist() == [i for i in plain.train.tolist() if i % 4]
+    with pytest.raises(InputError, match="no training image has a weight above 0"):
+        make_fold(replace(data, weights=np.zeros(40)), ["a"], Validation(0.2), 0)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_each_image_of_a_stratum_is_dealt_to_the_next_fold(seed):
+    strata = np.random.default_rng(seed).integers(0, 4, 31) * 10
+    rng, expected, turn = np.random.default_rng(seed), {}, 0
+    for stratum in (0, 10, 20, 30):
+        for index in rng.permutation([i for i in range(31) if strata[i] == stratum]).tolist():
+            expected[index] = turn % 5
+            turn += 1
+    assert deal(strata, 5, np.random.default_rng(seed)).tolist() == [expected[i] for i in range(31)]
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_each_group_is_dealt_to_the_fold_with_the_fewest_of_its_stratum(seed):
+    rng = np.random.default_rng(seed)
+    groups, strata = rng.integers(0, 14, 60), rng.integers(0, 3, 60)
+    names = np.unique(groups)
+    members = {name: np.flatnonzero(groups == name).tolist() for name in names.tolist()}
+    expected, sizes = np.full(60, -1), [0] * 4
+    of_stratum = {stratum: [0] * 4 for stratum in range(3)}
+    drawn = names[np.random.default_rng(seed).permutation(len(names))].tolist()
+    for name in sorted(drawn, key=lambda each: len(members[each]), reverse=True):
+        counts = [sum(strata[i] == stratum for i in members[name]) for stratum in range(3)]
+        own = of_stratum[counts.index(max(counts))]
+        fold = min(range(4), key=lambda each: (own[each], sizes[each], each))
+        expected[members[name]] = fold
+        own[fold] += len(members[name])
+        sizes[fold] += len(members[name])
+    assert deal(strata, 4, np.random.default_rng(seed), groups).tolist() == expected.tolist()
+
+
+def test_a_fraction_below_one_image_takes_one_of_the_largest_domain():
+    data = image_set([0, 1] * 20, ["a"] * 8 + ["b"] * 20 + ["c"] * 12)
+    for seed in range(5):
+        fold = make_fold(data, ["c"], Validation(1e-6), seed)
+        assert data.domains[fold.val].tolist() == [1]
+
+
+def test_parts_are_the_domains_the_given_test_set_or_five_folds():
+    assert parts_of(image_set([0, 1], ["a", "b"])) == ("a", "b")
+    assert parts_of(image_set([0, 1], given=[0, 2])) == ("test",)
+    assert parts_of(image_set([0, 1], given=[0, 1])) == tuple(f"fold {i}" for i in (1, 2, 3, 4, 5))
+
+
+def test_given_validation_images_are_the_only_ones():
+    data = image_set([0, 1] * 10, ["a"] * 10 + ["b"] * 10, given=[-1] * 10 + [1, 0, 0, 1, 0, 0, 0, 0, 1, 0])
+    fold = make_fold(data, ["a"], Validation(0.5), 0)
+    assert fold.val.tolist() == [10, 13, 18]
+    assert fold.train.tolist() == [11, 12, 14, 15, 16, 17, 19]

@@ -266,3 +266,25 @@ def test_two_groups_have_no_interval_and_every_interval_is_within_the_range():
     assert found.keys() == set(METRICS.names)
     for name, (low, high) in found.items():
         assert 0 <= low <= high <= METRICS[name].highest
+
+
+IN_WORDS = {
+    "accuracy": ("accuracy", 1, 100, 1, ", %", "12.3", "+12.3", 0.25),
+    "balanced_accuracy": ("balanced accuracy", 1, 100, 1, ", %", "12.3", "+12.3", 0.25),
+    "macro_f1": ("macro-F1", 1, 100, 1, ", %", "12.3", "+12.3", 0.25),
+    "map": ("mAP", 1, 100, 1, ", %", "12.3", "+12.3", 0.25),
+    "ece": ("ECE", 1, 100, -1, ", %", "12.3", "+12.3", 0.25),
+    "nll": ("NLL", math.inf, 1, -1, "", "0.123", "+0.123", 0.25),
+    "brier": ("Brier score", 2, 1, -1, "", "0.123", "+0.123", 0.25),
+    "worst_domain": ("accuracy of the worst domain", 1, 100, 1, ", %", "12.3", "+12.3", 0.125),
+    "worst_class": ("recall of the worst class", 1, 100, 1, ", %", "12.3", "+12.3", 0.25),
+}
+"""Title, highest value, factor, sign, unit, 0.12345 as text without and with a sign, and the value over 1/8 and 3/8."""
+
+
+@pytest.mark.parametrize("name", METRICS.names)
+def test_how_a_metric_is_written(name):
+    metric = METRICS[name]
+    texts = metric.text(0.12345), metric.text(0.12345, "+")
+    found = (metric.title, metric.highest, metric.factor, metric.sign, metric.unit, *texts)
+    assert (*found, metric.over_domains([0.125, 0.375])) == IN_WORDS[name]

@@ -238,3 +238,21 @@ def test_any_function_of_this_interface_becomes_a_module():
 def test_the_example_in_the_docstring_holds():
     results = doctest.testmod(afield.losses.criterion)
     assert (results.attempted > 0, results.failed) == (True, 0)
+
+
+@pytest.mark.parametrize("criterion", [BalancedSoftmax, LogitAdjustment, LDAM])
+def test_counts_of_any_number_of_classes_are_kept(criterion):
+    counts = torch.tensor([50.0, 1.0, 7.0, 20.0, 3.0], dtype=torch.float64)
+    module = criterion(counts=counts)
+    assert list(module.state_dict()) == ["counts"]
+    values = criterion.loss(logits(), TARGETS, counts=counts)
+    torch.testing.assert_close(module(logits(), TARGETS), values.sum() / 5)
+    assert not torch.allclose(module(logits(), TARGETS), criterion()(logits(), TARGETS))
+
+
+@pytest.mark.parametrize("temperature", [0.5, 1.0, 2.0, 3.0])
+def test_a_temperature_divides_the_logits(temperature):
+    expected = nn.CrossEntropyLoss()(logits() / temperature, TARGETS)
+    torch.testing.assert_close(CrossEntropy(temperature=temperature)(logits(), TARGETS), expected)
+    smooth = nn.CrossEntropyLoss(label_smoothing=0.3)(logits() / temperature, TARGETS)
+    torch.testing.assert_close(LabelSmoothing(smoothing=0.3, temperature=temperature)(logits(), TARGETS), smooth)

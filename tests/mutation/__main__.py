@@ -35,11 +35,20 @@ MODULES = {
 OF_DEFINITIONS = ("tests/test_defaults.py", "tests/test_common.py")
 """The tests of what runs at import, such as defaults and entries of registries."""
 APART = (
-    *("commands/*", "comparison/*", "deploy/*", "fuzz/*", "labeling/test_browser", "launch/*", "models/*", "mutation/*"),
+    *(
+        "commands/*",
+        "comparison/*",
+        "deploy/*",
+        "fuzz/*",
+        "labeling/test_browser",
+        "launch/*",
+        "models/*",
+        "mutation/*",
+    ),
     *("reporting/*", "reproduction/*", "runs/*", "search/*", "training/test_processes", "test_architecture"),
     *("test_benchmarks", "test_docs", "test_examples", "test_wheel"),
 )
-"""The test files that are not tried: those of whole commands, which take long, and those of other trades. All others are."""
+"""Test files that are not tried: those of whole commands, which take long, and those of other trades."""
 ENOUGH = 6.0
 """Seconds of CPU time of all tests that are tried on one change."""
 EQUIVALENT = ROOT / "results" / "mutation" / "equivalent.json"
