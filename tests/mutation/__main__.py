@@ -40,15 +40,19 @@ APART = (
         "comparison/*",
         "deploy/*",
         "fuzz/*",
-        "labeling/test_browser",
         "launch/*",
         "models/*",
         "mutation/*",
+        "reporting/*",
+        "runs/*",
     ),
-    *("reporting/*", "reproduction/*", "runs/*", "search/*", "training/test_processes", "test_architecture"),
-    *("test_benchmarks", "test_docs", "test_examples", "test_wheel"),
+    *("labeling/test_browser", "labeling/test_page", "labeling/test_session", "reproduction/*", "search/*"),
+    *("training/test_out_of_core", "training/test_processes", "test_architecture", "test_benchmarks", "test_docs"),
+    *("test_examples", "test_integrations", "test_prefetch", "test_records", "test_wheel"),
 )
 """Test files that are not tried: those of whole commands, which take long, and those of other trades."""
+IN_PROCESSES = {"src/afield/heads/sharded.py": "tests/heads/test_sharded.py"}
+"""Files with tests in processes of their own, where lines are not measured; these are tried if all others pass."""
 ENOUGH = 6.0
 """Seconds of CPU time of all tests that are tried on one change."""
 EQUIVALENT = ROOT / "results" / "mutation" / "equivalent.json"
@@ -103,6 +107,9 @@ def _reach(items: dict[str, Any], sources: list[str], cache: Path) -> Reach:
     reached: Reach = {}
     for file, group in groupby(items.values(), key=lambda item: item.nodeid.partition("::")[0]):
         inside = list(group)
+        if file in IN_PROCESSES.values():
+            reached |= {item.nodeid: {"seconds": 0.0, "lines": {}} for item in inside}
+            continue
         key = hashlib.sha256(state.digest() + (ROOT / file).read_bytes()).hexdigest()
         if kept.get(file, {}).get("key") != key:
             print(f"measuring {file}", file=sys.stderr, flush=True)
@@ -123,11 +130,14 @@ def _outcome(mutant: Mutant, tests: Reach, items: dict[str, Any]) -> str:
         chosen = _fastest(running, tests)
         work = partial(fails, mutant.path, mutant.source, [items[test] for test in chosen])
     else:
-        own = f"/test_{Path(mutant.path).stem}.py::"
+        name = f"/test_{Path(mutant.path).stem}.py::"
         near = _fastest(_within(mutant.path, mutant.scope, tests), tests)
-        chosen = [*dict.fromkeys((*near, *(t for t in tests if t.startswith(OF_DEFINITIONS) or own in t)))]
+        chosen = [*dict.fromkeys((*near, *(t for t in tests if t.startswith(OF_DEFINITIONS) or name in t)))]
         work = partial(fails_when_imported, mutant.path, mutant.source, chosen)
     result = forked(work, 30 + 5 * sum(tests[test]["seconds"] for test in chosen))
+    if not result and mutant.path in IN_PROCESSES:
+        own = [test for test in tests if test.startswith(IN_PROCESSES[mutant.path])]
+        result = forked(partial(fails_when_imported, mutant.path, mutant.source, own), 300)
     if result in STOPPED:
         return "timed out"
     return "killed" if result else "survived"
