@@ -127,3 +127,75 @@ def test_an_objective_of_no_examples_is_refused():
     objective = Objective(LinearHead(4, 3), {"cross_entropy": 1.0})
     with pytest.raises(ValueError, match="an objective needs at least one example"):
         objective(torch.zeros(0, 4), torch.zeros(0, dtype=torch.int64))
+
+
+def test_linear_losses_see_the_products_without_margin(batch):
+    head = ArcFaceHead(8, 4, margin_rad=0.4)
+    objective = Objective(head, {"cross_entropy": 2.0}, linear_losses={"complement_flattening": 0.5})
+    products = head.products(batch[0])
+    expected = {
+        "cross_entropy": cross_entropy(head(*batch), batch[1]).mean(),
+        "linear/complement_flattening": complement_flattening(products, batch[1]).mean(),
+    }
+    terms = objective.terms(*batch)
+    assert list(terms) == list(expected)
+    for name, term in terms.items():
+        torch.testing.assert_close(term, expected[name])
+    first, second = expected.values()
+    torch.testing.assert_close(objective(*batch), 2 * first + 0.5 * second)
+    assert objective.extra_repr() == "2 cross_entropy + 0.5 linear/complement_flattening"
+    with pytest.raises(ValueError, match="linear_losses need a head with class vectors on the unit sphere, got Linear"):
+        Objective(LinearHead(8, 4), {"cross_entropy": 1.0}, linear_losses={"cross_entropy": 1.0})
+
+
+def test_a_neck_comes_before_the_head_in_training_and_in_prediction(batch):
+    head, neck = LinearHead(8, 4), nn.Linear(8, 8)
+    objective = Objective(head, {"cross_entropy": 1.0}, neck=neck)
+    logits = head(neck(batch[0]))
+    torch.testing.assert_close(objective.logits(batch[0]), logits)
+    torch.testing.assert_close(objective(*batch), cross_entropy(logits, batch[1]).mean())
+
+
+@pytest.mark.parametrize("losses", [{"cross_entropy": 1.0}, {"cross_entropy": 1.0, "complement_flattening": 0.5}])
+@pytest.mark.parametrize("head", [LinearHead, ArcFaceHead])
+def test_ignored_rows_count_in_no_mean(batch, head, losses):
+    objective, (features, targets) = Objective(head(8, 4), losses), batch
+    kept = torch.tensor([True, True, False, True, False, True])
+    ignored = targets.where(kept, -100)
+    torch.testing.assert_close(objective(features, ignored), objective(features[kept], targets[kept]))
+    groups = torch.tensor([0, 1, 0, 1, 1, 0])
+    risks = objective.risks(features, ignored, groups, 2)
+    expected = [objective(features[kept & (groups == g)], targets[kept & (groups == g)]) for g in range(2)]
+    torch.testing.assert_close(risks, torch.stack(expected))
+
+
+def test_class_weights_and_shifts_of_an_objective(batch):
+    head, (features, targets) = LinearHead(8, 4), batch
+    objective = Objective(head, {"cross_entropy": 1.0})
+    assert list(objective.state_dict()) == ["head.weight", "head.bias"]
+    assert (objective.progress, objective.weighted_from) == (1.0, 0.0)
+    weight, counts = torch.tensor([1.0, 3.0, 0.5, 2.0]), torch.tensor([6, 3, 0, 1])
+    objective.set_classes(counts, weight=weight, weighted_from=0.5, adjustment=0.25)
+    values = cross_entropy(head(features), targets)
+    objective.progress = 0.49
+    torch.testing.assert_close(objective(features, targets), values.mean())
+    objective.progress = 0.5
+    torch.testing.assert_close(objective(features, targets), (weight[targets] * values).sum() / weight[targets].sum())
+    shift = 0.25 * (counts.clamp(min=1) / 11).log()
+    torch.testing.assert_close(objective.logits(features), head(features) - shift)
+    assert set(objective.state_dict()) == {"head.weight", "head.bias", "prediction_shift"}
+    objective.set_classes(counts)
+    assert objective.prediction_shift is None
+    torch.testing.assert_close(objective(features, targets), values.mean())
+
+
+def test_class_weights_of_a_loss_are_its_own(batch):
+    head, (features, targets) = LinearHead(8, 4), batch
+    weight = torch.tensor([1.0, 3.0, 0.5, 2.0])
+    options = {"cross_entropy": {"weight": weight.tolist(), "temperature": 2.0}}
+    objective = Objective(head, {"cross_entropy": 1.0, "complement_flattening": 1.0}, options)
+    values = cross_entropy(head(features), targets, temperature=2.0)
+    terms = objective.terms(features, targets)
+    torch.testing.assert_close(terms["cross_entropy"], (weight[targets] * values).sum() / weight[targets].sum())
+    torch.testing.assert_close(terms["complement_flattening"], complement_flattening(head(features), targets).mean())
+    assert list(objective.state_dict()) == ["head.weight", "head.bias"]

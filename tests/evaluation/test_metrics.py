@@ -288,3 +288,16 @@ def test_how_a_metric_is_written(name):
     texts = metric.text(0.12345), metric.text(0.12345, "+")
     found = (metric.title, metric.highest, metric.factor, metric.sign, metric.unit, *texts)
     assert (*found, metric.over_domains([0.125, 0.375])) == IN_WORDS[name]
+
+
+@pytest.mark.parametrize("chunk", [2**22, 70])
+def test_the_bootstrap_draws_whole_groups_a_thousand_times(chunk, monkeypatch):
+    values, groups = np.random.default_rng(1).normal(size=20), np.repeat([7, 3, 9, 1, 4], 4)
+    monkeypatch.setitem(bootstrap.__globals__, "CHUNK", chunk)
+    found = bootstrap(lambda weight: {"mean": weight @ values / weight.sum(axis=1)}, groups, level=0.9)
+    names = np.unique(groups)
+    means = np.array([values[groups == name].mean() for name in names])
+    draws = np.random.default_rng(0).integers(5, size=(1000, 5))
+    expected = np.quantile(means[draws].mean(axis=1), (0.05, 0.95))
+    assert found["mean"] == pytest.approx(tuple(expected))
+    assert bootstrap(lambda weight: {"mean": weight @ values}, groups // 5) == {}

@@ -71,3 +71,9 @@ def test_intervals_over_domains_cover_the_mean_of_all_places_and_those_over_seed
         covered["seeds"] += low < 0 < high
     assert 0.92 < covered["places"] / 600 < 0.98
     assert covered["seeds"] / 600 < 0.6
+
+
+def test_the_interval_ends_at_the_largest_possible_difference():
+    low, high = difference_at_new_place(FIRST, SECOND, highest=0.03).ci95
+    assert (low, high) == (pytest.approx(-0.0156, abs=1e-3), 0.03)
+    assert difference_at_new_place(FIRST, SECOND, highest=0.01).ci95 == (-0.01, 0.01)

@@ -7,6 +7,7 @@ from hypothesis import given, settings, strategies as st
 
 from afield.errors import InputError
 from afield.evaluation import SELECTIONS
+from afield.evaluation.selection import figure, first_best
 from afield.records import Epoch
 from tests.made_records import made_record
 
@@ -86,3 +87,15 @@ def test_the_oracle_alone_looks_at_the_unseen_domain(unseen, unseen_of_siblings)
 def test_an_unknown_rule_names_the_nearest():
     with pytest.raises(InputError, match="did you mean 'train_validation'"):
         SELECTIONS["train_validaton"]
+
+
+def test_a_metric_that_a_record_lacks_is_named_with_those_it_has(run):
+    assert figure({"accuracy": 0.5, "nll": 2.0}, "nll") == 2
+    with pytest.raises(InputError, match=r"does not contain the metric map, .*; it contains accuracy, nll$"):
+        figure({"nll": 2.0, "accuracy": 0.5}, "map")
+
+
+def test_the_lowest_value_is_the_first_best_of_a_metric_that_counts_downwards():
+    epochs = [{"nll": value} for value in (0.5, 0.3, 0.3, 0.9)]
+    assert first_best("nll", epochs) == 1
+    assert first_best("accuracy", [{"accuracy": value["nll"]} for value in epochs]) == 3
