@@ -150,6 +150,8 @@ def curves_with_intervals(
     positions = sorted({position for points in series.values() for position in points})
     # Shift the positions of the series slightly, so that intervals do not overlap.
     step = 0.04 if log else 0.012 * (positions[-1] - positions[0]) or 0.02
+    if all(point.ci95 is None for points in series.values() for point in points.values()):
+        step = 0.0
     for index, ((name, points), color) in enumerate(zip(series.items(), colors(list(series)).values(), strict=True)):
         shift = (index - (len(series) - 1) / 2) * step
         at = np.array(list(points))
