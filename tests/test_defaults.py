@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 from afield.algorithms import ALGORITHMS, AVERAGINGS, Algorithm
 from afield.augment import AUGMENTATIONS, AffineBounds, AugmentorConfig, AugMix, DaganConfig, RandomAffine, Standard
@@ -342,6 +343,29 @@ OPTIONS = {
     "swad": {"converged": "[1, inf)", "overfitted": "[1, inf)", "tolerance": "[1, inf)", "looks": "[1, inf)"},
 }
 INTERVALS = [(name, option, interval) for name, options in OPTIONS.items() for option, interval in options.items()]
+
+
+LOSS_OPTIONS = {
+    **{"temperature": "(0, inf)", "smoothing": "[0, 1]", "gamma": "[0, inf)", "alpha": "[0, inf)", "eps": "(0, inf)"},
+    **{"tau": "[0, inf)", "largest_margin": "[0, inf)", "scale": "(0, inf)"},
+}
+"""Intervals of the options of losses. The others are names (`sign`, `form`) and counts of images."""
+
+
+@pytest.mark.parametrize("name", LOSSES.names)
+def test_an_option_of_a_loss_takes_the_ends_of_its_interval_that_belong_to_it(name):
+    numbers = {option for option, default in DEFAULTS["loss", LOSSES][name].items() if isinstance(default, float)}
+    assert {*DEFAULTS["loss", LOSSES][name]} - numbers <= {"sign", "form", "counts"}
+    logits, targets = torch.tensor([[1.0, 0.0, -1.0]]), torch.tensor([0])
+    for option in sorted(numbers):
+        interval = LOSS_OPTIONS[option]
+        high = interval[1:-1].split(", ")[1]
+        wrong = [math.nan, math.inf, -1e-3, *([] if high == "inf" else [int(high) + 1e-3])]
+        for value in wrong + ([] if interval[0] == "[" else [0.0]):
+            with pytest.raises(InputError, match=f"{option} must"):
+                LOSSES[name](logits, targets, **{option: value})
+        for value in ([0.0] if interval[0] == "[" else [1e-3]) + ([] if high == "inf" else [float(high)]):
+            assert LOSSES[name](logits, targets, **{option: value}).isfinite().all()
 
 
 COUNTED = {

@@ -1,7 +1,9 @@
 """One step of each game, its losses and optimizers written out; and where learning stops and starts again."""
 
 import copy
+import itertools
 import math
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -11,7 +13,7 @@ from lightning_fabric import Fabric
 from torch import nn
 from torch.optim import SGD, Adam
 
-from afield.augment.learned import AffineGame, AffineSettings, DaganGame, DaganSettings, learn_affine
+from afield.augment.learned import AffineGame, AffineSettings, DaganGame, DaganSettings, learn_affine, loop
 from afield.training import Subset
 
 
@@ -165,6 +167,31 @@ def test_learning_that_is_complete_is_read_from_its_checkpoint(tmp_path, monkeyp
     assert [set(epoch) for epoch in whole.epochs] == 2 * [{"train"}]
     assert learn(validation=empty).epochs == whole.epochs
     assert steps == [4]
+
+
+@pytest.mark.filterwarnings("ignore:the augmentor collapsed")
+@pytest.mark.parametrize(
+    ("tick", "limit", "expected"),
+    [
+        (0.0, 0.0, [(2, 0, 0)]),
+        # The clock starts at 10; it is read once before each epoch, at its start, after each step and at its end.
+        (10.0, 20.0, [(0, 2, 30), (1, 0, 50), (1, 2, 80), (2, 0, 100)]),
+    ],
+)
+def test_a_checkpoint_is_written_after_more_than_its_seconds_and_at_the_end(
+    tmp_path, monkeypatch, tick, limit, expected
+):
+    images, targets = batch()
+    source = Subset((images.permute(0, 2, 3, 1) * 255).byte().numpy(), targets.numpy(), np.arange(6))
+    clock, saved = itertools.count(1), []
+    monkeypatch.setattr(loop, "time", SimpleNamespace(monotonic=lambda: tick * next(clock)))
+    monkeypatch.setattr(loop, "CHECKPOINT_SECONDS", limit)
+    monkeypatch.setattr(
+        loop, "_save", lambda path, game, generator, state: saved.append((state.epoch, state.position, state.seconds))
+    )
+    settings, fabric = AffineSettings(epochs=2, batch_size=2), Fabric(accelerator="cpu")
+    learn_affine(flat_classifier(), source, {}, settings, seed=3, checkpoint_file=tmp_path / "file", fabric=fabric)
+    assert saved == expected
 
 
 def test_noise_of_an_augmentor_is_uniform_from_minus_one_to_one():
