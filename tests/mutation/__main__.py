@@ -32,7 +32,7 @@ MODULES = {
     "algorithms": "algorithms/*.py",
     "augment": "augment/**/*.py",
 }
-OF_DEFINITIONS = ("tests/test_defaults.py", "tests/test_common.py")
+OF_DEFINITIONS = ("tests/test_constants.py", "tests/test_defaults.py", "tests/test_common.py")
 """The tests of what runs at import, such as defaults and entries of registries."""
 APART = (
     *(
