@@ -1,8 +1,10 @@
-"""The numbers that are no option of anything, written out: a change of one changes results."""
+"""Constants and defaults that are no option of a recipe, written out: a change of one changes results."""
 
 import ast
 import importlib
 import inspect
+import math
+import operator
 import pkgutil
 
 import pytest
@@ -86,3 +88,72 @@ def test_every_number_is_written_out():
             if type(value) in (int, float) or (isinstance(value, tuple) and all(type(v) in (int, float) for v in value))
         }
         assert numbers == {*CONSTANTS.get(name, {})}, name
+
+
+DEFAULTS = {
+    "losses.class_counts:effective_weights": {"beta": 0.9999},
+    "losses.criterion:Criterion.__init__": {"weight": None, "ignore_index": -100, "reduction": "mean"},
+    "losses.criterion:Criterion.__init_subclass__": {"loss": None, "strength": None},
+    "losses.registry:LossRegistry.add": {"reference": "-", "split": None, "check_classes": None},
+    "losses.targets:prepare": {"classes": 1, "soft": True},
+    "heads.angular:check_margins": {"margin_multiplier": 1.0, "margin_rad": 0.0, "margin_cos": 0.0},
+    "heads.angular:multiply_angle": {"margin_rad": 0.0},
+    "heads.cosine:class_vectors": {"generator": None},
+    "heads.cosine:MarginHead.__init__": {"scale": "auto", "margin_warmup": 0},
+    "heads.kernel:split_cosines": {"partial": False},
+    "heads.scale:scale_floor": {"probability": 0.9},
+    "objective:Objective.__init__": {"loss_options": None, "linear_losses": None, "neck": None},
+    "objective:Objective.set_classes": {"weight": None, "weighted_from": 0.0, "adjustment": 0.0},
+    "objective:Objective.risks": {"scale": None},
+    "evaluation:bootstrap": {"level": 0.95},
+    "evaluation.confidence:Scored.of": {"temperature": 1.0},
+    "evaluation.metrics:measure": {"domains": None, "weight": None},
+    "evaluation.new_place:difference_at_new_place": {"level": 0.95, "highest": math.inf, "sign": 1},
+    "evaluation.registry:Metric": {"highest": 1.0, "percent": True, "lower_is_better": False, "by_domain": False},
+    "evaluation.registry:Metric.text": {"sign": ""},
+    "evaluation.registry:MetricRegistry.add": {"reference": "-"},
+    "evaluation.statistics:estimate": {"level": 0.95, "within": (-math.inf, math.inf)},
+    "evaluation.statistics:paired_difference": {"level": 0.95, "highest": math.inf},
+    "evaluation.statistics:wilson": {"level": 0.95},
+    "evaluation.statistics:labels_to_halve": {"level": 0.95},
+    "data.splits:Validation": {"fraction": 0.1, "stratified": True, "lists": None},
+    "data.splits:make_fold": {"unlabeled": None, "train_domains": ()},
+    "data.splits:deal": {"groups": None},
+    "training.batches:labeled": {"unlabeled": None},
+    "algorithms.algorithm:Batch": {"target": None},
+    "algorithms.alignment:Alignment.__init__": {"penalty": 1.0},
+    "algorithms.annealing:Annealed": {"before": 1.0},
+    "algorithms.domain_network:DomainNetwork": {"width": 16},
+    "algorithms.image_generator:ImageGenerator": {"width": 16},
+    "algorithms.inner_step:inner_step": {"clip": math.inf},
+    "algorithms.learning_loss:ranking_loss": {"margin": 1.0},
+    "algorithms.metareg:MetaReg.penalty": {"learned": True},
+    "algorithms.optimal_transport:transport_distance": {"blur": 0.05, "rounds": 20},
+    "algorithms.risks:domain_risks": {"slopes": False, "embedded": None},
+    "augment.chain:build_chain": {"learned": None},
+    "augment.color.jitter:ColorJitter": {"brightness": 0.0, "contrast": 0.0, "saturation": 0.0, "hue": 0.0},
+    "augment.learned.discriminator:Discriminator": {"width": 16, "channels": 3},
+    "augment.learned.loop:Game.move": {"retain_graph": False},
+    "augment.networks.localization:Localization": {"noise": 0},
+    "augment.networks.variants:_block": {"stride": 1},
+    "augment.networks.variants:_resize_and_concatenate": {"mode": "nearest"},
+    "augment.policies.autoaugment:AutoAugment": {"policy": "imagenet"},
+    "augment.policies.geometry:inverse_matrix": {
+        **{"angle": 0.0, "shift": (0.0, 0.0), "shear": (0.0, 0.0), "center": (0.0, 0.0)}
+    },
+    "augment.policies.geometry:warp": {"interpolation": "nearest"},
+    "augment.policies.operations:apply_draws": {"interpolation": "nearest"},
+    "augment.spatial.affine:warp_affine": {"padding": "reflection"},
+}
+
+
+@pytest.mark.parametrize(("place", "expected"), DEFAULTS.items())
+def test_the_defaults_of_a_function(place, expected):
+    module, _, name = place.partition(":")
+    parameters = inspect.signature(operator.attrgetter(name)(importlib.import_module(f"afield.{module}"))).parameters
+    found = {
+        key: parameter.default for key, parameter in parameters.items() if parameter.default is not parameter.empty
+    }
+    assert {key: (type(value), value) for key, value in found.items()} == {
+        key: (type(value), value) for key, value in expected.items()
+    }
