@@ -326,7 +326,7 @@ OPTIONS = {
     "fish": {"inner_rate": "(0, inf)"},
     "fishr": {"penalty": "[0, inf)", "anneal": "[0, 1]", "decay": "[0, 1)"},
     "ib_erm": {"penalty": "[0, inf)", "anneal": "[0, 1]"},
-    "ib_irm": {"penalty": "[0, inf)", "anneal": "[0, 1]"},
+    "ib_irm": {"penalty": "[0, inf)", "bottleneck": "[0, inf)", "anneal": "[0, 1]"},
     "iga": {"penalty": "[0, inf)"},
     "learning_loss": {"weight": "[0, inf)", "margin": "[0, inf)", "cutoff": "[0, 1]"},
     "lp_ft": {"head": "[0, 1)"},
@@ -369,7 +369,7 @@ def test_an_option_of_a_loss_takes_the_ends_of_its_interval_that_belong_to_it(na
 
 
 COUNTED = {
-    **{"jigen": ["count"], "mmd_aae": ["hidden"], "mmld": ["clusters", "stages", "hidden"], "ib_irm": ["bottleneck"]},
+    **{"jigen": ["count"], "mmd_aae": ["hidden"], "mmld": ["clusters", "stages", "hidden"]},
     **{"dann": ["hidden"], "cdan": ["hidden"], "domain_dann": ["hidden"], "cdann": ["hidden"], "cad": ["normalized"]},
     **{"cond_cad": ["normalized"], "mixstyle": ["stages", "mix"], "efdm": ["stages", "mix"]},
 }

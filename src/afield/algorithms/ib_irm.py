@@ -8,6 +8,7 @@ from afield.algorithms.ib_erm import feature_variance
 from afield.algorithms.registry import ALGORITHMS
 from afield.algorithms.risks import domain_risks
 from afield.classifier import Classifier
+from afield.validation import check_within
 
 
 @ALGORITHMS.register(
@@ -50,6 +51,7 @@ class IBIRM(Algorithm):
         anneal: float = 0.1,
     ) -> None:
         super().__init__(classifier, domain_sizes)
+        check_within("[0, inf)", bottleneck=bottleneck)
         self.penalty = Annealed(penalty, anneal)
         self.bottleneck = Annealed(bottleneck, anneal, before=0.0)
 
