@@ -31,9 +31,9 @@ def image_set(labels, domains=None, given=None, paths=None):
 
 @st.composite
 def domain_sets(draw):
-    """20 to 80 images of 2 to 4 classes in 3 or 4 domains, each domain with at least 4 of them."""
+    """Images of up to 4 classes in 3 or 4 domains of 5 images or more, so that 2 images of a domain share a class."""
     names = "abcd"[: draw(st.integers(3, 4))]
-    domains = [name for name in names for _ in range(draw(st.integers(4, 20)))]
+    domains = [name for name in names for _ in range(draw(st.integers(5, 20)))]
     labels = draw(st.lists(st.integers(0, 3), min_size=len(domains), max_size=len(domains)))
     return image_set(labels, domains)
 
