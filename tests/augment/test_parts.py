@@ -7,8 +7,11 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from afield.algorithms.image_generator import ImageGenerator
+from afield.augment.learned.discriminator import Discriminator
 from afield.augment.learned.loop import LearnState
 from afield.augment.networks.localization import Localization
+from afield.augment.networks.variants import VariantNetwork
 from afield.augment.spatial import crop
 
 
@@ -43,3 +46,28 @@ def test_the_layers_of_a_localization_network():
 def test_learning_starts_at_nothing():
     state = LearnState()
     assert (state.epoch, state.position, state.seconds, state.epochs) == (0, 0, 0.0, [])
+
+
+@pytest.mark.parametrize(
+    ("network", "convolutions"),
+    [
+        (Discriminator(), [(3, 16, 4, 2), (16, 32, 4, 2), (32, 64, 4, 2)]),
+        (Discriminator(8, 6), [(6, 8, 4, 2), (8, 16, 4, 2), (16, 32, 4, 2)]),
+        (ImageGenerator(2), [(5, 16, 3, 1), (16, 32, 3, 2), *4 * [(32, 32, 3, 1)], (32, 16, 3, 1), (16, 3, 3, 1)]),
+        (
+            VariantNetwork(5, 8),
+            [
+                *((3, 8, 3, 1), (8, 16, 3, 2), (16, 32, 3, 2), (40, 32, 3, 1), (48, 16, 3, 1), (24, 8, 3, 1)),
+                (8, 4, 3, 1),
+            ],
+        ),
+    ],
+)
+def test_the_convolutions_of_a_network(network, convolutions):
+    """Channels in, channels out, side and stride."""
+    layers = [layer for layer in network.modules() if isinstance(layer, nn.Conv2d)]
+    found = [(layer.in_channels, layer.out_channels, layer.kernel_size[0], layer.stride[0]) for layer in layers]
+    assert found == convolutions
+    assert all(layer.padding == (1, 1) for layer in layers)
+    assert {layer.negative_slope for layer in network.modules() if isinstance(layer, nn.LeakyReLU)} <= {0.2}
+    assert {layer.num_groups for layer in network.modules() if isinstance(layer, nn.GroupNorm)} <= {4}
