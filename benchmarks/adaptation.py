@@ -42,7 +42,7 @@ from afield.records import read_json, seed_for, write_json, write_jsonl
 from afield.runs.build import build_head_classifier
 from afield.runs.config import ExperimentConfig, choose_training
 from afield.runs.execute import execute
-from afield.runs.features import frozen_features
+from afield.runs.features import stored_features
 from afield.runs.provenance import provenance
 from afield.runs.run import Run
 from afield.training import TrainState, checkpoint
@@ -286,7 +286,7 @@ def main() -> None:
     backbone = BackboneConfig(args.backbone, weights=args.weights) if frozen else BackboneConfig()
     data = load(args.data, image_size=backbone.image_size)
     setup = ExperimentConfig(data, backbone, frozen, Validation(), choose_training("frozen" if frozen else "digits"))
-    heads = Heads(setup, frozen_features(setup, make_fabric("cpu", "32")), args.heads)
+    heads = Heads(setup, stored_features(setup, make_fabric("cpu", "32")), args.heads)
     results, expected, logits = [], [], defaultdict(list)
     for seed in range(1 if args.quick else args.seeds):
         for new in data.domain_names:

@@ -35,7 +35,7 @@ from afield.recipes import Recipe, resolve
 from afield.records import read_json, write_json, write_jsonl
 from afield.runs.config import ExperimentConfig, choose_training
 from afield.runs.execute import PREDICTIONS, execute
-from afield.runs.features import frozen_features
+from afield.runs.features import stored_features
 from afield.runs.provenance import provenance
 from afield.runs.run import Run
 from afield.training import checkpoint
@@ -53,7 +53,7 @@ class Heads:
 
     def __init__(self, setup: ExperimentConfig, folder: Path) -> None:
         self.setup, self.folder, self.fabric = setup, folder, make_fabric("cpu", "32")
-        features = frozen_features(setup, self.fabric)
+        features = stored_features(setup, self.fabric)
         assert features is not None
         self.features = features
 

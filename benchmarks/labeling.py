@@ -32,7 +32,7 @@ from afield.records import exclusive, write_atomic, write_json
 from afield.reporting.document import said
 from afield.reporting.plots import standalone
 from afield.runs.config import ExperimentConfig, choose_training
-from afield.runs.features import frozen_features
+from afield.runs.features import stored_features
 from afield.runs.provenance import provenance
 
 STRATEGY_NAMES = [name for name in STRATEGIES.names if name not in LACKS]
@@ -44,7 +44,7 @@ def read_study(args: argparse.Namespace) -> LabelingStudy:
     data = load(args.data, image_size=args.image_size or backbone.image_size)
     check_budget(data, args.budgets[-1])
     setup = ExperimentConfig(data, backbone, True, Validation(), choose_training("frozen"))
-    features = frozen_features(setup, make_fabric("auto", "32-true", 1, 1))
+    features = stored_features(setup, make_fabric("auto", "32-true", 1, 1))
     assert features is not None
     return LabelingStudy(features, data.labels, data.domains, data.domain_names, tuple(args.budgets), args.trust)
 

@@ -39,7 +39,7 @@ MAY_IMPORT = {
     "algorithms": BASE | {"classifier", "objective", "models"},
     "adaptation": BASE | {"algorithms", "classifier", "evaluation", "heads", "losses", "models", "objective"},
     "evaluation": {"errors", "registry", "records"},
-    "training": BASE | {"algorithms", "augment", "classifier", "evaluation", "settings"},
+    "training": BASE | {"algorithms", "augment", "classifier", "evaluation", "models", "settings"},
     "augment.learned": BASE | {"augment", "evaluation", "losses", "training"},
     "labeling": BASE | {"data", "evaluation", "objective"},
     "reporting": {"amounts", "errors", "records", "evaluation"},

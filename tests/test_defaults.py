@@ -255,7 +255,7 @@ def test_the_documentation_says_what_algorithms_declare():
 
 def test_declarations_are_of_the_documented_kind():
     for kind in (Algorithm, *(ALGORITHMS[name] for name in ALGORITHMS.names)):
-        assert kind.needs in ("features", "images")
+        assert kind.needs in ("features", "layers", "images")
         assert all(type(flag) is bool for flag in (kind.soft_targets, kind.data_parallel, kind.uses_target))
 
 

@@ -1,6 +1,7 @@
 """The classifier: normalization, backbone, feature normalization, dropout and objective."""
 
 from collections.abc import Sequence
+from typing import Self
 
 import torch
 from torch import Tensor, nn
@@ -38,6 +39,7 @@ class Classifier(nn.Module):
         std: standard deviation of each channel, a divisor before the backbone.
         dropout: dropout probability of the features during training.
         feature_norm: module that standardizes the features of the backbone; None keeps them unchanged.
+        fixed_batch_norm: whether batch normalization of the backbone keeps its statistics during training.
     """
 
     mean: Tensor
@@ -54,6 +56,7 @@ class Classifier(nn.Module):
         std: Sequence[float],
         dropout: float,
         feature_norm: FeatureNorm | None = None,
+        fixed_batch_norm: bool = False,
     ) -> None:
         super().__init__()
         self.backbone = backbone
@@ -61,8 +64,17 @@ class Classifier(nn.Module):
         self.dropout = nn.Dropout(dropout)
         self.objective = objective
         self.loss_prediction = None
-        self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1))
-        self.register_buffer("std", torch.tensor(std).view(1, 3, 1, 1))
+        self.fixed_batch_norm = fixed_batch_norm
+        self.register_buffer("mean", torch.tensor(mean).view(1, -1, 1, 1))
+        self.register_buffer("std", torch.tensor(std).view(1, -1, 1, 1))
+
+    def train(self, mode: bool = True) -> Self:
+        """See `nn.Module.train`. Batch normalization stays in evaluation mode if its statistics are fixed."""
+        super().train(mode)
+        for module in self.backbone.modules() if self.fixed_batch_norm else ():
+            if isinstance(module, nn.modules.batchnorm._BatchNorm):
+                module.eval()
+        return self
 
     @property
     def num_classes(self) -> int:

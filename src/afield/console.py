@@ -51,8 +51,9 @@ class ConsoleCallback(Callback):
         """Print the data, the purpose, the backbone, and warnings of leakage."""
         data, backbone = setup.data, setup.backbone
         self.console.print(data.describe(), highlight=False, markup=False)
-        frozen = ", frozen" if setup.freeze else ""
-        how = shown(f"  {purpose}; backbone {backbone.name}, weights {backbone.weights}{frozen}")
+        stage = None if setup.partial is None else setup.partial.stage
+        trained = ", frozen" if setup.freeze else f", trained from {stage}" if stage else ""
+        how = shown(f"  {purpose}; backbone {backbone.name}, weights {backbone.weights}{trained}")
         self.console.print(how, highlight=False, markup=False, soft_wrap=True)
         for line in leaks(data):
             self.console.print(f"[yellow]warning:[/] {escape(line)}")

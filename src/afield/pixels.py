@@ -7,7 +7,9 @@ from torch import Tensor
 
 
 def as_floats(images: Tensor) -> Tensor:
-    """Convert uint8 to float32 in [0, 1]. Floats, including features, are returned unchanged."""
+    """Convert uint8 to float32 in [0, 1], and float16 (stored activations) to float32. Other floats are unchanged."""
+    if images.dtype == torch.float16:
+        return images.float()
     return images.float().div_(255) if images.dtype == torch.uint8 else images
 
 

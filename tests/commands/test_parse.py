@@ -75,7 +75,7 @@ def test_help_shows_what_the_presets_give(capsys):
     text = help_of(capsys, "train")
     assert PRESETS["frozen"].epochs == 12
     assert "--epochs INT Passes over the training images. (default: 30; by preset: digits 8," in text
-    assert "frozen 12)" in text
+    assert "frozen 12, partial 8)" in text
     assert "(default: 0.8)" in text
 
 

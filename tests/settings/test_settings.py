@@ -30,6 +30,8 @@ OTHER = {
     "optimizer": "lamb",
     "learning_rate": 0.5,
     "norm_bias_rate": 2.0,
+    "layer_decay": 0.5,
+    "batch_norm": "fixed",
     "momentum": 0.5,
     "weight_decay": 0.25,
     "schedule": "linear",

@@ -17,7 +17,7 @@ class Batch(NamedTuple):
     """The examples of one training step.
 
     Attributes:
-        inputs: images ``[B, 3, H, W]`` in [0, 1], or precomputed features ``[B, D]``.
+        inputs: images ``[B, 3, H, W]`` in [0, 1], precomputed features ``[B, D]``, or activations ``[B, C, H, W]``.
         targets: class indices ``[B]``, or probabilities ``[B, K]`` if images are mixed.
         domains: index of each example's training domain, ``[B]``, from 0 to E - 1.
         indices: index of each example in the training set, ``[B]``, from 0 to N - 1.
@@ -58,8 +58,8 @@ class Algorithm(nn.Module):
 
     Attributes:
         domains_at_least: minimum number of training domains.
-        needs: ``"features"`` if the algorithm can train on precomputed features of a frozen backbone, otherwise
-            ``"images"``.
+        needs: ``"features"`` if the algorithm can train on precomputed features of a frozen backbone, ``"layers"`` if
+            it needs a backbone, or the last layers of one, that trains, or ``"images"``.
         sampling: default way to draw batches.
         soft_targets: whether the algorithm accepts probabilities as targets.
         data_parallel: whether each process can compute the terms on its own part of a batch.
@@ -71,7 +71,7 @@ class Algorithm(nn.Module):
     """
 
     domains_at_least: ClassVar[int] = 1
-    needs: ClassVar[Literal["images", "features"]] = "features"
+    needs: ClassVar[Literal["images", "layers", "features"]] = "features"
     sampling: ClassVar[Sampling] = "shuffled"
     soft_targets: ClassVar[bool] = True
     data_parallel: ClassVar[bool] = True

@@ -40,7 +40,7 @@ class CAD(Algorithm):
     """
 
     domains_at_least = 2
-    needs = "images"
+    needs = "layers"
     sampling = "balanced"
     soft_targets = False
     conditional: ClassVar[bool] = False

@@ -16,7 +16,7 @@ REFERENCE = "Chevalley et al., Invariant Causal Mechanisms through Distribution 
 class CausIRL(Alignment):
     """Base class of the two variants, which differ in the distance between the parts. See `Alignment`."""
 
-    needs = "images"
+    needs = "layers"
     term = "distance"
 
     def distance(self, features: Tensor, domains: Tensor) -> Tensor:

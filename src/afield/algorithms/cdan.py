@@ -44,7 +44,7 @@ class CDAN(Algorithm):
         Long et al., "Conditional Adversarial Domain Adaptation", NeurIPS 2018, equations 4 to 9.
     """
 
-    needs = "images"
+    needs = "layers"
     soft_targets = False
     uses_target = True
 

@@ -38,7 +38,7 @@ class DANN(Algorithm):
         Ganin et al., "Domain-Adversarial Training of Neural Networks", JMLR 2016, equations 13 to 18.
     """
 
-    needs = "images"
+    needs = "layers"
     soft_targets = False
     uses_target = True
 

@@ -27,7 +27,7 @@ class DeepCORAL(CORAL):
     """
 
     domains_at_least = 1
-    needs = "images"
+    needs = "layers"
     soft_targets = False
     uses_target = True
 

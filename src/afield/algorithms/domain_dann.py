@@ -38,7 +38,7 @@ class DomainDANN(Algorithm):
     """
 
     domains_at_least = 2
-    needs = "images"
+    needs = "layers"
     sampling = "balanced"
 
     def __init__(

@@ -33,7 +33,7 @@ class DomainMMD(Alignment):
         discrepancy of `multi_kernel_mmd`. DomainBed sums seven kernels of fixed width.
     """
 
-    needs = "images"
+    needs = "layers"
     term = "mmd"
 
     def distance(self, features: Tensor, domains: Tensor) -> Tensor:

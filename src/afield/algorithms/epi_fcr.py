@@ -49,7 +49,7 @@ class EpiFCR(Algorithm):
     """
 
     domains_at_least = 2
-    needs = "images"
+    needs = "layers"
     sampling = "balanced"
     data_parallel = False
 

@@ -36,7 +36,7 @@ class IBERM(Algorithm):
         NeurIPS 2021, section 4, with the variance as the bound of the entropy.
     """
 
-    needs = "images"
+    needs = "layers"
     sampling = "balanced"
 
     def __init__(

@@ -31,7 +31,7 @@ class LPFT(Algorithm):
         There, the head is trained until it converges, in a training of its own; here both parts share one schedule.
     """
 
-    needs = "images"
+    needs = "layers"
     data_parallel = False
 
     def __init__(self, classifier: Classifier, domain_sizes: Sequence[int], *, head: float = 0.3) -> None:
@@ -43,9 +43,8 @@ class LPFT(Algorithm):
         """``objective``, without a gradient for the backbone at first."""
         if batch.progress >= self.head:
             return super().terms(batch)
-        training = self.classifier.backbone.training
         self.classifier.backbone.eval()
         with torch.no_grad():
             features = self.classifier.features(batch.inputs)
-        self.classifier.backbone.train(training)
+        self.classifier.train(self.classifier.training)
         return {"objective": self.classifier.objective(self.classifier.dropout(features), batch.targets)}

@@ -38,7 +38,7 @@ class MCD(Algorithm):
         mil-tokyo/MCD_DA for the single step.
     """
 
-    needs = "images"
+    needs = "layers"
     soft_targets = False
     uses_target = True
 

@@ -41,7 +41,7 @@ class MMD(Algorithm):
         Long et al., "Learning Transferable Features with Deep Adaptation Networks", ICML 2015, equations 1 to 4.
     """
 
-    needs = "images"
+    needs = "layers"
     soft_targets = False
     uses_target = True
 

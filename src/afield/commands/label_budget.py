@@ -51,7 +51,7 @@ def compare_strategies(options: Compare) -> LabelingSummary | dict[str, Any]:
     from afield.comparison.labeling.summary import summarize_labeling
     from afield.console import held, watching
     from afield.records import write_json
-    from afield.runs.features import frozen_features
+    from afield.runs.features import stored_features
 
     out = options.run_folder
     if options.dry_run:
@@ -61,7 +61,7 @@ def compare_strategies(options: Compare) -> LabelingSummary | dict[str, Any]:
             return plan(jobs, out, at_once=options.jobs, features_s=_features_seconds(options, setup))
     with held(out), watching() as callback:
         fabric = options.make_fabric("32-true")
-        setup, jobs = _load(options, callback, lambda setup: frozen_features(setup, fabric, callback.features))
+        setup, jobs = _load(options, callback, lambda setup: stored_features(setup, fabric, callback.features))
         claim(out, _images(setup))
         records = measure(jobs, out, processes=options.jobs, callback=callback)
         data, backbone = _images(setup)["data"], setup.backbone

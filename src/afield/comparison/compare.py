@@ -14,7 +14,7 @@ from afield.comparison.grid import Comparison
 from afield.comparison.summary import select, summarize
 from afield.errors import InputError, first_line
 from afield.launch.local import Executor, Launch
-from afield.models import build_backbone
+from afield.models import build_backbone, divide
 from afield.records import Record, Summary, read_records, write_json, write_records, write_summary
 from afield.reporting import render
 from afield.runs.augmentation import check_augmentation
@@ -32,8 +32,8 @@ def check(runs: Sequence[Run]) -> None:
 
     Raises:
         InputError: if a backbone, weights, head, loss, augmentation or algorithm cannot be created or cannot be
-            combined, the backbone does not support the image size, there are too few domains, or a split cannot be
-            created.
+            combined, the backbone does not support the image size or cannot be divided at the stage, there are too few
+            domains, or a split cannot be created.
     """
     setup = runs[0].setup
     backbone, features = build_backbone(setup.backbone)
@@ -44,6 +44,8 @@ def check(runs: Sequence[Run]) -> None:
     except (AssertionError, RuntimeError, ValueError) as error:
         what = f"backbone {setup.backbone.name} does not support images of {size[0]} x {size[1]} pixels"
         raise InputError(f"{what}: {first_line(error)}") from None
+    if setup.partial is not None:
+        divide(backbone, setup.partial.stage, size)
     mean, std = setup.backbone.normalization
     for recipe in {run.recipe.name: run.recipe for run in runs}.values():
         objective = build_objective(recipe, features, len(setup.data.class_names))

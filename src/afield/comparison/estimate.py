@@ -19,7 +19,7 @@ from afield.runs.augmentation import augmentation_names, augmentor_settings, che
 from afield.runs.build import build_algorithm
 from afield.runs.config import ExperimentConfig
 from afield.runs.execute import CHECKPOINT, CHECKPOINTS, DONE, RECORD
-from afield.runs.features import BATCH, extractor, frozen_backbone, missing_features
+from afield.runs.features import BATCH, blank_features, extractor, missing_features
 from afield.runs.run import Run, prepare
 from afield.training import Splits, Subset, fit
 
@@ -40,7 +40,7 @@ def plan(runs: Sequence[Run], executor: Executor, *, at_once: int) -> dict[str, 
     Returns:
         ``runs``: for each run its hash ``run``, its ``label`` and its ``state`` (``done``, ``begun`` or ``to do``).
         ``source``: the basis of the estimate, as text. ``features_s``: the time to extract the missing features of
-        frozen backbones. ``run_s``: the mean time of a remaining run. ``total_s``: the time of all remaining runs, if
+        frozen layers. ``run_s``: the mean time of a remaining run. ``total_s``: the time of all remaining runs, if
         `at_once` runs are executed at the same time.
     """
     states = {run.hash: _state(executor.folder(run)) for run in runs}
@@ -74,9 +74,9 @@ def plan(runs: Sequence[Run], executor: Executor, *, at_once: int) -> dict[str, 
 
 def features_seconds(setup: ExperimentConfig, fabric: Fabric) -> float:
     """The time to extract the missing features, estimated from one batch after a warm-up batch."""
-    if not setup.freeze or not (missing := missing_features(setup)):
+    if not setup.stores or not (missing := missing_features(setup)):
         return 0.0
-    extract = extractor(setup.backbone, fabric)
+    extract = extractor(setup, fabric)
     images = torch.from_numpy(np.array(setup.data.images[:BATCH])).permute(0, 3, 1, 2)
     extract(images)
     began = time.perf_counter()
@@ -122,7 +122,7 @@ def _images(run: Run) -> float:
 def _seconds(run: Run, fabric: Fabric) -> float:
     """The time of a run, estimated from a short epoch after an even shorter one."""
     setup, began = run.setup, time.perf_counter()
-    features = np.zeros((len(setup.data), frozen_backbone(setup.backbone)[1]), np.float32) if setup.freeze else None
+    features = blank_features(setup, fabric)
     _, parts, classifier = prepare(run, features, fabric)
     start_s = time.perf_counter() - began
     batch = min(run.training.batch_size, len(parts.train))

@@ -17,12 +17,12 @@ FEATURES, STATE = "features.npy", "state.json"
 def cached_features(
     folder: Path,
     count: int,
-    compute: Callable[[int], Iterator[NDArray[np.float32]]],
+    compute: Callable[[int], Iterator[NDArray[np.floating]]],
     *,
     save_every: int = 1,
     progress: Callable[[int, int], None] = lambda done, total: None,
-) -> NDArray[np.float32]:
-    """The features ``[N, D]`` in a folder, memory-mapped copy-on-write. Missing ones are computed.
+) -> NDArray[np.floating]:
+    """The features ``[N, ...]`` in a folder, memory-mapped copy-on-write. Missing ones are computed.
 
     A damaged computation starts again. If all features are there, nothing is written, so that the cache can be
     read-only.
@@ -30,7 +30,7 @@ def cached_features(
     Args:
         folder: cache folder. Its name must depend on everything that determines the features.
         count: N.
-        compute: yields batches of features ``[B, D]`` from a given row to the last row.
+        compute: yields batches of features ``[B, ...]`` from a given row to the last row.
         save_every: number of batches in a block. A block is not computed again.
         progress: called with the number of finished rows and N.
     """
@@ -72,7 +72,7 @@ def _compute(
     folder: Path,
     count: int,
     blocks: list[list[int]],
-    compute: Callable[[int], Iterator[NDArray[np.float32]]],
+    compute: Callable[[int], Iterator[NDArray[np.floating]]],
     save_every: int,
     progress: Callable[[int, int], None],
 ) -> None:
@@ -80,7 +80,7 @@ def _compute(
     features = np.lib.format.open_memmap(path, mode="r+") if stop else None
     for number, batch in enumerate(compute(stop), start=1):
         if features is None:
-            features = allocate(path, np.float32, (count, batch.shape[1]))
+            features = allocate(path, batch.dtype, (count, *batch.shape[1:]))
         start, stop = stop, stop + len(batch)
         features[start:stop] = batch
         progress(stop, count)

@@ -27,10 +27,11 @@ from afield.recipes import recipe_from
 from afield.records import decode, read_json
 from afield.runs.adapting import source_statistics, standardizes, with_norm
 from afield.runs.callback import Callback
-from afield.runs.config import ExperimentConfig
+from afield.runs.config import ExperimentConfig, PartialTraining
 from afield.runs.execute import DONE, execute
+from afield.runs.features import stored_features
 from afield.runs.run import Run, prepare
-from afield.training import TrainConfig, TrainState, checkpoint, predict
+from afield.training import Subset, TrainConfig, TrainState, checkpoint, predict
 
 SOURCE, CALIBRATION, PLAYS = "adaptation.safetensors", "calibration", "plays.safetensors"
 BATCH = 256
@@ -93,7 +94,7 @@ class _State:
 
 
 def known_source(
-    run: Run, classifier: Classifier, features: NDArray[np.float32] | None, fabric: Fabric
+    run: Run, classifier: Classifier, features: NDArray[np.floating] | None, fabric: Fabric
 ) -> tuple[Classifier, Source]:
     """Return the trained classifier for deployment, and the statistics of its training data.
 
@@ -140,13 +141,13 @@ def fold_folder(out: Path, fold: Run) -> Path:
 
 
 def calibrate(
-    run: Run, features: NDArray[np.float32] | None, out: Path, fabric: Fabric, callback: Callback
+    run: Run, features: NDArray[np.floating] | None, out: Path, fabric: Fabric, callback: Callback
 ) -> list[Play]:
     """Train the recipe without each training domain in turn, and let this domain play the new place.
 
     Args:
         run: run of the model.
-        features: features ``[N, D]`` of the whole data set, if the backbone is frozen.
+        features: what training uses in place of images; see `afield.runs.features.stored_features`.
         out: model folder. Finished runs in it are not repeated; `clear` removes them.
         fabric: device and precision.
         callback: receives the progress.
@@ -196,6 +197,9 @@ def learn_source(folder: Path, data: ImageSet, fabric: Fabric, callback: Callbac
     why = why_no_plays(run)
     if not frozen and named != weights:
         why = "the training of the network started from a weights file that the model folder does not contain"
+    if not why and (part := config["backbone"].get("partial")) is not None:
+        run = replace(run, setup=replace(setup, partial=PartialTraining(**part)))
+        features = stored_features(run.setup, fabric, callback.features)
     source = replace(source, why_no_plays=why, plays=[] if why else calibrate(run, features, folder, fabric, callback))
     source.save(folder)
     clear(folder)
@@ -203,15 +207,16 @@ def learn_source(folder: Path, data: ImageSet, fabric: Fabric, callback: Callbac
 
 
 def _plays(
-    run: Run, domain: str, classifier: Classifier, features: NDArray[np.float32] | None, fabric: Fabric
+    run: Run, domain: str, classifier: Classifier, features: NDArray[np.floating] | None, fabric: Fabric
 ) -> list[Play]:
     classifier, source = known_source(run, classifier, features, fabric)
     data, classifier = run.setup.data, classifier.cpu().eval()
     rows = np.flatnonzero(data.domains == data.domain_names.index(domain))
-    inputs = _images(data.subset(rows)) if features is None else torch.from_numpy(features[rows])
+    inputs = data.images if features is None else features
+    ((images, _),) = Subset(inputs, data.labels, rows).batches([np.arange(len(rows))])
     return play(
         with_backbone(classifier, nn.Identity()),
-        backbone_features(classifier, inputs),
+        backbone_features(classifier, images),
         torch.from_numpy(data.labels[rows]),
         source=source.statistics,
         reference=source.reference,

@@ -5,7 +5,6 @@ from pathlib import Path
 
 import numpy as np
 from lightning_fabric import Fabric
-from torch import nn
 
 from afield.adaptation.calibration import Play
 from afield.classifier import Classifier
@@ -20,7 +19,7 @@ from afield.records import Record, read_record
 from afield.runs.callback import Callback
 from afield.runs.config import ExperimentConfig
 from afield.runs.execute import DONE, RECORD, execute
-from afield.runs.features import frozen_backbone, frozen_features
+from afield.runs.features import stored_features, whole_network
 from afield.runs.run import Run
 from afield.training import TrainState
 
@@ -61,7 +60,7 @@ def run_training(
         (out / DONE).unlink(missing_ok=True)
     check([run])
     unseen = compared(run, comparison) if comparison else {}
-    features = frozen_features(setup, fabric, callback.features)
+    features = stored_features(setup, fabric, callback.features)
     plays, why = list[Play](), why_no_plays(run) or (AGAIN if features is None else "")
     if not why and not (out / DONE).exists():
         plays = calibrate(run, features, out, fabric, callback)
@@ -76,8 +75,7 @@ def run_training(
         seen = {"validation": (progress.best_logits["validation"].numpy(), setup.data.labels[fold.val])}
         confidence = Confidence.measure(unseen or seen, unseen=bool(unseen))
         confidence.save(out)
-        if isinstance(classifier.backbone, nn.Identity):
-            classifier.backbone, _ = frozen_backbone(setup.backbone)
+        classifier = whole_network(setup, classifier)
         height, width = setup.data.images.shape[1:3]
         trained = np.unique(setup.data.digests[np.concatenate([fold.train, fold.val])])
         model = saved.Model(classifier, setup.data.class_names, height, run.config, width, trained, confidence)

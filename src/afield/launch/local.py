@@ -13,7 +13,7 @@ from afield.records import HeldError, Record, exclusive
 from afield.runs.callback import SILENT, Callback
 from afield.runs.config import choose_threads
 from afield.runs.execute import execute
-from afield.runs.features import frozen_features
+from afield.runs.features import stored_features
 from afield.runs.run import Run
 
 Launch = Callable[[Sequence[Run]], Iterator[tuple[Run, Record]]]
@@ -69,7 +69,7 @@ class Executor:
             HeldError: if another process is executing the run or training a stage that it needs.
         """
         fabric, folder = self.fabric(run), self.folder(run)
-        features = frozen_features(run.setup, fabric, self.callback.features)
+        features = stored_features(run.setup, fabric, self.callback.features)
         with nullcontext() if fabric.world_size > 1 else exclusive(folder), cpu_threads(self.threads_of(run)):
             return execute(run, folder, fabric, features=features, callback=self.callback)
 

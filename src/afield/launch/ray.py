@@ -25,7 +25,7 @@ from afield.launch.local import WAIT_SECONDS, Executor, cpu_threads
 from afield.records import Record, exclusive, read_record, to_record, write_atomic
 from afield.runs.config import ExperimentConfig
 from afield.runs.execute import DONE, RECORD, execute
-from afield.runs.features import frozen_features
+from afield.runs.features import stored_features
 from afield.runs.run import Run
 
 CONNECT_SECONDS = 5.0
@@ -99,7 +99,7 @@ def run_on_ray(runs: Sequence[Run], executor: Executor, *, gpus: int) -> Iterato
     for run in missing:
         threads, setup = executor.threads_of(run), run.setup
         if id(setup) not in shared:
-            features = frozen_features(setup, executor.fabric(run), executor.callback.features)
+            features = stored_features(setup, executor.fabric(run), executor.callback.features)
             shared[id(setup)] = ray.put((_portable(setup), None if features is None else np.asarray(features)))
         others = {field.name: getattr(run, field.name) for field in dataclasses.fields(run) if field.name != "setup"}
         task = ray.remote(num_cpus=threads, num_gpus=gpus)(_execute_on_node)

@@ -5,6 +5,7 @@ from afield.models.backbone import (
     BackboneConfig as BackboneConfig,
     build_backbone as build_backbone,
 )
+from afield.models.division import divide as divide, layers as layers
 from afield.models.loss_prediction import LossPrediction as LossPrediction
 from afield.models.resnet8 import ResNet8 as ResNet8
 from afield.models.stages import (

@@ -51,9 +51,10 @@ def check_augmentation(setup: ExperimentConfig, recipe: Recipe) -> Augmentation:
             augment, or there are too few epochs for the stages of a learned augmentation.
     """
     names = augmentation_names(setup, recipe)
-    if setup.freeze and recipe.augment not in (None, "none"):
+    if setup.stores and recipe.augment not in (None, "none"):
         raise InputError(
-            f"recipe {recipe.name!r} has augment={recipe.augment!r}, which needs images; --freeze uses features only"
+            f"recipe {recipe.name!r} has augment={recipe.augment!r}, which needs images; {setup.stores} uses "
+            "features only"
         )
     augmentation = build_chain(names, dict.fromkeys(AUGMENTORS.names, Identity()))
     learned = learned_part(names)

@@ -15,7 +15,7 @@ from afield.classifier import Classifier
 from afield.errors import InputError, first_line, unknown_name
 from afield.heads import HEADS, Neck
 from afield.losses import LOSSES
-from afield.models import build_backbone
+from afield.models import build_backbone, divide
 from afield.objective import Objective
 from afield.recipes import Recipe
 from afield.records import seed_for
@@ -67,16 +67,30 @@ def _check_options(recipe: Recipe, kind: str, takes: Callable[..., object], opti
 
 
 def build_classifier(setup: ExperimentConfig, recipe: Recipe, seed: int) -> Classifier:
-    """Create backbone and objective, initialized from the seed. The backbone is equal for all recipes."""
+    """Create backbone and objective, initialized from the seed. The backbone is equal for all recipes.
+
+    If only the last stages train, they are the backbone, and its inputs are activations.
+    """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed_for("init", seed))
         backbone, features = build_backbone(setup.backbone)
         torch.manual_seed(seed_for("init head", seed))
         objective = build_objective(recipe, features, len(setup.data.class_names))
     mean, std = setup.backbone.normalization
+    if setup.partial is not None:
+        _, backbone = divide(backbone, setup.partial.stage, setup.data.images.shape[1:3])
+        mean, std = (0.0,), (1.0,)
     norm = DomainFeatureNorm(features) if standardizes(recipe) else None
-    dropout = recipe.train_config(setup.training).dropout
-    return Classifier(backbone, objective, mean=mean, std=std, dropout=dropout, feature_norm=norm)
+    training = recipe.train_config(setup.training)
+    return Classifier(
+        backbone,
+        objective,
+        mean=mean,
+        std=std,
+        dropout=training.dropout,
+        feature_norm=norm,
+        fixed_batch_norm=training.batch_norm == "fixed",
+    )
 
 
 def build_head_classifier(setup: ExperimentConfig, recipe: Recipe, seed: int, features: int) -> Classifier:
@@ -96,10 +110,10 @@ def check_adaptation(setup: ExperimentConfig, recipe: Recipe) -> None:
     """
     chain = build_adaptation(recipe.adaptation, recipe.adaptation_options)
     for name, part in zip(recipe.adaptation, chain.parts, strict=True):
-        if setup.freeze and part.needs == "images":
+        if setup.stores and part.needs == "images":
             raise InputError(
-                f"recipe {recipe.name!r}: adaptation {name} changes the backbone; --freeze provides extracted features "
-                "only"
+                f"recipe {recipe.name!r}: adaptation {name} changes the backbone; {setup.stores} provides extracted "
+                "features only"
             )
 
 
@@ -164,10 +178,15 @@ def check_algorithm(setup: ExperimentConfig, recipe: Recipe, domains: int) -> No
         )
     if kind.uses_target:
         check_unlabeled(setup, recipe)
-    if setup.freeze and kind.needs == "images":
+    if setup.freeze and kind.needs != "features":
         raise InputError(
             f"recipe {recipe.name!r}: algorithm {recipe.algorithm} needs images or feature maps; --freeze "
             "provides extracted features only"
+        )
+    if setup.partial is not None and kind.needs == "images":
+        raise InputError(
+            f"recipe {recipe.name!r}: algorithm {recipe.algorithm} needs images; --train-from provides the activations "
+            "before a stage only"
         )
     training = recipe.train_config(setup.training)
     choose_memory(setup.data, training.batch_size, setup.memory)

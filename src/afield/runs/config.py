@@ -5,7 +5,7 @@ import hashlib
 import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 
@@ -14,12 +14,37 @@ from afield.data import ImageSet, Unlabeled, Validation
 from afield.errors import InputError
 from afield.models import BACKBONES, BackboneConfig
 from afield.training import PRESETS, TrainConfig
+from afield.validation import check_number
 
 LEAST_BATCHES = 32
 """Memory of training without the model, in uint8 batches. A float32 batch counts as four of them."""
 
+LATER = ("class_", "layer_decay", "batch_norm")
+"""First letters of settings that earlier versions did not have."""
+
 MIRRORED = {"crop_flip": "crop", "crop_flip_jitter": "crop", "alternating_flip": "none"}
 """Augmentations of the presets that mirror images, and the replacement of each without mirroring."""
+
+
+@dataclass(frozen=True)
+class PartialTraining:
+    """Training of the last stages of the backbone, on activations that are stored once.
+
+    The stages before them do not change and are in evaluation mode.
+
+    Attributes:
+        stage: first stage that trains; see `afield.models.divide`.
+        views: number of stored views of each image. The first view is the image itself, the others are random crops,
+            half of them mirrored. Each epoch trains on one of the views of each image, at random.
+        dtype: number format of the stored activations.
+    """
+
+    stage: str
+    views: int = 1
+    dtype: Literal["float16", "float32"] = "float16"
+
+    def __post_init__(self) -> None:
+        check_number("--views", self.views, 1, 100, whole=True)
 
 
 @dataclass(frozen=True)
@@ -38,6 +63,7 @@ class ExperimentConfig:
         unlabeled: the images of the unseen parts that recipes can adapt to; None if there are none.
         metric: name of the metric on validation images that selects the saved epoch of a run.
         train_domains: domains to train on; empty for all that are not held out.
+        partial: which part of the backbone trains, on stored activations; None for all of it, or none with `freeze`.
     """
 
     data: ImageSet
@@ -50,10 +76,19 @@ class ExperimentConfig:
     unlabeled: Unlabeled | None = None
     metric: str = "accuracy"
     train_domains: tuple[str, ...] = ()
+    partial: PartialTraining | None = None
 
     def __post_init__(self) -> None:
-        if self.freeze and self.training.augment != "none":
-            raise InputError("--freeze extracts features once and cannot be combined with --augment")
+        if self.freeze and self.partial is not None:
+            raise InputError("--freeze and --train-from are mutually exclusive")
+        if self.stores and self.training.augment != "none":
+            views = "" if self.freeze else "; --views stores augmented images"
+            raise InputError(f"{self.stores} extracts features once and cannot be combined with --augment{views}")
+
+    @property
+    def stores(self) -> str:
+        """The option by which training uses stored features in place of images; empty if it uses images."""
+        return "--freeze" if self.freeze else "--train-from" if self.partial is not None else ""
 
     def config(self) -> dict[str, Any]:
         """The settings for records and hashes of runs. Files are identified by content, not by path."""
@@ -68,6 +103,7 @@ class ExperimentConfig:
                 "stem": self.backbone.stem,
                 "weights": self.backbone.weights_key,
                 "freeze": self.freeze,
+                **({} if self.partial is None else {"partial": dataclasses.asdict(self.partial)}),
             },
             "validation": {
                 "fraction": self.validation.fraction,
@@ -83,10 +119,12 @@ class ExperimentConfig:
         }
 
 
-def choose_preset(data: str, backbone: BackboneConfig, freeze: bool) -> str:
-    """The default preset. It depends on whether the backbone is frozen or pretrained."""
+def choose_preset(data: str, backbone: BackboneConfig, freeze: bool, partial: bool) -> str:
+    """The default preset. It depends on whether the backbone is frozen, trained in part, or pretrained."""
     if freeze:
         return "frozen"
+    if partial:
+        return "partial"
     if backbone.weights != "none":
         return "flattening_paper"
     return "digits" if data == "digits" else "scratch"
@@ -102,7 +140,7 @@ def choose_threads(setup: ExperimentConfig, threads: int | None) -> int:
     """CPU threads per run. The default is one for small networks, so that several runs can be parallel."""
     if threads is not None:
         return threads
-    return 1 if setup.freeze or setup.backbone.name in BACKBONES else torch.get_num_threads()
+    return 1 if setup.stores or setup.backbone.name in BACKBONES else torch.get_num_threads()
 
 
 def choose_memory(data: ImageSet, batch_size: int, allowed: int | None) -> int | None:
@@ -133,16 +171,13 @@ def keep_class(training: TrainConfig, data: ImageSet) -> TrainConfig:
 
 
 def _training_key(training: TrainConfig) -> dict[str, Any]:
-    """The training settings. Those of unequal classes are omitted at their default, as the hashes of earlier runs are.
-
-    Their names start with ``class_``.
-    """
+    """The training settings. Those in `LATER` are omitted at their default, so that the hashes of earlier runs stay."""
     default = TrainConfig()
     settings = {**dataclasses.asdict(training), "augment": chain_key(training.augment)}
     return {
         name: value
         for name, value in settings.items()
-        if not (name.startswith("class_") and value == getattr(default, name))
+        if not (name.startswith(LATER) and value == getattr(default, name))
     }
 
 

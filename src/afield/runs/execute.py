@@ -34,7 +34,7 @@ def execute(
     folder: Path,
     fabric: Fabric,
     *,
-    features: NDArray[np.float32] | None = None,
+    features: NDArray[np.floating] | None = None,
     callback: Callback = SILENT,
     on_trained: Callable[[Classifier, TrainState], None] = lambda classifier, progress: None,
 ) -> Record:
@@ -44,7 +44,7 @@ def execute(
         run: run to train.
         folder: folder of this run. A first stage that several runs share is stored next to it.
         fabric: device and precision.
-        features: features ``[N, D]`` of the whole data set, if the backbone is frozen.
+        features: what training uses in place of images; see `afield.runs.features.stored_features`.
         callback: receives the progress.
         on_trained: called in one process with the trained classifier, before the run is marked as done.
 
@@ -126,7 +126,7 @@ def _train(
         )
 
 
-def adapter(run: Run, parts: Splits, features: NDArray[np.float32] | None, fabric: Fabric) -> Adapter | None:
+def adapter(run: Run, parts: Splits, features: NDArray[np.floating] | None, fabric: Fabric) -> Adapter | None:
     """What predicts in place of the classifier, if the run's recipe adapts."""
     recipe, setup = run.recipe, run.setup
     if not recipe.adaptation:

@@ -1,8 +1,10 @@
-"""Features of a frozen backbone, extracted once and cached on disk."""
+"""Features of a frozen backbone, or activations of its first stages, extracted once and cached on disk."""
 
+import dataclasses
 import hashlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -10,9 +12,11 @@ from lightning_fabric import Fabric
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from afield.augment import Standard
+from afield.classifier import Classifier
 from afield.data.cache import cache_root
 from afield.data.features import cached_features, finished
-from afield.models import BackboneConfig, build_backbone
+from afield.models import BackboneConfig, build_backbone, divide
 from afield.pixels import as_floats
 from afield.records import canonical_json, seed_for
 from afield.runs.config import ExperimentConfig
@@ -30,47 +34,93 @@ def frozen_backbone(config: BackboneConfig) -> tuple[nn.Module, int]:
         return build_backbone(config)
 
 
-def frozen_features(
+def stored_features(
     setup: ExperimentConfig, fabric: Fabric, progress: Callable[[int, int], None] = lambda done, total: None
-) -> NDArray[np.float32] | None:
-    """Features ``[N, D]`` of all images, memory-mapped, if the backbone is frozen; otherwise None.
+) -> NDArray[np.floating] | None:
+    """What training uses in place of all images, memory-mapped; None if it uses images.
+
+    With a frozen backbone, these are features ``[N, D]``. If the last stages train, they are activations
+    ``[V * N, H, W, C]``: row ``v * N + i`` is view ``v`` of image ``i``.
 
     The cache key depends on images, weights and normalization; see `afield.data.features.cached_features`.
     """
-    if not setup.freeze:
+    if not setup.stores:
         return None
     data = setup.data
 
-    def compute(start: int) -> Iterator[NDArray[np.float32]]:
-        extract = extractor(setup.backbone, fabric)
+    def compute(start: int) -> Iterator[NDArray[np.floating]]:
+        extract = extractor(setup, fabric)
         source = Subset(data.images, data.labels, np.arange(len(data)), memory=setup.memory)
-        rows = [np.arange(first, min(first + BATCH, len(data))) for first in range(start, len(data), BATCH)]
-        for images, _ in source.batches(rows):
-            yield extract(images)
+        for view in range(start // len(data), _rows(setup) // len(data)):
+            first = max(start - view * len(data), 0)
+            rows = [np.arange(row, min(row + BATCH, len(data))) for row in range(first, len(data), BATCH)]
+            for (images, _), (row, *_) in zip(source.batches(rows), rows, strict=True):
+                yield extract(_view(images, view, int(row), flip=data.flippable) if view else images)
 
-    return cached_features(_folder(setup), len(data), compute, save_every=SAVE_EVERY, progress=progress)
+    return cached_features(_folder(setup), _rows(setup), compute, save_every=SAVE_EVERY, progress=progress)
+
+
+def _view(images: Tensor, view: int, row: int, *, flip: bool) -> Tensor:
+    """A random crop of each image ``[B, 3, H, W]``, float in [0, 1]; with `flip`, half of them are mirrored."""
+    generator = torch.Generator().manual_seed(seed_for("views", view, row))
+    return Standard(flip=0.5 if flip else 0.0)(as_floats(images), generator=generator)
+
+
+def blank_features(setup: ExperimentConfig, fabric: Fabric) -> NDArray[np.floating] | None:
+    """Zeros in the shape of `stored_features`, for time estimates."""
+    if not setup.stores:
+        return None
+    blank = torch.zeros(1, 3, *setup.data.images.shape[1:3])
+    (row,) = extractor(setup, fabric)(blank)
+    return np.zeros((_rows(setup), *row.shape), row.dtype)
 
 
 def missing_features(setup: ExperimentConfig) -> int:
-    """The number of images whose features are not cached yet."""
-    return len(setup.data) - finished(_folder(setup))
+    """The number of images, or views of them, whose features are not cached yet."""
+    return _rows(setup) - finished(_folder(setup))
 
 
-def extractor(backbone: BackboneConfig, fabric: Fabric) -> Callable[[Tensor], NDArray[np.float32]]:
-    """A function from uint8 images ``[B, 3, H, W]`` to features ``[B, D]``."""
+def extractor(setup: ExperimentConfig, fabric: Fabric) -> Callable[[Tensor], NDArray[np.floating]]:
+    """A function from images ``[B, 3, H, W]`` to features ``[B, D]``, or to activations ``[B, H', W', C]``."""
+    backbone, partial = setup.backbone, setup.partial
     model, _ = frozen_backbone(backbone)
+    if partial is not None:
+        model, _ = divide(model, partial.stage, setup.data.images.shape[1:3])
     model = model.eval().to(memory_format=torch.channels_last).to(fabric.device)
     mean, std = (fabric.to_device(torch.tensor(values).view(1, 3, 1, 1)) for values in backbone.normalization)
 
-    def extract(images: Tensor) -> NDArray[np.float32]:
+    def extract(images: Tensor) -> NDArray[np.floating]:
         with torch.inference_mode(), fabric.autocast():
-            return model((as_floats(fabric.to_device(images)) - mean) / std).float().cpu().numpy()
+            found = model((as_floats(fabric.to_device(images)) - mean) / std).float().cpu()
+        return found.numpy() if partial is None else found.permute(0, 2, 3, 1).numpy().astype(partial.dtype)
 
     return extract
+
+
+def whole_network(setup: ExperimentConfig, classifier: Classifier) -> Classifier:
+    """The trained classifier of stored features or activations -> a classifier of images, with the same modules.
+
+    A classifier of images is returned unchanged.
+    """
+    if not setup.stores:
+        return classifier
+    backbone, _ = frozen_backbone(setup.backbone)
+    if setup.partial is not None:
+        _, after = divide(backbone, setup.partial.stage, setup.data.images.shape[1:3])
+        after.load_state_dict(classifier.backbone.state_dict())
+        classifier.mean, classifier.std = (torch.tensor(v).view(1, 3, 1, 1) for v in setup.backbone.normalization)
+    classifier.backbone = backbone
+    return classifier
+
+
+def _rows(setup: ExperimentConfig) -> int:
+    return len(setup.data) * (1 if setup.partial is None else setup.partial.views)
 
 
 def _folder(setup: ExperimentConfig) -> Path:
     backbone = setup.backbone
     mean, std = backbone.normalization
-    key = [FORMAT, setup.data.fingerprint, backbone.name, backbone.stem, backbone.weights_key, mean, std]
+    key: list[Any] = [FORMAT, setup.data.fingerprint, backbone.name, backbone.stem, backbone.weights_key, mean, std]
+    if setup.partial is not None:
+        key.append(dataclasses.astuple(setup.partial))
     return cache_root() / "features" / hashlib.sha256(canonical_json(key).encode()).hexdigest()[:24]

@@ -87,12 +87,15 @@ class Run:
         return f"{self.recipe.name}{without}, seed {self.seed}"
 
 
-def prepare(run: Run, features: NDArray[np.float32] | None, fabric: Fabric) -> tuple[Fold, Splits, Classifier]:
-    """Create the split, the subsets of images or features ``[N, D]``, and the initial classifier of a run."""
+def prepare(run: Run, features: NDArray[np.floating] | None, fabric: Fabric) -> tuple[Fold, Splits, Classifier]:
+    """Create the split, the subsets of images or stored features, and the initial classifier of a run.
+
+    The features are those of `afield.runs.features.stored_features`.
+    """
     setup, data = run.setup, run.setup.data
     fold = run.fold()
     inputs = seen = _near(data.images if features is None else features, setup, fabric)
-    if features is not None and standardizes(run.recipe):
+    if features is not None and setup.freeze and standardizes(run.recipe):
         seen = _near(standardized(features, fold, data.domains), setup, fabric)
     unknown = np.full_like(data.labels, IGNORE_INDEX)
     parts = Splits(
@@ -102,13 +105,13 @@ def prepare(run: Run, features: NDArray[np.float32] | None, fabric: Fabric) -> t
         adapt={name: Subset(inputs, unknown, indices, memory=setup.memory) for name, indices in fold.adapt.items()},
     )
     counts = torch.from_numpy(np.bincount(data.labels[fold.train], minlength=len(data.class_names)))
-    if features is not None:
+    if features is not None and setup.freeze:
         classifier = build_head_classifier(setup, run.recipe, run.seed, features.shape[1])
         set_classes(classifier.objective, run.training, counts, data.class_names)
         return fold, parts, classifier
     classifier = build_classifier(setup, run.recipe, run.seed)
     set_classes(classifier.objective, run.training, counts, data.class_names)
-    if setup.backbone.weights == "none" and isinstance(classifier.backbone, SeesImages):
+    if features is None and setup.backbone.weights == "none" and isinstance(classifier.backbone, SeesImages):
         rows = np.random.default_rng(seed_for("images seen", run.seed)).permutation(len(parts.train))[:SEEN]
         images, _ = parts.train.take(np.sort(rows))
         classifier.backbone.see(classifier.normalize(images.cpu()))

@@ -54,8 +54,8 @@ def search_policy(
     """
     until, callback = time.monotonic() + seconds, executor.callback
     require_optuna()
-    if setup.freeze:
-        raise InputError("a policy search needs images; --freeze uses features only")
+    if setup.stores:
+        raise InputError(f"a policy search needs images; {setup.stores} uses features only")
     data = searched_images(setup.data, held_out)
     runs = fold_runs(dataclasses.replace(setup, data=data), recipe, search.folds, search.seed)
     check(runs)

@@ -41,6 +41,11 @@ PRESETS.add(
     summary="Training of a head on frozen features: SGD with learning rate 0.02, cosine schedule, dropout 0.2.",
 )
 PRESETS.add(
+    "partial",
+    TrainConfig(epochs=8, batch_size=64, learning_rate=0.01, dropout=0.2, warmup=0.1),
+    summary="Training of the last stages of a pretrained backbone: SGD with learning rate 0.01, cosine schedule.",
+)
+PRESETS.add(
     "flattening_paper",
     TrainConfig(epochs=30, batch_size=128, learning_rate=0.004, schedule="step", augment="crop_flip_jitter"),
     summary="Fine-tuning as in paper A: SGD with learning rate 0.004, a step after 80 %, JiGen's augmentation.",

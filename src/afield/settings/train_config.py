@@ -85,6 +85,18 @@ class TrainConfig(Checked):
         low=1e-3,
         high=1e3,
     )
+    layer_decay: float = setting(
+        1.0,
+        "Factor of the learning rate from each layer of the backbone to the layer before it; the head has the full "
+        "rate.",
+        low=1e-3,
+        high=1,
+    )
+    batch_norm: Literal["train", "fixed"] = setting(
+        "train",
+        "Batch normalization of the backbone: train, with the statistics of each batch; fixed, with those that the "
+        "weights contain.",
+    )
     momentum: float = setting(
         0.9, "Momentum of sgd, nesterov and timm's optimizers with momentum; first beta of adamw.", low=0, high=0.9999
     )

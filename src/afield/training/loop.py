@@ -125,7 +125,7 @@ def fit(
 
         # Training steps.
         examples = prepared(
-            parts.train,
+            parts.train.with_random_views(np.random.default_rng(seed_for("views", seed, state.epoch))),
             batches[first:],
             augmentation,
             augment_generator,

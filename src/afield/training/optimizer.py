@@ -8,6 +8,7 @@ from torch import nn
 
 from afield.algorithms import Algorithm
 from afield.errors import InputError
+from afield.models import layers
 from afield.settings import TrainConfig
 from afield.training.sparse_sgd import SparseSGD
 
@@ -30,23 +31,32 @@ def build_optimizer(algorithm: Algorithm, training: TrainConfig) -> torch.optim.
     return create_optimizer_v2(groups, opt=name, lr=rate, momentum=training.momentum)
 
 
-def parameter_groups(model: nn.Module, training: TrainConfig) -> list[dict[str, Any]]:
-    """The trainable parameters. Biases of normalization layers form a separate group if their rate differs.
+def parameter_groups(algorithm: Algorithm, training: TrainConfig) -> list[dict[str, Any]]:
+    """The trainable parameters, in groups of equal learning rates.
 
-    The weight decay of this group is divided by its rate factor, so that a step shrinks all parameters equally.
+    Biases of normalization layers have their own rate. The weight decay of these groups is divided by its factor, so
+    that a step shrinks all parameters of a layer equally. Layers of the backbone have rates that decay towards the
+    input.
 
     References:
-        Page, "How to Train Your ResNet 8: Bag of Tricks", 2019.
+        Page, "How to Train Your ResNet 8: Bag of Tricks", 2019; Clark et al., "ELECTRA", ICLR 2020, for the decay.
     """
-    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    everything = {"params": trained, "rate": 1.0, "weight_decay": training.weight_decay}
-    factor = training.norm_bias_rate
-    biases = {id(module.bias) for module in model.modules() if isinstance(module, NORMS)}
-    apart = [parameter for parameter in trained if id(parameter) in biases]
-    if factor == 1 or not apart:
-        return [everything]
-    rest = [parameter for parameter in trained if id(parameter) not in biases]
-    return [
-        everything | {"params": rest},
-        {"params": apart, "rate": factor, "weight_decay": training.weight_decay / factor},
-    ]
+    biases = {id(module.bias) for module in algorithm.modules() if isinstance(module, NORMS)}
+    depths = {} if training.layer_decay == 1 else _depths(algorithm.classifier.backbone)
+    groups: dict[tuple[int, bool], list[nn.Parameter]] = {}
+    for parameter in algorithm.parameters():
+        if parameter.requires_grad:
+            apart = training.norm_bias_rate != 1 and id(parameter) in biases
+            groups.setdefault((depths.get(id(parameter), 0), apart), []).append(parameter)
+    found = []
+    for (depth, apart), parameters in sorted(groups.items(), key=lambda item: item[0]):
+        factor = training.norm_bias_rate if apart else 1.0
+        rate = factor * training.layer_decay**depth
+        found.append({"params": parameters, "rate": rate, "weight_decay": training.weight_decay / factor})
+    return found
+
+
+def _depths(backbone: nn.Module) -> dict[int, int]:
+    """The depth of each parameter of a backbone by its id: 1 in the last layer with parameters, 2 before it, ..."""
+    modules = [module for module in layers(backbone).values() if next(module.parameters(), None) is not None]
+    return {id(p): depth for depth, module in enumerate(reversed(modules), 1) for p in module.parameters()}

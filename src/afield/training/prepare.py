@@ -21,7 +21,7 @@ class Prepared:
     """A prepared batch.
 
     Attributes:
-        inputs: float images ``[B, 3, H, W]`` or features ``[B, D]``.
+        inputs: float images ``[B, 3, H, W]``, activations ``[B, C, H, W]`` or features ``[B, D]``.
         targets: class indices ``[B]``, or probabilities ``[B, K]`` if images are mixed.
         drawn: state of the augmentation's generator after the parameters of this batch are drawn.
     """

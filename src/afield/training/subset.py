@@ -21,8 +21,8 @@ class Subset:
     """A subset of a data set.
 
     Attributes:
-        inputs: uint8 images ``[N, H, W, 3]`` or float32 features ``[N, D]`` of the whole set. A tensor can be on any
-            device.
+        inputs: uint8 images ``[N, H, W, 3]``, float32 features ``[N, D]``, or activations ``[V * N, H, W, C]`` of the
+            whole set, whose row ``v * N + i`` is view ``v`` of example ``i``. A tensor can be on any device.
         labels: labels of the whole set, int64 ``[N]``.
         indices: indices of the examples in this subset.
         domains: domains of the whole set, int64 ``[N]``; None means a single domain.
@@ -40,6 +40,19 @@ class Subset:
 
     def __len__(self) -> int:
         return len(self.indices)
+
+    def with_random_views(self, rng: np.random.Generator) -> "Subset":
+        """The subset with a random view of each example; the subset itself if there is one view."""
+        count = len(self.labels)
+        if (views := len(self.inputs) // count) == 1:
+            return self
+        return replace(
+            self,
+            indices=self.indices + count * rng.integers(views, size=len(self)),
+            labels=np.tile(self.labels, views),
+            domains=None if self.domains is None else np.tile(self.domains, views),
+            weights=None if self.weights is None else np.tile(self.weights, views),
+        )
 
     def order(self, batch: int, rng: np.random.Generator) -> NDArray[np.int64]:
         """Positions of all examples in random order, for batches of this size."""
@@ -66,8 +79,8 @@ class Subset:
     def batches(self, positions: Sequence[NDArray[np.int64]]) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield inputs and labels ``[B]`` of the examples at these positions, batch by batch.
 
-        Inputs are uint8 images ``[B, 3, H, W]`` in channels-last memory, or features ``[B, D]``. If the inputs of the
-        data set are a tensor, they are on its device. Labels are on the CPU.
+        Inputs are uint8 images ``[B, 3, H, W]`` or activations ``[B, C, H, W]`` in channels-last memory, or features
+        ``[B, D]``. If the inputs of the data set are a tensor, they are on its device. Labels are on the CPU.
         """
         chosen = [self.indices[batch] for batch in positions]
         if (array := self._too_large()) is None:
@@ -85,7 +98,7 @@ class Subset:
             yield rows, inputs, labels
 
     def take(self, positions: NDArray[np.int64]) -> tuple[Tensor, Tensor]:
-        """One batch: inputs ``[B, 3, H, W]`` (floats in [0, 1]) or ``[B, D]``, and labels ``[B]``."""
+        """One batch: inputs ``[B, C, H, W]`` (images as floats in [0, 1]) or ``[B, D]``, and labels ``[B]``."""
         ((inputs, labels),) = self.batches([positions])
         return as_floats(inputs), labels
 
