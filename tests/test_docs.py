@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import doctest
 import importlib
 import re
@@ -15,7 +16,7 @@ import pytest
 import torch
 
 from afield.data import Validation, load, make_fold
-from afield.records import read_records
+from afield.records import read_json, read_records
 
 ROOT = Path(__file__).parent.parent
 
@@ -34,11 +35,16 @@ def commands(page: str) -> list[list[str]]:
 
 @pytest.fixture
 def followed(afield, monkeypatch, tmp_path, capsys):
-    """Run the commands of a page, one after the other, in an empty folder; returns what each one printed."""
+    """Run the commands of a page, one after the other, in an empty folder; returns what each one printed.
+
+    The files that the page shows, whose first line is a comment with their name, are in the folder.
+    """
     monkeypatch.chdir(tmp_path)
 
     def run(page: str) -> list[tuple[list[str], str, str]]:
         printed = []
+        for text, name in re.findall(r"```toml\n(# (\S+)\n.*?)```", (ROOT / "docs" / page).read_text(), re.DOTALL):
+            (tmp_path / name).write_text(text)
         for program, *arguments in commands(page):
             if program == "python":
                 monkeypatch.setattr(sys, "argv", arguments)
@@ -111,3 +117,47 @@ def test_the_page_about_tables_runs_from_compare_to_predict_and_keeps_groups_tog
         assert fold.hash(data) == record.split_hash
         parts = [set(data.groups[part].tolist()) for part in (fold.train, fold.val, *fold.tests.values())]
         assert sum(map(len, parts)) == len(set.union(*parts))
+
+
+def test_the_tutorial_of_the_ecologist_ends_with_a_file_for_review(followed, tmp_path):
+    printed = followed("tutorials/ecologist.md")
+    outputs = {arguments[0]: out for arguments, out, _ in printed}
+    groups = load("traps/images.csv", image_size=32).groups
+    assert f"{len(set(groups.tolist()))} groups of {len(groups)} images" in " ".join(outputs["evaluate"].split())
+    confidence = read_json(tmp_path / "runs" / "traps-model" / "confidence.json")
+    assert set(confidence["parts"]) == {"Moor", "Hütte Süd"}
+    with open("review.csv", newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["path"] for row in rows] == [f"traps/Moor/{path.name}" for path in sorted(Path("traps/Moor").iterdir())]
+    assert {"class", "probability", "class_2", "distance", "review"} <= rows[0].keys()
+    assert {row["review"] for row in rows} <= {"true", "false"}
+
+
+def test_the_tutorial_of_the_engineer_shows_the_example_and_measures_each_loss(followed):
+    (_, out, _), (_, table, _) = followed("tutorials/engineer.md")
+    page, source = (
+        (ROOT / path).read_text() for path in ("docs/tutorials/engineer.md", "examples/unseen_in_own_loop.py")
+    )
+    snippets = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    assert len(snippets) == 2
+    for line in "".join(snippets).splitlines():
+        assert re.search(rf"^ *{re.escape(line.strip())}$", source, re.MULTILINE), line
+    lines = [line for line in out.splitlines() if "accuracy" in line]
+    found = [float(re.search(r" (0\.\d+) \[", line)[1]) for line in lines]
+    assert len(found) == 4
+    assert all(value > 0.3 for value in found)
+    assert "mine" in table
+
+
+def test_the_tutorial_of_the_student_ends_with_tables_of_the_same_runs(followed, tmp_path, capsys):
+    printed = followed("tutorials/student.md")
+    latex, csv_table = (out for arguments, out, _ in printed if arguments[0] == "table")
+    assert latex.count("mine") == 1
+    assert "toprule" in latex
+    assert "mine" in csv_table
+    records = read_records(tmp_path / "runs" / "student")
+    assert {record.recipe for record in records} == {"erm", "coral", "mine"}
+    assert {record.selection.rule for record in records} == {"last"}
+    (code,) = re.findall(r"```python\n(.*?)```", (ROOT / "docs/tutorials/student.md").read_text(), re.DOTALL)
+    exec(code, {})
+    assert "mine" in capsys.readouterr().out

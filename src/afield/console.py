@@ -52,15 +52,19 @@ class ConsoleCallback(Callback):
         data, backbone = setup.data, setup.backbone
         self.console.print(data.describe(), highlight=False, markup=False)
         stage = None if setup.partial is None else setup.partial.stage
-        trained = ", frozen" if setup.freeze else f", trained from {stage}" if stage else ""
-        how = shown(f"  {purpose}; backbone {backbone.name}, weights {backbone.weights}{trained}")
+        how = setup.why_backbone or ("frozen" if setup.freeze else f"trained from {stage}" if stage else "trained")
+        how = shown(f"  {purpose}; backbone {backbone.name}, weights {backbone.weights}, {how}")
         self.console.print(how, highlight=False, markup=False, soft_wrap=True)
         for line in leaks(data):
             self.console.print(f"[yellow]warning:[/] {escape(line)}")
 
-    def forecast(self, runs: int, seconds: float) -> None:
-        """Print the number of runs and their estimated time."""
-        self.console.print(f"{runs} runs, about {duration(seconds)} of training one after the other", highlight=False)
+    def forecast(self, runs: int, seconds: float, features_s: float = 0.0) -> None:
+        """Print the estimated time of the features and of the runs."""
+        each = f"{runs} runs, " if runs > 1 else ""
+        line = f"{each}about {duration(seconds)} of training{' one after the other' if runs > 1 else ''}"
+        if features_s:
+            line = f"features of the frozen backbone: about {duration(features_s)}, once; then {line}"
+        self.console.print(line, highlight=False)
 
     def decode(self, done: int, total: int) -> None:
         """Show the number of decoded images. A total of 0 means that the total is unknown."""

@@ -44,7 +44,7 @@ def test_an_algorithm_with_too_few_domains_is_refused_before_training(afield, ph
         ),
         (
             ("--recipes", "tent", "--transductive", "--freeze"),
-            "recipe 'tent': adaptation tent changes the backbone; --freeze provides extracted features only",
+            "tent changes the backbone; a frozen backbone provides extracted features only; to train on images, add",
         ),
         (("--recipes", "dann", "--transductive", "--freeze"), "algorithm dann needs images or feature maps"),
         (("--recipes", "dann", "--transductive", "--augment", "mixup"), "algorithm dann needs class indices"),
@@ -82,10 +82,10 @@ def test_an_algorithm_with_too_few_domains_is_refused_before_training(afield, ph
         (("--set", "averaging_options.looks=9"), "recipe 'erm' has averaging_options, but no averaging"),
         (("--set", "dropout=2"), "dropout must lie between 0 and 0.99, got 2"),
         (("--sampling", "balanced", "--batch-size", 2), "balanced batches of 3 domains need --batch-size 3"),
-        (("--recipes", "mixstyle", "--freeze"), "algorithm mixstyle needs images or feature maps; --freeze"),
+        (("--recipes", "mixstyle", "--freeze"), "algorithm mixstyle needs images or feature maps; a frozen backbone"),
         (
             ("--recipes", "erm+learning_loss", "--freeze"),
-            "algorithm learning_loss needs images or feature maps; --freeze",
+            "algorithm learning_loss needs images or feature maps; a frozen backbone",
         ),
         (("--freeze", "--augment", "crop"), "--freeze extracts features once"),
         (("--set", "arcface.margin=3"), "unknown recipe field"),
@@ -119,7 +119,7 @@ def test_an_unknown_choice_ends_with_code_2(afield):
     ],
 )
 def test_names_from_registries_are_checked_before_images_are_decoded(afield, monkeypatch, arguments, expected):
-    monkeypatch.setattr("afield.commands.options.DataOptions.load_data", lambda *_: pytest.fail("images were decoded"))
+    monkeypatch.setattr("afield.commands.options.ImageOptions.load_data", lambda *_: pytest.fail("images were decoded"))
     assert expected in refused(afield, *arguments)
 
 
@@ -225,7 +225,7 @@ def test_an_output_that_is_a_file_is_refused(afield, tmp_path):
 
 def test_a_diverging_run_names_recipe_and_epoch(afield, tmp_path):
     line = refused(afield, "compare", *FAST, "--learning-rate", 900, "--out", tmp_path / "out")
-    assert "the loss of erm, without faded, seed 0 became" in line
+    assert "the loss of erm, without black, seed 0 became" in line
     assert "in epoch 1" in line
 
 

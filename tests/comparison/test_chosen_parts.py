@@ -118,8 +118,8 @@ def test_compare_with_chosen_domains_and_baseline(afield, tmp_path):
 def test_a_baseline_that_is_not_compared_is_refused(afield, tmp_path):
     line = refused(afield, "compare", "--recipes", "erm", "--baseline", "arcface", "--out", tmp_path / "out")
     assert "--baseline arcface is none of the recipes to compare: erm" in line
-    assert "unknown domain in --held-out: 'wal'; did you mean 'wall'" in refused(
-        afield, "compare", "--held-out", "wal", "--out", tmp_path / "out"
+    assert "unknown domain in --held-out: 'blak'; did you mean 'black'" in refused(
+        afield, "compare", "--held-out", "blak", "--out", tmp_path / "out"
     )
 
 

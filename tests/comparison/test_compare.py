@@ -34,7 +34,7 @@ def test_compare_writes_records_summary_and_report_and_prints_the_table(afield, 
     assert len(records) == 2 * 4 * 2
     for recipe in recipes:
         row = summary["recipes"][recipe]
-        assert list(row["domains"]) == ["faded", "paper", "slanted", "wall"]
+        assert list(row["domains"]) == ["black", "blue", "brown", "green"]
         for domain, value in row["domains"].items():
             runs = [r for r in records if r["recipe"] == recipe and r["held_out"] == [domain]]
             accuracies = [r["test"][domain]["accuracy"] for r in runs]

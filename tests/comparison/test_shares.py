@@ -94,7 +94,7 @@ def test_a_dry_run_says_what_is_left_and_keeps_nothing(afield, tmp_path):
     plan = package.compare(**SMALL, out=out, dry_run=True)
     assert not out.exists()
     assert [run["state"] for run in plan["runs"]] == ["to do"] * 4
-    assert plan["source"] == "a few steps and an evaluation of: erm, without faded, seed 0"
+    assert plan["source"] == "a few steps and an evaluation of: erm, without black, seed 0"
     assert plan["total_s"] == pytest.approx(4 * plan["run_s"])
     assert 0.01 < plan["run_s"] < 60
     package.compare(**SMALL, out=out, share="2/4")
@@ -110,15 +110,16 @@ def test_a_dry_run_says_what_is_left_and_keeps_nothing(afield, tmp_path):
     arguments = ("--recipes", "erm", "--seeds", 1, "--epochs", 1, "--out", out, "--dry-run")
     code, printed, _ = afield("compare", *arguments)
     assert code == 0
-    assert printed.splitlines()[1] == f"done   {record['run']} erm, without paper, seed 0"
+    assert printed.splitlines()[1] == f"done   {record['run']} erm, without blue, seed 0"
     assert "3 of 4 runs are left, about " in printed
 
 
 def test_a_dry_run_counts_the_features_that_are_missing(tmp_path):
-    plan = package.compare(**SMALL, freeze=True, out=tmp_path / "out", dry_run=True)
+    shared = {**SMALL, "backbone": "resnet8_ibn", "freeze": True, "out": tmp_path / "out"}
+    plan = package.compare(**shared, dry_run=True)
     assert 0 < plan["features_s"] < 120
-    package.compare(**SMALL, freeze=True, out=tmp_path / "out", share="1/4")
-    assert package.compare(**SMALL, freeze=True, out=tmp_path / "out", dry_run=True)["features_s"] == 0
+    package.compare(**shared, share="1/4")
+    assert package.compare(**shared, dry_run=True)["features_s"] == 0
 
 
 def test_a_duration_reads_as_people_say_it():

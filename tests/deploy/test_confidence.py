@@ -33,7 +33,7 @@ def comparison(places):
 
 @pytest.fixture(scope="module")
 def model_folder(places):
-    package.train(data=str(places), freeze=True, **FAST, out=places.parent / "frozen")
+    package.train(data=str(places), backbone="resnet8_ibn", freeze=True, **FAST, out=places.parent / "frozen")
     return places.parent / "frozen"
 
 

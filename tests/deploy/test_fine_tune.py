@@ -120,6 +120,6 @@ def test_what_cannot_be_fine_tuned_is_refused_before_any_work(afield, digits_mod
     assert "unknown class of this model 'cat'" in refused(afield, "adapt", digits_model, *where, *labels, *other)
     assert not (tmp_path / "out" / "model.json").exists()
     frozen = tmp_path / "frozen"
-    package.train(data="digits", freeze=True, epochs=1, recipe="erm", out=frozen)
+    package.train(data="digits", backbone="resnet8_ibn", freeze=True, epochs=1, recipe="erm", out=frozen)
     said = refused(afield, "adapt", frozen, *where, *labels)
     assert "--tune network needs a model that was trained without --freeze" in said

@@ -58,9 +58,9 @@ class Kind:
 
 KINDS = {
     "decode": Kind(TRAIN, "cache/images", MODEL),
-    "features": Kind((*TRAIN, "--freeze"), "cache/features", MODEL),
+    "features": Kind((*TRAIN, "--backbone", "resnet8_ibn", "--freeze"), "cache/features", MODEL),
     "training": Kind(TRAIN, "out/checkpoint", MODEL),
-    "record": Kind((*TRAIN, "--freeze"), r"out/(?!checkpoint)", MODEL),
+    "record": Kind((*TRAIN, "--backbone", "resnet8_ibn", "--freeze"), r"out/(?!checkpoint)", MODEL),
     "export": Kind(("export",), "out", ("model.onnx",)),
     "augment learn": Kind(LEARN, "out", (*MODEL, "augmentor.safetensors")),
     "search": Kind(SEARCH, "out", ("policy.json",)),

@@ -91,7 +91,7 @@ def test_a_cluster_gives_the_summary_of_one_process_and_does_nothing_twice(alone
     "arguments",
     [
         ("--recipes", "mcd", "erm+standardize+t3a", "--adapt-fraction", "0.5"),
-        ("--freeze",),  # features of the frozen backbone go out with the runs
+        ("--backbone", "resnet8_ibn", "--freeze"),  # features of the frozen backbone go out with the runs
     ],
 )
 def test_other_comparisons_give_the_summary_of_one_process_too(connected, tmp_path, arguments):

@@ -158,7 +158,9 @@ def test_a_domain_that_played_the_new_place_plays_again_if_its_results_are_damag
     photos, tmp_path, monkeypatch, recwarn, damage
 ):
     def train(out: Path) -> bytes:
-        afield.train(data=str(photos), image_size=16, epochs=2, recipe="erm", freeze=True, out=out)
+        afield.train(
+            data=str(photos), image_size=16, epochs=2, recipe="erm", backbone="resnet8_ibn", freeze=True, out=out
+        )
         return (out / "adaptation.safetensors").read_bytes()
 
     whole = train(tmp_path / "whole")

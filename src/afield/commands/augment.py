@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar
 import tyro
 
 from afield.commands.model import Train
-from afield.commands.options import DataOptions
+from afield.commands.options import ImageOptions
 from afield.errors import InputError
 from afield.validation import check_number
 
@@ -34,6 +34,8 @@ class AugmentLearn(Train):
 
     examples: ClassVar[tuple[str, ...]] = ("afield augment learn --data photos/ --epochs 20",)
 
+    photos_frozen: ClassVar[bool] = False
+
     recipe: str = "erm"
     augment: str = "learned"
     settings: tuple[str, ...] = ()
@@ -54,13 +56,13 @@ class AugmentLearn(Train):
         if learned_part(names) is None:
             raise InputError(f"augment={names!r} must include a name from `afield list augmentors`")
         record = Train.run(dataclasses.replace(self, out=self.page.parent, set=overrides))
-        data = {field.name: getattr(self, field.name) for field in dataclasses.fields(DataOptions)}
+        data = {field.name: getattr(self, field.name) for field in dataclasses.fields(ImageOptions)}
         AugmentShow(what=str(self.page.parent), out=self.page, **data).run()
         return record
 
 
 @dataclass(frozen=True)
-class AugmentShow(DataOptions):
+class AugmentShow(ImageOptions):
     """Make an HTML page of what an augmentation does: images before and after, and the operations applied.
 
     Attributes:

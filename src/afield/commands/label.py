@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 import tyro
 
-from afield.commands.options import DataOptions
+from afield.commands.options import ImageOptions
 from afield.validation import check_number
 
 if TYPE_CHECKING:
@@ -128,7 +128,7 @@ class Label:
         with watching() as callback:
             source = None
             if self.data is not None:
-                options = DataOptions(self.data, image_size=model.image_size, on_bad_image=self.on_bad_image)
+                options = ImageOptions(self.data, image_size=model.image_size, on_bad_image=self.on_bad_image)
                 source = options.load_data(model.image_size, callback.decode)
             task = labeling_task(
                 model,

@@ -6,7 +6,6 @@ import dataclasses
 import warnings
 from typing import TYPE_CHECKING, Any
 
-from afield.commands.options import ExperimentOptions
 from afield.errors import InputError
 from afield.validation import check_number
 
@@ -21,9 +20,6 @@ if TYPE_CHECKING:
 
 SEEDS = 50
 """Default number of seeds. A repetition takes about a second, and few repetitions mislead."""
-
-UNTRAINED = (ExperimentOptions.backbone, ExperimentOptions.weights)
-"""The defaults of other commands, which train the backbone. Here, EfficientNet-Lite0 with weights replaces them."""
 
 OPTIONS = {
     *("data", "layout", "image_size", "on_bad_image", "backbone", "stem", "weights", "freeze", "device", "memory"),
@@ -79,7 +75,7 @@ def _load(
     from afield.comparison.labeling.study import LabelingStudy, budgets_up_to, check_budget, strategies_to_compare
     from afield.models.weights import PACKAGE, PACKAGE_BACKBONE
 
-    if (options.backbone, options.weights) == UNTRAINED:
+    if options.backbone is None and options.weights is None:
         options = dataclasses.replace(options, backbone=PACKAGE_BACKBONE, weights=PACKAGE)
     setup = dataclasses.replace(options, freeze=True).load_setup(callback)
     callback.start(setup, "each domain in turn is the new place")

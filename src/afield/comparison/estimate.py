@@ -26,6 +26,12 @@ from afield.training import Splits, Subset, fit
 PROBE_SECONDS, PROBE_STEPS, PROBE_IMAGES = 2.0, 3, 1024
 """Duration of the timed training, its smallest number of steps, and number of images per part for evaluation."""
 
+LONG = 2e8
+"""Number of pixels, counted each time they pass through a network, from which the time is estimated at the start.
+
+A small network on small images needs about a minute for them, and EfficientNet-Lite0 the same for 4,000 images.
+"""
+
 LEARNING = 2.0
 """Approximate cost of an image while an augmentation is learned, relative to its cost in training."""
 
@@ -70,6 +76,24 @@ def plan(runs: Sequence[Run], executor: Executor, *, at_once: int) -> dict[str, 
         "run_s": run_s,
         "total_s": features_s + run_s * -(-len(left) // at_once),
     }
+
+
+def forecast(runs: Sequence[Run], executor: Executor) -> None:
+    """Tell the callback how long the unfinished runs take, if they are long enough for an estimate to be worthwhile.
+
+    Several processes that train together have no estimate.
+    """
+    left = [run for run in runs if _state(executor.folder(run)) != "done"]
+    setups = {id(run.setup): run.setup for run in left}.values()
+    pixels = sum(missing_features(setup) * _pixels(setup) for setup in setups if setup.stores)
+    pixels += sum(_images(run) * _pixels(run.setup) for run in left if not run.setup.stores)
+    if pixels > LONG and executor.fabric(left[0]).world_size == 1:
+        found = plan(runs, executor, at_once=1)
+        executor.callback.forecast(len(left), found["total_s"] - found["features_s"], found["features_s"])
+
+
+def _pixels(setup: ExperimentConfig) -> int:
+    return int(np.prod(setup.data.images.shape[1:3]))
 
 
 def features_seconds(setup: ExperimentConfig, fabric: Fabric) -> float:

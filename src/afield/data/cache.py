@@ -1,12 +1,15 @@
 """Cache of decoded images: memory-mapped uint8 arrays, whose keys are hashes of the file contents."""
 
+from __future__ import annotations
+
 import hashlib
 import os
+import statistics
 import time
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,7 +18,7 @@ from numpy.typing import DTypeLike, NDArray
 from platformdirs import user_cache_path
 
 from afield.data import store
-from afield.data.decode import BadImageError, decode, squash
+from afield.data.decode import BadImageError, decode, longer_side, squash
 from afield.data.images import SPLITS, ImageSet
 from afield.data.layout import Listing
 from afield.errors import InputError
@@ -36,12 +39,24 @@ class Reading:
         on_bad_image: ``"error"`` raises an error that lists bad images, ``"skip"`` skips and reports them.
         progress: see `OnProgress`.
         min_classes: minimum number of classes: 2 for training, 1 for evaluation.
+        tiny_size: side length that replaces `image_size` for images of at most this size; see `for_images`.
     """
 
     image_size: int
     on_bad_image: OnBadImage = "error"
     progress: OnProgress = lambda done, total: None
     min_classes: int = 2
+    tiny_size: int = 0
+
+    def for_images(self, images: Iterable[bytes | Path]) -> Reading:
+        """These options with `tiny_size` as the image size, if the median image is not larger.
+
+        Args:
+            images: files of images or their contents. Some of them are sufficient, and bad ones are ignored.
+        """
+        sides = [side for side in map(longer_side, images) if side] if self.tiny_size else []
+        tiny = bool(sides) and statistics.median(sides) <= self.tiny_size
+        return replace(self, image_size=self.tiny_size, tiny_size=0) if tiny else self
 
     def square(self, content: bytes) -> NDArray[np.uint8]:
         """Decode an image file to ``[S, S, 3]``; raises `afield.data.decode.BadImageError` for a bad file."""
@@ -52,6 +67,9 @@ class Reading:
         """The shape of each image."""
         return self.image_size, self.image_size, 3
 
+
+SAMPLE = 32
+"""Approximate number of images whose size is looked at."""
 
 FORMAT = 4
 
@@ -77,6 +95,7 @@ def load_listing(listing: Listing, reading: Reading) -> ImageSet:
         InputError: if there are bad files and `on_bad_image` is ``"error"``, or if there is no good file.
     """
     folder, paths = listing.root or Path(listing.name), listing.paths
+    reading = reading.for_images(folder / path for path in paths[:: max(1, len(paths) // SAMPLE)])
 
     def fill(target: Path) -> None:
         def square(path: str) -> NDArray[np.uint8]:

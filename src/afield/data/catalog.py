@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from afield.data import digits
+from afield.data import colored_digits, digits
 from afield.data.arrays import load_npz
 from afield.data.benchmarks import BENCHMARKS, Benchmark, load_rotated_mnist
 from afield.data.cache import OnBadImage, OnProgress, Reading, cache_root, load_listing
@@ -21,7 +21,7 @@ from afield.registry import Registry
 
 DATASETS: Registry[Callable[[], ImageSet] | Benchmark] = Registry("data set")
 
-DEFAULT_IMAGE_SIZE = 224
+DEFAULT_IMAGE_SIZE, TINY_IMAGE_SIZE = 224, 64
 
 
 def load(
@@ -46,7 +46,8 @@ def load(
         data: see above.
         root: folder of the images of a table, by default the folder of the table; or folder of a named data set.
         columns: ``NAME=COLUMN`` texts, for the columns of a table that have other names; see `afield.data.table`.
-        image_size: side length in pixels of image files (default 224); arrays keep their size.
+        image_size: side length in pixels of image files; arrays keep their size. The default is 224, or 64 for images
+            of at most 64 pixels.
         layout: layout of a folder.
         domain_from: column of a table, or pattern on the paths, that contains the domain.
         group: column of a table, or pattern on the paths, that contains the group, or ``near-duplicates``.
@@ -57,7 +58,8 @@ def load(
     Raises:
         InputError: if `data` is neither a name nor a path, or the data are not valid.
     """
-    path, reading = Path(data), Reading(image_size or DEFAULT_IMAGE_SIZE, on_bad_image, progress, min_classes)
+    size, tiny = (DEFAULT_IMAGE_SIZE, TINY_IMAGE_SIZE) if image_size is None else (image_size, 0)
+    path, reading = Path(data), Reading(size, on_bad_image, progress, min_classes, tiny)
     if path.suffix in SUFFIXES and path.is_file():
         if layout is not None:
             raise InputError(f"--layout is for folders; --data {data} is a table")
@@ -121,6 +123,12 @@ DATASETS.add(
     digits.load,
     summary="1,797 handwritten digits in four domains, 16 px; included.",
     reference="Alpaydin and Kaynak, Optical Recognition of Handwritten Digits, UCI, 1998.",
+)
+DATASETS.add(
+    "colored_digits",
+    colored_digits.load,
+    summary="1,797 digits in four domains, where the background color predicts the class differently, 16 px; included.",
+    reference="Arjovsky et al., Invariant Risk Minimization, 2019, section 5.2 (Colored MNIST).",
 )
 for _classes in (10, 100):
     DATASETS.add(

@@ -4,6 +4,7 @@ import io
 import struct
 import threading
 from contextlib import nullcontext
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -44,6 +45,15 @@ def decode(content: bytes) -> Image.Image:
         if not (content.startswith(_PNG) and isinstance(error.__cause__, ValueError)):
             raise
     return upright_rgb(_opened(_without_text(content)))  # Pillow limits text and color profiles, which are not needed
+
+
+def longer_side(content: bytes | Path) -> int:
+    """The longer side of an image in pixels, from its header: of a file, or of the content of a file. 0 if unknown."""
+    try:
+        with Image.open(io.BytesIO(content) if isinstance(content, bytes) else content, formats=FORMATS) as image:
+            return max(image.size)
+    except Exception:  # Pillow raises errors of many types; `decode` reports bad files
+        return 0
 
 
 def upright_rgb(image: Image.Image) -> Image.Image:

@@ -1,4 +1,6 @@
-"""The default data set: scikit-learn's handwritten digits, rendered in four domains."""
+"""An embedded data set: scikit-learn's handwritten digits, rendered in four domains."""
+
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -50,24 +52,37 @@ def load() -> ImageSet:
     References:
         Alpaydin and Kaynak, "Optical Recognition of Handwritten Digits", UCI, 1998, from scikit-learn.
     """
+    names = tuple(DOMAINS)
+    return rendered("digits", names, lambda glyph, label, domain, rng: DOMAINS[names[domain]](glyph, rng))
+
+
+def rendered(
+    name: str, names: Sequence[str], draw: Callable[[Image.Image, int, int, np.random.Generator], Image.Image]
+) -> ImageSet:
+    """The 1,797 digits, each in one domain.
+
+    Args:
+        name: name of the data set, which also determines the random numbers.
+        names: names of the domains.
+        draw: makes an image from a digit (light on black, 16 x 16 pixels), its class, its domain and random numbers.
+    """
     digits = load_digits()
     glyphs = (digits.images * (255 / 16)).round().astype(np.uint8)
-    names = tuple(DOMAINS)
-    domains = _deal(digits.target, len(names))
+    domains = _deal(digits.target, len(names), name)
     images = np.stack(
         [
-            np.asarray(DOMAINS[names[domain]](_enlarge(glyph), np.random.default_rng(seed_for("digits", i))))
-            for i, (glyph, domain) in enumerate(zip(glyphs, domains, strict=True))
+            np.asarray(draw(_enlarge(glyph), int(label), int(domain), np.random.default_rng(seed_for(name, i))))
+            for i, (glyph, label, domain) in enumerate(zip(glyphs, digits.target, domains, strict=True))
         ]
     )
     return ImageSet(
-        name="digits",
+        name=name,
         images=images,
         labels=digits.target.astype(np.int64),
         domains=domains,
         digests=pixel_digests(images),
         class_names=tuple(str(name) for name in digits.target_names),
-        domain_names=names,
+        domain_names=tuple(names),
         paths=tuple(f"{names[domain]}/{digits.target[i]}/{i:04d}" for i, domain in enumerate(domains)),
         given=np.full(len(images), -1, dtype=np.int8),
         flippable=False,
@@ -78,9 +93,9 @@ def _enlarge(glyph: NDArray[np.uint8]) -> Image.Image:
     return Image.fromarray(glyph).resize((SIZE, SIZE), Image.Resampling.BILINEAR)
 
 
-def _deal(labels: NDArray, count: int) -> NDArray[np.int64]:
+def _deal(labels: NDArray, count: int, name: str) -> NDArray[np.int64]:
     """Assign the images of each class to the domains in turn, in random order."""
-    rng = np.random.default_rng(seed_for("digits", "deal"))
+    rng = np.random.default_rng(seed_for(name, "deal"))
     domains = np.empty(len(labels), dtype=np.int64)
     for label in np.unique(labels):
         members = rng.permutation(np.flatnonzero(labels == label))

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from afield.data import store
-from afield.data.cache import Reading, cached_set, kept
+from afield.data.cache import SAMPLE, Reading, cached_set, kept
 from afield.data.classes import class_indices
 from afield.data.decode import BadImageError
 from afield.data.images import SPLITS, ImageSet
@@ -46,7 +47,7 @@ def load_examples(
     total: int = 0,
     class_names: Sequence[str] = (),
 ) -> ImageSet:
-    """Load the images of a stream. The stream is read only if the cache does not contain the images.
+    """Load the images of a stream. The whole stream is read only if the cache does not contain the images.
 
     Args:
         name: name of the data set in messages.
@@ -60,6 +61,8 @@ def load_examples(
         InputError: if there are bad images and `on_bad_image` is ``"error"``, there is no good image or a single class,
             labels are mixed or have no name, or only some of the examples have a domain.
     """
+    first = islice(read(), SAMPLE) if reading.tiny_size else ()
+    reading = reading.for_images(example.content for example in first if example.content)
     seen: list[tuple[str, int | str, str, str]] = []
 
     def contents() -> Iterator[bytes | None]:

@@ -9,11 +9,13 @@ from lightning_fabric import Fabric
 from afield.adaptation.calibration import Play
 from afield.classifier import Classifier
 from afield.comparison.compare import check
+from afield.comparison.estimate import forecast
 from afield.data import parts_of
 from afield.deploy import model as saved
 from afield.deploy.confidence import Confidence, compared, left_out
 from afield.deploy.source import AGAIN, calibrate, clear, fold_folder, folds, known_source, why_no_plays
 from afield.errors import InputError
+from afield.launch.local import Executor
 from afield.recipes import Recipe
 from afield.records import Record, read_record
 from afield.runs.callback import Callback
@@ -60,6 +62,8 @@ def run_training(
         (out / DONE).unlink(missing_ok=True)
     check([run])
     unseen = compared(run, comparison) if comparison else {}
+    if not (out / DONE).exists():
+        forecast([run], Executor(out, lambda precision: fabric, callback=callback))
     features = stored_features(setup, fabric, callback.features)
     plays, why = list[Play](), why_no_plays(run) or (AGAIN if features is None else "")
     if not why and not (out / DONE).exists():

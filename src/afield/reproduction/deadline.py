@@ -38,8 +38,8 @@ class Deadline(Callback):
         if time.monotonic() >= self.until:
             raise OutOfTimeError
 
-    def forecast(self, runs: int, seconds: float) -> None:
+    def forecast(self, runs: int, seconds: float, features_s: float = 0.0) -> None:
         """Forward the estimate of the remaining work."""
-        self.inner.forecast(runs, seconds)
+        self.inner.forecast(runs, seconds, features_s)
 
     decode, features, run, epoch, learning = map(_then_check, ("decode", "features", "run", "epoch", "learning"))

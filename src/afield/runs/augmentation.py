@@ -7,6 +7,7 @@ from afield.augment.learned import AUGMENTORS
 from afield.errors import InputError
 from afield.recipes import Recipe
 from afield.runs.config import ExperimentConfig
+from afield.runs.default_backbone import ON_IMAGES
 from afield.validation import read_settings
 
 
@@ -54,7 +55,7 @@ def check_augmentation(setup: ExperimentConfig, recipe: Recipe) -> Augmentation:
     if setup.stores and recipe.augment not in (None, "none"):
         raise InputError(
             f"recipe {recipe.name!r} has augment={recipe.augment!r}, which needs images; {setup.stores} uses "
-            "features only"
+            f"features only; {ON_IMAGES}"
         )
     augmentation = build_chain(names, dict.fromkeys(AUGMENTORS.names, Identity()))
     learned = learned_part(names)

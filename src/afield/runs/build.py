@@ -22,6 +22,7 @@ from afield.records import seed_for
 from afield.runs.adapting import standardizes
 from afield.runs.classes import class_weights
 from afield.runs.config import ExperimentConfig, choose_memory
+from afield.runs.default_backbone import ON_IMAGES
 
 
 def build_objective(recipe: Recipe, features: int, classes: int) -> Objective:
@@ -113,7 +114,7 @@ def check_adaptation(setup: ExperimentConfig, recipe: Recipe) -> None:
         if setup.stores and part.needs == "images":
             raise InputError(
                 f"recipe {recipe.name!r}: adaptation {name} changes the backbone; {setup.stores} provides extracted "
-                "features only"
+                f"features only; {ON_IMAGES}"
             )
 
 
@@ -180,8 +181,8 @@ def check_algorithm(setup: ExperimentConfig, recipe: Recipe, domains: int) -> No
         check_unlabeled(setup, recipe)
     if setup.freeze and kind.needs != "features":
         raise InputError(
-            f"recipe {recipe.name!r}: algorithm {recipe.algorithm} needs images or feature maps; --freeze "
-            "provides extracted features only"
+            f"recipe {recipe.name!r}: algorithm {recipe.algorithm} needs images or feature maps; a frozen backbone "
+            f"provides extracted features only; {ON_IMAGES}"
         )
     if setup.partial is not None and kind.needs == "images":
         raise InputError(

@@ -25,8 +25,11 @@ class Callback:
     def start(self, setup: ExperimentConfig, purpose: str) -> None:
         """Called when the data are loaded and the settings are checked. The purpose tells what is held out."""
 
-    def forecast(self, runs: int, seconds: float) -> None:
-        """Called with the number of remaining runs and an estimate of their total duration in seconds."""
+    def forecast(self, runs: int, seconds: float, features_s: float = 0.0) -> None:
+        """Called with the number of remaining runs and an estimate of their total duration in seconds.
+
+        `features_s` is the time before them, to extract the features of a frozen backbone.
+        """
 
     def decode(self, done: int, total: int) -> None:
         """Called when `done` of `total` images are decoded."""

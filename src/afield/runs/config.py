@@ -22,6 +22,9 @@ LEAST_BATCHES = 32
 LATER = ("class_", "layer_decay", "batch_norm")
 """First letters of settings that earlier versions did not have."""
 
+EMBEDDED = ("digits", "colored_digits")
+"""Data sets with a preset of the same name."""
+
 MIRRORED = {"crop_flip": "crop", "crop_flip_jitter": "crop", "alternating_flip": "none"}
 """Augmentations of the presets that mirror images, and the replacement of each without mirroring."""
 
@@ -64,6 +67,7 @@ class ExperimentConfig:
         metric: name of the metric on validation images that selects the saved epoch of a run.
         train_domains: domains to train on; empty for all that are not held out.
         partial: which part of the backbone trains, on stored activations; None for all of it, or none with `freeze`.
+        why_backbone: why this backbone was chosen, for the user; empty if the user chose it. It changes no result.
     """
 
     data: ImageSet
@@ -77,6 +81,7 @@ class ExperimentConfig:
     metric: str = "accuracy"
     train_domains: tuple[str, ...] = ()
     partial: PartialTraining | None = None
+    why_backbone: str = ""
 
     def __post_init__(self) -> None:
         if self.freeze and self.partial is not None:
@@ -127,7 +132,7 @@ def choose_preset(data: str, backbone: BackboneConfig, freeze: bool, partial: bo
         return "partial"
     if backbone.weights != "none":
         return "flattening_paper"
-    return "digits" if data == "digits" else "scratch"
+    return data if data in EMBEDDED else "scratch"
 
 
 def choose_training(preset: str, **settings: Any) -> TrainConfig:
