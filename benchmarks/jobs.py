@@ -2,7 +2,7 @@
 
     python benchmarks/jobs.py [--quick] [--jobs N] [--out FILE]
 
-The embedded digits with the default recipes, in a new folder each time. The time includes loading, the start of worker
+The embedded digits with three recipes, in a new folder each time. The time includes loading, the start of worker
 processes and the report. Each run uses one CPU thread. For comparison, single runs use as many threads as there are
 jobs, so they can use the same cores. The commands take turns; a ratio is that of medians. Nothing else should run on
 the machine. The last line is one JSON object.
@@ -23,13 +23,14 @@ from pathlib import Path
 from afield.records import write_json
 from afield.runs.provenance import provenance
 
+COMPARED = ("--data", "digits", "--backbone", "resnet8", "--recipes", "erm", "flattening", "arcface")
 QUICK = ("--seeds", "1", "--epochs", "3")
 
 
 def compare(*options: str) -> tuple[float, str]:
     """Wall seconds of the command in a new folder, and the summary that it writes."""
     with tempfile.TemporaryDirectory() as folder:
-        command = [sys.executable, "-m", "afield", "compare", "--out", folder, *options]
+        command = [sys.executable, "-m", "afield", "compare", *COMPARED, "--out", folder, *options]
         began = time.monotonic()
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
         return time.monotonic() - began, (Path(folder) / "summary.json").read_text()

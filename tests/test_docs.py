@@ -16,7 +16,7 @@ import pytest
 import torch
 
 from afield.data import Validation, load, make_fold
-from afield.records import read_json, read_records
+from afield.records import read_json, read_record, read_records
 
 ROOT = Path(__file__).parent.parent
 
@@ -112,6 +112,11 @@ def test_the_page_about_tables_runs_from_compare_to_predict_and_keeps_groups_tog
     data = load(str(table), image_size=32)
     records = read_records(tmp_path / "runs" / "compare-traps")
     assert {record.held_out for record in records} == {("Moor",), ("Hütte Süd",)}
+    check_groups(data, records)
+
+
+def check_groups(data, records):
+    """Each record is that of a split that has no group on both sides."""
     for record in records:
         fold = make_fold(data, record.held_out, Validation(), record.seed)
         assert fold.hash(data) == record.split_hash
@@ -122,7 +127,9 @@ def test_the_page_about_tables_runs_from_compare_to_predict_and_keeps_groups_tog
 def test_the_tutorial_of_the_ecologist_ends_with_a_file_for_review(followed, tmp_path):
     printed = followed("tutorials/ecologist.md")
     outputs = {arguments[0]: out for arguments, out, _ in printed}
-    groups = load("traps/images.csv", image_size=32).groups
+    data = load("traps/images.csv", image_size=32)
+    groups = data.groups
+    check_groups(data, [*read_records(Path("runs/sites")), read_record(Path("runs/traps-model/record.json"))])
     assert f"{len(set(groups.tolist()))} groups of {len(groups)} images" in " ".join(outputs["evaluate"].split())
     confidence = read_json(tmp_path / "runs" / "traps-model" / "confidence.json")
     assert set(confidence["parts"]) == {"Moor", "Hütte Süd"}

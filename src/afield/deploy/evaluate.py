@@ -15,19 +15,14 @@ from afield.evaluation.confidence import Scored
 
 
 def evaluate(
-    model: Model,
-    data: ImageSet,
-    tta: TTA | None = None,
-    *,
-    metric: str = "accuracy",
-    groups: NDArray | None = None,
-    threshold: float | None = None,
+    model: Model, data: ImageSet, tta: TTA | None = None, *, metric: str = "accuracy", threshold: float | None = None
 ) -> dict[str, Any]:
     """Compute all metrics by domain and over all images, with intervals, the results of each class, and the confusion.
 
     Classes are matched by name; the data need not contain all classes of the model. If the data has a given test split,
     only this split is evaluated. The metrics with test-time augmentation are under ``tta``; all other metrics are those
-    without it. ``ci95`` has 95 % bootstrap intervals (`afield.evaluation.bootstrap`). ``trained_on`` is the number of
+    without it. ``ci95`` has 95 % bootstrap intervals over the groups of the data, or over images without groups
+    (`afield.evaluation.bootstrap`). ``trained_on`` is the number of
     images that trained the model or selected its epoch, as far as known: for models of earlier versions only if the
     data are those of the training, otherwise None. With a threshold, the coverage under ``review`` is the fraction of
     images whose probability is at least the threshold; the accuracy beside it is that of these images.
@@ -37,8 +32,6 @@ def evaluate(
         data: labeled images.
         tta: test-time augmentation.
         metric: name of the metric to show first.
-        groups: group of each image of the data, ``[N]``: images that are not independent, such as those of a burst,
-            have the same group. By default, each image is a group of its own.
         threshold: smallest probability of a prediction that is left to the model.
 
     Raises:
@@ -58,7 +51,7 @@ def evaluate(
     labels = np.array([index.get(name, -1) for name in data.class_names])[data.labels[chosen]]
     temperature = model.confidence.temperature
     logits = (model.logits(data.images[chosen]) / temperature).numpy()
-    domains, group = data.domains[chosen], (np.arange(len(data)) if groups is None else groups)[chosen]
+    domains, group = data.domains[chosen], (np.arange(len(data)) if data.groups is None else data.groups)[chosen]
 
     found = {name: np.flatnonzero(domains == index) for index, name in enumerate(data.domain_names)}
     by_domain = {name: rows for name, rows in found.items() if len(rows)}
