@@ -2,8 +2,8 @@
 
     python benchmarks/first_minute.py --out results/first-minute [--repetitions 20] [--jobs 1] [--quick]
 
-The default comparison, `afield compare`, uses the seeds 0, 1 and 2. This script repeats it with fresh seeds: 3 to 5,
-6 to 8, and so on, and counts the repetitions that recommend a recipe. The seeds 0 to 2, with which the data set was
+The default comparison, `afield compare`, uses the seeds 0 to 3. This script repeats it with fresh seeds: 4 to 7, 8
+to 11, and so on, and counts the repetitions that recommend a recipe. The seeds 0 to 3, with which the data set was
 chosen, are not counted. Runs are kept under OUT/work/, and the same command goes on. The last line is one JSON object.
 """
 
@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import afield
-from afield.commands.compare import FIRST_DATA, FIRST_RECIPES, SEEDS
+from afield.commands.compare import FIRST_DATA, FIRST_RECIPES, FIRST_SEEDS
 from afield.comparison.summary import summarize
 from afield.records import Record, read_records, write_json
 from afield.runs.provenance import provenance
@@ -22,7 +22,7 @@ from afield.runs.provenance import provenance
 
 def finding(records: list[Record], first: int) -> dict[str, Any]:
     """What the comparison with the seeds from `first` on says."""
-    chosen = [record for record in records if first <= record.seed < first + SEEDS]
+    chosen = [record for record in records if first <= record.seed < first + FIRST_SEEDS]
     summary = summarize(chosen, FIRST_DATA, "train_validation")
     row = summary.recipes[FIRST_RECIPES[1]]
     assert row.vs_erm is not None
@@ -49,9 +49,9 @@ def main() -> None:
     given: dict[str, Any] = {"epochs": 1} if args.quick else {}
     repetitions = 1 if args.quick else args.repetitions
     work = args.out / "work"
-    afield.compare(seeds=SEEDS * (repetitions + 1), jobs=args.jobs, out=str(work), **given)
+    afield.compare(seeds=FIRST_SEEDS * (repetitions + 1), jobs=args.jobs, out=str(work), **given)
     records = read_records(work)
-    found = [finding(records, SEEDS * (i + 1)) for i in range(repetitions)]
+    found = [finding(records, FIRST_SEEDS * (i + 1)) for i in range(repetitions)]
     for each in found:
         print(f"seeds {each['seeds'][0]} to {each['seeds'][-1]}: recommended {each['recommended']}; {each['reason']}")
     result = {

@@ -125,9 +125,10 @@ def test_train_says_what_it_uses_and_how_long_it_takes(afield, large, tmp_path, 
 
 
 def test_the_first_comparison_has_recipes_of_its_own(large):
-    def recipes(**options):
-        return [recipe.name for recipe in Compare(**options).load(SILENT)[0].recipes]
+    def compared(**options):
+        comparison = Compare(**options).load(SILENT)[0]
+        return [recipe.name for recipe in comparison.recipes], comparison.seeds
 
-    assert recipes() == ["erm", "color_jitter"]
-    assert recipes(data="digits") == ["erm", "flattening", "arcface"]
-    assert recipes(recipes=("erm",)) == ["erm"]
+    assert compared() == (["erm", "color_jitter"], 4)
+    assert compared(data="digits") == (["erm", "flattening", "arcface"], 3)
+    assert compared(recipes=("erm",), seeds=2) == (["erm"], 2)

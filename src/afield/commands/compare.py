@@ -20,10 +20,9 @@ if TYPE_CHECKING:
     from afield.runs.callback import Callback
     from afield.runs.run import Run
 
-SEEDS = 3
-FIRST_DATA = "colored_digits"
-RECIPES, FIRST_RECIPES = ("erm", "flattening", "arcface"), ("erm", "color_jitter")
-"""The default recipes, and those of the default data set, which need less than a minute."""
+RECIPES, SEEDS = ("erm", "flattening", "arcface"), 3
+FIRST_DATA, FIRST_RECIPES, FIRST_SEEDS = "colored_digits", ("erm", "color_jitter"), 4
+"""The default data set, with recipes and a number of seeds that need less than a minute."""
 
 STRATEGIES = ("random", "margin", "clue", "typiclust", "badge", "entropy", "core_set")
 
@@ -38,8 +37,8 @@ class Compare(TrainingOptions, LaunchOptions):
     Attributes:
         recipes: Names from `afield list recipes`, or .toml, .yaml or .json files. By default erm, flattening and
             arcface; for the embedded colored_digits, erm and color_jitter.
-        seeds: Number of seeds; by default 3, or 50 with --label-budget. Each seed has its own split and initialization,
-            the same for all recipes.
+        seeds: Number of seeds; by default 3, or 4 for the embedded colored_digits, or 50 with --label-budget. Each seed
+            has its own split and initialization, the same for all recipes.
         held_out: Domains to hold out, one at a time; by default each domain, or those that are not in --train-domains.
         train_domains: Domains to train on; by default all that are not held out.
         baseline: Recipe that the others are compared with, by default erm.
@@ -116,7 +115,8 @@ class Compare(TrainingOptions, LaunchOptions):
         from afield.records import BASELINE
         from afield.runs.build import check_unlabeled
 
-        recipes = resolve(self.recipes or (FIRST_RECIPES if self.data == FIRST_DATA else RECIPES), self.set)
+        usual = (FIRST_RECIPES, FIRST_SEEDS) if self.data == FIRST_DATA else (RECIPES, SEEDS)
+        recipes, seeds = resolve(self.recipes or usual[0], self.set), self.seeds or usual[1]
         names = [recipe.name for recipe in recipes]
         if self.baseline is not None and self.baseline not in names:
             raise InputError(f"--baseline {self.baseline} is none of the recipes to compare: {', '.join(names)}")
@@ -130,7 +130,7 @@ class Compare(TrainingOptions, LaunchOptions):
         self.make_fabric(setup.training.precision)
         callback.start(setup, held_out_in_turn(setup, parts))
         comparison = Comparison(
-            setup, recipes, self.seeds or SEEDS, self.selection, parts, self.metric, self.baseline or BASELINE
+            setup, recipes, seeds, self.selection, parts, self.metric, self.baseline or BASELINE
         )
         runs = comparison.runs()
         check(runs)
