@@ -16,7 +16,8 @@ import pytest
 import torch
 
 from afield.data import Validation, load, make_fold
-from afield.records import read_json, read_record, read_records
+from afield.deploy.confidence import Confidence
+from afield.records import read_record, read_records
 
 ROOT = Path(__file__).parent.parent
 
@@ -131,8 +132,9 @@ def test_the_tutorial_of_the_ecologist_ends_with_a_file_for_review(followed, tmp
     groups = data.groups
     check_groups(data, [*read_records(Path("runs/sites")), read_record(Path("runs/traps-model/record.json"))])
     assert f"{len(set(groups.tolist()))} groups of {len(groups)} images" in " ".join(outputs["evaluate"].split())
-    confidence = read_json(tmp_path / "runs" / "traps-model" / "confidence.json")
-    assert set(confidence["parts"]) == {"Moor", "Hütte Süd"}
+    confidence = Confidence.load(tmp_path / "runs" / "traps-model")
+    assert confidence.unseen
+    assert set(confidence.parts) == {"Moor", "Hütte Süd"}
     with open("review.csv", newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     assert [row["path"] for row in rows] == [f"traps/Moor/{path.name}" for path in sorted(Path("traps/Moor").iterdir())]

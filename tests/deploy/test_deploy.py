@@ -97,6 +97,20 @@ def test_groups_of_images_widen_the_intervals_and_two_groups_have_none(model_fol
     assert evaluate(model, dataclasses.replace(few, groups=np.arange(100) % 2))["all"]["ci95"] == {}
 
 
+def test_groups_from_the_command_line_reach_the_intervals(afield, photo_model, photos):
+    def evaluated(*options):
+        code, out, err = afield("evaluate", photo_model, "--data", photos, "--json", *options)
+        assert code == 0, err
+        found = json.loads(out)
+        low, high = found["all"]["ci95"]["nll"]
+        return found["groups"], found["all"]["nll"], high - low
+
+    alone, apart = evaluated(), evaluated("--group", r"^(\w+/\w+)/")
+    assert (alone[0], apart[0]) == (72, 6)
+    assert alone[1] == apart[1]
+    assert apart[2] > alone[2]
+
+
 def test_evaluation_of_images_that_trained_says_so(afield, model_folder, tmp_path):
     model, data = package.load(model_folder), package.data.load("digits")
     assert evaluate(model, data)["trained_on"] == 1797

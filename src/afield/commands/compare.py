@@ -129,9 +129,7 @@ class Compare(TrainingOptions, LaunchOptions):
                 check_unlabeled(setup, recipe)
         self.make_fabric(setup.training.precision)
         callback.start(setup, held_out_in_turn(setup, parts))
-        comparison = Comparison(
-            setup, recipes, seeds, self.selection, parts, self.metric, self.baseline or BASELINE
-        )
+        comparison = Comparison(setup, recipes, seeds, self.selection, parts, self.metric, self.baseline or BASELINE)
         runs = comparison.runs()
         check(runs)
         return comparison, runs
