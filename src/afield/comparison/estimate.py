@@ -85,8 +85,8 @@ def forecast(runs: Sequence[Run], executor: Executor) -> None:
     """
     left = [run for run in runs if _state(executor.folder(run)) != "done"]
     setups = {id(run.setup): run.setup for run in left}.values()
-    pixels = sum(missing_features(setup) * _pixels(setup) for setup in setups if setup.stores)
-    pixels += sum(_images(run) * _pixels(run.setup) for run in left if not run.setup.stores)
+    pixels = sum(_images(run) * _pixels(run.setup) for run in left if not run.setup.stores)
+    pixels += sum(missing_features(setup) * _pixels(setup) for setup in setups if setup.stores)
     if pixels > LONG and executor.fabric(left[0]).world_size == 1:
         found = plan(runs, executor, at_once=1)
         executor.callback.forecast(len(left), found["total_s"] - found["features_s"], found["features_s"])
