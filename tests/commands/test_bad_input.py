@@ -28,7 +28,7 @@ def test_an_algorithm_with_too_few_domains_is_refused_before_training(afield, ph
         (("--recipes", "arcfase"), "unknown recipe 'arcfase'; did you mean 'arcface'"),
         (("--recipes", "erm", "erm"), "recipe 'erm' is given twice"),
         (("--backbone", "resnet19"), "unknown backbone 'resnet19'; did you mean 'resnet18'"),
-        (("--data", "digitz"), "did you mean 'digits'?"),
+        (("--data", "digitz"), "did you mean 'digits' or 'colored_digits'?"),
         (("--recipes", "erm", "erm+t3a"), "recipe 'erm+t3a' adapts to unlabeled images of the unseen domain; `afield"),
         (("--recipes", "dann"), "with --adapt-fraction, such as --adapt-fraction 0.5"),
         (("--recipes", "t3a", "--adapt-fraction", 1), "--adapt-fraction must lie between 0 and 1, got 1"),
@@ -89,9 +89,15 @@ def test_an_algorithm_with_too_few_domains_is_refused_before_training(afield, ph
         ),
         (("--freeze", "--augment", "crop"), "--freeze extracts features once"),
         (("--set", "arcface.margin=3"), "unknown recipe field"),
-        (("--set", "arcface.head_options.margin=3"), "did you mean 'margin_rad'"),
-        (("--set", "arcface.head_options.margin_rad=9"), "margin_rad must lie in [0, pi], got 9"),
-        (("--set", "flattening.losses.complement_flattening=-1"), "must lie between 0 and 1000, got -1"),
+        (("--recipes", "arcface", "--set", "arcface.head_options.margin=3"), "did you mean 'margin_rad'"),
+        (
+            ("--recipes", "arcface", "--set", "arcface.head_options.margin_rad=9"),
+            "margin_rad must lie in [0, pi], got 9",
+        ),
+        (
+            ("--recipes", "flattening", "--set", "flattening.losses.complement_flattening=-1"),
+            "must lie between 0 and 1000, got -1",
+        ),
         (("--set", "losses.cross_entrpy=1"), "did you mean 'cross_entropy'"),
     ],
 )

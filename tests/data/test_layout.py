@@ -291,7 +291,7 @@ def test_images_with_the_same_pixels_in_train_and_test_are_reported(tmp_path):
     ("data", "message"),
     [
         ("digit", "did you mean 'digits'"),
-        ("xyzzy", "allowed: camelyon17, cifar10, cifar100, digits"),
+        ("xyzzy", "allowed: camelyon17, cifar10, cifar100, colored_digits, digits"),
         ("./nowhere", "no such folder or file"),
         ("no/where", "no such folder or file"),
         ("nowhere.npz", "no such file: nowhere.npz"),
