@@ -1,4 +1,4 @@
-"""Does the default comparison end in the same finding with other seeds, and in less than a minute?
+"""Does the default comparison end in the same finding with other seeds?
 
     python benchmarks/first_minute.py --out results/first-minute [--repetitions 20] [--jobs 1] [--quick]
 
@@ -34,7 +34,6 @@ def finding(records: list[Record], first: int) -> dict[str, Any]:
         "average": {name: found.average.mean for name, found in summary.recipes.items()},
         "these_domains": row.vs_erm.as_dict(),
         "new_place": asdict(row.at_new_place),
-        "training_s": sum(record.duration_s for record in chosen),
     }
 
 

@@ -44,7 +44,7 @@ def test_an_algorithm_with_too_few_domains_is_refused_before_training(afield, ph
         ),
         (
             ("--recipes", "tent", "--transductive", "--freeze"),
-            "tent changes the backbone; a frozen backbone provides extracted features only; to train on images, add",
+            "tent changes the backbone; --freeze provides extracted features only; to train on images, add --backbone",
         ),
         (("--recipes", "dann", "--transductive", "--freeze"), "algorithm dann needs images or feature maps"),
         (("--recipes", "dann", "--transductive", "--augment", "mixup"), "algorithm dann needs class indices"),

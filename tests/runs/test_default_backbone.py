@@ -102,7 +102,6 @@ def test_what_is_asked_for_is_used(large):
 )
 def test_what_needs_images_names_the_backbones_that_train_on_them(afield, large, tmp_path, arguments):
     line = refused(afield, "compare", "--data", large, *arguments, "--out", tmp_path / "out")
-    assert "frozen" in line
     assert f"add --backbone tf_efficientnet_lite0 --weights {PACKAGE}, or --backbone resnet8_ibn from scratch" in line
 
 

@@ -234,9 +234,7 @@ class TrainingOptions(TrainingSettings, ExperimentOptions):
         if self.augment is None:
             training = keep_class(training, data)
         memory = choose_memory(data, training.batch_size, allowed)
-        return ExperimentConfig(
-            data, backbone, freeze, validation, training, memory, partial=partial, why_backbone=why
-        )
+        return ExperimentConfig(data, backbone, freeze, validation, training, memory, partial=partial, why_backbone=why)
 
     def given_backbone(self) -> BackboneConfig | None:
         """The backbone of the options; None if it depends on the images.
