@@ -127,7 +127,7 @@ DATASETS.add(
 DATASETS.add(
     "colored_digits",
     colored_digits.load,
-    summary="1,797 digits in four domains, where the background color predicts the class differently, 16 px; included.",
+    summary="1,797 digits in four domains; colors predict the class, differently in each, 16 px; included.",
     reference="Arjovsky et al., Invariant Risk Minimization, 2019, section 5.2 (Colored MNIST).",
 )
 for _classes in (10, 100):
