@@ -77,7 +77,7 @@ def test_a_pushed_model_is_loaded_with_the_same_probabilities(afield, hub, photo
     assert loaded.confidence.temperature == original.confidence.temperature != 1
     assert np.array_equal(loaded.trained_images, original.trained_images)
     config = json.loads(repository["files"]["config.json"])
-    assert config == {"architecture": "resnet8", "num_classes": 3, "label_names": ["cat", "dog", "owl"]}
+    assert config == {"architecture": "resnet8_ibn", "num_classes": 3, "label_names": ["cat", "dog", "owl"]}
     card = repository["files"]["README.md"].decode()
     assert 'library_name: "afield"' in card
     assert 'afield.load("hf://ada/birds")' in card

@@ -43,9 +43,8 @@ def decode(content: bytes, max_pixels: int = MAX_PIXELS) -> Image.Image:
     except BadImageError as error:
         if not (content.startswith(_PNG) and isinstance(error.__cause__, ValueError)):
             raise
-    return upright_rgb(
-        _opened(_without_text(content)), max_pixels
-    )  # Pillow limits text and color profiles, which are not needed
+    # Pillow limits text and color profiles, which are not needed.
+    return upright_rgb(_opened(_without_text(content)), max_pixels)
 
 
 def upright_rgb(image: Image.Image, max_pixels: int = MAX_PIXELS) -> Image.Image:
