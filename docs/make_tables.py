@@ -20,6 +20,7 @@ from pages.recommendations import recommendations_page
 from pages.reproduction import reproduction_page
 from pages.results import averages_table, results_page
 from pages.scaling import scaling_page
+from pages.serving import export_page, serving_page
 from pages.settings import settings_table
 from pages.tables import ROOT, between
 from pages.unequal_classes import unequal_classes_page
@@ -45,6 +46,8 @@ def generated() -> dict[Path, str]:
         ROOT / "docs" / "margins.md": margins_page(),
         ROOT / "docs" / "augmentation.md": augmentation_page(),
         ROOT / "docs" / "scaling.md": scaling_page(),
+        ROOT / "docs" / "export.md": export_page(),
+        ROOT / "docs" / "serving.md": serving_page(),
         ROOT / "docs" / "new_place.md": new_place_page(),
         ROOT / "docs" / "confidence.md": confidence_page(),
         ROOT / "docs" / "unequal_classes.md": unequal_classes_page(),

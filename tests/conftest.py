@@ -97,6 +97,14 @@ def photo_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def photo_arcface(photo_model: Path) -> Path:
+    """A model of the same images as `photo_model`, with a margin head and another seed."""
+    data, out = photo_model.parent / "photos", photo_model.parent / "arcface"
+    package.train(data=str(data), image_size=16, epochs=2, recipe="arcface", seed=1, out=out)
+    return out
+
+
+@pytest.fixture(scope="session")
 def digits_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A model of the digits and their mirror images, trained for three epochs with the preset fast_cifar."""
     out = tmp_path_factory.mktemp("fast") / "digits"

@@ -25,6 +25,7 @@ BASE = {
     "validation",
 }
 TOP = {"cli", "commands", "console", "catalog", "__main__", "__init__"}
+USES = {"deploy", "serving"}
 FOLDERS = {path.relative_to(ROOT).parts[0].removesuffix(".py") for path in ROOT.rglob("*.py")} | {"augment.learned"}
 MAY_IMPORT = {
     **{folder: set() for folder in ("deprecated", "errors", "pixels", "prefetch", "target_split")},
@@ -41,16 +42,18 @@ MAY_IMPORT = {
     "evaluation": {"errors", "registry", "records"},
     "training": BASE | {"algorithms", "augment", "classifier", "evaluation", "models", "settings"},
     "augment.learned": BASE | {"augment", "evaluation", "losses", "training"},
-    "labeling": BASE | {"data", "evaluation", "objective"},
+    "web": {"errors"},
+    "labeling": BASE | {"data", "evaluation", "objective", "web"},
     "reporting": {"amounts", "errors", "records", "evaluation"},
     "recipes": BASE | {"adaptation", "algorithms", "augment", "settings"},
-    "runs": FOLDERS - TOP - {"comparison", "launch", "search", "preview", "reproduction", "reporting", "deploy"},
-    "launch": FOLDERS - TOP - {"comparison", "search", "preview", "reproduction", "reporting", "deploy"},
-    "comparison": FOLDERS - TOP - {"search", "preview", "reproduction", "deploy"},
-    "search": FOLDERS - TOP - {"preview", "reproduction", "reporting", "deploy"},
-    "preview": FOLDERS - TOP - {"search", "reproduction", "deploy"},
-    "reproduction": FOLDERS - TOP - {"deploy"},
-    "deploy": FOLDERS - TOP - {"reproduction", "search", "preview"},
+    "runs": FOLDERS - TOP - {"comparison", "launch", "search", "preview", "reproduction", "reporting"} - USES,
+    "launch": FOLDERS - TOP - {"comparison", "search", "preview", "reproduction", "reporting"} - USES,
+    "comparison": FOLDERS - TOP - {"search", "preview", "reproduction"} - USES,
+    "search": FOLDERS - TOP - {"preview", "reproduction", "reporting"} - USES,
+    "preview": FOLDERS - TOP - {"search", "reproduction"} - USES,
+    "reproduction": FOLDERS - TOP - USES,
+    "deploy": FOLDERS - TOP - {"reproduction", "search", "preview", "serving"},
+    "serving": {"data", "deploy", "errors", "names", "pixels", "web"},
     **dict.fromkeys(TOP, FOLDERS),
 }
 

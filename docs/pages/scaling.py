@@ -27,11 +27,10 @@ def time_of(seconds: float) -> str:
 
 def scaling_page() -> str:
     """The cost of an image, a class, a run and a process, and estimates for larger runs."""
-    found = {
-        name: read_json(ROOT / "results" / f"{name}.json") for name in ("scaling", "data", "jobs", "frozen", "loop")
-    }
+    names = ("scaling", "data", "jobs", "frozen", "loop", "installation")
+    found = {name: read_json(ROOT / "results" / f"{name}.json") for name in names}
     costs, data, hardware = found["scaling"], found["data"], found["scaling"]["hardware"]
-    names = {"image": "image", "class": "class", "class, a tenth seen": "class, Partial FC"}
+    fits = {"image": "image", "class": "class", "class, a tenth seen": "class, Partial FC"}
     fitted = [
         (
             name,
@@ -40,7 +39,7 @@ def scaling_page() -> str:
             f"{1e3 * costs[key]['fixed_s']:.3g}",
             f"{100 * costs[key]['worst']:.0f} %",
         )
-        for key, name in names.items()
+        for key, name in fits.items()
     ]
     rows = [
         (
@@ -74,7 +73,17 @@ def scaling_page() -> str:
             ("100 million, 224 px", 10**8, 224),
         )
     ]
+    installation = found["installation"]
+    start = [
+        (f"`{name}`", f"{1e3 * value:.0f}", f"{installation['over_python'][name]:.1f}")
+        for name, value in installation["cpu_s"].items()
+    ]
     parts = {
+        "start_rounds": str(installation["rounds"]),
+        "start": table(("process", "CPU time, ms", "over `python -c pass`"), start),
+        "installed": f"{installation['bytes'] / 1e6:,.0f}",
+        "packages": str(installation["packages"]),
+        "largest": ", ".join(f"{name} {size / 1e6:,.0f}" for name, size in [*installation["largest"].items()][:4]),
         "hardware": f"{hardware['cpu']}, {hardware['cores']} cores",
         "costs": table(("cost of", "measured sizes", "each, µs", "fixed, ms", "worst"), fitted),
         "run_bytes": size_of(costs["run_bytes"]),

@@ -1,9 +1,9 @@
 """afield: image classifiers that hold up far afield.
 
-Verbs, with the options of the command line: `compare`, `train`, `evaluate`, `predict`, `export`, `card`, `adapt`,
-`forecast`, `label`, `report`, `table`, `reproduce`, `augment_search`, `augment_learn`, `augment_show`; and `load` for a
-trained model. Parts for anyone's own loop: `afield.adaptation`, `afield.augment`, `afield.losses`, `afield.heads`,
-`afield.labeling`, `afield.Objective`.
+Verbs, with the options of the command line: `compare`, `train`, `evaluate`, `predict`, `ensemble`, `export`, `serve`,
+`card`, `push`, `adapt`, `forecast`, `label`, `report`, `table`, `reproduce`, `augment_search`, `augment_learn`,
+`augment_show`; and `load` for a trained model. Parts for anyone's own loop: `afield.adaptation`, `afield.augment`,
+`afield.losses`, `afield.heads`, `afield.labeling`, `afield.Objective`.
 
 Whatever needs torch is imported when it is first used, so that ``import afield`` and ``afield --help`` are quick.
 """
@@ -18,13 +18,16 @@ from afield.commands import (
     AugmentShow,
     Card,
     Compare,
+    Ensemble,
     Evaluate,
     Export,
     Forecast,
     Label,
     Predict,
+    Push,
     Report,
     Reproduce,
+    Serve,
     Table,
     Train,
     as_function,
@@ -43,8 +46,11 @@ train = as_function(Train)
 augment_search = as_function(AugmentSearch)
 evaluate = as_function(Evaluate)
 predict = as_function(Predict)
+ensemble = as_function(Ensemble)
 export = as_function(Export)
+serve = as_function(Serve)
 card = as_function(Card)
+push = as_function(Push)
 adapt = as_function(Adapt)
 forecast = as_function(Forecast)
 label = as_function(Label)
@@ -68,6 +74,7 @@ __all__ = [
     "card",
     "compare",
     "data",
+    "ensemble",
     "evaluate",
     "export",
     "forecast",
@@ -78,8 +85,10 @@ __all__ = [
     "losses",
     "models",
     "predict",
+    "push",
     "report",
     "reproduce",
+    "serve",
     "table",
     "train",
 ]

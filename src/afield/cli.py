@@ -128,6 +128,10 @@ def _show(verb: Any, result: Any) -> None:
             for prediction in result:
                 line = f"{shown(prediction.path or '')}\t{prediction.label}\t{prediction.probability:.4f}"
                 print(json.dumps(dataclasses.asdict(prediction)) if verb.json else line)
+        case commands.Serve():
+            pass
+        case commands.Export():
+            say("\n".join(console.exported_lines(result)))
         case commands.Adapt():
             for line in (*console.adapted_lines(result), f"model in {verb.out}"):
                 say(line)

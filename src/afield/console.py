@@ -20,6 +20,7 @@ from afield.comparison.labeling.summary import AVERAGE, LabelingSummary
 from afield.data.leaks import leaks
 from afield.deploy.adapt import Adapted
 from afield.deploy.confidence import Confidence
+from afield.deploy.export import Exported
 from afield.deploy.forecast import Expected
 from afield.deploy.prediction_file import Written
 from afield.evaluation import METRICS, Metric, first_best
@@ -285,6 +286,13 @@ def written_lines(written: Written) -> list[str]:
         return [*lines, "no review flags: the confidence of this model was not measured; --threshold sets one"]
     lines.append(f"review: {written.review:,} images with a probability below {written.threshold:.4g}")
     return lines + [f"at or above it: {written.measured}"] * bool(written.measured)
+
+
+def exported_lines(exported: Exported) -> list[str]:
+    """The exported file, and how much it differs from the model."""
+    checked = f"largest difference of a probability to the model {exported.largest_difference:.1g}"
+    lines = [f"{exported.path}: {checked}, on {exported.images:,} images"]
+    return lines if exported.int8 is None else [*lines, str(exported.int8)]
 
 
 def adapted_lines(adapted: Adapted) -> list[str]:

@@ -50,7 +50,8 @@ def test_options_in_groups_give_the_options_of_the_verb(name):
     required = {
         "adapt": ["model", "--unlabeled", "new", "--out", "x"], "forecast": ["model", "--unlabeled", "new"],
         "predict": words["MODEL"], "export": words["MODEL"], "card": words["MODEL"], "label": ["model", "new"],
-        "report": words["RUN_FOLDER"], "table": words["RUN_FOLDER"], "reproduce": words["PAPER"],
+        "serve": words["MODEL"], "push": ["model", "ada/model"], "report": words["RUN_FOLDER"],
+        "table": words["RUN_FOLDER"], "reproduce": words["PAPER"],
     }  # fmt: skip
     found = parse([*name.split(), *required.get(name, [])])
     for field in dataclasses.fields(found):

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 import afield as package
-from afield.deploy.export import export_onnx
+from afield.deploy.export import export_model
 from afield.deploy.label import labeling_task
 from afield.models import LossPrediction
 from tests.conftest import write_photos
@@ -76,7 +76,7 @@ def test_an_adapted_model_keeps_its_module(afield, folder, tmp_path):
 def test_an_exported_model_has_the_same_logits_and_no_module(folder, tmp_path):
     onnx, runtime = pytest.importorskip("onnx"), pytest.importorskip("onnxruntime")
     model = package.load(folder / "model")
-    export_onnx(model, tmp_path / "model.onnx")
+    export_model(model, tmp_path / "model.onnx")
     proto = onnx.load(tmp_path / "model.onnx")
     assert not [each.name for each in proto.graph.initializer if "loss_prediction" in each.name]
     images = np.random.default_rng(0).integers(0, 256, (5, 16, 16, 3), dtype=np.uint8)

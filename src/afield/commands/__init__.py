@@ -8,9 +8,11 @@ from afield.commands.compare import Compare as Compare
 from afield.commands.label import Label as Label
 from afield.commands.model import (
     Card as Card,
+    Ensemble as Ensemble,
     Evaluate as Evaluate,
     Export as Export,
     Predict as Predict,
+    Push as Push,
     Train as Train,
 )
 from afield.commands.options import as_function as as_function
@@ -18,3 +20,4 @@ from afield.commands.place import Adapt as Adapt, Forecast as Forecast
 from afield.commands.report import List as List, Report as Report, Table as Table
 from afield.commands.reproduce import Reproduce as Reproduce
 from afield.commands.search import AugmentSearch as AugmentSearch
+from afield.commands.serve import Serve as Serve

@@ -24,7 +24,7 @@ class Label:
     its chosen images improve the model. The same command continues a label file.
 
     Attributes:
-        model: Model folder, written by `afield train`.
+        model: Model folder, written by `afield train`, or hf://OWNER/NAME.
         folder: Folder of the images of the new place.
         count: Number of chosen images, including those that are already in the label file.
         audit: Number of images in the audit sample, in addition to the chosen images; by default 30 for a new label

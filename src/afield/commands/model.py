@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from afield.deploy import Model, Prediction
+    from afield.deploy.export import Exported
     from afield.deploy.prediction_file import Written
     from afield.records import Record
 
@@ -101,7 +102,7 @@ class Evaluate(ReviewOptions, ImageOptions):
     """Evaluate a trained model on labeled images.
 
     Attributes:
-        model: Model folder, written by `afield train`.
+        model: Model folder, written by `afield train`, or hf://OWNER/NAME.
         tta: Test-time augmentation with mirror images, or with mirrored and shifted images (by a pixel). Its results
             are reported in separate columns.
         metric: Metric to show first: a name from `afield list metrics`.
@@ -147,7 +148,7 @@ class Predict(ReviewOptions):
     """Predict the classes of image files and of all images in folders.
 
     Attributes:
-        model: Model folder, written by `afield train`.
+        model: Model folder, written by `afield train`, or hf://OWNER/NAME.
         images: Image files and folders.
         out: File of predictions, whose name ends with .csv, .jsonl or .parquet. It is written while images are
             predicted, and the same command continues it. Without it, predictions are printed.
@@ -191,12 +192,13 @@ class Predict(ReviewOptions):
 
     def _write(self, model: Model, files: Sequence[Path], out: Path) -> Written:
         from afield.console import watching
+        from afield.deploy.hub import model_folder
         from afield.deploy.prediction_columns import Columns
         from afield.deploy.prediction_file import write_predictions
         from afield.deploy.source import Source
 
         check_number("--top-k", self.top_k, 1, len(model.class_names), whole=True)
-        source = Source.load(Path(self.model), model)
+        source = Source.load(model_folder(self.model), model)
         statistics = None if source is None else source.statistics
         columns = Columns(self.threshold_of(model), statistics, self.top_k, self.embeddings)
         with watching() as callback:
@@ -204,33 +206,75 @@ class Predict(ReviewOptions):
 
 
 @dataclass(frozen=True)
-class Export:
-    """Write a trained model as an ONNX file, and a script that predicts with it without afield.
+class Ensemble:
+    """Join trained models to one that predicts with the mean of their probabilities.
 
-    The file maps images of any size to probabilities. It is checked on photographs before it is written.
+    The models need the same classes and image size; they can differ in recipe, backbone and seed. The folder is used
+    like any other model; only `afield adapt`, `forecast` and `card` need a single one.
 
     Attributes:
-        model: Model folder, written by `afield train`.
-        out: File to write. The script, predict.py, is written to the same folder.
+        models: Model folders, written by `afield train`.
+        out: Folder to write; the models are copied to it.
+    """
+
+    examples: ClassVar[tuple[str, ...]] = ("afield ensemble runs/seed-0 runs/seed-1 runs/seed-2 --out runs/ensemble",)
+
+    models: Annotated[tuple[Path, ...], tyro.conf.Positional]
+    out: Path = Path("runs/ensemble")
+
+    def run(self) -> Path:
+        """Write the folder and return its path."""
+        from afield.deploy.ensemble import write_ensemble
+
+        return write_ensemble([Path(each) for each in self.models], Path(self.out))
+
+
+@dataclass(frozen=True)
+class Export(ReviewOptions):
+    """Write a trained model as a file that is used without afield: ONNX, or a program of torch.export.
+
+    The file maps images of any size to probabilities. It is checked on photographs before it is written. Beside an ONNX
+    file, predict.py is written, which predicts with ONNX Runtime, Pillow and NumPy alone.
+
+    Attributes:
+        model: Model folder, written by `afield train`, or hf://OWNER/NAME.
+        out: File to write, whose name ends with .onnx or .pt2. The script is written to the same folder.
         preprocess: Include the resizing of images. Otherwise, the file takes images of the model's size with values
             between 0 and 1, and no script is written.
         images: Image files and folders for the check; by default, photographs that scikit-learn contains.
+        int8: Let the backbone of an ONNX file compute with 8-bit integers. Half of --images calibrate, half of them
+            measure the difference to the model; also in accuracy, if each image is in a folder named by its class.
     """
 
-    examples: ClassVar[tuple[str, ...]] = ("afield export runs/site-model --out model.onnx",)
+    examples: ClassVar[tuple[str, ...]] = (
+        "afield export runs/site-model --out model.onnx",
+        "afield export runs/site-model --out small.onnx --int8 --images photos/",
+    )
 
     model: Annotated[Path, tyro.conf.Positional]
     out: Path = Path("model.onnx")
     preprocess: bool = True
     images: tuple[Path, ...] = ()
+    int8: bool = False
 
-    def run(self) -> Path:
-        """Write the file and return its path."""
-        from afield.deploy import export_onnx, load
+    def run(self) -> Exported:
+        """Write the file. Returns its path and its comparison with the model."""
+        from afield.deploy import export_model, load
+        from afield.deploy.export import check_target
         from afield.deploy.predict import image_paths
 
-        images = [file for path in self.images for file in image_paths(Path(path))]
-        return export_onnx(load(self.model), Path(self.out), preprocess=self.preprocess, images=images)
+        self.check()
+        out = Path(self.out)
+        check_target(out, preprocess=self.preprocess, int8=self.int8)
+        model = load(self.model)
+        return export_model(
+            model,
+            out,
+            preprocess=self.preprocess,
+            images=[file for path in self.images for file in image_paths(Path(path))],
+            int8=self.int8,
+            threshold=self.threshold_of(model),
+        )
 
 
 @dataclass(frozen=True)
@@ -257,3 +301,34 @@ class Card:
 
         comparison = None if self.comparison is None else Path(self.comparison)
         return write_card(Path(self.model), comparison=comparison, license=self.license)
+
+
+@dataclass(frozen=True)
+class Push:
+    """Upload a trained model to the Hugging Face hub.
+
+    `afield` loads it as hf://OWNER/NAME, timm as hf-hub:OWNER/NAME. It has a model card: README.md of the folder, or
+    one from the record. The token of `hf auth login` or HF_TOKEN is used.
+
+    Attributes:
+        model: Model folder, written by `afield train`.
+        name: Repository as OWNER/NAME; it is created if it does not exist.
+        public: Make a new repository public; by default, only its owner can see it.
+        license: Identifier of the license of the model, such as apache-2.0, if the folder has no card yet.
+    """
+
+    examples: ClassVar[tuple[str, ...]] = (
+        "afield push runs/site-model my-team/site-model",
+        "afield push runs/site-model my-team/site-model --public --license apache-2.0",
+    )
+
+    model: Annotated[Path, tyro.conf.Positional]
+    name: Annotated[str, tyro.conf.Positional]
+    public: bool = False
+    license: str | None = None
+
+    def run(self) -> str:
+        """Upload the model and return the address of its page."""
+        from afield.deploy.push import push
+
+        return push(Path(self.model), self.name, public=self.public, license=self.license)

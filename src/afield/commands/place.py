@@ -24,7 +24,7 @@ class PlaceOptions(SourceOptions):
     """A model, a new place, and the training data of the model.
 
     Attributes:
-        model: Model folder, written by `afield train`.
+        model: Model folder, written by `afield train`, or hf://OWNER/NAME.
         unlabeled: Folder of images of the new place, without labels.
         data: Training data, as given to `afield train`; needed only if the model folder lacks statistics of it, and for
             `afield adapt --tune network`.
@@ -40,12 +40,13 @@ class PlaceOptions(SourceOptions):
         from afield.console import watching
         from afield.deploy import load
         from afield.deploy.adapt import check_not_adapted
+        from afield.deploy.hub import model_folder
         from afield.deploy.place import read_place
         from afield.deploy.source import Source, learn_source
         from afield.errors import InputError
         from afield.launch.fabric import make_fabric
 
-        folder = Path(self.model)
+        folder = model_folder(self.model)
         model = load(folder)
         check_not_adapted(folder)
         source = Source.load(folder, model)
@@ -90,10 +91,11 @@ class Adapt(PlaceOptions):
         from afield.deploy import load
         from afield.deploy.adapt import adapt_model
         from afield.deploy.fine_tune import check_trained
+        from afield.deploy.hub import model_folder
         from afield.deploy.label import labels_to_learn
         from afield.errors import InputError
 
-        folder, labels = Path(self.model), self.labels
+        folder, labels = model_folder(self.model), self.labels
         model, tunes = load(folder), self.tune == "network"
         if tunes:
             check_trained(model)
@@ -128,7 +130,7 @@ class Forecast(PlaceOptions):
         from afield.deploy.forecast import forecast_place
         from afield.deploy.forecast_page import forecast_page
 
-        model = load(Path(self.model))
+        model = load(self.model)
         with self.read() as (source, place):
             expected = forecast_place(model, place, source)
         if self.out is not None:

@@ -31,20 +31,21 @@ class BadImageError(ValueError):
     """A file that cannot be decoded to an image; the message gives the reason."""
 
 
-def decode(content: bytes) -> Image.Image:
+def decode(content: bytes, max_pixels: int = MAX_PIXELS) -> Image.Image:
     """Decode the content of an image file to upright 8-bit RGB; see `upright_rgb`.
 
     Raises:
-        BadImageError: if the file is empty, truncated, or not in one of `FORMATS`, or has more than `MAX_PIXELS`.
+        BadImageError: if the file is empty, truncated, or not in one of `FORMATS`, or has more than `max_pixels`.
     """
     if not content:
         raise BadImageError("the file is empty")
     try:
-        return upright_rgb(_opened(content))
+        return upright_rgb(_opened(content), max_pixels)
     except BadImageError as error:
         if not (content.startswith(_PNG) and isinstance(error.__cause__, ValueError)):
             raise
-    return upright_rgb(_opened(_without_text(content)))  # Pillow limits text and color profiles, which are not needed
+    # Pillow limits text and color profiles, which are not needed.
+    return upright_rgb(_opened(_without_text(content)), max_pixels)
 
 
 def longer_side(content: bytes | Path) -> int:
@@ -56,7 +57,7 @@ def longer_side(content: bytes | Path) -> int:
         return 0
 
 
-def upright_rgb(image: Image.Image) -> Image.Image:
+def upright_rgb(image: Image.Image, max_pixels: int = MAX_PIXELS) -> Image.Image:
     """Convert an image to upright 8-bit RGB.
 
     The EXIF orientation is applied, and transparent pixels are blended with white. Palette, gray, CMYK, 16-bit, 32-bit
@@ -64,11 +65,11 @@ def upright_rgb(image: Image.Image) -> Image.Image:
     integers that exceed 16 bits are scaled from their range in the image; NaN becomes black.
 
     Raises:
-        BadImageError: if the image is damaged or has more than `MAX_PIXELS`.
+        BadImageError: if the image is damaged or has more than `max_pixels`.
     """
     pixels = image.width * image.height
-    if pixels > MAX_PIXELS:
-        raise BadImageError(f"{image.width} x {image.height} pixels, more than the allowed {MAX_PIXELS:,}")
+    if pixels > max_pixels:
+        raise BadImageError(f"{image.width} x {image.height} pixels, more than the allowed {max_pixels:,}")
     try:
         with _large if pixels > LARGE_PIXELS else nullcontext():
             image.load()

@@ -1,6 +1,6 @@
 """Deployment of a recipe: training on all domains, evaluation on other data, prediction and export."""
 
 from afield.deploy.evaluate import evaluate as evaluate
-from afield.deploy.export import export_onnx as export_onnx
+from afield.deploy.export import export_model as export_model
 from afield.deploy.model import Model as Model, Prediction as Prediction, load as load
 from afield.deploy.train import run_training as run_training

@@ -16,7 +16,7 @@ MARK = "<!-- model card, written by afield card -->"
 """A line of each card, by which an older one is recognized and replaced."""
 
 LIMITS = """- The model gives every image one of its classes, also an image of none of them.
-- Nothing is known about its accuracy beyond the results above: they hold for images like those of the data set.
+- Nothing is known about its accuracy beyond {known}.
   `afield evaluate` measures it on labeled images of a new place, and `afield forecast` estimates it without labels."""
 
 
@@ -34,32 +34,34 @@ def write_card(folder: Path, *, comparison: Path | None = None, license: str | N
     """
     path = folder / CARD
     description, record = read_description(folder / MODEL), read_record(folder / RECORD)
-    text = _card(folder.resolve().name, description, record, comparison, license)
+    name = folder.resolve().name
+    text = card_text(name, name, description, record, comparison, license)
     if path.exists() and MARK not in path.read_text(encoding="utf-8", errors="replace").splitlines():
         raise InputError(f"{path} is not a model card of afield and would be replaced; move it first")
     write_atomic(path, text.encode())
     return path
 
 
-def _card(name: str, model: Description, record: Record, comparison: Path | None, license: str | None) -> str:
+def card_text(
+    name: str, address: str, model: Description, record: Record, comparison: Path | None, license: str | None
+) -> str:
+    """The card of a model with this name, which `afield.load` finds at this address; see `write_card`."""
     height, width = model.image_size, model.image_width or model.image_size
     data, classes = record.config["data"], model.class_names
     unseen, places = _unseen(record, comparison)
-    front: dict[str, Any] = {"license": license} if license else {}
-    front |= {"library_name": "afield", "pipeline_tag": "image-classification", "tags": ["domain-generalization"]}
     metric = record.config.get("metric", "accuracy")
     epoch = first_best(metric, [each.validation for each in record.epochs])
     parts = [f"| {part} | {count:,} |" for part, count in record.images.items()]
     versions = ", ".join(f"{package} {version}" for package, version in record.versions.items() if version)
     blocks = [
-        "\n".join(("---", *(f"{key}: {json.dumps(value)}" for key, value in front.items()), "---", MARK)),
+        _front(license),
         f"# {name}",
         f"An image classifier for {len(classes)} classes, trained with [afield](https://github.com/afield/afield), "
         f"recipe `{record.recipe}`.",
         "## Intended use",
         f"Classification of images of these classes: {', '.join(classes)}. An image of any size is resized to "
         f"{height} x {width} pixels, without keeping its aspect ratio.",
-        f"```python\nimport afield\n\nafield.load({json.dumps(name)}).predict('photo.jpg')\n```",
+        _usage(address),
         "## Data",
         f"Data set `{data['name']}`, fingerprint `{data['fingerprint']}`.{places}",
         _table(("part", "images"), parts),
@@ -69,12 +71,37 @@ def _card(name: str, model: Description, record: Record, comparison: Path | None
         f"{len(record.epochs)}. They selected the epoch by {METRICS[metric].title}, so a new place is usually harder:",
         _table(("metric", "value"), _figures(record.epochs[epoch].validation)),
         "## Limits",
-        LIMITS,
+        LIMITS.format(known="the results above: they hold for images like those of the data set"),
         "## Training",
         _table(("setting", "value"), [f"| {key} | `{value}` |" for key, value in _settings(record)]),
         f"Versions: {versions}.",
     ]
     return "\n\n".join(blocks) + "\n"
+
+
+def short_card(name: str, address: str, class_names: Sequence[str], license: str | None) -> str:
+    """The card of a model without a record: an ensemble, or an adapted model."""
+    blocks = [
+        _front(license),
+        f"# {name}",
+        f"An image classifier for {len(class_names)} classes of [afield](https://github.com/afield/afield): "
+        f"{', '.join(class_names)}.",
+        _usage(address),
+        "## Limits",
+        LIMITS.format(known="that of the models that it comes from"),
+    ]
+    return "\n\n".join(blocks) + "\n"
+
+
+def _front(license: str | None) -> str:
+    """The front matter that model hubs read, and the mark of the card."""
+    front: dict[str, Any] = {"license": license} if license else {}
+    front |= {"library_name": "afield", "pipeline_tag": "image-classification", "tags": ["domain-generalization"]}
+    return "\n".join(("---", *(f"{key}: {json.dumps(value)}" for key, value in front.items()), "---", MARK))
+
+
+def _usage(address: str) -> str:
+    return f"```python\nimport afield\n\nafield.load({json.dumps(address)}).predict('photo.jpg')\n```"
 
 
 def _unseen(record: Record, comparison: Path | None) -> tuple[list[str], str]:

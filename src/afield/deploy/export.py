@@ -1,24 +1,25 @@
-"""Export of a trained model to ONNX."""
+"""Export of a trained model to a file that is used without afield: an ONNX graph, or a program of `torch.export`."""
 
 import importlib.util
 import json
-import logging
-import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
 
 from afield.deploy.model import Model, Picture, upright
-from afield.deploy.resize import resize
+from afield.deploy.onnx_graph import make_graph, onnx_probabilities
+from afield.deploy.outputs import Outputs, metadata
+from afield.deploy.quantize import Int8Loss, parted, quantized
+from afield.deploy.torch_program import make_program, program_probabilities
 from afield.errors import InputError
-from afield.pixels import as_floats, to_batch
+from afield.pixels import to_batch
 from afield.records import write_atomic
 
-OPSET = 18
+SUFFIXES = (".onnx", ".pt2")
 
 TOLERANCE = 1e-4
 """Largest difference of a probability between the file and the model."""
@@ -26,97 +27,124 @@ TOLERANCE = 1e-4
 SCRIPT = Path(__file__).with_name("onnx_predict.py")
 
 
-def export_onnx(model: Model, path: Path, *, preprocess: bool = True, images: Sequence[Picture] = ()) -> Path:
-    """Export a model as an ONNX graph that maps ``images`` to ``logits`` and ``probabilities`` ``[N, K]``, for every N.
+@dataclass(frozen=True)
+class Exported:
+    """An exported file, and its comparison with the model.
 
-    The images are uint8 RGB ``[N, H, W, 3]`` of any size: resizing and normalization are part of the graph. A script,
-    ``predict.py``, is written beside the file and predicts image files without afield and torch. Without `preprocess`,
-    the images are float32 ``[N, 3, H, W]`` of the model's size, RGB in [0, 1]; only normalization is part of the graph,
-    and there is no script. The probabilities have the model's temperature. The metadata contains the class names, the
-    image size and the temperature.
+    Attributes:
+        path: the file.
+        images: number of images of the comparison.
+        largest_difference: largest difference of a probability between the file, before quantization, and the model.
+        int8: comparison of the quantized file with the model; None if it is not quantized.
+    """
+
+    path: Path
+    images: int
+    largest_difference: float
+    int8: Int8Loss | None = None
+
+
+def export_model(
+    model: Model,
+    path: Path,
+    *,
+    preprocess: bool = True,
+    images: Sequence[Picture] = (),
+    int8: bool = False,
+    threshold: float | None = None,
+) -> Exported:
+    """Export a model as a function from ``images`` to ``logits`` and ``probabilities`` ``[N, K]``, for every N.
+
+    The images are uint8 RGB ``[N, H, W, 3]`` of any size: resizing and normalization are part of the file. Beside an
+    ONNX file, a script, ``predict.py``, is written, which predicts image files without afield and torch. Without
+    `preprocess`, the images are float32 ``[N, 3, H, W]`` of the model's size, RGB in [0, 1]; only normalization is part
+    of the file, and there is no script. The probabilities have the model's temperature. The metadata contains the class
+    names, the image size, the temperature and the threshold.
 
     Before the file is written, its probabilities are compared with those of the model.
 
     Args:
         model: model to export.
-        path: file to write.
-        preprocess: whether resizing is part of the graph.
+        path: file to write: ``.onnx``, or ``.pt2`` for a program of `torch.export`.
+        preprocess: whether resizing is part of the file.
         images: images for the comparison; by default, photographs that scikit-learn contains.
+        int8: whether the backbone computes with 8-bit integers (ONNX only). Half of the images calibrate, half of them
+            measure the difference to the model.
+        threshold: probability below which a person looks at an image.
 
     Raises:
-        InputError: if a required package is not installed, the probabilities differ by more than `TOLERANCE`, a file
-            cannot be written, or ``predict.py`` would replace another file.
+        InputError: if the suffix is another, a required package is not installed, the probabilities differ by more than
+            `TOLERANCE`, there are too few images for `int8`, a file cannot be written, or ``predict.py`` would replace
+            another file.
     """
-    for package in ("onnx", "onnxscript", "onnxruntime"):
-        if importlib.util.find_spec(package) is None:
-            raise InputError(f"export needs the package {package}: pip install 'afield[export]'")
-    script = path.with_name("predict.py")
-    text = SCRIPT.read_text(encoding="utf-8").replace('"model.onnx"', json.dumps(path.name))
-    if preprocess and script.exists() and script.read_bytes().splitlines()[:1] != text.encode().splitlines()[:1]:
-        raise InputError(f"{script} is another file and would be replaced; choose another folder for --out")
-    content = _graph(model, preprocess)
-    _check(model, content, preprocess, images or _photographs())
+    check_target(path, preprocess=preprocess, int8=int8)
+    calibrating, measuring = parted(images) if int8 else ((), ())
+    pictures, properties = images or photographs(), metadata(model, threshold)
+    loss = None
+    if path.suffix == ".pt2":
+        content = make_program(Outputs(model, preprocess), properties)
+        largest = _difference(model, program_probabilities(content), pictures, preprocess)
+    else:
+        graph, largest = checked_graph(model, properties, pictures, preprocess=preprocess)
+        content = graph.SerializeToString()
+        if int8:
+            content = quantized(graph, (_inputs(model, picture, preprocess) for picture in calibrating))
+            run = onnx_probabilities(content)
+            found = np.concatenate([run(_inputs(model, picture, preprocess)) for picture in measuring])
+            loss = Int8Loss.of(len(calibrating), model.predict(measuring), found)
+            content = _with_properties(content, {**properties, **loss.metadata()})
     try:
         write_atomic(path, content)
-        if preprocess:
-            write_atomic(script, text.encode())
+        if script := _script(path, preprocess):
+            write_atomic(script, _script_text(path).encode())
     except OSError as error:
         raise InputError(f"cannot write {path}: {error.strerror}") from None
-    return path
+    return Exported(path, len(pictures), largest, loss)
 
 
-def _graph(model: Model, preprocess: bool) -> bytes:
-    """The content of the ONNX file."""
+def checked_graph(
+    model: Model, properties: Mapping[str, str], images: Sequence[Picture], *, preprocess: bool
+) -> tuple[Any, float]:
+    """The model as an ONNX model with these properties, and the largest difference of a probability on images.
+
+    Raises:
+        InputError: if a probability differs by more than `TOLERANCE`.
+    """
+    graph = make_graph(Outputs(model, preprocess), properties)
+    return graph, _difference(model, onnx_probabilities(graph.SerializeToString()), images, preprocess)
+
+
+def check_target(path: Path, *, preprocess: bool, int8: bool) -> None:
+    """Raise `InputError` if the file cannot be written for a reason that is known before the model is read."""
+    if path.suffix not in SUFFIXES:
+        raise InputError(f"--out must end with {' or '.join(SUFFIXES)}, got {path}")
+    if int8 and path.suffix != ".onnx":
+        raise InputError(f"--int8 needs a file that ends with .onnx, got {path}")
+    for package in ("onnx", "onnxscript", "onnxruntime") if path.suffix == ".onnx" else ():
+        if importlib.util.find_spec(package) is None:
+            raise InputError(f"export needs the package {package}: pip install 'afield[export]'")
+    script = _script(path, preprocess)
+    if script and script.exists() and script.read_bytes().splitlines()[:1] != SCRIPT.read_bytes().splitlines()[:1]:
+        raise InputError(f"{script} is another file and would be replaced; choose another folder for --out")
+
+
+def _script(path: Path, preprocess: bool) -> Path | None:
+    return path.with_name("predict.py") if preprocess and path.suffix == ".onnx" else None
+
+
+def _script_text(path: Path) -> str:
+    return SCRIPT.read_text(encoding="utf-8").replace('"model.onnx"', json.dumps(path.name))
+
+
+def _with_properties(content: bytes, properties: dict[str, str]) -> bytes:
     import onnx
 
-    height, width = model.size
-    example, sizes = torch.rand(2, 3, height, width), ["N"]
-    if preprocess:
-        example, sizes = torch.zeros(2, height + 1, width + 1, 3, dtype=torch.uint8), ["N", "H", "W"]
-    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        program = torch.onnx.export(
-            _Outputs(model, preprocess).eval(),
-            (example,),
-            input_names=["images"],
-            output_names=["logits", "probabilities"],
-            dynamic_shapes={"images": {axis: torch.export.Dim(name, min=1) for axis, name in enumerate(sizes)}},
-            opset_version=OPSET,
-            dynamo=True,
-            verbose=False,
-        )
-    assert program is not None
-    proto = program.model_proto
-    onnx.helper.set_model_props(
-        proto,
-        {
-            "class_names": json.dumps(list(model.class_names)),
-            "image_size": str(height) if height == width else f"{height} x {width}",
-            "temperature": str(model.confidence.temperature),
-        },
-    )
-    return proto.SerializeToString()
+    graph = onnx.load_from_string(content)
+    onnx.helper.set_model_props(graph, properties)
+    return graph.SerializeToString()
 
 
-class _Outputs(nn.Module):
-    """Images, see `export_onnx` -> the logits and the probabilities ``[N, K]`` of a model."""
-
-    def __init__(self, model: Model, preprocess: bool) -> None:
-        super().__init__()
-        self.classifier = model.classifier
-        self.probabilities = model.probabilities
-        self.size = model.size if preprocess else None
-
-    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        if self.size is not None:
-            pixels = resize(images.permute(0, 3, 1, 2).double(), self.size)
-            images = as_floats(pixels.to(torch.uint8))
-        logits = self.classifier.logits(images)
-        return logits, self.probabilities(logits)
-
-
-def _photographs() -> list[NDArray[np.uint8]]:
+def photographs() -> list[NDArray[np.uint8]]:
     """Two photographs, and parts of them: wide, high, and smaller than most models need."""
     from sklearn.datasets import load_sample_images
 
@@ -124,20 +152,23 @@ def _photographs() -> list[NDArray[np.uint8]]:
     return [first, second, first[:, 200:330], second[:90], second[200:215, 300:310]]
 
 
-def _check(model: Model, content: bytes, preprocess: bool, images: Sequence[Picture]) -> None:
-    """Raise `InputError` if the graph and the model give different probabilities."""
-    import onnxruntime
+def _inputs(model: Model, picture: Picture, preprocess: bool) -> NDArray:
+    """One picture as the exported file takes it."""
+    return np.asarray(upright(picture))[None] if preprocess else to_batch(np.stack([model.pixels(picture)])).numpy()
 
-    session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
 
-    def inputs(picture: Picture) -> NDArray:
-        return np.asarray(upright(picture))[None] if preprocess else to_batch(np.stack([model.pixels(picture)])).numpy()
-
-    for number, (picture, expected) in enumerate(zip(images, model.predict(images), strict=True), start=1):
-        (found,) = session.run(["probabilities"], {"images": inputs(picture)})
+def _difference(
+    model: Model, probabilities: Callable[[NDArray], NDArray[np.float32]], pictures: Sequence[Picture], preprocess: bool
+) -> float:
+    """The largest difference of a probability. Raises `InputError` if it is more than `TOLERANCE`."""
+    largest = 0.0
+    for number, (picture, expected) in enumerate(zip(pictures, model.predict(pictures), strict=True), start=1):
+        found = probabilities(_inputs(model, picture, preprocess))
         difference = float(np.abs(found[0] - [*expected.probabilities.values()]).max())
         if not difference <= TOLERANCE:
             raise InputError(
                 f"the exported model differs from the model: on {expected.path or f'test image {number}'}, "
                 f"a probability differs by {difference:.2g}, more than {TOLERANCE:g}; nothing was written"
             )
+        largest = max(largest, difference)
+    return largest

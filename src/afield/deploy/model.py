@@ -18,6 +18,9 @@ from afield.algorithms.learning_loss import features_and_losses
 from afield.classifier import Classifier, FeatureNorm
 from afield.data.decode import MAX_PIXELS, BadImageError, decode, squash, upright_rgb
 from afield.deploy.confidence import Confidence
+from afield.deploy.hub import model_folder
+from afield.deploy.mean_classifier import mean_classifier
+from afield.deploy.timm_files import REST, join
 from afield.errors import InputError
 from afield.models import BackboneConfig, LossPrediction, build_backbone, stage_channels
 from afield.models.backbone import Stem
@@ -30,6 +33,11 @@ from afield.runs.build import build_objective
 from afield.training import checkpoint
 
 MODEL, WEIGHTS = "model.json", "model.safetensors"
+
+MEMBERS = "members"
+"""Key of the number of models in the ``model.json`` of an ensemble."""
+
+MOST_MEMBERS = 100
 
 TRAINED_IMAGES = "trained_images"
 """Name of the digests of the training images beside the weights."""
@@ -223,22 +231,32 @@ def _finite(values: Tensor, what: str = "features") -> Tensor:
 
 
 def load(run: str | Path) -> Model:
-    """Load the model that ``afield train`` wrote to a folder.
+    """Load the model that ``afield train`` or ``afield ensemble`` wrote to a folder, or one of the Hugging Face hub.
+
+    Args:
+        run: folder, or ``hf://OWNER/NAME`` or ``hf://OWNER/NAME@REVISION``.
 
     Raises:
-        InputError: if the folder contains no model or a damaged one.
+        InputError: if the folder contains no model or a damaged one, or the model cannot be downloaded.
 
     Example:
         >>> model = load("runs/site-model")  # doctest: +SKIP
         >>> model.predict("photo.jpg")[0].label  # doctest: +SKIP
         'dog'
     """
-    folder = Path(run)
+    folder = model_folder(run)
     if not (folder / MODEL).exists():
         what = "a comparison, not a model" if (folder / "summary.json").exists() else "no model"
         raise InputError(f"{folder} contains {what}; `afield train --out {folder}` trains one")
+    if count := _members(folder / MODEL):
+        return _mean([_single(member(folder, number)) for number in range(count)])
+    return _single(folder)
+
+
+def _single(folder: Path) -> Model:
+    """Load the model of a folder that is not an ensemble."""
     found = read_description(folder / MODEL)
-    tensors, _ = checkpoint.load(folder / WEIGHTS)
+    tensors = join(folder) if (folder / REST).exists() else checkpoint.load(folder / WEIGHTS)[0]
     trained = tensors.pop(TRAINED_IMAGES, None)
     digests = None if trained is None else trained.numpy().view(np.uint64)
 
@@ -268,6 +286,36 @@ def load(run: str | Path) -> Model:
     )
 
 
+def member(folder: Path, number: int) -> Path:
+    """The folder of one model of an ensemble, counted from 0."""
+    return folder / f"member-{number}"
+
+
+def _members(path: Path) -> int:
+    """The number of models of the ensemble that a ``model.json`` describes; 0 if it describes a model."""
+    found = read_json(path)
+    count = found.get(MEMBERS, 0) if isinstance(found, dict) else 0
+    if type(count) is not int or not 0 <= count <= MOST_MEMBERS or count == 1:
+        raise InputError(f"{path}: {MEMBERS} must be a number from 2 to {MOST_MEMBERS}, got {count!r}")
+    return count
+
+
+def _mean(models: Sequence[Model]) -> Model:
+    """The ensemble of models with the same classes and image size."""
+    first, digests = models[0], [model.trained_images for model in models]
+    if any((model.class_names, model.size) != (first.class_names, first.size) for model in models):
+        raise InputError("the models of an ensemble need the same classes and image size")
+    known = [each for each in digests if each is not None]
+    return Model(
+        mean_classifier([model.classifier for model in models], [model.confidence.temperature for model in models]),
+        first.class_names,
+        first.image_size,
+        {MEMBERS: [model.config for model in models]},
+        first.image_width,
+        np.unique(np.concatenate(known)) if len(known) == len(models) else None,
+    )
+
+
 @dataclass(frozen=True)
 class _Backbone:
     """The network of a saved model. Its weights are in the folder of the model; no other file is read."""
@@ -290,7 +338,15 @@ class Description:
 
 
 def read_description(path: Path) -> Description:
-    """Read and check the description of a model."""
+    """Read and check the description of a model.
+
+    Raises:
+        InputError: if it is not valid, or that of an ensemble.
+    """
+    if count := _members(path):
+        raise InputError(
+            f"{path.parent} is an ensemble of {count} models; use one of them, as {member(path.parent, 0)}"
+        )
     found: Description = decode_json(Description, read_json(path), f"{path}:")
     try:
         names = [checked_name(name, "class") for name in found.class_names]

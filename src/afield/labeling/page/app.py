@@ -1,22 +1,16 @@
 """The labeling page as a web application for browsers on the same machine."""
 
-import contextlib
 import io
 import secrets
-import socket
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-import uvicorn
 from starlette.applications import Starlette
 from starlette.background import BackgroundTask
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
-from starlette.middleware import Middleware
-from starlette.middleware.base import BaseHTTPMiddleware, RequestResponseEndpoint
-from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.requests import Request
 from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.routing import Mount, Route
@@ -24,8 +18,8 @@ from starlette.routing import Mount, Route
 from afield.data.decode import BadImageError, decode
 from afield.errors import InputError
 from afield.labeling.session import ConflictError, Session
+from afield.web import LOOPBACK, for_this_machine, run_app, with_headers
 
-HOST = "127.0.0.1"
 LARGEST_SIDE = 2048
 HEADERS = {
     "Content-Security-Policy": "default-src 'self'; img-src 'self' data:; frame-ancestors 'none'; base-uri 'none'",
@@ -54,11 +48,7 @@ def make_app(session: Session, token: str) -> Starlette:
         Route("/image/{index:int}", partial(_image, session)),
         *(Route(f"/{name}", partial(_change, session, change), methods=["POST"]) for name, change in CHANGES.items()),
     ]
-    middleware = [
-        Middleware(TrustedHostMiddleware, allowed_hosts=[HOST, "localhost"], www_redirect=False),
-        Middleware(BaseHTTPMiddleware, dispatch=_with_headers),
-    ]
-    return Starlette(routes=[Mount(f"/{token}", routes=routes)], middleware=middleware)
+    return Starlette(routes=[Mount(f"/{token}", routes=routes)], middleware=[for_this_machine(), with_headers(HEADERS)])
 
 
 def serve(session: Session, port: int, on_ready: Callable[[str], None]) -> None:
@@ -73,15 +63,7 @@ def serve(session: Session, port: int, on_ready: Callable[[str], None]) -> None:
         InputError: if the port is in use.
     """
     token = secrets.token_urlsafe(24)
-    try:
-        listener = socket.create_server((HOST, port))
-    except OSError as error:
-        raise InputError(f"cannot listen on port {port}: {error.strerror}; choose another --port") from None
-    with listener:
-        on_ready(f"http://{HOST}:{listener.getsockname()[1]}/{token}/")
-        config = uvicorn.Config(make_app(session, token), log_level="warning", access_log=False)
-        with contextlib.suppress(KeyboardInterrupt):
-            uvicorn.Server(config).run(sockets=[listener])
+    run_app(make_app(session, token), LOOPBACK, port, lambda address: on_ready(f"{address}/{token}/"))
 
 
 def as_jpeg(file: Path) -> bytes:
@@ -125,9 +107,3 @@ async def _change(session: Session, change: Change, request: Request) -> Respons
         raise HTTPException(500, f"cannot write {session.file}: {error.strerror}") from None
     found = await run_in_threadpool(session.view, browser)
     return JSONResponse({**found, "message": message}, status, background=BackgroundTask(session.refresh))
-
-
-async def _with_headers(request: Request, call_next: RequestResponseEndpoint) -> Response:
-    response = await call_next(request)
-    response.headers.update(HEADERS)
-    return response

@@ -1,0 +1,1 @@
+"""A server that predicts the classes of images for other programs."""
