@@ -15,6 +15,7 @@ BASE = {
     "amounts",
     "deprecated",
     "errors",
+    "fabric",
     "names",
     "pixels",
     "prefetch",
@@ -27,7 +28,7 @@ BASE = {
 TOP = {"cli", "commands", "console", "catalog", "__main__", "__init__"}
 FOLDERS = {path.relative_to(ROOT).parts[0].removesuffix(".py") for path in ROOT.rglob("*.py")} | {"augment.learned"}
 MAY_IMPORT = {
-    **{folder: set() for folder in ("deprecated", "errors", "pixels", "prefetch", "target_split")},
+    **{folder: set() for folder in ("deprecated", "errors", "fabric", "pixels", "prefetch", "target_split")},
     "types": {"target_split"},
     **{folder: {"errors"} for folder in ("amounts", "names", "records", "validation")},
     "registry": {"deprecated", "errors"},
@@ -35,7 +36,7 @@ MAY_IMPORT = {
     "augmentors": {"augment.learned"},
     **dict.fromkeys(("losses", "heads", "models", "augment", "data"), BASE),
     "objective": BASE | {"losses", "heads"},
-    "classifier": BASE | {"objective"},
+    "classifier": BASE | {"heads", "objective"},
     "algorithms": BASE | {"classifier", "objective", "models"},
     "adaptation": BASE | {"algorithms", "classifier", "evaluation", "heads", "losses", "models", "objective"},
     "evaluation": {"errors", "registry", "records"},

@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 import torch
-from lightning_fabric import Fabric
 
 from afield.algorithms import Algorithm
+from afield.fabric import Fabric
 from afield.launch.local import Executor, cpu_threads
 from afield.records import canonical_json, read_record
 from afield.runs.augmentation import augmentation_names, augmentor_settings, check_augmentation, learned_part
@@ -74,7 +74,7 @@ def plan(runs: Sequence[Run], executor: Executor, *, at_once: int) -> dict[str, 
 
 def features_seconds(setup: ExperimentConfig, fabric: Fabric) -> float:
     """The time to extract the missing features, estimated from one batch after a warm-up batch."""
-    if not setup.stores or not (missing := missing_features(setup)):
+    if not setup.stores or not (missing := missing_features(setup, fabric)):
         return 0.0
     extract = extractor(setup, fabric)
     images = torch.from_numpy(np.array(setup.data.images[:BATCH])).permute(0, 3, 1, 2)

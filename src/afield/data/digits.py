@@ -3,7 +3,6 @@
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFilter
-from sklearn.datasets import load_digits
 
 from afield.data.images import ImageSet, pixel_digests
 from afield.records import seed_for
@@ -50,6 +49,8 @@ def load() -> ImageSet:
     References:
         Alpaydin and Kaynak, "Optical Recognition of Handwritten Digits", UCI, 1998, from scikit-learn.
     """
+    from sklearn.datasets import load_digits
+
     digits = load_digits()
     glyphs = (digits.images * (255 / 16)).round().astype(np.uint8)
     names = tuple(DOMAINS)

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from afield.classifier import Classifier, FeatureNorm
 from afield.data.decode import MAX_PIXELS, BadImageError, decode, squash, upright_rgb
 from afield.deploy.confidence import Confidence
 from afield.errors import InputError
-from afield.models import BackboneConfig, LossPrediction, build_backbone, stage_channels
+from afield.models import BackboneConfig, LossPrediction, Precision, build_backbone, fast_inference, stage_channels
 from afield.models.backbone import Stem
 from afield.models.weights import check_fit
 from afield.names import checked_name
@@ -84,6 +84,8 @@ class Model:
         trained_images: digests of the pixels of all images that trained the model or selected its epoch, uint64 ``[N]``
             (`afield.data.images.pixel_digest`); None for models of earlier versions.
         confidence: temperature of the probabilities, and measurements of them.
+        precision: numeric precision of the backbone in the methods below: ``32``, or ``bf16``, which is faster on CPUs
+            that compute in it, and changes the results.
     """
 
     classifier: Classifier
@@ -93,6 +95,12 @@ class Model:
     image_width: int | None = None
     trained_images: NDArray[np.uint64] | None = None
     confidence: Confidence = field(default_factory=Confidence)
+    precision: Precision = "32"
+
+    @cached_property
+    def inference(self) -> Classifier:
+        """The classifier with a faster copy of its backbone (`afield.models.fast_inference`), made at the first use."""
+        return with_backbone(self.classifier, fast_inference(self.classifier.backbone, self.size, self.precision))
 
     @property
     def size(self) -> tuple[int, int]:
@@ -105,7 +113,7 @@ class Model:
         Raises:
             InputError: if a logit is NaN or infinite.
         """
-        return _finite(self._batches(self.classifier.logits, images), "logits")
+        return _finite(self._batches(self.inference.logits, images), "logits")
 
     def features(self, images: NDArray[np.uint8]) -> Tensor:
         """Compute features ``[N, D]`` for the head, float32 on the CPU, from uint8 images ``[N, H, W, 3]``.
@@ -113,11 +121,11 @@ class Model:
         Raises:
             InputError: if a feature is NaN or infinite.
         """
-        return _finite(self._batches(self.classifier.features, images))
+        return _finite(self._batches(self.inference.features, images))
 
     def backbone_features(self, images: NDArray[np.uint8]) -> Tensor:
         """Like `features`, before the features are standardized."""
-        return _finite(self._batches(self.classifier.backbone_features, images))
+        return _finite(self._batches(self.inference.backbone_features, images))
 
     def features_and_losses(self, images: NDArray[np.uint8]) -> Tensor:
         """Like `backbone_features`, with predicted losses in a last column, ``[N, D + 1]``, if the model has them."""
@@ -130,7 +138,7 @@ class Model:
         Raises:
             InputError: if a logit is NaN or infinite.
         """
-        features = self._batches(self.classifier.backbone_features, images)
+        features = self._batches(self.inference.backbone_features, images)
         with torch.no_grad():
             logits = with_backbone(self.classifier, nn.Identity()).logits(features)
         return features, self.probabilities(_finite(logits, "logits"))
@@ -222,8 +230,12 @@ def _finite(values: Tensor, what: str = "features") -> Tensor:
     return values
 
 
-def load(run: str | Path) -> Model:
+def load(run: str | Path, *, precision: Precision = "32") -> Model:
     """Load the model that ``afield train`` wrote to a folder.
+
+    Args:
+        run: folder of the model.
+        precision: see `Model`.
 
     Raises:
         InputError: if the folder contains no model or a damaged one.
@@ -265,6 +277,7 @@ def load(run: str | Path) -> Model:
         found.image_width,
         digests,
         Confidence.load(folder),
+        precision,
     )
 
 
