@@ -85,6 +85,19 @@ def test_imports_point_down(path):
     assert set(imported_folders(path)) - {folder} <= MAY_IMPORT[folder]
 
 
+def test_lightning_fabric_is_imported_in_one_place():
+    found = {module for module, tree in MODULES.items() for name, _ in imports_of(tree) if "lightning_fabric" in name}
+    assert found == {"afield.fabric"}
+
+
+def test_a_process_that_trains_small_networks_does_not_import_large_libraries_that_it_does_not_need():
+    heavy = ("timm", "torchvision", "torchmetrics", "transformers", "sklearn", "pandas", "scipy.stats", "matplotlib")
+    program = "import sys, afield.comparison.compare, afield.launch.local, afield.console; from afield import fabric\n"
+    program += f"print([name for name in {heavy} if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
 def test_no_module_is_a_drawer_for_odds_and_ends():
     names = {path.stem for path in ROOT.rglob("*.py")}
     assert names.isdisjoint({"utils", "util", "helpers", "helper", "misc", "common"})

@@ -13,8 +13,8 @@ class Dropout(nn.Dropout):
     """`torch.nn.Dropout` with the same result, bit for bit, and the same use of the generator.
 
     PyTorch converts 64 random bits for each feature on a CPU to a double and compares it with the probability. Here,
-    the bits of all features are drawn first and then compared as integers, because dropout takes much of a training step
-    on frozen features.
+    the bits of all features are drawn first and then compared as integers, because dropout takes much of a training
+    step on frozen features.
     """
 
     def forward(self, features: Tensor) -> Tensor:
