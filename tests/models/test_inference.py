@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import nn
 
+from afield.launch.local import cpu_threads
 from afield.models import BackboneConfig, build_backbone, computation, fast_inference
 from afield.models.fusion import FusedConvolution
 from afield.models.inference import InGroups
@@ -133,7 +134,19 @@ def test_groups_have_as_many_images_as_their_pixels_allow():
     sizes, batch = Sizes(), images(9, 224)
     assert torch.equal(InGroups(sizes, torch.float32)(batch), batch.mean(dim=(2, 3)))
     InGroups(sizes, torch.float32)(torch.zeros(2, 3, 600, 600))
-    assert sizes.seen == [4, 4, 1, 1, 1]
+    assert sorted(sizes.seen) == [1, 1, 1, 4, 4]
+
+
+@torch.no_grad()
+def test_outputs_do_not_depend_on_the_number_of_threads():
+    faster, batch = fast_inference(trained_like("tf_efficientnet_lite0"), (64, 64)), images(101, 64)
+    found = []
+    for threads in (1, 2):
+        with cpu_threads(threads):
+            found.append(faster(batch))
+            assert torch.get_num_threads() == threads
+    assert torch.equal(*found)
+    assert not found[1].is_inference()
 
 
 def test_the_computation_names_device_and_precision():

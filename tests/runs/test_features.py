@@ -21,7 +21,7 @@ def test_features_are_those_of_the_network_and_each_precision_has_its_own_cache(
     setup = ExperimentConfig(data, backbone, True, Validation(), PRESETS["frozen"])
     short = dataclasses.replace(setup, training=dataclasses.replace(setup.training, precision="bf16"))
     assert features.missing_features(setup, fabric) == features.missing_features(short, fabric) == len(data)
-    exact, inexact = (features.frozen_features(each, fabric) for each in (setup, short))
+    exact, inexact = (features.stored_features(each, fabric) for each in (setup, short))
     network, _ = features.frozen_backbone(backbone)
     images = torch.from_numpy(np.array(data.images)).permute(0, 3, 1, 2)
     with torch.no_grad():

@@ -7,6 +7,8 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from afield.prefetch import prefetch
+
 Precision = Literal["32", "bf16"]
 
 PIXELS = 4 * 224**2
@@ -45,6 +47,9 @@ def computation(device: torch.device, precision: Precision) -> str:
 class InGroups(nn.Module):
     """Applies a network to a few images at a time: ``[B, 3, H, W]`` -> float32 ``[B, D]``.
 
+    Each group is computed by one thread. The threads of PyTorch compute different groups, so that they need not wait
+    for each other in every layer, and the outputs do not depend on their number.
+
     Args:
         network: maps images ``[B, 3, H, W]`` to ``[B, D]``.
         dtype: dtype of its inputs.
@@ -59,7 +64,19 @@ class InGroups(nn.Module):
         """See the class."""
         height, width = images.shape[2:]
         groups = images.to(self.dtype).split(max(1, PIXELS // (height * width)))
-        return torch.cat([self.network(group).float() for group in groups])
+        threads = torch.get_num_threads()
+        if threads == 1 or len(groups) == 1:
+            return torch.cat([self.network(group).float() for group in groups])
+        try:
+            found = prefetch(self._with_one_thread, groups, depth=threads, threads=threads)
+            return torch.cat([*found])
+        finally:
+            torch.set_num_threads(threads)
+
+    def _with_one_thread(self, group: Tensor) -> Tensor:
+        torch.set_num_threads(1)  # of the calling thread
+        with torch.no_grad():
+            return self.network(group).float()
 
 
 def _equal(change: Callable[[nn.Module], nn.Module], network: nn.Module, size: tuple[int, int]) -> bool:
