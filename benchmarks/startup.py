@@ -56,7 +56,7 @@ def main() -> None:
     args = parser.parse_args()
     checkouts = {"ours": {}} if args.former is None else {"former": {"PYTHONPATH": str(args.former)}, "ours": {}}
     times: dict[tuple[str, str], list[tuple[float, float]]] = {}
-    for _ in range(1 if args.quick else 5):
+    for _ in range(1 if args.quick else 3):
         for process, arguments in PROCESSES.items():
             for name, environment in checkouts.items():
                 times.setdefault((process, name), []).append(started(arguments, environment))
