@@ -27,12 +27,12 @@ COMPARED = ("--data", "digits", "--backbone", "resnet8", "--recipes", "erm", "fl
 QUICK = ("--seeds", "1", "--epochs", "3")
 
 
-def compare(*options: str) -> tuple[float, str]:
+def compare(*options: str, **environment: str) -> tuple[float, str]:
     """Wall seconds of the command in a new folder, and the summary that it writes."""
     with tempfile.TemporaryDirectory() as folder:
         command = [sys.executable, "-m", "afield", "compare", *COMPARED, "--out", folder, *options]
         began = time.monotonic()
-        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL, env=os.environ | environment)
         return time.monotonic() - began, (Path(folder) / "summary.json").read_text()
 
 

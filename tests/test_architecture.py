@@ -15,6 +15,7 @@ BASE = {
     "amounts",
     "deprecated",
     "errors",
+    "fabric",
     "names",
     "pixels",
     "prefetch",
@@ -28,7 +29,7 @@ TOP = {"cli", "commands", "console", "catalog", "__main__", "__init__"}
 USES = {"deploy", "serving"}
 FOLDERS = {path.relative_to(ROOT).parts[0].removesuffix(".py") for path in ROOT.rglob("*.py")} | {"augment.learned"}
 MAY_IMPORT = {
-    **{folder: set() for folder in ("deprecated", "errors", "pixels", "prefetch", "target_split")},
+    **{folder: set() for folder in ("deprecated", "errors", "fabric", "pixels", "prefetch", "target_split")},
     "types": {"target_split"},
     **{folder: {"errors"} for folder in ("amounts", "names", "records", "validation")},
     "registry": {"deprecated", "errors"},
@@ -36,7 +37,7 @@ MAY_IMPORT = {
     "augmentors": {"augment.learned"},
     **dict.fromkeys(("losses", "heads", "models", "augment", "data"), BASE),
     "objective": BASE | {"losses", "heads"},
-    "classifier": BASE | {"objective"},
+    "classifier": BASE | {"heads", "objective"},
     "algorithms": BASE | {"classifier", "objective", "models"},
     "adaptation": BASE | {"algorithms", "classifier", "evaluation", "heads", "losses", "models", "objective"},
     "evaluation": {"errors", "registry", "records"},
@@ -85,6 +86,19 @@ def test_every_folder_has_its_rule():
 def test_imports_point_down(path):
     folder = folder_of(".".join(path.relative_to(ROOT).with_suffix("").parts))
     assert set(imported_folders(path)) - {folder} <= MAY_IMPORT[folder]
+
+
+def test_lightning_fabric_is_imported_in_one_place():
+    found = {module for module, tree in MODULES.items() for name, _ in imports_of(tree) if "lightning_fabric" in name}
+    assert found == {"afield.fabric"}
+
+
+def test_a_process_that_trains_small_networks_does_not_import_large_libraries_that_it_does_not_need():
+    heavy = ("timm", "torchvision", "torchmetrics", "transformers", "sklearn", "pandas", "scipy.stats", "matplotlib")
+    program = "import sys, afield.comparison.compare, afield.launch.local, afield.console; from afield import fabric\n"
+    program += f"print([name for name in {heavy} if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
 
 
 def test_no_module_is_a_drawer_for_odds_and_ends():

@@ -111,6 +111,18 @@ def test_frozen_features_are_extracted_once_and_give_the_same_summary(photos):
     assert result["warm_median_s"] == sorted(result["warm_s"])[1]
 
 
+def test_inference_gives_the_former_features_and_a_ratio_for_each_task(photos):
+    options = ("--quick", "--backbone", "resnet8", "--weights", "none")
+    result = json.loads(run("inference.py", "--data", str(photos), *options).splitlines()[-1])
+    assert result["difference"] <= 1e-4 < result["difference_bf16"]
+    for task in ("extract", "predict"):
+        for threads in (1, 2):
+            rates = result[f"{task}, {threads} threads"]
+            assert rates["former"]["cpu"] == rates["former"]["wall"] == 1
+            assert rates["ours"]["cpu"] == rates["ours"]["images_per_cpu_s"] / rates["former"]["images_per_cpu_s"]
+    assert result["effect_bf16"]["n"] == 32
+
+
 def test_labeling_goes_on_where_it_was_and_pairs_each_strategy_with_random(tmp_path):
     root = write_photos(tmp_path / "photos")
     options = ("--quick", "--backbone", "resnet8", "--weights", "none", "--image-size", "16", "--jobs", "1")

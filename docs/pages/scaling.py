@@ -27,7 +27,7 @@ def time_of(seconds: float) -> str:
 
 def scaling_page() -> str:
     """The cost of an image, a class, a run and a process, and estimates for larger runs."""
-    names = ("scaling", "data", "jobs", "frozen", "loop", "installation")
+    names = ("scaling", "data", "jobs", "frozen", "loop", "installation", "inference", "startup", "frozen_former")
     found = {name: read_json(ROOT / "results" / f"{name}.json") for name in names}
     costs, data, hardware = found["scaling"], found["data"], found["scaling"]["hardware"]
     fits = {"image": "image", "class": "class", "class, a tenth seen": "class, Partial FC"}
@@ -78,6 +78,19 @@ def scaling_page() -> str:
         (f"`{name}`", f"{1e3 * value:.0f}", f"{installation['over_python'][name]:.1f}")
         for name, value in installation["cpu_s"].items()
     ]
+    inference, effect = found["inference"], found["inference"]["effect_bf16"]
+    fast = [
+        (
+            task.replace(", 1 threads", ", 1 thread"),
+            name,
+            *(f"{inference[task][who]['images_per_cpu_s']:.0f}" for who in ("former", who)),
+            *(f"{inference[task][who][ratio]:.1f}" for ratio in ("cpu", "wall")),
+        )
+        for task in inference
+        if " threads" in task
+        for who, name in (("ours", "32"), ("bf16", "bf16"))
+    ]
+    startup, former = found["startup"]["compare"], found["frozen_former"]
     parts = {
         "start_rounds": str(installation["rounds"]),
         "start": table(("process", "CPU time, ms", "over `python -c pass`"), start),
@@ -105,6 +118,23 @@ def scaling_page() -> str:
         "jobs": table(("`afield compare` on the embedded digits", "time, s", "speedup"), jobs),
         "frozen_cold": f"{found['frozen']['cold_s']:.0f}",
         "frozen_warm": f"{found['frozen']['warm_median_s']:.0f}",
+        "inference": table(
+            ("task", "precision", "network, images/CPU s", "afield, images/CPU s", "ratio of CPU time", "of wall time"),
+            fast,
+        ),
+        "difference": f"{inference['difference']:.0e}",
+        "largest_feature": f"{inference['largest_feature']:.1f}",
+        "bf16_n": str(effect["n"]),
+        "bf16_same": f"{100 * effect['same_prediction']:.1f}",
+        "bf16_accuracy": f"{100 * effect['accuracy_bf16']:.1f}",
+        "exact_accuracy": f"{100 * effect['accuracy_32']:.1f}",
+        "startup_former": f"{startup['former']['cpu_s']:.1f}",
+        "startup": f"{startup['ours']['cpu_s']:.1f}",
+        "torch": f"{found['startup']['torch']['ours']['cpu_s']:.1f}",
+        "cold_wall": f"{former['to_former']['cold_wall']:.2f}",
+        "cold_cpu": f"{former['to_former']['cold_cpu']:.2f}",
+        "warm_wall": f"{former['to_former']['warm_wall']:.2f}",
+        "warm_cpu": f"{former['to_former']['warm_cpu']:.2f}",
         "loop": " and ".join(f"{value:.2f} ({name})" for name, value in found["loop"]["time_over_bare"].items()),
         "larger": table(
             (

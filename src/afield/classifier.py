@@ -6,6 +6,7 @@ from typing import Self
 import torch
 from torch import Tensor, nn
 
+from afield.heads.dropout import Dropout
 from afield.objective import Objective
 
 
@@ -61,7 +62,7 @@ class Classifier(nn.Module):
         super().__init__()
         self.backbone = backbone
         self.feature_norm = feature_norm
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         self.objective = objective
         self.loss_prediction = None
         self.fixed_batch_norm = fixed_batch_norm

@@ -27,7 +27,6 @@ from afield.evaluation import METRICS, Metric, first_best
 from afield.labeling.label_file import Row
 from afield.names import shown
 from afield.records import Estimate, Record, Summary, exclusive
-from afield.reporting.learned import in_figures
 from afield.runs.callback import Callback, Labeled
 from afield.runs.config import ExperimentConfig
 from afield.training import EpochReport
@@ -188,6 +187,8 @@ def learned_lines(record: Record) -> list[str]:
     """The results of a run with a learned augmentation: accuracy, measures of the augmentor, and collapses."""
     best, learned = max(epoch.validation["accuracy"] for epoch in record.epochs), record.learned
     assert learned is not None
+    from afield.reporting.learned import in_figures  # imports matplotlib
+
     figures = in_figures([learned.measures])
     return [
         f"{record.recipe}: validation accuracy {100 * best:.1f} %; {learned.search_s:.1f} s of search",

@@ -18,6 +18,8 @@ from afield.data.cache import cache_root
 from afield.deploy import evaluate
 from afield.errors import InputError
 from afield.evaluation import balanced_accuracy, measure, negative_log_likelihood, recall
+from afield.models.fusion import FusedConvolution
+from afield.pixels import to_batch
 from afield.training import checkpoint
 
 LITE0 = ("--backbone", "tf_efficientnet_lite0", "--freeze", "--image-size", "64")
@@ -39,6 +41,28 @@ def test_the_loaded_model_reads_files_arrays_and_pictures_alike(model_folder, tm
     assert by_file.path == str(tmp_path / "digit.png")
     assert sum(by_file.probabilities.values()) == pytest.approx(1, abs=1e-5)
     assert by_file.probability == max(by_file.probabilities.values()) == by_file.probabilities[by_file.label]
+
+
+def test_prediction_computes_the_logits_of_the_classifier_in_fewer_steps(model_folder):
+    model, images = package.load(model_folder), package.data.load("digits").images[:100]
+    with torch.no_grad():
+        expected = model.classifier.logits(to_batch(images))
+    torch.testing.assert_close(model.logits(images), expected, rtol=0, atol=1e-4)
+    assert any(isinstance(module, FusedConvolution) for module in model.inference.modules())
+    assert not any(isinstance(module, FusedConvolution) for module in model.classifier.modules())
+    assert model.inference.objective is model.classifier.objective
+
+
+def test_bf16_is_computed_on_request(afield, model_folder, tmp_path):
+    images = package.data.load("digits").images[:100]
+    exact, short = (package.load(model_folder, precision=each).logits(images) for each in ("32", "bf16"))
+    assert 1e-4 < (exact - short).norm() / exact.norm() < 0.05
+    Image.fromarray(images[0]).save(tmp_path / "digit.png")
+    for precision, logits in (("32", exact), ("bf16", short)):
+        code, out, _ = afield("predict", model_folder, tmp_path / "digit.png", "--json", "--precision", precision)
+        assert code == 0
+        found = [*json.loads(out)["probabilities"].values()]
+        assert found == pytest.approx(package.load(model_folder).probabilities(logits[:1])[0].tolist(), abs=1e-6)
 
 
 def test_training_again_is_a_lookup_and_other_settings_are_refused(afield, model_folder):

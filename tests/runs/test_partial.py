@@ -71,7 +71,8 @@ def test_it_equals_the_whole_network_with_its_first_stages_frozen(digits, tmp_pa
     expected, found = trained(whole, pictures, "whole"), trained(classifier, parts, "partial")
     assert found.epochs[-1].train_loss < found.epochs[0].train_loss
     for part, logits in expected.logits.items():
-        torch.testing.assert_close(found.logits[part], logits, atol=1e-4, rtol=1e-4)
+        # Stored activations are computed in fewer steps, with other rounding, which training increases.
+        torch.testing.assert_close(found.logits[part], logits, atol=1e-3, rtol=1e-3)
     for name, tensor in after.state_dict().items():
         torch.testing.assert_close(classifier.backbone.state_dict()[name], tensor, atol=1e-4, rtol=1e-4)
     mean = divide(frozen_backbone(setup.backbone)[0], STAGE, (16, 16))[1][0].bn1.running_mean
@@ -92,7 +93,7 @@ def test_a_view_is_the_image_or_a_crop_of_it_and_each_epoch_draws_one(digits):
     views = features.reshape(3, len(digits), 8, 8, 32).astype(np.float32)
     assert np.array_equal(features[: len(digits)], stored_features(setup_of(digits), FABRIC))
     assert not any(np.array_equal(views[a, 5], views[b, 5]) for a, b in ((0, 1), (0, 2), (1, 2)))
-    assert missing_features(setup) == 0
+    assert missing_features(setup, FABRIC) == 0
     run = Run(setup, RECIPES["erm"], ("wall",), 0)
     _, parts, _ = prepare(run, features, FABRIC)
     drawn = parts.train.with_random_views(np.random.default_rng(0))

@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from scipy import stats
+from scipy.special import stdtrit
 
 from afield.adaptation.calibration import CANDIDATES, METHODS, SIZES, Candidate, Play, with_images
 
@@ -118,7 +118,7 @@ def forecast(values: Mapping[str, float], plays: Sequence[Play], images: int, wh
     sizes = {name: _mean([abs(e) for one in errors[name] for e in one]) for name in values}
     name = min(sizes, key=lambda each: sizes[each])
     variance = _mean([e**2 for one in errors[name] for e in one]) + values[name] * (1 - values[name]) / images
-    half = float(stats.t.ppf(0.5 + LEVEL / 2, len(found))) * math.sqrt(variance)
+    half = float(stdtrit(len(found), 0.5 + LEVEL / 2)) * math.sqrt(variance)
     low, high = max(values[name] - half, 0.0), min(values[name] + half, 1.0)
     note = "the interval is too wide for a useful forecast" if high - low > WIDE else ""
     return Forecast(values[name], low, high, name, sizes[name], note)

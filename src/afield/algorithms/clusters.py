@@ -3,7 +3,6 @@
 import numpy as np
 import torch
 from scipy.optimize import linear_sum_assignment
-from sklearn.cluster import KMeans
 from threadpoolctl import threadpool_limits
 from torch import Tensor
 
@@ -16,6 +15,8 @@ def cluster(vectors: Tensor, count: int) -> Tensor:
     """
     seed = int(torch.randint(2**31, ()))
     with threadpool_limits(1):
+        from sklearn.cluster import KMeans
+
         found = KMeans(count, n_init=10, random_state=seed).fit_predict(vectors.double().cpu().numpy())
     return torch.from_numpy(found).long().to(vectors.device)
 

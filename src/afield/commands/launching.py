@@ -17,8 +17,7 @@ from afield.errors import InputError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from lightning_fabric import Fabric
-
+    from afield.fabric import Fabric
     from afield.launch.local import Executor, Launch
     from afield.runs.callback import Callback
     from afield.runs.run import Run

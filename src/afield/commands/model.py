@@ -97,8 +97,19 @@ class ReviewOptions:
         return model.confidence.threshold(self.target_accuracy) if self.threshold is None else self.threshold
 
 
+@dataclass(frozen=True, kw_only=True)
+class InferenceOptions:
+    """How the model computes.
+
+    Attributes:
+        precision: Numeric precision of the network: 32 bits, or bf16, which is faster on processors that compute in it.
+    """
+
+    precision: Literal["32", "bf16"] = "32"
+
+
 @dataclass(frozen=True)
-class Evaluate(ReviewOptions, ImageOptions):
+class Evaluate(InferenceOptions, ReviewOptions, ImageOptions):
     """Evaluate a trained model on labeled images.
 
     Attributes:
@@ -134,7 +145,7 @@ class Evaluate(ReviewOptions, ImageOptions):
 
         METRICS.entry(self.metric)
         self.check()
-        model = load(self.model)
+        model = load(self.model, precision=self.precision)
         if self.labels is not None:
             return measure(model, Path(self.data), read_labels(Path(self.labels), model.class_names))
         if self.image_size not in (None, model.image_size):
@@ -144,7 +155,7 @@ class Evaluate(ReviewOptions, ImageOptions):
 
 
 @dataclass(frozen=True)
-class Predict(ReviewOptions):
+class Predict(InferenceOptions, ReviewOptions):
     """Predict the classes of image files and of all images in folders.
 
     Attributes:
@@ -186,9 +197,9 @@ class Predict(ReviewOptions):
             given = {"--top-k": self.top_k > 1, "--embeddings": self.embeddings, "--threshold": self.threshold}
             if only := [name for name, value in given.items() if value]:
                 raise InputError(f"{only[0]} needs --out FILE")
-            return predict_files(load(self.model), images, self.on_bad_image)
+            return predict_files(load(self.model, precision=self.precision), images, self.on_bad_image)
         check_file(Path(self.out))
-        return self._write(load(self.model), image_paths(*images), Path(self.out))
+        return self._write(load(self.model, precision=self.precision), image_paths(*images), Path(self.out))
 
     def _write(self, model: Model, files: Sequence[Path], out: Path) -> Written:
         from afield.console import watching

@@ -17,9 +17,8 @@ from afield.settings import TrainConfig, values_by_preset
 from afield.validation import Setting, check_number, settings_of
 
 if TYPE_CHECKING:
-    from lightning_fabric import Fabric
-
     from afield.data import ImageSet
+    from afield.fabric import Fabric
     from afield.models import BackboneConfig
     from afield.runs.callback import Callback
     from afield.runs.config import ExperimentConfig, PartialTraining

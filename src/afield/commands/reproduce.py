@@ -16,8 +16,7 @@ from afield.errors import InputError, unknown_name
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from lightning_fabric import Fabric
-
+    from afield.fabric import Fabric
     from afield.launch.local import Executor, Launch
     from afield.reproduction.reproduce import Outcome
     from afield.reproduction.study import Study

@@ -16,7 +16,6 @@ from afield.errors import InputError, first_line
 from afield.launch.local import Executor, Launch
 from afield.models import build_backbone, divide
 from afield.records import Record, Summary, read_records, write_json, write_records, write_summary
-from afield.reporting import render
 from afield.runs.augmentation import check_augmentation
 from afield.runs.build import build_algorithm, build_objective, check_adaptation, check_algorithm, check_targets
 from afield.runs.run import Run
@@ -95,6 +94,8 @@ def run_comparison(comparison: Comparison, executor: Executor, launch: Launch) -
         write_json(out / ANALYSIS, analyze(setup.data, found, selection))
         write_json(out / GALLERY, gallery(setup.data, found))
         write_summary(out / SUMMARY, summary)
+        from afield.reporting import render  # imports matplotlib, which the worker processes need not
+
         render(out)
     return summary
 

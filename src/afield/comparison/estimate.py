@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 import torch
-from lightning_fabric import Fabric
 
 from afield.algorithms import Algorithm
+from afield.fabric import Fabric
 from afield.launch.local import Executor, cpu_threads
 from afield.records import canonical_json, read_record
 from afield.runs.augmentation import augmentation_names, augmentor_settings, check_augmentation, learned_part
@@ -84,9 +84,9 @@ def forecast(runs: Sequence[Run], executor: Executor) -> None:
     Several processes that train together have no estimate.
     """
     left = [run for run in runs if _state(executor.folder(run)) != "done"]
-    setups = {id(run.setup): run.setup for run in left}.values()
     pixels = sum(_images(run) * _pixels(run.setup) for run in left if not run.setup.stores)
-    pixels += sum(missing_features(setup) * _pixels(setup) for setup in setups if setup.stores)
+    for run in {id(run.setup): run for run in left if run.setup.stores}.values():
+        pixels += missing_features(run.setup, executor.fabric(run)) * _pixels(run.setup)
     if pixels > LONG and executor.fabric(left[0]).world_size == 1:
         found = plan(runs, executor, at_once=1)
         executor.callback.forecast(len(left), found["total_s"] - found["features_s"], found["features_s"])
@@ -98,7 +98,7 @@ def _pixels(setup: ExperimentConfig) -> int:
 
 def features_seconds(setup: ExperimentConfig, fabric: Fabric) -> float:
     """The time to extract the missing features, estimated from one batch after a warm-up batch."""
-    if not setup.stores or not (missing := missing_features(setup)):
+    if not setup.stores or not (missing := missing_features(setup, fabric)):
         return 0.0
     extract = extractor(setup, fabric)
     images = torch.from_numpy(np.array(setup.data.images[:BATCH])).permute(0, 3, 1, 2)

@@ -5,7 +5,6 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFilter
-from sklearn.datasets import load_digits
 
 from afield.data.images import ImageSet, pixel_digests
 from afield.records import seed_for
@@ -66,6 +65,8 @@ def rendered(
         names: names of the domains.
         draw: makes an image from a digit (light on black, 16 x 16 pixels), its class, its domain and random numbers.
     """
+    from sklearn.datasets import load_digits
+
     digits = load_digits()
     glyphs = (digits.images * (255 / 16)).round().astype(np.uint8)
     domains = _deal(digits.target, len(names), name)

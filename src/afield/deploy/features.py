@@ -18,6 +18,7 @@ from afield.data.features import cached_features
 from afield.deploy.model import BATCH, Model
 from afield.deploy.predict import OnBadImage, image_paths
 from afield.errors import InputError
+from afield.models import computation
 from afield.names import shown
 from afield.prefetch import prefetch
 from afield.records import canonical_json
@@ -79,7 +80,8 @@ def image_features(
         read: from an item to an image ``[H, W, 3]``, or None if there is none. Its features are then NaN.
         progress: called with the number of finished images and the number of all images.
     """
-    digest = hashlib.sha256(canonical_json(key).encode())
+    computed = computation(torch.device("cpu"), model.precision)
+    digest = hashlib.sha256(canonical_json([computed, key]).encode())
     for name, tensor in model.classifier.state_dict().items():
         if not name.startswith(("objective.", "feature_norm.")):
             digest.update(name.encode() + tensor.numpy().tobytes())

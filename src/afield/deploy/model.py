@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ from afield.deploy.hub import model_folder
 from afield.deploy.mean_classifier import mean_classifier
 from afield.deploy.timm_files import REST, join
 from afield.errors import InputError
-from afield.models import BackboneConfig, LossPrediction, build_backbone, stage_channels
+from afield.models import BackboneConfig, LossPrediction, Precision, build_backbone, fast_inference, stage_channels
 from afield.models.backbone import Stem
 from afield.models.weights import check_fit
 from afield.names import checked_name
@@ -92,6 +92,8 @@ class Model:
         trained_images: digests of the pixels of all images that trained the model or selected its epoch, uint64 ``[N]``
             (`afield.data.images.pixel_digest`); None for models of earlier versions.
         confidence: temperature of the probabilities, and measurements of them.
+        precision: numeric precision of the backbone in the methods below: ``32``, or ``bf16``, which is faster on CPUs
+            that compute in it, and changes the results.
     """
 
     classifier: Classifier
@@ -101,6 +103,12 @@ class Model:
     image_width: int | None = None
     trained_images: NDArray[np.uint64] | None = None
     confidence: Confidence = field(default_factory=Confidence)
+    precision: Precision = "32"
+
+    @cached_property
+    def inference(self) -> Classifier:
+        """The classifier with a faster copy of its backbone (`afield.models.fast_inference`), made at the first use."""
+        return with_backbone(self.classifier, fast_inference(self.classifier.backbone, self.size, self.precision))
 
     @property
     def size(self) -> tuple[int, int]:
@@ -113,7 +121,7 @@ class Model:
         Raises:
             InputError: if a logit is NaN or infinite.
         """
-        return _finite(self._batches(self.classifier.logits, images), "logits")
+        return _finite(self._batches(self.inference.logits, images), "logits")
 
     def features(self, images: NDArray[np.uint8]) -> Tensor:
         """Compute features ``[N, D]`` for the head, float32 on the CPU, from uint8 images ``[N, H, W, 3]``.
@@ -121,11 +129,11 @@ class Model:
         Raises:
             InputError: if a feature is NaN or infinite.
         """
-        return _finite(self._batches(self.classifier.features, images))
+        return _finite(self._batches(self.inference.features, images))
 
     def backbone_features(self, images: NDArray[np.uint8]) -> Tensor:
         """Like `features`, before the features are standardized."""
-        return _finite(self._batches(self.classifier.backbone_features, images))
+        return _finite(self._batches(self.inference.backbone_features, images))
 
     def features_and_losses(self, images: NDArray[np.uint8]) -> Tensor:
         """Like `backbone_features`, with predicted losses in a last column, ``[N, D + 1]``, if the model has them."""
@@ -138,7 +146,7 @@ class Model:
         Raises:
             InputError: if a logit is NaN or infinite.
         """
-        features = self._batches(self.classifier.backbone_features, images)
+        features = self._batches(self.inference.backbone_features, images)
         with torch.no_grad():
             logits = with_backbone(self.classifier, nn.Identity()).logits(features)
         return features, self.probabilities(_finite(logits, "logits"))
@@ -230,11 +238,12 @@ def _finite(values: Tensor, what: str = "features") -> Tensor:
     return values
 
 
-def load(run: str | Path) -> Model:
+def load(run: str | Path, *, precision: Precision = "32") -> Model:
     """Load the model that ``afield train`` or ``afield ensemble`` wrote to a folder, or one of the Hugging Face hub.
 
     Args:
         run: folder, or ``hf://OWNER/NAME`` or ``hf://OWNER/NAME@REVISION``.
+        precision: see `Model`.
 
     Raises:
         InputError: if the folder contains no model or a damaged one, or the model cannot be downloaded.
@@ -249,11 +258,11 @@ def load(run: str | Path) -> Model:
         what = "a comparison, not a model" if (folder / "summary.json").exists() else "no model"
         raise InputError(f"{folder} contains {what}; `afield train --out {folder}` trains one")
     if count := _members(folder / MODEL):
-        return _mean([_single(member(folder, number)) for number in range(count)])
-    return _single(folder)
+        return _mean([_single(member(folder, number), precision) for number in range(count)], precision)
+    return _single(folder, precision)
 
 
-def _single(folder: Path) -> Model:
+def _single(folder: Path, precision: Precision) -> Model:
     """Load the model of a folder that is not an ensemble."""
     found = read_description(folder / MODEL)
     tensors = join(folder) if (folder / REST).exists() else checkpoint.load(folder / WEIGHTS)[0]
@@ -283,6 +292,7 @@ def _single(folder: Path) -> Model:
         found.image_width,
         digests,
         Confidence.load(folder),
+        precision,
     )
 
 
@@ -300,7 +310,7 @@ def _members(path: Path) -> int:
     return count
 
 
-def _mean(models: Sequence[Model]) -> Model:
+def _mean(models: Sequence[Model], precision: Precision) -> Model:
     """The ensemble of models with the same classes and image size."""
     first, digests = models[0], [model.trained_images for model in models]
     if any((model.class_names, model.size) != (first.class_names, first.size) for model in models):
@@ -313,6 +323,7 @@ def _mean(models: Sequence[Model]) -> Model:
         {MEMBERS: [model.config for model in models]},
         first.image_width,
         np.unique(np.concatenate(known)) if len(known) == len(models) else None,
+        precision=precision,
     )
 
 

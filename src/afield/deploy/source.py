@@ -9,7 +9,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from lightning_fabric import Fabric
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
@@ -22,6 +21,7 @@ from afield.classifier import Classifier
 from afield.data import ImageSet, Validation
 from afield.deploy.model import MODEL, Model, load
 from afield.errors import InputError
+from afield.fabric import Fabric
 from afield.models import BackboneConfig
 from afield.recipes import recipe_from
 from afield.records import decode, read_json

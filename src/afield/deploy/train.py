@@ -4,7 +4,6 @@ import dataclasses
 from pathlib import Path
 
 import numpy as np
-from lightning_fabric import Fabric
 
 from afield.adaptation.calibration import Play
 from afield.classifier import Classifier
@@ -15,6 +14,7 @@ from afield.deploy import model as saved
 from afield.deploy.confidence import Confidence, compared, left_out
 from afield.deploy.source import AGAIN, calibrate, clear, fold_folder, folds, known_source, why_no_plays
 from afield.errors import InputError
+from afield.fabric import Fabric
 from afield.launch.local import Executor
 from afield.recipes import Recipe
 from afield.records import Record, read_record

@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
-from scipy import stats
+from scipy.special import stdtr
 
 from afield.evaluation.statistics import estimate
 from afield.records import PlaceDifference
@@ -57,7 +57,7 @@ def probability_better(mean: float, sd: float, domains: int) -> float:
     >>> probability_better(2.0, 1.0, 4)
     0.914...
     """
-    return float(stats.t.cdf(mean / (sd * math.sqrt(1 + 1 / domains)), domains - 1))
+    return float(stdtr(domains - 1, mean / (sd * math.sqrt(1 + 1 / domains))))
 
 
 def _seed_share(differences: np.ndarray, sd: float) -> float | None:

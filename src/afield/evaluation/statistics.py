@@ -5,7 +5,7 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
-from scipy import stats
+from scipy.special import ndtri, stdtrit
 
 from afield.records import Estimate
 
@@ -35,7 +35,7 @@ def estimate(
     sd = float(array.std(ddof=1))
     if len(array) < LEAST_VALUES:
         return Estimate(mean, sd, len(array), None)
-    half = float(stats.t.ppf(0.5 + level / 2, len(array) - 1)) * sd / math.sqrt(len(array))
+    half = float(stdtrit(len(array) - 1, 0.5 + level / 2)) * sd / math.sqrt(len(array))
     lowest, highest = within
     return Estimate(mean, sd, len(array), (max(mean - half, lowest), min(mean + half, highest)))
 
@@ -60,7 +60,7 @@ def wilson(successes: float, count: int, *, level: float = 0.95) -> tuple[float,
     References:
         Wilson, "Probable inference, the law of succession, and statistical inference", JASA 1927.
     """
-    z = float(stats.norm.ppf(0.5 + level / 2))
+    z = float(ndtri(0.5 + level / 2))
     fraction, spread = successes / count, z**2 / count
     middle = (fraction + spread / 2) / (1 + spread)
     half = z / (1 + spread) * math.sqrt(fraction * (1 - fraction) / count + spread / (4 * count))

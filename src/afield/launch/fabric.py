@@ -2,9 +2,8 @@
 
 from functools import cache
 
-from lightning_fabric import Fabric
-
 from afield.errors import InputError
+from afield.fabric import Fabric
 
 
 @cache

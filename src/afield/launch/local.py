@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from lightning_fabric import Fabric
 
+from afield.fabric import Fabric
 from afield.records import HeldError, Record, exclusive
 from afield.runs.callback import SILENT, Callback
 from afield.runs.config import choose_threads

@@ -17,10 +17,10 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
-from lightning_fabric import Fabric
 from numpy.typing import NDArray
 
 from afield.errors import InputError, first_line
+from afield.fabric import Fabric
 from afield.launch.local import WAIT_SECONDS, Executor, cpu_threads
 from afield.records import Record, exclusive, read_record, to_record, write_atomic
 from afield.runs.config import ExperimentConfig

@@ -6,6 +6,7 @@ from afield.models.backbone import (
     build_backbone as build_backbone,
 )
 from afield.models.division import divide as divide, layers as layers
+from afield.models.inference import Precision as Precision, computation as computation, fast_inference as fast_inference
 from afield.models.loss_prediction import LossPrediction as LossPrediction
 from afield.models.resnet8 import ResNet8 as ResNet8
 from afield.models.stages import (

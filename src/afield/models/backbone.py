@@ -1,11 +1,13 @@
-"""Creation of backbones by name. A backbone maps images ``[B, 3, H, W]`` to features ``[B, D]``."""
+"""Creation of backbones by name. A backbone maps images ``[B, 3, H, W]`` to features ``[B, D]``.
+
+timm is imported when a network of it is used, because it imports all its networks and torchvision.
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal
 
-import timm
 import torch
 from torch import nn
 
@@ -94,8 +96,11 @@ class BackboneConfig:
     weights: str = "none"
 
     def __post_init__(self) -> None:
-        if self.name not in BACKBONES and not timm.is_model(self.name):
-            unknown_name("backbone", self.name, (*BACKBONES.names, *timm.list_models()))
+        if self.name not in BACKBONES:
+            import timm
+
+            if not timm.is_model(self.name):
+                unknown_name("backbone", self.name, (*BACKBONES.names, *timm.list_models()))
         if self.weights == "pretrained" and self.name in BACKBONES:
             raise InputError(f"--weights pretrained: backbone {self.name!r} has none; choose a timm model")
 
@@ -119,7 +124,11 @@ class BackboneConfig:
     @property
     def _timm(self) -> Any:
         """timm's configuration of the pretrained model; None for the networks of this package, or if timm has none."""
-        return None if self.name in BACKBONES else timm.get_pretrained_cfg(self.name)
+        if self.name in BACKBONES:
+            return None
+        import timm
+
+        return timm.get_pretrained_cfg(self.name)
 
 
 def build_backbone(config: BackboneConfig, *, load: bool = True) -> tuple[nn.Module, int]:
@@ -137,6 +146,8 @@ def build_backbone(config: BackboneConfig, *, load: bool = True) -> tuple[nn.Mod
     if config.name in BACKBONES:
         model: Any = BACKBONES[config.name]()
     else:
+        import timm
+
         try:
             model = timm.create_model(config.name, pretrained=fetch, num_classes=0)
         except (OSError, RuntimeError) as error:

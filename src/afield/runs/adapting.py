@@ -5,13 +5,13 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
-from lightning_fabric import Fabric
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from afield.adaptation import Adaptation, FeatureStatistics, SourceStatistics
 from afield.classifier import Classifier, FeatureNorm
 from afield.data import Fold, ImageSet
+from afield.fabric import Fabric
 from afield.pixels import as_floats
 from afield.recipes import Recipe
 from afield.training import Splits, Subset, predict

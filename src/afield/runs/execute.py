@@ -8,12 +8,12 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from lightning_fabric import Fabric
 from numpy.typing import NDArray
 
 from afield.adaptation import build_adaptation
 from afield.classifier import Classifier
 from afield.errors import InputError
+from afield.fabric import Fabric
 from afield.records import Record, read_record, write_record
 from afield.runs.adapting import Adapter, standardizes
 from afield.runs.build import build_algorithm

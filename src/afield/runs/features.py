@@ -3,12 +3,12 @@
 import dataclasses
 import hashlib
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from lightning_fabric import Fabric
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
@@ -16,13 +16,14 @@ from afield.augment import Standard
 from afield.classifier import Classifier
 from afield.data.cache import cache_root
 from afield.data.features import cached_features, finished
-from afield.models import BackboneConfig, build_backbone, divide
+from afield.fabric import Fabric
+from afield.models import BackboneConfig, build_backbone, computation, divide, fast_inference
 from afield.pixels import as_floats
 from afield.records import canonical_json, seed_for
 from afield.runs.config import ExperimentConfig
 from afield.training import Subset
 
-FORMAT = 2
+FORMAT = 3
 BATCH = 64
 SAVE_EVERY = 16  # batches
 
@@ -42,7 +43,8 @@ def stored_features(
     With a frozen backbone, these are features ``[N, D]``. If the last stages train, they are activations
     ``[V * N, H, W, C]``: row ``v * N + i`` is view ``v`` of image ``i``.
 
-    The cache key depends on images, weights and normalization; see `afield.data.features.cached_features`.
+    The cache key depends on images, weights, normalization and `afield.models.computation`; see
+    `afield.data.features.cached_features`.
     """
     if not setup.stores:
         return None
@@ -57,7 +59,7 @@ def stored_features(
             for (images, _), (row, *_) in zip(source.batches(rows), rows, strict=True):
                 yield extract(_view(images, view, int(row), flip=data.flippable) if view else images)
 
-    return cached_features(_folder(setup), _rows(setup), compute, save_every=SAVE_EVERY, progress=progress)
+    return cached_features(_folder(setup, fabric), _rows(setup), compute, save_every=SAVE_EVERY, progress=progress)
 
 
 def _view(images: Tensor, view: int, row: int, *, flip: bool) -> Tensor:
@@ -75,9 +77,9 @@ def blank_features(setup: ExperimentConfig, fabric: Fabric) -> NDArray[np.floati
     return np.zeros((_rows(setup), *row.shape), row.dtype)
 
 
-def missing_features(setup: ExperimentConfig) -> int:
+def missing_features(setup: ExperimentConfig, fabric: Fabric) -> int:
     """The number of images, or views of them, whose features are not cached yet."""
-    return _rows(setup) - finished(_folder(setup))
+    return _rows(setup) - finished(_folder(setup, fabric))
 
 
 def extractor(setup: ExperimentConfig, fabric: Fabric) -> Callable[[Tensor], NDArray[np.floating]]:
@@ -86,11 +88,15 @@ def extractor(setup: ExperimentConfig, fabric: Fabric) -> Callable[[Tensor], NDA
     model, _ = frozen_backbone(backbone)
     if partial is not None:
         model, _ = divide(model, partial.stage, setup.data.images.shape[1:3])
-    model = model.eval().to(memory_format=torch.channels_last).to(fabric.device)
+    if on_cpu := fabric.device.type == "cpu":
+        height, width = setup.data.images.shape[1:3]
+        model = fast_inference(model, (height, width), setup.training.precision)
+    else:
+        model = model.eval().to(memory_format=torch.channels_last).to(fabric.device)
     mean, std = (fabric.to_device(torch.tensor(values).view(1, 3, 1, 1)) for values in backbone.normalization)
 
     def extract(images: Tensor) -> NDArray[np.floating]:
-        with torch.inference_mode(), fabric.autocast():
+        with torch.inference_mode(), nullcontext() if on_cpu else fabric.autocast():
             found = model((as_floats(fabric.to_device(images)) - mean) / std).float().cpu()
         return found.numpy() if partial is None else found.permute(0, 2, 3, 1).numpy().astype(partial.dtype)
 
@@ -117,10 +123,11 @@ def _rows(setup: ExperimentConfig) -> int:
     return len(setup.data) * (1 if setup.partial is None else setup.partial.views)
 
 
-def _folder(setup: ExperimentConfig) -> Path:
+def _folder(setup: ExperimentConfig, fabric: Fabric) -> Path:
     backbone = setup.backbone
     mean, std = backbone.normalization
     key: list[Any] = [FORMAT, setup.data.fingerprint, backbone.name, backbone.stem, backbone.weights_key, mean, std]
+    key.append(computation(fabric.device, setup.training.precision))
     if setup.partial is not None:
         key.append(dataclasses.astuple(setup.partial))
     return cache_root() / "features" / hashlib.sha256(canonical_json(key).encode()).hexdigest()[:24]

@@ -6,13 +6,13 @@ from typing import Any
 
 import numpy as np
 import torch
-from lightning_fabric import Fabric
 from numpy.typing import NDArray
 from torch import Tensor
 
 from afield.augment import Augmentation
 from afield.classifier import Classifier
 from afield.data import Fold, make_fold
+from afield.fabric import Fabric
 from afield.recipes import Recipe
 from afield.records import run_hash, seed_for
 from afield.runs.adapting import standardized, standardizes

@@ -10,12 +10,11 @@ from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
-from lightning_fabric import Fabric
-
 from afield.augment import Augmentation, NetworkAugmentation, build_chain
 from afield.augment.learned import AUGMENTORS
 from afield.classifier import Classifier, LogitsOnly
 from afield.errors import InputError
+from afield.fabric import Fabric
 from afield.records import Learned, exclusive, run_hash
 from afield.runs.augmentation import augmentation_names, augmentor_settings, fixed_part, learned_part
 from afield.runs.build import build_algorithm

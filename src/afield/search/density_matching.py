@@ -11,10 +11,10 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from lightning_fabric import Fabric
 
 from afield.augment import Policy
 from afield.errors import InputError
+from afield.fabric import Fabric
 from afield.pixels import as_floats
 from afield.records import canonical_json, decode, read_jsonl, run_hash, seed_for, write_jsonl
 from afield.search.candidates import propose

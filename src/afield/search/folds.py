@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from lightning_fabric import Fabric
 
 from afield.classifier import Classifier
 from afield.data import ImageSet, parts_of
 from afield.data.images import SPLITS
 from afield.data.splits import deal
 from afield.errors import InputError, unknown_name
+from afield.fabric import Fabric
 from afield.recipes import Recipe
 from afield.records import Record, seed_for
 from afield.runs.build import build_classifier

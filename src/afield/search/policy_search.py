@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from lightning_fabric import Fabric
 
 from afield.augment import Policy
 from afield.comparison.compare import check
 from afield.errors import InputError
+from afield.fabric import Fabric
 from afield.launch.local import Executor
 from afield.recipes import Recipe
 from afield.runs.callback import Callback

@@ -4,12 +4,12 @@ from collections.abc import Iterator
 
 import numpy as np
 import torch
-from lightning_fabric import Fabric
 from numpy.typing import NDArray
 from torch import Tensor
 
 from afield.algorithms import Batch
 from afield.errors import InputError
+from afield.fabric import Fabric
 from afield.pixels import as_floats
 from afield.training.subset import Subset
 

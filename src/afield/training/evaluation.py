@@ -3,12 +3,12 @@
 from collections.abc import Mapping
 
 import torch
-from lightning_fabric import Fabric
 from torch import Tensor
 
 from afield.algorithms import Algorithm, total
 from afield.classifier import Classifier
 from afield.evaluation import measure, negative_log_likelihood
+from afield.fabric import Fabric
 from afield.pixels import as_floats
 from afield.records import Epoch
 from afield.training.state import TrainState

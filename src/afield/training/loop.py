@@ -11,13 +11,13 @@ from typing import Any, cast
 
 import numpy as np
 import torch
-from lightning_fabric import Fabric
 from torch import Tensor
 
 from afield.algorithms import Algorithm, Batch, Terms, total
 from afield.augment import Augmentation
 from afield.classifier import Classifier
 from afield.errors import InputError
+from afield.fabric import Fabric
 from afield.records import seed_for
 from afield.settings import TrainConfig
 from afield.training.batches import DRAWS, in_order, labeled, micro_batch

@@ -3,7 +3,6 @@
 from typing import Any
 
 import torch
-from timm.optim import create_optimizer_v2  # type: ignore[attr-defined]
 from torch import nn
 
 from afield.algorithms import Algorithm
@@ -28,6 +27,8 @@ def build_optimizer(algorithm: Algorithm, training: TrainConfig) -> torch.optim.
         raise InputError(f"--optimizer {name} does not support the sparse gradients of a sampled head; use sgd")
     if name == "adamw":
         return torch.optim.AdamW(groups, rate, betas=(training.momentum, 0.999))
+    from timm.optim import create_optimizer_v2  # type: ignore[attr-defined]
+
     return create_optimizer_v2(groups, opt=name, lr=rate, momentum=training.momentum)
 
 

@@ -6,11 +6,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from lightning_fabric import Fabric
 from numpy.typing import NDArray
 from torch import Tensor
 
 from afield.augment import Augmentation, MixingAugmentation, Visit, sample_at, takes_bytes
+from afield.fabric import Fabric
 from afield.pixels import as_floats
 from afield.prefetch import prefetch
 from afield.training.subset import Subset
@@ -43,7 +43,7 @@ def prepared(
     seed: int = 0,
     threads: int = 1,
 ) -> Generator[Prepared, None, None]:
-    """Prepare batches in the background; images are augmented.
+    """Prepare batches in the background; images are augmented. Features need no preparation, and no background.
 
     One thread reads the examples and draws the augmentation parameters in order, so that the random numbers do not
     depend on the number of threads. Other threads apply the augmentation.
@@ -77,4 +77,6 @@ def prepared(
             inputs = as_floats(augmentation.apply(inputs, params))
         return Prepared(inputs, targets, state)
 
+    if source.inputs.ndim == 2:  # threads would wait for each other longer than it takes to read the features
+        return (apply(draw(indices)) for indices in positions)
     return prefetch(apply, prefetch(draw, positions, depth=1), depth=threads, threads=threads)

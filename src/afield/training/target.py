@@ -5,9 +5,9 @@ from itertools import repeat
 
 import numpy as np
 import torch
-from lightning_fabric import Fabric
 
 from afield.augment import Augmentation
+from afield.fabric import Fabric
 from afield.records import seed_for
 from afield.training.batches import in_rounds
 from afield.training.prepare import Prepared, prepared

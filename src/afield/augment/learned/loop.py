@@ -12,11 +12,11 @@ from typing import Any, ClassVar
 
 import numpy as np
 import torch
-from lightning_fabric import Fabric
 from numpy.typing import NDArray
 from torch import Generator, Tensor, nn
 
 from afield.augment import NetworkAugmentation
+from afield.fabric import Fabric
 from afield.records import seed_for
 from afield.registry import Registry
 from afield.training import Subset, checkpoint

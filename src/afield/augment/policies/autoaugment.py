@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from functools import cache, partial
 from typing import Literal, get_args
 
-import torchvision.transforms as v1
 from torch import Generator, Tensor
 
 from afield.augment.base import AUGMENTATIONS
@@ -40,7 +39,9 @@ class AutoAugment(Checked, OnOperations):
 @cache
 def published(name: Name) -> Policy:
     """The policy with this name, from torchvision's tables, with 10 magnitude bins."""
-    pairs = v1.AutoAugment(v1.AutoAugmentPolicy(name)).policies
+    from torchvision.transforms import AutoAugment, AutoAugmentPolicy
+
+    pairs = AutoAugment(AutoAugmentPolicy(name)).policies
     return Policy(
         tuple(tuple(Step(_own_name(kind), p, bin_ or 0) for kind, p, bin_ in pair) for pair in pairs), bins=10
     )

@@ -1,0 +1,33 @@
+"""Dropout draws what PyTorch draws."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from afield.heads.dropout import Dropout
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("p", [0.0, 0.1, 0.2, 1 / 3, 0.5, 0.99])
+@pytest.mark.parametrize("transposed", [False, True])
+def test_dropout_has_the_result_the_gradient_and_the_random_numbers_of_pytorch(dtype, p, transposed):
+    features = torch.randn(31, 17, generator=torch.Generator().manual_seed(0)).to(dtype)
+    features = (features.T if transposed else features).requires_grad_()
+    found = []
+    for kind in (nn.Dropout, Dropout):
+        torch.manual_seed(1)
+        output = kind(p)(features)
+        (gradient,) = torch.autograd.grad(output.float().square().sum(), features)
+        found.append((output, gradient, torch.get_rng_state()))
+    assert all(map(torch.equal, *found))
+
+
+def test_dropout_keeps_the_expected_fraction_and_does_nothing_in_evaluation():
+    torch.manual_seed(0)
+    dropout, ones = Dropout(0.2), torch.ones(500, 200)
+    kept = dropout(ones)
+    assert set(kept.unique().tolist()) == {0.0, 1.25}
+    assert (kept > 0).float().mean().item() == pytest.approx(0.8, abs=0.005)  # 4 standard errors
+    assert dropout.eval()(ones) is ones
