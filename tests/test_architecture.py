@@ -17,6 +17,7 @@ BASE = {
     "errors",
     "names",
     "pixels",
+    "plugins",
     "prefetch",
     "records",
     "registry",
@@ -24,13 +25,13 @@ BASE = {
     "types",
     "validation",
 }
-TOP = {"cli", "commands", "console", "catalog", "__main__", "__init__"}
+TOP = {"cli", "commands", "console", "catalog", "testing", "__main__", "__init__"}
 FOLDERS = {path.relative_to(ROOT).parts[0].removesuffix(".py") for path in ROOT.rglob("*.py")} | {"augment.learned"}
 MAY_IMPORT = {
-    **{folder: set() for folder in ("deprecated", "errors", "pixels", "prefetch", "target_split")},
+    **{folder: set() for folder in ("deprecated", "errors", "pixels", "plugins", "prefetch", "target_split")},
     "types": {"target_split"},
     **{folder: {"errors"} for folder in ("amounts", "names", "records", "validation")},
-    "registry": {"deprecated", "errors"},
+    "registry": {"deprecated", "errors", "plugins"},
     "settings": BASE,
     "augmentors": {"augment.learned"},
     **dict.fromkeys(("losses", "heads", "models", "augment", "data"), BASE),

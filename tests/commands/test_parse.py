@@ -60,15 +60,16 @@ def test_options_in_groups_give_the_options_of_the_verb(name):
 
 def test_options_stand_in_the_group_of_the_class_that_defines_them():
     fields = {field.name: field.type for field in dataclasses.fields(grouped(VERBS["compare"]))}
-    groups = ["data", "source", "experiment", "training", "launch"]
+    groups = ["data", "source", "experiment", "training", "tracking", "launch"]
     own = {"recipes", "seeds", "held_out", "train_domains", "baseline", "selection", "metric", "adapt_fraction"}
     assert set(fields) == {*own, "transductive", "label_budget", "strategies", *groups}
-    assert set([*fields][-5:]) == set(groups)
+    assert set([*fields][-6:]) == set(groups)
     members = {name: {each.name for each in dataclasses.fields(fields[name])} for name in groups}
     assert "image_size" in members["data"]
     assert "freeze" in members["experiment"]
     assert {field.name for field in dataclasses.fields(TrainConfig)} == members["training"]
     assert "dry_run" in members["launch"]
+    assert members["tracking"] == {"log", "keep_checkpoints"}
 
 
 def test_help_shows_what_the_presets_give(capsys):

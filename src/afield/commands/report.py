@@ -2,11 +2,12 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import tyro
 
 from afield.errors import InputError
+from afield.registry import Entry
 
 
 @dataclass(frozen=True)
@@ -98,8 +99,8 @@ class List:
 
     kind: Annotated[str, tyro.conf.Positional] = "all"
 
-    def run(self) -> dict[str, list[tuple[str, str, str]]]:
-        """Kind -> (name, summary, reference) of each entry."""
+    def run(self) -> dict[str, list[Entry[Any]]]:
+        """The entries of each kind, also those of installed packages."""
         from afield.catalog import chosen
 
-        return {kind: [(e.name, e.summary, e.reference) for e in each] for kind, each in chosen(self.kind).items()}
+        return {kind: registry.complete() for kind, registry in chosen(self.kind).items()}

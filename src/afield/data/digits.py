@@ -5,7 +5,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 from sklearn.datasets import load_digits
 
-from afield.data.images import ImageSet, pixel_digests
+from afield.data.images import ImageSet
 from afield.records import seed_for
 
 SIZE = 16
@@ -60,18 +60,8 @@ def load() -> ImageSet:
             for i, (glyph, domain) in enumerate(zip(glyphs, domains, strict=True))
         ]
     )
-    return ImageSet(
-        name="digits",
-        images=images,
-        labels=digits.target.astype(np.int64),
-        domains=domains,
-        digests=pixel_digests(images),
-        class_names=tuple(str(name) for name in digits.target_names),
-        domain_names=names,
-        paths=tuple(f"{names[domain]}/{digits.target[i]}/{i:04d}" for i, domain in enumerate(domains)),
-        given=np.full(len(images), -1, dtype=np.int8),
-        flippable=False,
-    )
+    classes = [str(name) for name in digits.target_names]
+    return ImageSet.from_domains("digits", images, digits.target, domains, classes, names, flippable=False)
 
 
 def _enlarge(glyph: NDArray[np.uint8]) -> Image.Image:
