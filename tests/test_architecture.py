@@ -15,6 +15,7 @@ BASE = {
     "amounts",
     "deprecated",
     "errors",
+    "keywords",
     "names",
     "pixels",
     "plugins",
@@ -30,7 +31,7 @@ FOLDERS = {path.relative_to(ROOT).parts[0].removesuffix(".py") for path in ROOT.
 MAY_IMPORT = {
     **{folder: set() for folder in ("deprecated", "errors", "pixels", "plugins", "prefetch", "target_split")},
     "types": {"target_split"},
-    **{folder: {"errors"} for folder in ("amounts", "names", "records", "validation")},
+    **{folder: {"errors"} for folder in ("amounts", "keywords", "names", "records", "validation")},
     "registry": {"deprecated", "errors", "plugins"},
     "settings": BASE,
     "augmentors": {"augment.learned"},

@@ -131,7 +131,7 @@ def test_a_name_that_is_taken_stays_that_of_afield(afield, tmp_path, monkeypatch
 
 
 def test_a_data_set_that_is_none_is_named(afield, packages, tmp_path, monkeypatch):
-    add_package(tmp_path, "broken_part", "[afield.datasets]\nnumbers = broken_part:load\n", "def load(): return [3]")
+    add_package(tmp_path, "numbers_part", "[afield.datasets]\nnumbers = numbers_part:load\n", "def load(): return [3]")
     monkeypatch.syspath_prepend(tmp_path)
     said = refused(afield, "compare", "--data", "numbers", "--out", tmp_path / "out")
     assert "data set 'numbers' is not an ImageSet; its function returns a list" in said
