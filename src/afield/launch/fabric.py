@@ -1,13 +1,13 @@
 """Creation of the fabric, which controls devices, precision and processes of a run."""
 
 from functools import cache
-from typing import Final
+from typing import Any, Final
 
 from lightning_fabric import Fabric
 
 from afield.errors import InputError
 
-PRECISIONS: Final = {"32": "32-true", "bf16": "bf16-mixed", "16-mixed": "16-mixed"}
+PRECISIONS: Final[dict[str, Any]] = {"32": "32-true", "bf16": "bf16-mixed", "16-mixed": "16-mixed"}
 """Names of Fabric by names of afield."""
 
 

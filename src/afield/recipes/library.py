@@ -28,15 +28,16 @@ class RecipeRegistry(Registry[Recipe]):
         """
         name = plugin.name
         if name in super().plugins():
-            value = plugin.load()
-            recipe = value if isinstance(value, Recipe) else value()
+            given = plugin.load()
+            recipe = given if isinstance(given, Recipe) else given()
             if not isinstance(recipe, Recipe):
                 raise TypeError(f"{recipe!r} is not a Recipe")
             self.add(name, recipe, summary=f"Recipe of the package {plugin.package}.")
             return
         kinds: dict[str, Registry[Any]] = {"algorithm": ALGORITHMS, "averaging": AVERAGINGS, "adaptation": ADAPTATIONS}
         field = next(field for field, registry in kinds.items() if name in registry.plugins())
-        entry, value = kinds[field].entry(name), (name,) if field == "adaptation" else name
+        value: Any = (name,) if field == "adaptation" else name
+        entry = kinds[field].entry(name)
         self.add(name, Recipe(name, **{field: value}), summary=entry.summary, reference=entry.reference)
 
 

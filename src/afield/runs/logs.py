@@ -4,7 +4,7 @@ import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from lightning_fabric.loggers import Logger
+from lightning_fabric.loggers.logger import Logger
 
 from afield.errors import first_line
 from afield.records import Epoch, Record
