@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from afield.comparison.join import check_baseline, join, shared_recipes, summaries
+from afield.comparison.join import join, shared_recipes, summaries
 from afield.comparison.summary import select, summarize
 from afield.errors import InputError
 from afield.evaluation import ranks, signed_rank_p
@@ -90,12 +90,10 @@ def test_other_settings_are_not_mixed_and_do_not_count_as_another_data_set(tmp_p
     assert shared_recipes(joined) == []
 
 
-def test_rules_without_their_runs_and_unknown_baselines_are_refused(tmp_path):
+def test_rules_without_their_runs_are_refused(tmp_path):
     joined = join([folder_of(tmp_path / "a", records_of("pets", "erm", 0))])
     with pytest.raises(InputError, match="pets: leave_one_out_validation needs runs with two domains held out"):
         summaries(joined, ["leave_one_out_validation"], "accuracy", "erm")
-    with pytest.raises(InputError, match="unknown recipe in --baseline: 'emr'; did you mean 'erm'"):
-        check_baseline(joined, "emr")
 
 
 def test_the_page_has_tests_over_data_sets(afield, tmp_path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import os
 
 import pytest
@@ -102,6 +103,7 @@ def test_mlflow_sends_no_usage_statistics(logged):
     from mlflow.telemetry.utils import is_telemetry_disabled
 
     assert is_telemetry_disabled()
+    assert "MLFLOW_TRACKING_URI" not in os.environ
 
 
 def test_the_best_checkpoints_are_kept(logged):
@@ -184,21 +186,16 @@ def test_a_missing_package_is_named_before_images_are_read(afield, monkeypatch):
 
 
 def test_wandb_is_offline_unless_asked(photos, tmp_path, monkeypatch):
-    datastore = pytest.importorskip("wandb.sdk.internal.datastore", reason="wandb is not installed")
-    from wandb.proto import wandb_internal_pb2
-
+    """Values are stored as text in the file of an offline run."""
+    pytest.importorskip("wandb", reason="wandb is not installed")
     monkeypatch.delenv("WANDB_MODE", raising=False)
     afield.compare(data=str(photos), out=tmp_path / "out", held_out=("day",), log=("wandb",), **OPTIONS)
     (record,) = read_records(tmp_path / "out")
     (file,) = tmp_path.glob(f"out/logs/wandb/offline-run-*-{record.run}/*.wandb")
-    store, rows = datastore.DataStore(), []
-    store.open_for_scan(str(file))
-    while (data := store.scan_data()) is not None:
-        entry = wandb_internal_pb2.Record()
-        entry.ParseFromString(data)
-        if entry.WhichOneof("record_type") == "history":
-            rows.append({"/".join(item.nested_key) or item.key: item.value_json for item in entry.history.item})
-    assert [float(row["validation/nll"]) for row in rows] == [epoch.validation["nll"] for epoch in record.epochs]
+    content = file.read_bytes()
+    for epoch in record.epochs:
+        assert json.dumps(epoch.validation["nll"]).encode() in content
+    assert b"validation/nll" in content
 
 
 def test_kept_checkpoints_do_not_travel_over_ray(afield):

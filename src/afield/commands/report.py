@@ -1,13 +1,19 @@
 """``afield report`` and ``afield list``."""
 
+from __future__ import annotations
+
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 import tyro
 
-from afield.errors import InputError
+from afield.errors import InputError, unknown_name
 from afield.registry import Entry
+
+if TYPE_CHECKING:
+    from afield.records import Summary
 
 
 @dataclass(frozen=True)
@@ -62,14 +68,14 @@ class Report:
 
 
 def _joined_page(options: Report, folder: Path) -> Path:
-    from afield.comparison.join import check_baseline, join, shared_recipes, summaries
+    from afield.comparison.join import join, shared_recipes, summaries
     from afield.records import read_summary
     from afield.reporting.joined import document
 
     folders = list(dict.fromkeys((folder, *map(Path, options.others))))
     before = read_summary(folder / "summary.json")
     joined = join(folders)
-    baseline = check_baseline(joined, options.baseline or before.baseline)
+    baseline = _baseline(options, before, {record.recipe for each in joined for record in each.records})
     rules = list(dict.fromkeys(options.selection)) or [before.selection]
     found = summaries(joined, rules, options.metric or before.metric, baseline)
     records = [record for each in joined for record in each.records]
@@ -78,8 +84,16 @@ def _joined_page(options: Report, folder: Path) -> Path:
     return document(found, records, shared_recipes(joined), left_out).write(Path(out))
 
 
+def _baseline(options: Report, before: Summary, recipes: Iterable[str]) -> str:
+    """The baseline, by default that of the comparison. Raises `InputError` if a given name is none of the recipes."""
+    if options.baseline is None:
+        return before.baseline
+    if options.baseline not in recipes:
+        unknown_name("recipe in --baseline:", options.baseline, recipes)
+    return options.baseline
+
+
 def _page(options: Report, folder: Path) -> Path:
-    from afield.comparison.join import check_baseline, join
     from afield.comparison.summary import select, summarize
     from afield.records import read_compared, read_json, read_records, read_summary
     from afield.reporting import render
@@ -96,7 +110,7 @@ def _page(options: Report, folder: Path) -> Path:
         rule, metric = next(iter(options.selection), before.selection), options.metric or before.metric
         if rule == "leave_one_out_validation":
             raise InputError(f"{rule} needs the runs with two domains held out, which {folder} does not contain")
-        baseline = check_baseline(join([folder]), options.baseline or before.baseline)
+        baseline = _baseline(options, before, before.recipes)
         selected = select(read_compared(folder), rule, metric)
         return render(folder, (selected, summarize(selected, before.data, rule, metric, before.protocol, baseline)))
     if options.metric or options.selection or options.baseline:

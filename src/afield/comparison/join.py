@@ -1,13 +1,12 @@
 """Runs of several folders together, by data set and settings. Does not import torch."""
 
-import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from afield.comparison.summary import select, summarize
-from afield.errors import InputError, unknown_name
-from afield.records import BASELINE, Record, Summary, canonical_json, read_compared
+from afield.errors import InputError
+from afield.records import Record, Summary, canonical_json, read_compared
 
 OWN = ("recipe", "held_out", "seed", "metric")
 """The settings in which runs of a comparison differ."""
@@ -90,14 +89,6 @@ def shared_recipes(joined: Sequence[Joined]) -> list[str]:
         return []
     found = [list(dict.fromkeys(record.recipe for record in each.records)) for each in joined]
     return [recipe for recipe in found[0] if all(recipe in others for others in found[1:])]
-
-
-def check_baseline(joined: Sequence[Joined], baseline: str | None) -> str:
-    """The baseline, by default `erm`. Raises `InputError` if a name is given that no folder contains."""
-    known = set(itertools.chain.from_iterable((r.recipe for r in each.records) for each in joined))
-    if baseline is not None and baseline not in known:
-        unknown_name("recipe in --baseline:", baseline, known)
-    return baseline or BASELINE
 
 
 def summaries(

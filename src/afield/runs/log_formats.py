@@ -18,6 +18,8 @@ from afield.errors import InputError
 from afield.records import locked
 from afield.runs.run import Run
 
+TRACKING_URI = "MLFLOW_TRACKING_URI"
+
 
 class LogFormat(ABC):
     """Logs of runs in one format, below a folder. A run has one log in each format.
@@ -98,7 +100,7 @@ class MLflowFormat(LogFormat):
         super().__init__(folder)
         os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
         os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
-        self.uri = os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{(folder / 'mlflow.db').absolute()}"
+        self.uri = os.environ.get(TRACKING_URI) or f"sqlite:///{(folder / 'mlflow.db').absolute()}"
         self.experiment = folder.absolute().parent.name
 
     def exists(self, run: Run) -> bool:
@@ -115,7 +117,8 @@ class MLflowFormat(LogFormat):
                 self._client().delete_run(logged.info.run_id)
             tags = {self.tag: run.hash, "recipe": run.recipe.name, "seed": run.seed, "held_out": " ".join(run.held_out)}
             logger = MLFlowLogger(self.experiment, run_name=run.label, tracking_uri=self.uri, tags=tags)
-            logger.log_hyperparams(run.config)
+            with _restored(TRACKING_URI):
+                logger.log_hyperparams(run.config)
         return logger
 
     @contextmanager
@@ -185,6 +188,18 @@ LOG_FORMATS: Mapping[str, type[LogFormat]] = {
     "wandb": WandbFormat,
 }
 """Formats by the names of ``--log``."""
+
+
+@contextmanager
+def _restored(variable: str) -> Iterator[None]:
+    """Restore an environment variable after the block: MLflow sets that of its address for the whole process."""
+    before = os.environ.get(variable)
+    try:
+        yield
+    finally:
+        os.environ.pop(variable, None)
+        if before is not None:
+            os.environ[variable] = before
 
 
 def log_name(run: Run) -> str:
