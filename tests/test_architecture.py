@@ -16,8 +16,10 @@ BASE = {
     "deprecated",
     "errors",
     "fabric",
+    "keywords",
     "names",
     "pixels",
+    "plugins",
     "prefetch",
     "records",
     "registry",
@@ -25,14 +27,14 @@ BASE = {
     "types",
     "validation",
 }
-TOP = {"cli", "commands", "console", "catalog", "__main__", "__init__"}
+TOP = {"cli", "commands", "console", "catalog", "testing", "__main__", "__init__"}
 USES = {"deploy", "serving"}
 FOLDERS = {path.relative_to(ROOT).parts[0].removesuffix(".py") for path in ROOT.rglob("*.py")} | {"augment.learned"}
 MAY_IMPORT = {
-    **{folder: set() for folder in ("deprecated", "errors", "fabric", "pixels", "prefetch", "target_split")},
+    **{folder: set() for folder in ("deprecated", "errors", "fabric", "pixels", "plugins", "prefetch", "target_split")},
     "types": {"target_split"},
-    **{folder: {"errors"} for folder in ("amounts", "names", "records", "validation")},
-    "registry": {"deprecated", "errors"},
+    **{folder: {"errors"} for folder in ("amounts", "keywords", "names", "records", "validation")},
+    "registry": {"deprecated", "errors", "plugins"},
     "settings": BASE,
     "augmentors": {"augment.learned"},
     **dict.fromkeys(("losses", "heads", "models", "augment", "data"), BASE),

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from afield import adaptation, augment, data, heads, labeling, losses, models
     from afield.deploy import Model, Prediction, load
     from afield.objective import Objective
+    from afield.recipes import Recipe
 
 __version__ = "0.1.0"
 
@@ -65,6 +66,7 @@ __all__ = [
     "Model",
     "Objective",
     "Prediction",
+    "Recipe",
     "adapt",
     "adaptation",
     "augment",
@@ -97,6 +99,7 @@ _HOMES = {
     "Model": "afield.deploy",
     "Objective": "afield.objective",
     "Prediction": "afield.deploy",
+    "Recipe": "afield.recipes",
     "load": "afield.deploy",
 }
 

@@ -27,6 +27,7 @@ from afield.evaluation import METRICS, Metric, first_best
 from afield.labeling.label_file import Row
 from afield.names import shown
 from afield.records import Estimate, Record, Summary, exclusive
+from afield.registry import Entry
 from afield.runs.callback import Callback, Labeled
 from afield.runs.config import ExperimentConfig
 from afield.training import EpochReport
@@ -344,11 +345,13 @@ def label_text(rows: Sequence[Row], file: Path) -> str:
     return f"{file}: labels for {' and '.join(counts)}"
 
 
-def entries_table(kind: str, entries: list[tuple[str, str, str]]) -> Table:
-    """A table of the entries of a registry."""
+def entries_table(kind: str, entries: list[Entry[Any]]) -> Table:
+    """A table of the entries of a registry, with the installed packages that some of them come from."""
     table = Table(title=kind, title_justify="left", show_header=False, box=None)
-    for name, summary, reference in entries:
-        table.add_row(f"[bold]{name}", summary, f"[dim]{reference}")
+    packages = any(entry.package for entry in entries)
+    for entry in entries:
+        cells = (escape(entry.summary), f"[dim]{escape(entry.reference)}", *[escape(entry.package)] * packages)
+        table.add_row(f"[bold]{escape(entry.name)}", *cells)
     return table
 
 

@@ -1,6 +1,5 @@
 """The objective that training minimizes: a head and a weighted sum of losses on its logits."""
 
-import inspect
 from collections.abc import Iterator, Mapping
 from typing import Any, cast
 
@@ -9,6 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from afield.errors import unknown_name
+from afield.keywords import check_keywords, keywords_of
 from afield.losses import LOSSES, log_prior
 from afield.losses.targets import counted, example_weight, is_soft
 from afield.target_split import TargetSplit, split_target
@@ -31,6 +31,7 @@ class Objective(nn.Module):
 
     Raises:
         InputError: if a loss is unknown, or `loss_options` has a loss that is not in `losses`.
+        TypeError: if `losses` is not a mapping, `head` is not a head, or a loss does not have an option.
         ValueError: if there are no losses, or the head does not support `linear_losses`.
 
     Example:
@@ -56,8 +57,13 @@ class Objective(nn.Module):
         neck: nn.Module | None = None,
     ) -> None:
         super().__init__()
+        if not isinstance(losses, Mapping):
+            raise TypeError(f"losses must be weights by name, such as {{'cross_entropy': 1.0}}, got {losses!r}")
         if not losses:
             raise ValueError("an objective needs at least one loss")
+        if not isinstance(head, Head):
+            needed = "in_features, num_classes and forward(features, targets=None)"
+            raise TypeError(f"an objective needs a head with {needed}, such as LinearHead, got {head}")
         for name in loss_options or {}:
             if name not in losses:
                 unknown_name("loss in loss_options:", name, losses)
@@ -187,6 +193,7 @@ class _Term(nn.Module):
     def __init__(self, name: str, options: Mapping[str, Any]) -> None:
         super().__init__()
         self.loss = LOSSES[name]
+        check_keywords(f"loss {name}", options, keywords_of(self.loss))
         self.options = {option: value for option, value in options.items() if option not in ("weight", "counts")}
         for option in ("weight", "counts"):
             value = options.get(option)
@@ -194,7 +201,7 @@ class _Term(nn.Module):
 
     def set_counts(self, counts: Tensor) -> None:
         """Set the option `counts` if the loss has it and it is not set yet."""
-        if "counts" in inspect.signature(self.loss).parameters and self.counts is None:
+        if "counts" in keywords_of(self.loss) and self.counts is None:
             self.counts = counts
 
     def forward(self, logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor | None]:

@@ -2,91 +2,39 @@
 
 from __future__ import annotations
 
-import copy
 import inspect
-import json
-from pathlib import Path
+from functools import partial
 
 import numpy as np
 import pytest
 import torch
-from lightning_fabric import Fabric
 from torch import nn
 
-from afield.algorithms import ALGORITHMS, AVERAGINGS, ERM, Algorithm, Batch, total
-from afield.augment import build_chain
-from afield.classifier import Classifier
+from afield.algorithms import ALGORITHMS, AVERAGINGS, ERM, Algorithm, total
 from afield.errors import InputError
 from afield.heads import ArcFaceHead, LinearHead
-from afield.models import ResNet8
-from afield.objective import Objective
 from afield.recipes import RECIPES, Recipe
 from afield.runs.build import build_algorithm
-from afield.training import Splits, Subset, TrainConfig, checkpoint, fit, loop
+from afield.testing import ALGORITHM_CHECKS
+from afield.testing.algorithms import (
+    SIZES,
+    images_of,
+    make_batch,
+    make_classifier,
+    resumes_bit_for_bit,
+    takes_options_by_keyword,
+    train,
+    unlabeled,
+)
+from afield.training import Subset, TrainConfig
 from afield.training.batches import balanced, in_rounds
-from afield.types import IGNORE_INDEX
 
 TRAINED = [recipe for recipe in (*ALGORITHMS.names, *AVERAGINGS.names) if recipe in RECIPES]
 every_algorithm = pytest.mark.parametrize("name", TRAINED)
-SIZES = [12, 30, 18]
-SETTINGS = TrainConfig(epochs=2, batch_size=18, learning_rate=0.05, dropout=0.2)
-
-
-def images_of(sizes: list[int], seed: int = 0) -> Subset:
-    """Noise with a bright row for the class, in domains of another brightness each; the last has no class 2."""
-    rng = np.random.default_rng(seed)
-    domains = np.repeat(np.arange(len(sizes)), sizes)
-    labels = np.arange(len(domains)) % np.where(domains == len(sizes) - 1, 2, 3)
-    images = rng.integers(0, 60, (len(domains), 8, 8, 3)) + 30 * domains[:, None, None, None]
-    images[np.arange(len(domains)), 2 * labels + 1] += 90
-    return Subset(images.astype(np.uint8), labels, np.arange(len(domains)), domains)
-
-
-def unlabeled() -> Subset:
-    """Ten images of a brightness that no other domain has, and no labels; fewer than a batch."""
-    images = images_of([3, 3, 3, 10], seed=2)
-    return Subset(images.inputs, np.full(19, IGNORE_INDEX), np.arange(9, 19))
-
-
-def make_classifier(head: type[nn.Module] = LinearHead, seed: int = 0) -> Classifier:
-    torch.manual_seed(seed)
-    objective = Objective(head(32, 3), {"cross_entropy": 1.0})
-    # oneDNN's gradient of a strided 1 x 1 convolution of fewer than 8 channels writes out of bounds on AVX2-only CPUs
-    return Classifier(ResNet8(width=8), objective, mean=(0.5,) * 3, std=(0.25,) * 3, dropout=SETTINGS.dropout)
 
 
 def make(name: str, seed: int = 0, head: type[nn.Module] = LinearHead) -> Algorithm:
     return build_algorithm(RECIPES[name], make_classifier(head, seed), SIZES, seed)
-
-
-def make_batch(count: int = 18, source: Subset | None = None) -> Batch:
-    source = source or images_of(SIZES)
-    indices = balanced(source, count, np.random.default_rng(0))[0]
-    inputs, targets = source.take(indices)
-    target, _ = unlabeled().take(indices % 10)
-    return Batch(inputs, targets, torch.from_numpy(source.domain_of[indices]), torch.from_numpy(indices), 0.5, target)
-
-
-def gradients(algorithm: Algorithm, batch: Batch, seed: int = 0) -> dict[str, torch.Tensor]:
-    """After one update, by name of the parameter."""
-    torch.manual_seed(seed)
-    algorithm.zero_grad()
-    algorithm.train().update(algorithm, batch, torch.Tensor.backward)
-    return {name: p.grad.clone() for name, p in algorithm.named_parameters() if p.grad is not None}
-
-
-def train(algorithm: Algorithm, folder: Path, training: TrainConfig = SETTINGS, augmentation: str = "crop"):
-    source = images_of(SIZES)
-    return fit(
-        algorithm,
-        Splits(source, images_of([6, 6, 6], seed=1), {}, {"new": unlabeled()}),
-        training,
-        build_chain(augmentation),
-        seed=1,
-        label="test",
-        checkpoint_file=folder / "checkpoint.safetensors",
-        fabric=Fabric(accelerator="cpu", devices=1),
-    )
 
 
 @every_algorithm
@@ -94,12 +42,7 @@ def test_an_algorithm_is_a_recipe_of_its_name_and_its_options_are_keywords_with_
     kind = ALGORITHMS[name] if name in ALGORITHMS else AVERAGINGS[name]
     recipe = RECIPES[name]
     assert name in (recipe.algorithm, recipe.averaging)
-    parameters = list(inspect.signature(kind).parameters.values())
-    options = [p for p in parameters if p.kind is p.KEYWORD_ONLY]
-    assert len(parameters) - len(options) == (2 if name in ALGORITHMS else 1)
-    assert all(p.default is not p.empty for p in options)
-    defaults = {p.name: p.default for p in options}
-    assert json.loads(json.dumps(defaults)) == defaults
+    defaults = takes_options_by_keyword(kind, 2 if name in ALGORITHMS else 1)
     field = "algorithm_options" if name in ALGORITHMS else "averaging_options"
     again = Recipe(**{**RECIPES[name].config(), field: defaults})
     expected, found = make(name), build_algorithm(again, make_classifier(), SIZES, 0)
@@ -116,77 +59,14 @@ def test_an_algorithm_documents_its_options_and_names_the_paper(name):
 
 
 @every_algorithm
-def test_an_update_has_finite_gradients_that_reach_backbone_and_head(name):
-    algorithm, batch = make(name), make_batch()
-    found = gradients(algorithm, batch)
-    assert all(gradient.isfinite().all() for gradient in found.values())
-    classifier = algorithm.classifier
-    assert classifier.backbone.stem[0].weight.grad.abs().sum() > 0
-    assert classifier.objective.head.weight.grad.abs().sum() > 0
+@pytest.mark.parametrize("check", ALGORITHM_CHECKS, ids=lambda check: check.__name__)
+def test_an_algorithm_passes_the_common_check(check, name):
+    check(partial(make, name))
 
 
 @every_algorithm
-def test_an_update_is_decided_by_the_seed_and_does_not_change_the_batch(name):
-    batch = make_batch()
-    before = copy.deepcopy(batch)
-    first, second = (gradients(make(name), batch) for _ in range(2))
-    assert first.keys() == second.keys()
-    assert all(torch.equal(first[key], second[key]) for key in first)
-    assert all(torch.equal(a, b) for a, b in zip(batch[:4], before[:4], strict=True))
-    assert torch.equal(batch.target, before.target)
-
-
-@every_algorithm
-def test_an_algorithm_comes_back_from_its_state(name):
-    algorithm, other = make(name), make(name, seed=7)
-    batch = make_batch()
-    gradients(algorithm, batch)
-    algorithm.end_step(1, 2, lambda: 1.0)
-    other.load_state_dict(copy.deepcopy(algorithm.state_dict()))
-    first, second = gradients(algorithm, batch, seed=3), gradients(other, batch, seed=3)
-    assert all(torch.equal(first[key], second[key]) for key in first)
-
-
-@every_algorithm
-def test_what_predicts_is_loaded_into_a_plain_classifier(name, tmp_path):
-    algorithm = make(name)
-    progress = train(algorithm, tmp_path)
-    plain = make_classifier(seed=5)
-    missing, more = plain.load_state_dict(progress.best, strict=False)
-    assert not missing
-    assert all(key.startswith("loss_prediction.") for key in more)
-    inputs, _ = images_of([6, 6, 6], seed=1).take(np.arange(18))
-    with torch.no_grad():
-        logits = plain.eval().logits(inputs)
-    torch.testing.assert_close(logits, progress.best_logits["validation"], atol=1e-5, rtol=1e-4)
-
-
-@every_algorithm
-@pytest.mark.parametrize("stop", [2, 4, 6])
-def test_resumed_from_any_step_it_ends_bit_for_bit_the_same(name, stop, tmp_path, monkeypatch):
-    whole = make(name)
-    expected = train(whole, tmp_path / "whole")
-    monkeypatch.setattr(loop, "CHECKPOINT_SECONDS", -1.0)
-    saved = []
-
-    def die(path, tensors, state):
-        save(path, tensors, state)
-        saved.append(state)
-        if len(saved) == stop:
-            raise KeyboardInterrupt
-
-    save = checkpoint.save
-    monkeypatch.setattr(checkpoint, "save", die)
-    with pytest.raises(KeyboardInterrupt):
-        train(make(name), tmp_path / "killed")
-    monkeypatch.setattr(checkpoint, "save", save)
-    resumed = make(name, seed=3)
-    progress = train(resumed, tmp_path / "killed")
-    assert progress.epochs == expected.epochs
-    found = resumed.state_dict()
-    for key, tensor in whole.state_dict().items():
-        assert torch.equal(tensor.nan_to_num(), found[key].nan_to_num()), key
-    assert all(torch.equal(tensor, progress.best[key]) for key, tensor in expected.best.items())
+def test_an_algorithm_resumes_from_other_steps_too(name):
+    resumes_bit_for_bit(partial(make, name), (2, 6))
 
 
 @every_algorithm

@@ -67,6 +67,16 @@ def test_an_algorithm_with_too_few_domains_is_refused_before_training(afield, ph
             "complement_flattening needs a wrong class in every row",
         ),
         (("--recipes", "adacos", "--set", "augment=crop+cutmix"), "AdaCosHead needs class indices [B]"),
+        (("--precision", "16-mixed", "--device", "cpu"), "--precision 16-mixed needs a GPU; use --precision bf16 on a"),
+        (
+            ("--selection", "leave_one_out_validation", "--patience", 2),
+            "--selection leave_one_out_validation needs all epochs of each run, without --patience",
+        ),
+        (("--clip-grad", -1), "clip_grad must lie between 0 and 1e+06, got -1"),
+        (
+            ("--set", "head=partial_fc", "head_options.share=0.5", "--clip-grad", 1),
+            "--clip-grad does not support the sparse gradients of a sampled head",
+        ),
         (("--weights", "missing.pth"), "--weights missing.pth: no such file"),
         (("--weights", "pretrained"), "backbone 'resnet8_ibn' has none"),
         (("--splits", "nolists"), "--splits nolists: found no *train*.txt and *crossval*.txt lists"),
@@ -111,6 +121,13 @@ def test_an_unknown_choice_ends_with_code_2(afield):
     code, out, err = afield("compare", "--schedule", "zigzag")
     assert code == 2
     assert "cosine" in out + err
+
+
+@pytest.mark.parametrize("recipe", ["fish", "sand_mask"])
+def test_algorithms_that_compute_with_gradients_refuse_the_scaled_loss_of_fp16(afield, tmp_path, monkeypatch, recipe):
+    monkeypatch.setattr("afield.commands.options.ExperimentOptions.make_fabric", lambda *_: None)
+    line = refused(afield, "compare", "--recipes", "erm", recipe, "--precision", "16-mixed", "--out", tmp_path / "out")
+    assert f"algorithm {recipe} computes with gradients, which --precision 16-mixed scales; use bf16" in line
 
 
 @pytest.mark.parametrize(

@@ -61,15 +61,16 @@ def test_options_in_groups_give_the_options_of_the_verb(name):
 
 def test_options_stand_in_the_group_of_the_class_that_defines_them():
     fields = {field.name: field.type for field in dataclasses.fields(grouped(VERBS["compare"]))}
-    groups = ["image", "source", "experiment", "training", "launch"]
+    groups = ["image", "source", "experiment", "training", "tracking", "launch"]
     own = {"data", "recipes", "seeds", "held_out", "train_domains", "baseline", "selection", "metric", "adapt_fraction"}
     assert set(fields) == {*own, "transductive", "label_budget", "strategies", *groups}
-    assert set([*fields][-5:]) == set(groups)
+    assert set([*fields][-6:]) == set(groups)
     members = {name: {each.name for each in dataclasses.fields(fields[name])} for name in groups}
     assert "image_size" in members["image"]
     assert "freeze" in members["experiment"]
     assert {field.name for field in dataclasses.fields(TrainConfig)} == members["training"]
     assert "dry_run" in members["launch"]
+    assert members["tracking"] == {"log", "keep_checkpoints"}
 
 
 def test_help_shows_what_the_presets_give(capsys):
@@ -88,6 +89,10 @@ def test_help_shows_what_the_presets_give(capsys):
         (("train", "--epochss", "3"), "unknown option of afield train: '--epochss'; did you mean '--epochs'"),
         (("train", "--epochs", "x"), "--epochs must be a whole number, got 'x'; `afield train --help`"),
         (("train", "--learning-rate=big"), "--learning-rate must be a number, got 'big'"),
+        (("train", "--seed", "x"), "--seed must be a whole number, got 'x'; `afield train --help`"),
+        (("train", "--keep-checkpoints", "1.5"), "--keep-checkpoints must be a whole number, got '1.5'"),
+        (("train", "--validation-fraction", "few"), "--validation-fraction must be a number, got 'few'"),
+        (("train", "--log", "tensorbord"), "--log must be one of csv, mlflow, tensorboard, wandb, got 'tensorbord'"),
         (("train", "--epochs"), "--epochs needs a value; `afield train --help` describes all options"),
         (("train", "--layout", "x"), "--layout must be one of class, domain/class, split/class, got 'x'"),
         (("train", "photos"), "unrecognized options: photos"),

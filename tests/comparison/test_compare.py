@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -349,3 +350,15 @@ def test_records_of_an_earlier_comparison_in_the_folder_are_kept_and_marked(afie
     assert row["validation_accuracy"] == first.epochs[0].validation["accuracy"]
     assert (row["recipe"], row["unseen"], row["epoch"]) == ("erm", first.unseen, 1)
     assert row["images"] == first.images[f"test/{first.unseen}"]
+
+
+def test_runs_that_stop_early_have_fewer_epochs_and_a_report(afield, photos, tmp_path):
+    arguments = ("--image-size", 16, "--epochs", 8, "--seeds", 2, "--recipes", "erm", "--out", tmp_path / "out")
+    code, _, err = afield("compare", "--data", photos, *arguments, "--patience", 1)
+    assert code == 0, err
+    epochs = [[epoch.validation["accuracy"] for epoch in record.epochs] for record in read_records(tmp_path / "out")]
+    assert len({len(accuracies) for accuracies in epochs}) > 1
+    for accuracies in epochs:
+        assert all(later > earlier for earlier, later in pairwise(accuracies[:-1]))
+        assert len(accuracies) == 8 or accuracies[-1] <= accuracies[-2]
+    assert "accuracy by epoch" in (tmp_path / "out" / "report.html").read_text()

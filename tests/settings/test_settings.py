@@ -39,6 +39,8 @@ OTHER = {
     "step_at": 0.5,
     "step_factor": 0.5,
     "dropout": 0.125,
+    "clip_grad": 2.5,
+    "patience": 4,
     "augment": "crop_flip",
     "sampling": "balanced",
     "class_weights": "cat=2,dog=0.5",

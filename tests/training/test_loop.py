@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from lightning_fabric import Fabric
+from lightning_fabric.plugins import MixedPrecision
 from torch import nn
 
 from afield.algorithms import ERM
@@ -15,7 +16,20 @@ from afield.augment import CutMix, Identity, Standard, build_chain
 from afield.classifier import Classifier
 from afield.heads import ArcFaceHead, LinearHead
 from afield.objective import Objective
-from afield.training import DivergedError, Splits, Subset, TrainConfig, checkpoint, fit, loop, prepared, resident
+from afield.records import Epoch, seed_for
+from afield.training import (
+    DivergedError,
+    Splits,
+    Subset,
+    TrainConfig,
+    TrainState,
+    checkpoint,
+    fit,
+    loop,
+    prepared,
+    resident,
+)
+from afield.training.batches import DRAWS
 
 SETTINGS = TrainConfig(epochs=4, batch_size=16, learning_rate=0.05, dropout=0.3)
 
@@ -33,7 +47,7 @@ def parts() -> Splits:
     )
 
 
-def train(parts, folder, training=SETTINGS, augmentation=None, backbone=None, features=6):
+def train(parts, folder, training=SETTINGS, augmentation=None, backbone=None, features=6, fabric=None):
     torch.manual_seed(0)
     objective = Objective(LinearHead(features, 3), {"cross_entropy": 1.0})
     classifier = Classifier(
@@ -47,7 +61,7 @@ def train(parts, folder, training=SETTINGS, augmentation=None, backbone=None, fe
         seed=1,
         label="test",
         checkpoint_file=folder / "checkpoint.safetensors",
-        fabric=Fabric(accelerator="cpu", devices=1),
+        fabric=fabric or Fabric(accelerator="cpu", devices=1),
     )
     return classifier, progress
 
@@ -249,3 +263,77 @@ def test_bf16_trains_and_predicts_in_float32(parts, tmp_path):
     )
     assert progress.epochs[-1].train_loss < progress.epochs[0].train_loss
     assert progress.logits["validation"].dtype == torch.float32
+
+
+def by_hand(parts, training, clip):
+    """A linear layer after one epoch of plain SGD with gradients clipped by hand, and the norms of the gradients."""
+    torch.manual_seed(0)
+    head = LinearHead(6, 3)
+    weights, norms = [*head.parameters()], []
+    rng = np.random.default_rng(seed_for("order", 1, 0))
+    for rows in DRAWS["shuffled"](parts.train, training.batch_size, rng):
+        seen = parts.train.indices[rows]
+        inputs, targets = torch.from_numpy(parts.train.inputs[seen]), torch.from_numpy(parts.train.labels[seen])
+        loss = nn.functional.cross_entropy(head(inputs), targets)
+        gradients = torch.autograd.grad(loss, weights)
+        norm = float(torch.cat([gradient.flatten() for gradient in gradients]).norm())
+        norms.append(norm)
+        with torch.no_grad():
+            for weight, gradient in zip(weights, gradients, strict=True):
+                weight -= training.learning_rate * gradient * min(1.0, clip / norm)
+    return head, norms
+
+
+def test_gradients_are_clipped_to_their_common_norm(parts, tmp_path):
+    plain = TrainConfig(epochs=1, batch_size=16, learning_rate=0.05, momentum=0, weight_decay=0, schedule="constant")
+    clipped = dataclasses.replace(plain, clip_grad=0.9)
+    expected, norms = by_hand(parts, clipped, 0.9)
+    assert min(norms) < 0.9 < max(norms)
+    classifier, _ = train(parts, tmp_path / "clipped", clipped)
+    for weight, by_longhand in zip(classifier.objective.parameters(), expected.parameters(), strict=True):
+        torch.testing.assert_close(weight, by_longhand, atol=1e-5, rtol=1e-4)
+    unclipped, _ = train(parts, tmp_path / "plain", plain)
+    assert not torch.allclose(unclipped.objective.head.weight, expected.weight, atol=1e-4)
+
+
+def test_training_stops_after_epochs_without_improvement(parts, tmp_path):
+    _, every = train(parts, tmp_path / "whole", dataclasses.replace(SETTINGS, epochs=12))
+    accuracies = [epoch.validation["accuracy"] for epoch in every.epochs]
+    best = next(i for i in range(12) if max(accuracies[i + 1 : i + 4]) <= max(accuracies[: i + 1]) == accuracies[i])
+    assert best + 4 < 12
+    _, stopped = train(parts, tmp_path / "stopped", dataclasses.replace(SETTINGS, epochs=12, patience=3))
+    assert stopped.best_epoch == best
+    assert stopped.epochs == every.epochs[: best + 4]
+    _, again = train(parts, tmp_path / "stopped", dataclasses.replace(SETTINGS, epochs=12, patience=3))
+    assert again.epochs == stopped.epochs
+
+
+@pytest.mark.parametrize(
+    ("values", "patience", "stops"),
+    [([], 1, False), ([0.5], 1, False), ([0.5, 0.5], 1, True), ([0.5, 0.4, 0.6], 2, False),
+     ([0.6, 0.4, 0.5], 2, True), ([0.6, 0.4, 0.5], 3, False), ([0.6, 0.4, 0.5], 0, False)],
+)  # fmt: skip
+def test_patience_counts_epochs_since_the_best(values, patience, stops):
+    epochs = [Epoch(0.0, {"accuracy": value}, {}) for value in values]
+    assert TrainState(epochs=epochs).stopped(patience) is stops
+
+
+def test_fp16_scales_the_loss_unscales_before_clipping_and_resumes_with_its_scale(parts, tmp_path):
+    """On a CPU, through the plug-in that Fabric uses on a GPU."""
+    half = Fabric(accelerator="cpu", devices=1, plugins=MixedPrecision("16-mixed", device="cpu"))
+    scaler = half.strategy.precision.scaler
+    settings = dataclasses.replace(SETTINGS, epochs=2, clip_grad=0.9, dropout=0)
+    reference, _ = train(parts, tmp_path / "full", settings)
+    classifier, first = train(parts, tmp_path / "half", settings, fabric=half)
+    assert scaler.get_scale() == 65536
+    assert scaler.state_dict()["_growth_tracker"] == 10
+    for weight, full in zip(classifier.parameters(), reference.parameters(), strict=True):
+        torch.testing.assert_close(weight, full, atol=5e-3, rtol=0)
+    saved = checkpoint.load(tmp_path / "half" / "checkpoint.safetensors")[1]["scale"]
+    assert (saved["scale"], saved["_growth_tracker"]) == (65536, 10)
+    scaler.update(2.0)
+    _, second = train(parts, tmp_path / "again", settings, fabric=half)
+    assert second.epochs == first.epochs
+    scaler.update(2.0)
+    train(parts, tmp_path / "half", settings, fabric=half)
+    assert (scaler.get_scale(), scaler.state_dict()["_growth_tracker"]) == (65536, 10)

@@ -38,4 +38,4 @@ class Adaptation(ABC):
         """
 
 
-ADAPTATIONS: Registry[type[Adaptation]] = Registry("adaptation")
+ADAPTATIONS: Registry[type[Adaptation]] = Registry("adaptation", group="afield.adaptations")

@@ -72,7 +72,7 @@ def sample_at(augmentation: Augmentation, images: Tensor, generator: Generator, 
     return augmentation.sample(images, generator)
 
 
-AUGMENTATIONS: Registry[Callable[[], Augmentation]] = Registry("augmentation")
+AUGMENTATIONS: Registry[Callable[[], Augmentation]] = Registry("augmentation", group="afield.augmentations")
 
 
 class OnBatch(Augmentation):

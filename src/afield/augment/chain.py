@@ -92,5 +92,5 @@ def _read(name: str) -> SavedAugmentation | None:
 
 def _create(name: str, learned: Mapping[str, Augmentation]) -> Augmentation:
     if name not in AUGMENTATIONS:
-        unknown_name("augmentation", name, (*AUGMENTATIONS.names, *learned))
+        unknown_name("augmentation", name, (*AUGMENTATIONS.known, *learned))
     return AUGMENTATIONS[name]()

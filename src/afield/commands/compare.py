@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from afield.commands.label_budget import check_label_budget, compare_strategies
 from afield.commands.launching import LaunchOptions
 from afield.commands.options import TrainingOptions, check_counts
+from afield.commands.tracking import TrackingOptions
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -28,7 +29,7 @@ STRATEGIES = ("random", "margin", "clue", "typiclust", "badge", "entropy", "core
 
 
 @dataclass(frozen=True)
-class Compare(TrainingOptions, LaunchOptions):
+class Compare(TrainingOptions, TrackingOptions, LaunchOptions):
     """Compare recipes on unseen domains, leaving out one domain at a time.
 
     With --label-budget, compare labeling strategies instead, with each domain in turn as the new place. The backbone is
@@ -86,6 +87,10 @@ class Compare(TrainingOptions, LaunchOptions):
         self.check()
         return compare_strategies(self)
 
+    def tracked(self, callback: Callback) -> Callback:
+        """See `TrackingOptions`."""
+        return self.with_tracking(callback, self.run_folder)
+
     def check(self) -> None:
         """Also reject an unknown selection rule or metric, and options that do not apply."""
         from afield.comparison.labeling.measure import IMAGES
@@ -100,6 +105,9 @@ class Compare(TrainingOptions, LaunchOptions):
         elif (self.run_folder / IMAGES).exists():
             raise InputError(f"{self.run_folder} has a comparison of labeling strategies; choose another --out")
         check_counts(self, "seeds")
+        self.check_tracking()
+        if self.keep_checkpoints and self.launcher == "ray":
+            raise InputError("--keep-checkpoints and --launcher ray are mutually exclusive")
         SELECTIONS.entry(self.selection)
         METRICS.entry(self.metric)
         if self.transductive and self.adapt_fraction is not None:

@@ -102,7 +102,7 @@ class LaunchOptions(ABC):
                 return plan(self.load(shown)[1], self._executor(shown), at_once=self.jobs)
         connection = cluster(self.ray_address) if self.launcher == "ray" else nullcontext()
         with held(self.run_folder), connection, watching() as shown:
-            callback = self.watched(shown)
+            callback = self.watched(self.tracked(shown))
             purpose, runs = self.load(callback)
             executor = self._executor(callback)
             if self.launcher == "slurm":
@@ -117,6 +117,10 @@ class LaunchOptions(ABC):
 
     def watched(self, callback: Callback) -> Callback:
         """The callback that the work reports to."""
+        return callback
+
+    def tracked(self, callback: Callback) -> Callback:
+        """The callback together with those that write while runs train, in each process that trains."""
         return callback
 
     def check(self) -> None:
@@ -139,7 +143,7 @@ class LaunchOptions(ABC):
         from afield.runs.callback import SILENT
 
         runs = share.of(self.load(SILENT)[1])
-        return sum(1 for _ in run_here(runs, self._executor(SILENT)))
+        return sum(1 for _ in run_here(runs, self._executor(self.tracked(SILENT))))
 
     def _launch(self, runs: Sequence[Run], executor: Executor) -> Launch:
         from afield.launch.local import run_here

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 import tyro
 
 from afield.commands.options import ImageOptions, TrainingOptions
+from afield.commands.tracking import TrackingOptions
 from afield.errors import InputError
 from afield.validation import check_number
 
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Train(TrainingOptions):
+class Train(TrainingOptions, TrackingOptions):
     """Train one recipe on all domains and save the model.
 
     Attributes:
@@ -55,9 +56,11 @@ class Train(TrainingOptions):
         from afield.recipes import resolve
 
         METRICS.entry(self.metric)
+        self.check_tracking()
         (recipe,) = resolve([self.recipe], self.set)
         out = self.folder("train")
-        with held(out), watching() as callback:
+        with held(out), watching() as shown:
+            callback = self.with_tracking(shown, out)
             setup = dataclasses.replace(self.load_setup(callback), metric=self.metric)
             fabric = self.make_fabric(setup.training.precision)
             tested = ", except the given test set" if parts_of(setup.data) == ("test",) else ""

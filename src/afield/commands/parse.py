@@ -117,6 +117,9 @@ def _shortened(box: str) -> str:
     if found := re.match(r"Error parsing (\S+): .*?matching (\S+) could .*?from \['?(.*?)'?\]", text):
         option, kind, value = found.groups()
         return f"{option} must be {KINDS.get(kind, kind)}, got {value!r}"
+    if found := re.match(r"Error parsing (\S+): (invalid literal for int|could not convert).*: '(.*)'", text):
+        option, what, value = found.groups()
+        return f"{option} must be {KINDS['INT' if 'int' in what else 'FLOAT']}, got {value!r}"
     if found := re.match(r"[Ii]nvalid choice '(.*)' for argument '(.*)'\. Expected one of (.*)", text):
         value, option, choices = found.groups()
         allowed = sorted({*re.findall("'([^']*)'", choices)} - {"None"})

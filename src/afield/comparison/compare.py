@@ -19,6 +19,7 @@ from afield.records import Record, Summary, read_records, write_json, write_reco
 from afield.runs.augmentation import check_augmentation
 from afield.runs.build import build_algorithm, build_objective, check_adaptation, check_algorithm, check_targets
 from afield.runs.run import Run
+from afield.training.optimizer import build_optimizer
 
 RECORDS, SUMMARY, ANALYSIS, GALLERY = "records.jsonl", "summary.json", "analysis.json", "gallery.json"
 
@@ -30,9 +31,9 @@ def check(runs: Sequence[Run]) -> None:
         runs: runs with the same configuration of the experiment.
 
     Raises:
-        InputError: if a backbone, weights, head, loss, augmentation or algorithm cannot be created or cannot be
-            combined, the backbone does not support the image size or cannot be divided at the stage, there are too few
-            domains, or a split cannot be created.
+        InputError: if a backbone, weights, head, loss, augmentation, algorithm or optimizer cannot be created or cannot
+            be combined, the backbone does not support the image size or cannot be divided at the stage, there are too
+            few domains, or a split cannot be created.
     """
     setup = runs[0].setup
     backbone, features = build_backbone(setup.backbone)
@@ -52,9 +53,9 @@ def check(runs: Sequence[Run]) -> None:
         domains = min(run.num_domains for run in runs)
         check_algorithm(setup, recipe, domains)
         check_adaptation(setup, recipe)
-        dropout = recipe.train_config(setup.training).dropout
-        classifier = Classifier(backbone, objective, mean=mean, std=std, dropout=dropout)
-        build_algorithm(recipe, classifier, [1] * domains, seed=0)
+        training = recipe.train_config(setup.training)
+        classifier = Classifier(backbone, objective, mean=mean, std=std, dropout=training.dropout)
+        build_optimizer(build_algorithm(recipe, classifier, [1] * domains, seed=0), training)
     for run in {(run.held_out, run.seed): run for run in runs}.values():
         run.fold()
 

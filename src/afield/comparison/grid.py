@@ -41,11 +41,14 @@ class Comparison:
         """All runs, ordered by seed, so that intermediate results are balanced.
 
         Raises:
-            InputError: if there are too few domains for the selection rule.
+            InputError: if there are too few domains for the selection rule, or runs can stop early that it compares
+                epoch by epoch.
         """
         parts, train = parts_of(self.setup.data), self.setup.train_domains
         held_out = [*(self.held_out or ((part,) for part in parts))]
         if self.selection == "leave_one_out_validation":
+            if any(recipe.train_config(self.setup.training).patience for recipe in self.recipes):
+                raise InputError(f"--selection {self.selection} needs all epochs of each run, without --patience")
             if len(parts) < 3:
                 raise InputError(f"--selection {self.selection} needs at least three domains, got {len(parts)}")
             tested = {part for out in held_out for part in out}

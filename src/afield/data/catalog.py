@@ -19,7 +19,7 @@ from afield.data.table import SUFFIXES, load_table, named_columns, read_table
 from afield.errors import InputError, unknown_name
 from afield.registry import Registry
 
-DATASETS: Registry[Callable[[], ImageSet] | Benchmark] = Registry("data set")
+DATASETS: Registry[Callable[[], ImageSet] | Benchmark] = Registry("data set", group="afield.datasets")
 
 DEFAULT_IMAGE_SIZE, TINY_IMAGE_SIZE = 224, 64
 
@@ -95,10 +95,13 @@ def _load(data: str, layout: Layout | None, reading: Reading) -> ImageSet:
     if "/" in data or data.startswith("."):
         raise InputError(f"--data {data}: no such folder or file")
     if data not in DATASETS:
-        unknown_name("data set (and no such folder)", data, DATASETS.names)
+        unknown_name("data set (and no such folder)", data, DATASETS.known)
     dataset = DATASETS[data]
     assert not isinstance(dataset, Benchmark)
-    return dataset()
+    found = dataset()
+    if not isinstance(found, ImageSet):
+        raise InputError(f"data set {data!r} is not an ImageSet; its function returns a {type(found).__name__}")
+    return found
 
 
 def _cifar(kind: str, name: str) -> ImageSet:

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
-from afield.data.images import ImageSet, pixel_digests
+from afield.data.images import ImageSet
 from afield.records import seed_for
 
 SIZE = 16
@@ -76,18 +76,8 @@ def rendered(
             for i, (glyph, label, domain) in enumerate(zip(glyphs, digits.target, domains, strict=True))
         ]
     )
-    return ImageSet(
-        name=name,
-        images=images,
-        labels=digits.target.astype(np.int64),
-        domains=domains,
-        digests=pixel_digests(images),
-        class_names=tuple(str(name) for name in digits.target_names),
-        domain_names=tuple(names),
-        paths=tuple(f"{names[domain]}/{digits.target[i]}/{i:04d}" for i, domain in enumerate(domains)),
-        given=np.full(len(images), -1, dtype=np.int8),
-        flippable=False,
-    )
+    classes = [str(name) for name in digits.target_names]
+    return ImageSet.from_domains(name, images, digits.target, domains, classes, names, flippable=False)
 
 
 def _enlarge(glyph: NDArray[np.uint8]) -> Image.Image:

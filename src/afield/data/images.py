@@ -90,6 +90,45 @@ class ImageSet:
             flippable=flippable,
         )
 
+    @classmethod
+    def from_domains(
+        cls,
+        name: str,
+        images: NDArray[np.uint8],
+        labels: NDArray,
+        domains: NDArray,
+        class_names: Sequence[str],
+        domain_names: Sequence[str],
+        *,
+        flippable: bool = True,
+    ) -> ImageSet:
+        """Create a data set with domains from arrays.
+
+        Args:
+            name: name of the data set.
+            images: images ``[N, H, W, 3]``.
+            labels: labels ``[N]``, indices into `class_names`.
+            domains: domains ``[N]``, indices into `domain_names`.
+            class_names: K names.
+            domain_names: E names.
+            flippable: see the attribute.
+        """
+        return cls(
+            name=name,
+            images=images,
+            labels=np.asarray(labels, dtype=np.int64),
+            domains=np.asarray(domains, dtype=np.int64),
+            digests=pixel_digests(images),
+            class_names=tuple(class_names),
+            domain_names=tuple(domain_names),
+            paths=tuple(
+                f"{domain_names[domain]}/{class_names[label]}/{i:04d}"
+                for i, (domain, label) in enumerate(zip(domains, labels, strict=True))
+            ),
+            given=np.full(len(images), -1, dtype=np.int8),
+            flippable=flippable,
+        )
+
     def subset(self, indices: NDArray[np.int64]) -> ImageSet:
         """The images at these indices ``[M]``, in this order, with all class and domain names."""
         everything = np.array_equal(indices, np.arange(len(self)))

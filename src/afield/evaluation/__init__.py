@@ -23,6 +23,12 @@ from afield.evaluation.new_place import (
     difference_at_new_place as difference_at_new_place,
     probability_better as probability_better,
 )
+from afield.evaluation.ranks import (
+    Ranks as Ranks,
+    critical_difference as critical_difference,
+    ranks as ranks,
+    signed_rank_p as signed_rank_p,
+)
 from afield.evaluation.registry import METRICS as METRICS, Metric as Metric
 from afield.evaluation.selection import SELECTIONS as SELECTIONS, figure as figure, first_best as first_best
 from afield.evaluation.statistics import (

@@ -12,6 +12,7 @@ from afield.heads.features import check_features
 from afield.heads.kernel import split_cosines, unit
 from afield.heads.registry import HEADS
 from afield.heads.scale import adapted_scale, resolve_scale
+from afield.keywords import CheckedKeywords
 from afield.target_split import TargetSplit, check_rows, check_targets, split_target
 from afield.types import IGNORE_INDEX
 from afield.validation import check_within
@@ -25,7 +26,7 @@ def class_vectors(count: int, features: int, generator: torch.Generator | None =
 
 
 @HEADS.register("cosine", reference="Wang et al., NormFace, ACM MM 2017.")
-class CosineHead(nn.Module):
+class CosineHead(CheckedKeywords, nn.Module):
     """Normalized softmax: scaled cosines to class vectors.
 
     The logits are ``z_j = s cos(theta_j)``, where ``theta_j`` is the angle between the feature and class vector ``j``.
@@ -135,7 +136,8 @@ class CosineHead(nn.Module):
         """
         if targets.ndim != 1 or targets.is_floating_point():
             found = f"{str(targets.dtype).removeprefix('torch.')} {list(targets.shape)}"
-            raise ValueError(f"{type(self).__name__} needs class indices [B], got {found}; {SOFT_TARGETS}")
+            hint = f"; {SOFT_TARGETS}" if targets.ndim == 2 and targets.is_floating_point() else ""
+            raise ValueError(f"{type(self).__name__} needs class indices [B], got {found}{hint}")
         check_features(features, self.in_features)
         check_rows(targets, features)
         return targets.long().masked_fill(targets == IGNORE_INDEX, 0)

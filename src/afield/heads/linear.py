@@ -5,10 +5,11 @@ from torch import Tensor, nn
 
 from afield.heads.features import check_features
 from afield.heads.registry import HEADS
+from afield.keywords import CheckedKeywords
 
 
 @HEADS.register("linear", reference="Goodfellow, Bengio, Courville, Deep Learning, 2016, section 6.2.2.")
-class LinearHead(nn.Linear):
+class LinearHead(CheckedKeywords, nn.Linear):
     """Affine layer, the usual classifier.
 
     The logits are ``z = W x + b``; the targets are ignored.

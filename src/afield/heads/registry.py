@@ -6,4 +6,4 @@ from torch import nn
 
 from afield.registry import Registry
 
-HEADS: Registry[Callable[..., nn.Module]] = Registry("head")
+HEADS: Registry[Callable[..., nn.Module]] = Registry("head", group="afield.heads")

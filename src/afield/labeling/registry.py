@@ -27,4 +27,4 @@ class Strategy(Protocol):
         ...
 
 
-STRATEGIES: Registry[Strategy] = Registry("strategy")
+STRATEGIES: Registry[Strategy] = Registry("strategy", group="afield.strategies")

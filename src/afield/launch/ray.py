@@ -92,7 +92,7 @@ def run_on_ray(runs: Sequence[Run], executor: Executor, *, gpus: int) -> Iterato
     missing = []
     for run in runs:
         if (executor.folder(run) / DONE).exists():
-            yield run, read_record(executor.folder(run) / RECORD)
+            yield run, _reported(run, read_record(executor.folder(run) / RECORD), executor)
         else:
             missing.append(run)
     shared, waiting = dict[int, Any](), dict[Any, Run]()
@@ -110,7 +110,7 @@ def run_on_ray(runs: Sequence[Run], executor: Executor, *, gpus: int) -> Iterato
             finished, _ = ray.wait(list(waiting), num_returns=1, timeout=WAIT_SECONDS)
             for reference in finished:
                 run = waiting.pop(reference)
-                yield run, _write_run(run, _fetch(reference, run), executor.folder(run))
+                yield run, _reported(run, _write_run(run, _fetch(reference, run), executor.folder(run)), executor)
     finally:
         for reference in waiting:
             ray.cancel(reference, force=True)
@@ -156,6 +156,12 @@ def _write_run(run: Run, files: dict[str, bytes], folder: Path) -> Record:
         for name, content in files.items():
             write_atomic(folder / name, content)
         (folder / DONE).touch()
+    return record
+
+
+def _reported(run: Run, record: Record, executor: Executor) -> Record:
+    """The record, after the callback has received it."""
+    executor.callback.run_end(run, executor.folder(run), record)
     return record
 
 

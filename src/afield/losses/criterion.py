@@ -7,6 +7,7 @@ from typing import Any, ClassVar, Literal
 import torch
 from torch import Tensor, nn
 
+from afield.keywords import check_keywords
 from afield.losses.registry import LOSSES
 from afield.losses.targets import example_weight, is_soft, narrow, widen
 from afield.validation import check_within
@@ -62,6 +63,7 @@ class Criterion(nn.Module):
         super().__init__()
         if reduction not in ("mean", "sum", "none"):
             raise ValueError(f'reduction must be "mean", "sum" or "none", got {reduction!r}')
+        check_keywords(type(self).__name__, options, ("weight", "ignore_index", "reduction", "counts", *self.defaults))
         self.options = {**self.defaults, **options}
         self.strength: float | None = self.options.pop("strength")
         if self.strength is not None:

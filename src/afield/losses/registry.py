@@ -29,7 +29,7 @@ class LossRegistry(Registry[Callable[..., Tensor]]):
     """Losses and their traits by name."""
 
     def __init__(self) -> None:
-        super().__init__("loss")
+        super().__init__("loss", group="afield.losses")
         self.traits: dict[str, Traits] = {}
 
     def add(

@@ -19,7 +19,7 @@ from afield.models.weights import PACKAGE, load_weights, weights_digest
 from afield.models.whitened_vgg import WhitenedVGG
 from afield.registry import Registry
 
-BACKBONES: Registry[Callable[[], Any]] = Registry("backbone")
+BACKBONES: Registry[Callable[[], Any]] = Registry("backbone", group="afield.backbones")
 """The networks of this package. All timm models can be used as backbones, too."""
 
 BACKBONES.add(
@@ -100,7 +100,7 @@ class BackboneConfig:
             import timm
 
             if not timm.is_model(self.name):
-                unknown_name("backbone", self.name, (*BACKBONES.names, *timm.list_models()))
+                unknown_name("backbone", self.name, (*BACKBONES.known, *timm.list_models()))
         if self.weights == "pretrained" and self.name in BACKBONES:
             raise InputError(f"--weights pretrained: backbone {self.name!r} has none; choose a timm model")
 

@@ -39,7 +39,7 @@ def fast_inference(network: nn.Module, size: tuple[int, int], precision: Precisi
     return InGroups(found.to(dtype), dtype)
 
 
-def computation(device: torch.device, precision: Precision) -> str:
+def computation(device: torch.device, precision: str) -> str:
     """A name of the computation for keys of caches. Equal names mean equal outputs up to rounding."""
     return f"{'fused' if device.type == 'cpu' else 'eager'} {precision}"
 

@@ -1,11 +1,47 @@
 """The built-in recipes, each with a summary and a reference."""
 
+from collections.abc import Mapping
+from typing import Any
+
 from afield.adaptation import ADAPTATIONS
 from afield.algorithms import ALGORITHMS, AVERAGINGS
+from afield.plugins import Plugin
 from afield.recipes.recipe import Recipe
 from afield.registry import Registry
 
-RECIPES: Registry[Recipe] = Registry("recipe")
+
+class RecipeRegistry(Registry[Recipe]):
+    """Recipes by name. An algorithm, averaging or adaptation of an installed package is a recipe too."""
+
+    def __init__(self) -> None:
+        super().__init__("recipe", group="afield.recipes")
+
+    def plugins(self) -> Mapping[str, Plugin]:
+        """See `Registry.plugins`."""
+        return {**ADAPTATIONS.plugins(), **AVERAGINGS.plugins(), **ALGORITHMS.plugins(), **super().plugins()}
+
+    def adopt(self, plugin: Plugin) -> None:
+        """Register a recipe, the recipe that a function returns, or the recipe of an algorithm.
+
+        Raises:
+            TypeError: if it is none of these.
+        """
+        name = plugin.name
+        if name in super().plugins():
+            given = plugin.load()
+            recipe = given if isinstance(given, Recipe) else given()
+            if not isinstance(recipe, Recipe):
+                raise TypeError(f"{recipe!r} is not a Recipe")
+            self.add(name, recipe, summary=f"Recipe of the package {plugin.package}.")
+            return
+        kinds: dict[str, Registry[Any]] = {"algorithm": ALGORITHMS, "averaging": AVERAGINGS, "adaptation": ADAPTATIONS}
+        field = next(field for field, registry in kinds.items() if name in registry.plugins())
+        value: Any = (name,) if field == "adaptation" else name
+        entry = kinds[field].entry(name)
+        self.add(name, Recipe(name, **{field: value}), summary=entry.summary, reference=entry.reference)
+
+
+RECIPES = RecipeRegistry()
 
 _FLATTENING = {"cross_entropy": 1.0, "complement_flattening": 0.5}
 _SMOOTHING = {"label_smoothing": 1.0}

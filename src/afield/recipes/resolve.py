@@ -1,7 +1,6 @@
 """Resolution of recipes by name, from files and from installed packages, with overrides."""
 
 import dataclasses
-import importlib.metadata
 import json
 import tomllib
 from collections.abc import Mapping, Sequence
@@ -18,9 +17,6 @@ from afield.recipes.recipe import Recipe
 from afield.settings import TrainConfig
 from afield.validation import settings_of
 
-ENTRY_POINTS = "afield.recipes"
-"""Entry-point group for packages that provide a `Recipe`, or a function that returns one."""
-
 FIELDS = {field.name for field in dataclasses.fields(Recipe)}
 SETTINGS = settings_of(TrainConfig).keys()
 
@@ -29,8 +25,8 @@ def resolve(names: Sequence[str], overrides: Sequence[str] = ()) -> tuple[Recipe
     """Get recipes by name, from a file (``.toml``, ``.yaml``, ``.json``) or from an installed package.
 
     Args:
-        names: registry names, files, or entry-point names. Names joined by ``+``, for example ``coral+flattening``, are
-            composed into one recipe with the changes of all of them.
+        names: registry names, also those of installed packages, or files. Names joined by ``+``, for example
+            ``coral+flattening``, are composed into one recipe with the changes of all of them.
         overrides: ``FIELD=VALUE`` for all recipes or ``RECIPE.FIELD=VALUE`` for one recipe. FIELD is a field of
             `Recipe`, a key of a mapping (``flattening.losses.complement_flattening=1.0``) or a training setting
             (``irm.learning_rate=0.001``). Values are JSON or plain text; null means the shared setting.
@@ -67,12 +63,7 @@ def _find(name: str) -> Recipe:
         return compose(name, [_find(part) for part in name.split("+")])
     if Path(name).suffix in (".toml", ".yaml", ".yml", ".json"):
         return read_recipe(Path(name))
-    points = importlib.metadata.entry_points(group=ENTRY_POINTS)
-    for point in points:
-        if point.name == name:
-            found = point.load()
-            return found if isinstance(found, Recipe) else found()
-    unknown_name("recipe", name, (*RECIPES.names, *points.names))
+    unknown_name("recipe", name, RECIPES.known)
 
 
 def read_recipe(path: Path) -> Recipe:

@@ -98,10 +98,15 @@ def curves(records: Sequence[Record], color: Mapping[str, str]) -> dict[str, str
 
 
 def _accuracies(records: Sequence[Record], recipe: str, part: str) -> tuple[plots.Values, int]:
-    """Validation and unseen accuracies ``[2, seeds, epochs]``, and the number of their first epoch, 1 or larger."""
+    """Validation and unseen accuracies ``[2, seeds, epochs]``, and the number of their first epoch, 1 or larger.
+
+    A run that stopped before the others (``--patience``) keeps its last values.
+    """
     runs = [record for record in records if (record.recipe, record.unseen) == (recipe, part)]
-    validation = [[epoch.validation["accuracy"] for epoch in run.epochs] for run in runs]
-    unseen = [[epoch.test[part]["accuracy"] for epoch in run.epochs] for run in runs]
+    longest = max(len(run.epochs) for run in runs)
+    epochs = [[*run.epochs, *run.epochs[-1:] * (longest - len(run.epochs))] for run in runs]
+    validation = [[epoch.validation["accuracy"] for epoch in each] for each in epochs]
+    unseen = [[epoch.test[part]["accuracy"] for epoch in each] for each in epochs]
     before = runs[0].learned.first_epochs if runs[0].learned else 0
     return np.array([validation, unseen]), before + 1
 

@@ -169,7 +169,7 @@ def check_algorithm(setup: ExperimentConfig, recipe: Recipe, domains: int) -> No
     Raises:
         InputError: if there are too few domains, batches are too small or too large, settings contradict each other, or
             the backbone is frozen and the algorithm needs images, or it needs unlabeled images and there are none, or
-            class weights name an unknown class.
+            class weights name an unknown class, or the algorithm does not support the precision.
     """
     kind = ALGORITHMS[recipe.algorithm]
     if domains < kind.domains_at_least:
@@ -190,6 +190,11 @@ def check_algorithm(setup: ExperimentConfig, recipe: Recipe, domains: int) -> No
             "before a stage only"
         )
     training = recipe.train_config(setup.training)
+    if training.precision == "16-mixed" and kind.update is not Algorithm.update:
+        raise InputError(
+            f"recipe {recipe.name!r}: algorithm {recipe.algorithm} computes with gradients, which --precision 16-mixed "
+            "scales; use bf16"
+        )
     choose_memory(setup.data, training.batch_size, setup.memory)
     class_weights(training, torch.ones(len(setup.data.class_names)), setup.data.class_names)
     sampling = kind.sampling if training.sampling == "auto" else training.sampling

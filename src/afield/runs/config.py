@@ -19,7 +19,7 @@ from afield.validation import check_number
 LEAST_BATCHES = 32
 """Memory of training without the model, in uint8 batches. A float32 batch counts as four of them."""
 
-LATER = ("class_", "layer_decay", "batch_norm")
+LATER = ("class_", "layer_decay", "batch_norm", "clip_grad", "patience")
 """First letters of settings that earlier versions did not have."""
 
 EMBEDDED = ("digits", "colored_digits")

@@ -21,7 +21,7 @@ from afield.runs.callback import SILENT, Callback
 from afield.runs.provenance import provenance
 from afield.runs.run import Run, prepare
 from afield.runs.stages import FIRST, SECOND, Stages, run_stages
-from afield.training import DivergedError, Splits, TrainState, checkpoint, fit
+from afield.training import DivergedError, EpochReport, Splits, TrainState, checkpoint, fit
 
 RECORD, DONE, PREDICTIONS, CHECKPOINT = "record.json", "done", "predictions.safetensors", "checkpoint.safetensors"
 AUGMENTOR = "augmentor.safetensors"
@@ -53,6 +53,8 @@ def execute(
         HeldError: if another process is training the shared first stage.
     """
     if (done := _finished(folder)) is not None:
+        if fabric.is_global_zero:
+            callback.run_end(run, folder, done)
         return done
     began = time.perf_counter()
     fold, parts, classifier = prepare(run, features, fabric)
@@ -95,6 +97,7 @@ def execute(
         write_record(folder / RECORD, record)
         (folder / DONE).touch()
         _unlink_checkpoints(folder)
+        callback.run_end(run, folder, record)
     fabric.barrier()
     return record
 
@@ -109,6 +112,12 @@ def _train(
     predict_parts: Adapter | None,
 ) -> tuple[Stages, TrainState]:
     """Train the classifier in place, in all stages of the run."""
+
+    def report(found: EpochReport) -> None:
+        callback.epoch(found)
+        if fabric.is_global_zero:
+            callback.run_epoch(run, folder, found)
+
     with torch.random.fork_rng(devices=[]):
         stages = run_stages(run, classifier, parts, folder, fabric, callback)
         return stages, fit(
@@ -120,7 +129,7 @@ def _train(
             label=run.label,
             checkpoint_file=folder / CHECKPOINT,
             fabric=fabric,
-            on_epoch=callback.epoch,
+            on_epoch=report,
             predict_parts=predict_parts,
             metric=run.setup.metric,
         )

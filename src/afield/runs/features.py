@@ -90,7 +90,7 @@ def extractor(setup: ExperimentConfig, fabric: Fabric) -> Callable[[Tensor], NDA
         model, _ = divide(model, partial.stage, setup.data.images.shape[1:3])
     if on_cpu := fabric.device.type == "cpu":
         height, width = setup.data.images.shape[1:3]
-        model = fast_inference(model, (height, width), setup.training.precision)
+        model = fast_inference(model, (height, width), "bf16" if setup.training.precision == "bf16" else "32")
     else:
         model = model.eval().to(memory_format=torch.channels_last).to(fabric.device)
     mean, std = (fabric.to_device(torch.tensor(values).view(1, 3, 1, 1)) for values in backbone.normalization)

@@ -10,12 +10,22 @@ from typing import Any
 
 import torch
 
+from afield.plugins import loaded_versions
+
 PACKAGES = ("afield", "torch", "torchvision", "timm", "lightning-fabric", "optuna", "numpy", "scikit-learn", "pillow")
 
 
-@functools.cache
 def provenance() -> dict[str, Any]:
-    """Package versions, hardware, and the commit if afield is a source checkout (otherwise None)."""
+    """Package versions, hardware, and the commit if afield is a source checkout (otherwise None).
+
+    The versions include those of the packages whose parts were used (`afield.plugins`).
+    """
+    found = _provenance()
+    return {**found, "versions": {**found["versions"], **loaded_versions()}}
+
+
+@functools.cache
+def _provenance() -> dict[str, Any]:
     return {
         "versions": {"python": platform.python_version(), **{name: _version(name) for name in PACKAGES}},
         "hardware": {

@@ -112,6 +112,19 @@ class TrainConfig(Checked):
         0.8, "Fraction of the steps after which --schedule step reduces the learning rate.", low=0, high=1
     )
     step_factor: float = setting(0.1, "Factor by which --schedule step multiplies the learning rate.", low=0, high=1)
+    clip_grad: float = setting(
+        0.0,
+        "Largest norm of the gradient of all parameters together. A larger one is scaled down to it; 0 clips none.",
+        low=0,
+        high=1e6,
+    )
+    patience: int = setting(
+        0,
+        "Number of epochs without a better metric on validation images after which training stops. The learning rate "
+        "schedule is that of all epochs; 0 trains all of them.",
+        low=0,
+        high=100_000,
+    )
     dropout: float = setting(0.0, "Dropout probability of the features before the head.", low=0, high=0.99)
     augment: str = setting(
         "none",
@@ -143,7 +156,9 @@ class TrainConfig(Checked):
         low=0,
         high=10,
     )
-    precision: Literal["32", "bf16"] = setting("32", "Numeric precision: 32 bits, or bf16 mixed precision.")
+    precision: Literal["32", "bf16", "16-mixed"] = setting(
+        "32", "Numeric precision: 32 bits, bf16 mixed precision, or fp16 mixed precision with a scaled loss (on a GPU)."
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()

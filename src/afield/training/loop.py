@@ -18,7 +18,7 @@ from afield.augment import Augmentation
 from afield.classifier import Classifier
 from afield.errors import InputError
 from afield.fabric import Fabric
-from afield.records import seed_for
+from afield.records import Epoch, seed_for
 from afield.settings import TrainConfig
 from afield.training.batches import DRAWS, in_order, labeled, micro_batch
 from afield.training.evaluation import add_epoch, predict_watched, validation_loss
@@ -37,15 +37,34 @@ class DivergedError(InputError):
 
 @dataclass(frozen=True)
 class EpochReport:
-    """Data for a progress display after an epoch."""
+    """Data for a progress display, a log or a checkpoint after an epoch.
+
+    Attributes:
+        label: name of the run.
+        epoch: number of the epoch, from 1.
+        epochs: number of epochs of the training.
+        train_loss: mean training loss of the epoch.
+        images_per_second: training speed.
+        seconds_left: estimated duration of the remaining epochs.
+        history: metrics of all epochs so far, also of those before an interruption.
+        metric: name of the metric that selects the best epoch.
+        classifier: the model that was evaluated.
+    """
 
     label: str
     epoch: int
     epochs: int
     train_loss: float
-    validation_accuracy: float
     images_per_second: float
     seconds_left: float
+    history: tuple[Epoch, ...]
+    metric: str
+    classifier: Classifier
+
+    @property
+    def validation_accuracy(self) -> float:
+        """The accuracy on validation images."""
+        return self.history[-1].validation["accuracy"]
 
 
 def fit(
@@ -89,7 +108,7 @@ def fit(
     """
     algorithm.to(memory_format=torch.channels_last)
     optimizer = build_optimizer(algorithm, training)
-    state, generators = restore(checkpoint_file, algorithm, optimizer, metric)
+    state, generators = restore(checkpoint_file, algorithm, optimizer, fabric, metric)
     model, stepper = fabric.setup(algorithm, optimizer)
     checkpoint = _Checkpoint(checkpoint_file, algorithm, optimizer, fabric)
     batch_size = min(training.batch_size, len(parts.train))
@@ -102,7 +121,7 @@ def fit(
     target = parts.target if algorithm.uses_target else None
     predict_parts = predict_parts or partial(predict_watched, parts=parts, batch_size=batch_size, fabric=fabric)
 
-    while state.epoch < training.epochs:
+    while state.epoch < training.epochs and not state.stopped(training.patience):
         # Batches and generators of the epoch. The generators are seeded, or restored from the checkpoint.
         began, first = time.monotonic(), state.position
         batches = draw(parts.train, batch_size, np.random.default_rng(seed_for("order", seed, state.epoch)))
@@ -154,6 +173,8 @@ def fit(
                 batch = labeled(ready.inputs, ready.targets, parts.train, indices, step / steps, fabric, other)
                 for name, term in _update(algorithm, model, batch, training.accumulate, fabric).items():
                     sums[name] = sums.get(name, _double(0.0, fabric)) + term
+                if training.clip_grad:
+                    fabric.clip_gradients(model, stepper, max_norm=training.clip_grad, error_if_nonfinite=False)
                 stepper.step()
                 stepper.zero_grad()
                 algorithm.end_step(step + 1, steps, validate)
@@ -177,12 +198,14 @@ def fit(
                 epoch=state.epoch,
                 epochs=training.epochs,
                 train_loss=total(train_terms),
-                validation_accuracy=state.epochs[-1].validation["accuracy"],
                 images_per_second=sum(map(len, batches[first:])) / max(trained - began, 1e-9),
                 seconds_left=(time.monotonic() - began) * (training.epochs - state.epoch),
+                history=tuple(state.epochs),
+                metric=metric,
+                classifier=predictor,
             )
         )
-        if checkpoint.due or state.epoch == training.epochs:
+        if checkpoint.due or state.epoch == training.epochs or state.stopped(training.patience):
             checkpoint.write(state, {"augment": augment_generator.get_state()})
     return state
 
@@ -203,7 +226,7 @@ class _Checkpoint:
 
     def write(self, state: TrainState, drawn: Mapping[str, Tensor]) -> None:
         if self.fabric.is_global_zero:
-            save(self.path, state, self.algorithm, self.optimizer, drawn)
+            save(self.path, state, self.algorithm, self.optimizer, drawn, self.fabric)
         self.written = time.monotonic()
 
 

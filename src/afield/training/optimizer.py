@@ -18,12 +18,15 @@ def build_optimizer(algorithm: Algorithm, training: TrainConfig) -> torch.optim.
     """Create an optimizer whose parameter groups have a ``rate``, a factor on the scheduled learning rate.
 
     Raises:
-        InputError: if the head samples its classes and the optimizer does not support sparse gradients.
+        InputError: if the head samples its classes, and the optimizer or clipping does not support sparse gradients.
     """
     groups, name, rate = parameter_groups(algorithm, training), training.optimizer, training.learning_rate
+    sparse = any(getattr(module, "sparse_gradients", False) for module in algorithm.modules())
+    if sparse and training.clip_grad:
+        raise InputError("--clip-grad does not support the sparse gradients of a sampled head")
     if name in ("sgd", "nesterov"):
         return SparseSGD(groups, rate, momentum=training.momentum, nesterov=name == "nesterov")
-    if any(getattr(module, "sparse_gradients", False) for module in algorithm.modules()):
+    if sparse:
         raise InputError(f"--optimizer {name} does not support the sparse gradients of a sampled head; use sgd")
     if name == "adamw":
         return torch.optim.AdamW(groups, rate, betas=(training.momentum, 0.999))

@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import torch
+from lightning_fabric import Fabric
 from torch import Tensor
 
 from afield.algorithms import Algorithm
@@ -39,6 +40,10 @@ class TrainState:
         """Index of the first epoch with the best validation metric."""
         return first_best(self.metric, [epoch.validation for epoch in self.epochs])
 
+    def stopped(self, patience: int) -> bool:
+        """Whether the last `patience` epochs did not improve the validation metric. Never for a patience of 0."""
+        return bool(self.epochs and patience) and len(self.epochs) - 1 - self.best_epoch >= patience
+
 
 def save(
     path: Path,
@@ -46,8 +51,9 @@ def save(
     algorithm: Algorithm,
     optimizer: torch.optim.Optimizer,
     drawn: Mapping[str, Tensor],
+    fabric: Fabric,
 ) -> None:
-    """Write a checkpoint: state, algorithm, optimizer, and the generators, those of the inputs in `drawn`."""
+    """Write a checkpoint: state, algorithm, optimizer, loss scale, and generators, those of the inputs in `drawn`."""
     groups = {
         "model": algorithm.state_dict(),
         "optimizer": checkpoint.optimizer_tensors(optimizer),
@@ -55,23 +61,29 @@ def save(
         "rng": {**drawn, "torch": torch.get_rng_state()},
     }
     state = {name: getattr(progress, name) for name in ("epoch", "position", "sums")}
-    checkpoint.save(path, checkpoint.flat(groups), {**state, "epochs": [asdict(epoch) for epoch in progress.epochs]})
+    scale = fabric.strategy.precision.state_dict()
+    epochs = [asdict(epoch) for epoch in progress.epochs]
+    checkpoint.save(path, checkpoint.flat(groups), {**state, "epochs": epochs, **({"scale": scale} if scale else {})})
 
 
 def restore(
-    path: Path, algorithm: Algorithm, optimizer: torch.optim.Optimizer, metric: str = "accuracy"
+    path: Path, algorithm: Algorithm, optimizer: torch.optim.Optimizer, fabric: Fabric, metric: str = "accuracy"
 ) -> tuple[TrainState, dict[str, Tensor]]:
-    """Restore algorithm and optimizer if there is an intact checkpoint.
+    """Restore algorithm, optimizer and the scale of the loss (fp16) if there is an intact checkpoint.
 
     Returns the state, with this metric, and the states of the generators if the checkpoint is within an epoch.
     """
-    loaded = checkpoint.resumed(path)
+    loaded, precision = checkpoint.resumed(path), fabric.strategy.precision
+    if precision.state_dict():  # the scale of fp16, which the fabric keeps from one training to the next
+        precision.load_state_dict(torch.amp.GradScaler(fabric.device.type).state_dict())
     if loaded is None:
         return TrainState(metric=metric), {}
     tensors, state = loaded
     algorithm.load_state_dict(checkpoint.below("model", tensors))
     checkpoint.load_optimizer(optimizer, checkpoint.below("optimizer", tensors))
     found = {name: checkpoint.below(name, tensors) for name in TENSORS}
+    if scale := state.pop("scale", None):
+        precision.load_state_dict(scale)
     epochs = [Epoch(**epoch) for epoch in state["epochs"]]
     progress = TrainState(**{**state, **found, "epochs": epochs, "metric": metric})
     return progress, checkpoint.below("rng", tensors) if progress.position else {}

@@ -1,0 +1,1 @@
+"""Parts for afield: an algorithm, a loss, a head, an augmentation, a data set and a recipe."""
