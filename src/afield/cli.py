@@ -95,7 +95,7 @@ def _show(verb: Any, result: Any) -> None:
             say(f"report: {verb.run_folder / 'report.html'}")
         case commands.Sweep():
             out.print(console.sweep_table(result))
-            say("\n".join(console.sweep_lines(result, verb.data)))
+            say("\n".join(console.sweep_lines(result)))
             say(f"report: {verb.run_folder / 'report.html'}")
         case commands.AugmentLearn():
             say("\n".join(console.learned_lines(result)))

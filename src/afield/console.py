@@ -170,13 +170,13 @@ def sweep_table(summary: SweepSummary) -> Table:
     return table
 
 
-def sweep_lines(summary: SweepSummary, data: str) -> list[str]:
-    """The settings of each recipe to train on all domains, as a command."""
+def sweep_lines(summary: SweepSummary) -> list[str]:
+    """The settings of each recipe to train on all domains, as options of `afield train`."""
     lines = []
     for name, row in summary.recipes.items():
         settings = [shlex.quote(f"{setting}={json.dumps(value)}") for setting, value in row.settings.items()]
         chosen = f" --set {' '.join(settings)}" if settings else ""
-        lines.append(f"to train on all domains: afield train --data {shlex.quote(data)} --recipe {name}{chosen}")
+        lines.append(f"to train on all domains: --recipe {shlex.quote(name)}{chosen}")
     return lines
 
 

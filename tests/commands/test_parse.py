@@ -62,7 +62,7 @@ def test_options_stand_in_the_group_of_the_class_that_defines_them():
     fields = {field.name: field.type for field in dataclasses.fields(grouped(VERBS["compare"]))}
     groups = ["data", "source", "experiment", "training", "launch"]
     own = {"recipes", "seeds", "held_out", "train_domains", "baseline", "selection", "metric", "adapt_fraction"}
-    assert set(fields) == {*own, "transductive", "label_budget", "strategies", *groups}
+    assert set(fields) == {*own, "backbones", "transductive", "label_budget", "strategies", *groups}
     assert set([*fields][-5:]) == set(groups)
     members = {name: {each.name for each in dataclasses.fields(fields[name])} for name in groups}
     assert "image_size" in members["data"]

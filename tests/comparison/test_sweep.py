@@ -375,7 +375,7 @@ def test_a_sweep_writes_its_summary_records_and_page_and_goes_on_after_a_kill(pl
     code, printed, err = afield(*small(places, whole))
     assert code == 0, err
     assert "42 runs, about" in err
-    assert "to train on all domains: afield train --data" in printed
+    assert "to train on all domains: --recipe irm" in printed
     summary = read_sweep(whole)
     records = read_records(whole)
     assert len({record.run for record in records}) == len(records) == len(list((whole / "runs").iterdir()))
