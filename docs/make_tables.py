@@ -22,6 +22,7 @@ from pages.results import averages_table, results_page
 from pages.scaling import scaling_page
 from pages.serving import export_page, serving_page
 from pages.settings import settings_table
+from pages.sweep import sweep_page
 from pages.tables import ROOT, between
 from pages.unequal_classes import unequal_classes_page
 
@@ -48,6 +49,7 @@ def generated() -> dict[Path, str]:
         ROOT / "docs" / "scaling.md": scaling_page(),
         ROOT / "docs" / "export.md": export_page(),
         ROOT / "docs" / "serving.md": serving_page(),
+        ROOT / "docs" / "sweep.md": sweep_page(),
         ROOT / "docs" / "new_place.md": new_place_page(),
         ROOT / "docs" / "confidence.md": confidence_page(),
         ROOT / "docs" / "unequal_classes.md": unequal_classes_page(),

@@ -14,6 +14,7 @@ ROOT = Path(afield.__file__).parent
 BASE = {
     "amounts",
     "deprecated",
+    "distributions",
     "errors",
     "fabric",
     "keywords",
@@ -31,9 +32,15 @@ TOP = {"cli", "commands", "console", "catalog", "testing", "__main__", "__init__
 USES = {"deploy", "serving"}
 FOLDERS = {path.relative_to(ROOT).parts[0].removesuffix(".py") for path in ROOT.rglob("*.py")} | {"augment.learned"}
 MAY_IMPORT = {
-    **{folder: set() for folder in ("deprecated", "errors", "fabric", "pixels", "plugins", "prefetch", "target_split")},
+    **{
+        folder: set()
+        for folder in (
+            *("deprecated", "distributions", "errors", "fabric", "pixels", "plugins", "prefetch", "target_split"),
+        )
+    },
     "types": {"target_split"},
-    **{folder: {"errors"} for folder in ("amounts", "keywords", "names", "records", "validation")},
+    **{folder: {"errors"} for folder in ("amounts", "keywords", "names", "records")},
+    "validation": {"distributions", "errors"},
     "registry": {"deprecated", "errors", "plugins"},
     "settings": BASE,
     "augmentors": {"augment.learned"},

@@ -23,6 +23,7 @@ CONSTANTS = {
     },
     "evaluation.confidence": {"TEMPERATURES": (0.05, 20.0)},
     "evaluation.statistics": {"LEAST_VALUES": 3},
+    "evaluation.transferability": {"ROUNDS": 1000, "TOLERANCE": 1e-8, "EPS": 1e-10},
     "data.splits": {"CROSS_VALIDATION_FOLDS": 5},
     "algorithms.and_mask": {"TINY": 1e-10},
     "algorithms.cad": {"BASE_TEMPERATURE": 0.07},

@@ -1,9 +1,9 @@
 """afield: image classifiers that hold up far afield.
 
-Verbs, with the options of the command line: `compare`, `train`, `evaluate`, `predict`, `ensemble`, `export`, `serve`,
-`card`, `push`, `adapt`, `forecast`, `label`, `report`, `table`, `reproduce`, `augment_search`, `augment_learn`,
-`augment_show`; and `load` for a trained model. Parts for anyone's own loop: `afield.adaptation`, `afield.augment`,
-`afield.losses`, `afield.heads`, `afield.labeling`, `afield.Objective`.
+Verbs, with the options of the command line: `compare`, `sweep`, `train`, `evaluate`, `predict`, `ensemble`, `export`,
+`serve`, `card`, `push`, `adapt`, `forecast`, `label`, `report`, `table`, `reproduce`, `augment_search`,
+`augment_learn`, `augment_show`; and `load` for a trained model. Parts for anyone's own loop: `afield.adaptation`,
+`afield.augment`, `afield.losses`, `afield.heads`, `afield.labeling`, `afield.Objective`.
 
 Whatever needs torch is imported when it is first used, so that ``import afield`` and ``afield --help`` are quick.
 """
@@ -28,6 +28,7 @@ from afield.commands import (
     Report,
     Reproduce,
     Serve,
+    Sweep,
     Table,
     Train,
     as_function,
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 compare = as_function(Compare)
+sweep = as_function(Sweep)
 train = as_function(Train)
 augment_search = as_function(AugmentSearch)
 evaluate = as_function(Evaluate)
@@ -91,6 +93,7 @@ __all__ = [
     "report",
     "reproduce",
     "serve",
+    "sweep",
     "table",
     "train",
 ]

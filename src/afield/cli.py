@@ -93,6 +93,10 @@ def _show(verb: Any, result: Any) -> None:
                 say(f"warning: {result.hint}")
             say(f"recommended: {result.recommended or 'none'}; {result.reason}")
             say(f"report: {verb.run_folder / 'report.html'}")
+        case commands.Sweep():
+            out.print(console.sweep_table(result))
+            say("\n".join(console.sweep_lines(result)))
+            say(f"report: {verb.run_folder / 'report.html'}")
         case commands.AugmentLearn():
             say("\n".join(console.learned_lines(result)))
             say(f"model in {verb.page.parent}; page: {verb.page}")

@@ -1,7 +1,9 @@
 """Progress on the terminal, and the tables that commands print."""
 
 import dataclasses
+import json
 import os
+import shlex
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -17,6 +19,7 @@ from rich.table import Table
 from afield.amounts import duration
 from afield.comparison.labeling.study import BASELINE
 from afield.comparison.labeling.summary import AVERAGE, LabelingSummary
+from afield.comparison.sweep.summary import SweepSummary
 from afield.data.leaks import leaks
 from afield.deploy.adapt import Adapted
 from afield.deploy.confidence import Confidence
@@ -156,6 +159,32 @@ def comparison_table(summary: Summary) -> Table:
     return table
 
 
+def sweep_table(summary: SweepSummary) -> Table:
+    """The results of a sweep: defaults, selected settings and the gain of each recipe."""
+    metric = METRICS[summary.metric]
+    rule = "ORACLE, an upper bound" if summary.selection == "oracle" else f"selection: {summary.selection}"
+    count = len(summary.seeds)
+    title = f"{summary.data}: {metric.title} on unseen domains{metric.unit}, mean [95 % interval], n = {count} ({rule})"
+    table = Table("recipe", title=escape(title))
+    for name in ("defaults", "selected settings", "gain, these domains", "gain, new place"):
+        table.add_column(name, justify="right")
+    for name, row in summary.recipes.items():
+        values = (interval(row.default, metric=metric), interval(row.selected, metric=metric))
+        gains = [interval(found, "+", metric) if found else "" for found in (row.gain, row.gain_at_new_place)]
+        table.add_row(escape(name), *map(escape, (*values, *gains)))
+    return table
+
+
+def sweep_lines(summary: SweepSummary) -> list[str]:
+    """The settings of each recipe to train on all domains, as options of `afield train`."""
+    lines = []
+    for name, row in summary.recipes.items():
+        settings = [shlex.quote(f"{setting}={json.dumps(value)}") for setting, value in row.settings.items()]
+        chosen = f" --set {' '.join(settings)}" if settings else ""
+        lines.append(f"to train on all domains: --recipe {shlex.quote(name)}{chosen}")
+    return lines
+
+
 def labeling_table(summary: LabelingSummary) -> Table:
     """The table of a comparison of strategies: average accuracy by number of labels, and the difference to random."""
     title = f"{summary.data}: accuracy at a new place by number of labels, %, average over domains"
@@ -204,6 +233,11 @@ def plan_text(plan: dict[str, Any]) -> str:
     left = sum(run["state"] != "done" for run in runs)
     lines = [f"{run['state']:6} {run['run']} {run['label']}" for run in runs]
     lines.append(f"{left} of {len(runs)} runs are left" + (f", about {duration(plan['run_s'])} each" if left else ""))
+    if plan["later"]:
+        lines.append(f"{plan['later']} more runs depend on their results")
+    for row in plan.get("backbones", ()):
+        scores = f"LogME {row['log_me']:.3f}, H-score {row['h_score']:.2f}"
+        lines.append(f"{row['backbone']}: {scores}; higher is better ({duration(row['seconds'])} of features)")
     if plan["features_s"]:
         lines.append(f"features of the frozen backbone: about {duration(plan['features_s'])}, once")
     if left:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from numbers import Real
 from typing import Any, get_args, get_type_hints
 
+from afield.distributions import Distribution
 from afield.errors import InputError, unknown_name
 
 
@@ -22,6 +23,7 @@ class Setting:
         values: description of the allowed texts, for a text without fixed choices.
         check_text: raises `InputError` if a text is not allowed.
         kind: type of the value, which can be optional or a `Literal` of the choices.
+        search: distribution that a sweep draws from; None if it does not change the setting.
     """
 
     help: str = ""
@@ -30,6 +32,7 @@ class Setting:
     values: str = ""
     check_text: Callable[[str], object] | None = None
     kind: Any = None
+    search: Distribution | None = None
 
     @property
     def choices(self) -> tuple[str, ...]:

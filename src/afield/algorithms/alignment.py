@@ -2,12 +2,13 @@
 
 from abc import abstractmethod
 from collections.abc import Sequence
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 from torch import Tensor
 
 from afield.algorithms.algorithm import Algorithm, Batch, Terms
 from afield.classifier import Classifier
+from afield.distributions import LogUniform
 from afield.validation import check_within
 
 
@@ -30,7 +31,13 @@ class Alignment(Algorithm):
     sampling = "balanced"
     term: ClassVar[str]
 
-    def __init__(self, classifier: Classifier, domain_sizes: Sequence[int], *, penalty: float = 1.0) -> None:
+    def __init__(
+        self,
+        classifier: Classifier,
+        domain_sizes: Sequence[int],
+        *,
+        penalty: Annotated[float, LogUniform(0.1, 10)] = 1.0,
+    ) -> None:
         super().__init__(classifier, domain_sizes)
         check_within("[0, inf)", penalty=penalty)
         self.penalty = penalty

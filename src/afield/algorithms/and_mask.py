@@ -1,6 +1,7 @@
 """AND-mask: updates only the weights whose gradients have the same sign in all domains."""
 
 from collections.abc import Callable, Sequence
+from typing import Annotated
 
 from torch import Tensor
 
@@ -8,6 +9,7 @@ from afield.algorithms.algorithm import Algorithm, Batch, Terms
 from afield.algorithms.domain_gradients import add_gradient, domain_gradients
 from afield.algorithms.registry import ALGORITHMS
 from afield.classifier import Classifier
+from afield.distributions import Uniform
 from afield.validation import check_within
 
 TINY = 1e-10
@@ -39,7 +41,9 @@ class ANDMask(Algorithm):
     sampling = "balanced"
     data_parallel = False
 
-    def __init__(self, classifier: Classifier, domain_sizes: Sequence[int], *, agreement: float = 1.0) -> None:
+    def __init__(
+        self, classifier: Classifier, domain_sizes: Sequence[int], *, agreement: Annotated[float, Uniform(0.5, 1)] = 1.0
+    ) -> None:
         super().__init__(classifier, domain_sizes)
         check_within("[0, 1]", agreement=agreement)
         self.agreement = agreement

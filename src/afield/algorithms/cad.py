@@ -1,7 +1,7 @@
 """CAD and conditional CAD: each example resembles examples of other domains more than those of its own."""
 
 from collections.abc import Sequence
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -10,6 +10,7 @@ from torch import Tensor
 from afield.algorithms.algorithm import Algorithm, Batch, Terms
 from afield.algorithms.registry import ALGORITHMS
 from afield.classifier import Classifier
+from afield.distributions import Choice
 from afield.validation import check_within
 
 BASE_TEMPERATURE = 0.07
@@ -50,8 +51,8 @@ class CAD(Algorithm):
         classifier: Classifier,
         domain_sizes: Sequence[int],
         *,
-        penalty: float = 0.1,
-        temperature: float = 0.1,
+        penalty: Annotated[float, Choice((1e-4, 1e-3, 1e-2, 0.1, 1.0, 10.0, 100.0))] = 0.1,
+        temperature: Annotated[float, Choice((0.05, 0.1))] = 0.1,
         normalized: bool = False,
     ) -> None:
         super().__init__(classifier, domain_sizes)

@@ -1,6 +1,7 @@
 """CDANN: features from which a discriminator that knows the class cannot tell the training domain."""
 
 from collections.abc import Sequence
+from typing import Annotated
 
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -9,6 +10,7 @@ from afield.algorithms.algorithm import Batch
 from afield.algorithms.domain_dann import DomainDANN
 from afield.algorithms.registry import ALGORITHMS
 from afield.classifier import Classifier
+from afield.distributions import LogUniform
 
 
 @ALGORITHMS.register(
@@ -38,7 +40,12 @@ class CDANN(DomainDANN):
     soft_targets = False
 
     def __init__(
-        self, classifier: Classifier, domain_sizes: Sequence[int], *, adversary: float = 0.1, hidden: int = 256
+        self,
+        classifier: Classifier,
+        domain_sizes: Sequence[int],
+        *,
+        adversary: Annotated[float, LogUniform(0.01, 100)] = 0.1,
+        hidden: int = 256,
     ) -> None:
         super().__init__(classifier, domain_sizes, adversary=adversary, hidden=hidden)
         self.class_embedding = nn.Embedding(classifier.num_classes, classifier.objective.head.in_features)

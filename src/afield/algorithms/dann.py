@@ -1,6 +1,7 @@
 """DANN: features from which a discriminator cannot distinguish the training domains from the new place."""
 
 from collections.abc import Sequence
+from typing import Annotated
 
 from afield.algorithms.algorithm import Algorithm, Batch, Terms
 from afield.algorithms.discriminator import Discriminator
@@ -8,6 +9,7 @@ from afield.algorithms.registry import ALGORITHMS
 from afield.algorithms.reversal import ramp
 from afield.algorithms.target import features_of_both
 from afield.classifier import Classifier
+from afield.distributions import LogUniform
 from afield.validation import check_within
 
 
@@ -43,7 +45,12 @@ class DANN(Algorithm):
     uses_target = True
 
     def __init__(
-        self, classifier: Classifier, domain_sizes: Sequence[int], *, adversary: float = 0.1, hidden: int = 1024
+        self,
+        classifier: Classifier,
+        domain_sizes: Sequence[int],
+        *,
+        adversary: Annotated[float, LogUniform(0.01, 100)] = 0.1,
+        hidden: int = 1024,
     ) -> None:
         super().__init__(classifier, domain_sizes)
         check_within("[0, inf)", adversary=adversary)

@@ -1,6 +1,7 @@
 """DANN between training domains: features from which a discriminator cannot tell the training domain."""
 
 from collections.abc import Sequence
+from typing import Annotated
 
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -10,6 +11,7 @@ from afield.algorithms.discriminator import two_hidden_layers
 from afield.algorithms.registry import ALGORITHMS
 from afield.algorithms.reversal import ramp, scaled_gradient
 from afield.classifier import Classifier
+from afield.distributions import LogUniform
 from afield.validation import check_within
 
 
@@ -42,7 +44,12 @@ class DomainDANN(Algorithm):
     sampling = "balanced"
 
     def __init__(
-        self, classifier: Classifier, domain_sizes: Sequence[int], *, adversary: float = 0.1, hidden: int = 256
+        self,
+        classifier: Classifier,
+        domain_sizes: Sequence[int],
+        *,
+        adversary: Annotated[float, LogUniform(0.01, 100)] = 0.1,
+        hidden: int = 256,
     ) -> None:
         super().__init__(classifier, domain_sizes)
         check_within("[0, inf)", adversary=adversary)

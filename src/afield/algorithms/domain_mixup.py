@@ -1,6 +1,7 @@
 """Mixup across domains: mixes each example with an example of another domain."""
 
 from collections.abc import Sequence
+from typing import Annotated
 
 from torch.distributions import Beta
 
@@ -8,6 +9,7 @@ from afield.algorithms.algorithm import Algorithm, Batch, Terms
 from afield.algorithms.pairing import partners_elsewhere
 from afield.algorithms.registry import ALGORITHMS
 from afield.classifier import Classifier
+from afield.distributions import LogUniform
 from afield.validation import check_within
 
 
@@ -40,7 +42,9 @@ class DomainMixup(Algorithm):
     domains_at_least = 2
     sampling = "balanced"
 
-    def __init__(self, classifier: Classifier, domain_sizes: Sequence[int], *, alpha: float = 0.2) -> None:
+    def __init__(
+        self, classifier: Classifier, domain_sizes: Sequence[int], *, alpha: Annotated[float, LogUniform(0.1, 10)] = 0.2
+    ) -> None:
         super().__init__(classifier, domain_sizes)
         check_within("(0, inf)", alpha=alpha)
         self.alpha = alpha

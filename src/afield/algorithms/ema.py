@@ -2,11 +2,13 @@
 
 import copy
 from collections.abc import Callable
+from typing import Annotated
 
 from afield.algorithms.algorithm import Algorithm
 from afield.algorithms.averaging import Averaging, blend
 from afield.algorithms.registry import AVERAGINGS
 from afield.classifier import Classifier
+from afield.distributions import Choice
 from afield.validation import check_within
 
 
@@ -30,7 +32,7 @@ class EMA(Averaging):
         "Mean Teachers are Better Role Models", NeurIPS 2017.
     """
 
-    def __init__(self, algorithm: Algorithm, *, decay: float = 0.999) -> None:
+    def __init__(self, algorithm: Algorithm, *, decay: Annotated[float, Choice((0.99, 0.999, 0.9999))] = 0.999) -> None:
         super().__init__(algorithm)
         check_within("[0, 1)", decay=decay)
         self.decay = decay

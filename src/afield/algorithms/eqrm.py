@@ -1,6 +1,7 @@
 """EQRM: minimizes a high quantile of the risks of the domains."""
 
 from collections.abc import Sequence
+from typing import Annotated
 
 import torch
 from torch import Tensor
@@ -10,6 +11,7 @@ from afield.algorithms.algorithm import Algorithm, Batch, Terms
 from afield.algorithms.registry import ALGORITHMS
 from afield.algorithms.risks import domain_risks
 from afield.classifier import Classifier
+from afield.distributions import LogUniform, Uniform
 from afield.validation import check_within
 
 STEPS = 60
@@ -49,7 +51,12 @@ class EQRM(Algorithm):
     data_parallel = False
 
     def __init__(
-        self, classifier: Classifier, domain_sizes: Sequence[int], *, quantile: float = 0.75, warmup: float = 0.5
+        self,
+        classifier: Classifier,
+        domain_sizes: Sequence[int],
+        *,
+        quantile: Annotated[float, Uniform(0.5, 0.99)] = 0.75,
+        warmup: Annotated[float, LogUniform(0.06, 0.63)] = 0.5,
     ) -> None:
         super().__init__(classifier, domain_sizes)
         check_within("(0, 1)", quantile=quantile)

@@ -1,6 +1,7 @@
 """Fish: takes a gradient step on one domain after the other, which aligns the domains' gradients."""
 
 from collections.abc import Callable, Sequence
+from typing import Annotated
 
 import torch
 from torch import Tensor
@@ -9,6 +10,7 @@ from afield.algorithms.algorithm import Algorithm, Batch, Terms, total
 from afield.algorithms.domain_gradients import add_gradient, of_domain, take_gradients
 from afield.algorithms.registry import ALGORITHMS
 from afield.classifier import Classifier
+from afield.distributions import LogUniform
 from afield.validation import check_within
 
 
@@ -38,7 +40,13 @@ class Fish(Algorithm):
     sampling = "balanced"
     data_parallel = False
 
-    def __init__(self, classifier: Classifier, domain_sizes: Sequence[int], *, inner_rate: float = 0.01) -> None:
+    def __init__(
+        self,
+        classifier: Classifier,
+        domain_sizes: Sequence[int],
+        *,
+        inner_rate: Annotated[float, LogUniform(0.001, 0.1)] = 0.01,
+    ) -> None:
         super().__init__(classifier, domain_sizes)
         check_within("(0, inf)", inner_rate=inner_rate)
         self.inner_rate = inner_rate

@@ -1,6 +1,7 @@
 """Fishr: penalizes differences between the domains' gradient variances."""
 
 from collections.abc import Sequence
+from typing import Annotated
 
 import torch
 import torch.nn.functional as F
@@ -10,6 +11,7 @@ from afield.algorithms.algorithm import Algorithm, Batch, Terms
 from afield.algorithms.annealing import Annealed, penalized
 from afield.algorithms.registry import ALGORITHMS
 from afield.classifier import Classifier
+from afield.distributions import LogUniform, Uniform
 from afield.validation import check_within
 
 
@@ -53,9 +55,9 @@ class Fishr(Algorithm):
         classifier: Classifier,
         domain_sizes: Sequence[int],
         *,
-        penalty: float = 1000.0,
-        anneal: float = 0.3,
-        decay: float = 0.95,
+        penalty: Annotated[float, LogUniform(10, 10_000)] = 1000.0,
+        anneal: Annotated[float, Uniform(0, 1)] = 0.3,
+        decay: Annotated[float, Uniform(0.9, 0.99)] = 0.95,
     ) -> None:
         super().__init__(classifier, domain_sizes)
         check_within("[0, 1)", decay=decay)

@@ -1,6 +1,7 @@
 """GroupDRO: upweights the domains with the highest loss."""
 
 from collections.abc import Sequence
+from typing import Annotated
 
 import torch
 from torch import Tensor
@@ -9,6 +10,7 @@ from afield.algorithms.algorithm import Algorithm, Batch, Terms
 from afield.algorithms.registry import ALGORITHMS
 from afield.algorithms.risks import domain_risks
 from afield.classifier import Classifier
+from afield.distributions import LogUniform
 from afield.validation import check_within
 
 
@@ -42,7 +44,13 @@ class GroupDRO(Algorithm):
     data_parallel = False
     weights: Tensor
 
-    def __init__(self, classifier: Classifier, domain_sizes: Sequence[int], *, rate: float = 0.01) -> None:
+    def __init__(
+        self,
+        classifier: Classifier,
+        domain_sizes: Sequence[int],
+        *,
+        rate: Annotated[float, LogUniform(1e-3, 0.1)] = 0.01,
+    ) -> None:
         super().__init__(classifier, domain_sizes)
         check_within("[0, inf)", rate=rate)
         self.rate = rate

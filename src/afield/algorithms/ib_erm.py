@@ -1,6 +1,7 @@
 """IB-ERM: penalizes the variance of the features within each domain."""
 
 from collections.abc import Sequence
+from typing import Annotated
 
 import torch
 from torch import Tensor
@@ -10,6 +11,7 @@ from afield.algorithms.annealing import Annealed, penalized
 from afield.algorithms.registry import ALGORITHMS
 from afield.algorithms.risks import domain_risks
 from afield.classifier import Classifier
+from afield.distributions import LogUniform
 
 
 @ALGORITHMS.register(
@@ -40,7 +42,12 @@ class IBERM(Algorithm):
     sampling = "balanced"
 
     def __init__(
-        self, classifier: Classifier, domain_sizes: Sequence[int], *, penalty: float = 100.0, anneal: float = 0.1
+        self,
+        classifier: Classifier,
+        domain_sizes: Sequence[int],
+        *,
+        penalty: Annotated[float, LogUniform(0.1, 1e5)] = 100.0,
+        anneal: Annotated[float, LogUniform(2e-4, 1)] = 0.1,
     ) -> None:
         super().__init__(classifier, domain_sizes)
         self.penalty = Annealed(penalty, anneal, before=0.0)

@@ -1,6 +1,7 @@
 """IB-IRM: the penalty of IRM and the variance of the features within each domain."""
 
 from collections.abc import Sequence
+from typing import Annotated
 
 from afield.algorithms.algorithm import Algorithm, Batch, Terms
 from afield.algorithms.annealing import Annealed, penalized
@@ -8,6 +9,7 @@ from afield.algorithms.ib_erm import feature_variance
 from afield.algorithms.registry import ALGORITHMS
 from afield.algorithms.risks import domain_risks
 from afield.classifier import Classifier
+from afield.distributions import LogUniform
 from afield.validation import check_within
 
 
@@ -46,9 +48,9 @@ class IBIRM(Algorithm):
         classifier: Classifier,
         domain_sizes: Sequence[int],
         *,
-        penalty: float = 100.0,
-        bottleneck: float = 100.0,
-        anneal: float = 0.1,
+        penalty: Annotated[float, LogUniform(0.1, 1e5)] = 100.0,
+        bottleneck: Annotated[float, LogUniform(0.1, 1e5)] = 100.0,
+        anneal: Annotated[float, LogUniform(2e-4, 1)] = 0.1,
     ) -> None:
         super().__init__(classifier, domain_sizes)
         check_within("[0, inf)", bottleneck=bottleneck)

@@ -1,6 +1,7 @@
 """IGA: penalizes differences between the gradients of the domains' risks."""
 
 from collections.abc import Sequence
+from typing import Annotated
 
 import torch
 
@@ -8,6 +9,7 @@ from afield.algorithms.algorithm import Algorithm, Batch, Terms
 from afield.algorithms.registry import ALGORITHMS
 from afield.algorithms.risks import domain_risks
 from afield.classifier import Classifier
+from afield.distributions import LogUniform
 from afield.validation import check_within
 
 
@@ -38,7 +40,13 @@ class IGA(Algorithm):
     sampling = "balanced"
     data_parallel = False
 
-    def __init__(self, classifier: Classifier, domain_sizes: Sequence[int], *, penalty: float = 0.01) -> None:
+    def __init__(
+        self,
+        classifier: Classifier,
+        domain_sizes: Sequence[int],
+        *,
+        penalty: Annotated[float, LogUniform(1e-4, 1)] = 0.01,
+    ) -> None:
         super().__init__(classifier, domain_sizes)
         check_within("[0, inf)", penalty=penalty)
         self.penalty = penalty

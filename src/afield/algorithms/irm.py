@@ -1,12 +1,14 @@
 """IRM: penalizes the gradient of each domain's risk with respect to a scale on the logits."""
 
 from collections.abc import Sequence
+from typing import Annotated
 
 from afield.algorithms.algorithm import Algorithm, Batch, Terms
 from afield.algorithms.annealing import Annealed, penalized
 from afield.algorithms.registry import ALGORITHMS
 from afield.algorithms.risks import domain_risks
 from afield.classifier import Classifier
+from afield.distributions import LogUniform
 
 
 @ALGORITHMS.register("irm", reference="Arjovsky et al., Invariant Risk Minimization, 2019.")
@@ -38,7 +40,12 @@ class IRM(Algorithm):
     sampling = "balanced"
 
     def __init__(
-        self, classifier: Classifier, domain_sizes: Sequence[int], *, penalty: float = 100.0, anneal: float = 0.1
+        self,
+        classifier: Classifier,
+        domain_sizes: Sequence[int],
+        *,
+        penalty: Annotated[float, LogUniform(0.1, 1e5)] = 100.0,
+        anneal: Annotated[float, LogUniform(2e-4, 1)] = 0.1,
     ) -> None:
         super().__init__(classifier, domain_sizes)
         self.penalty = Annealed(penalty, anneal)

@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Sequence
+from typing import Annotated
 
 import torch
 import torch.nn.functional as F
@@ -10,6 +11,7 @@ from torch import Tensor, nn
 from afield.algorithms.algorithm import Algorithm, Batch, Terms
 from afield.algorithms.registry import ALGORITHMS
 from afield.classifier import Classifier
+from afield.distributions import LogUniform
 from afield.models import stage_channels, stage_outputs
 from afield.validation import check_within
 
@@ -41,7 +43,13 @@ class MIRO(Algorithm):
 
     needs = "images"
 
-    def __init__(self, classifier: Classifier, domain_sizes: Sequence[int], *, penalty: float = 0.1) -> None:
+    def __init__(
+        self,
+        classifier: Classifier,
+        domain_sizes: Sequence[int],
+        *,
+        penalty: Annotated[float, LogUniform(0.01, 10)] = 0.1,
+    ) -> None:
         super().__init__(classifier, domain_sizes)
         check_within("[0, inf)", penalty=penalty)
         self.penalty = penalty

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from contextlib import ExitStack
-from typing import Literal
+from typing import Annotated, Literal
 
 import torch
 from torch import Tensor
@@ -12,6 +12,7 @@ from afield.algorithms.algorithm import Algorithm, Batch, Terms
 from afield.algorithms.pairing import partners_elsewhere
 from afield.algorithms.registry import ALGORITHMS
 from afield.classifier import Classifier
+from afield.distributions import Choice
 from afield.models import feature_stages
 from afield.validation import check_within
 
@@ -52,7 +53,7 @@ class MixStyle(Algorithm):
         domain_sizes: Sequence[int],
         *,
         probability: float = 0.5,
-        alpha: float = 0.1,
+        alpha: Annotated[float, Choice((0.1, 0.2, 0.3))] = 0.1,
         stages: int | None = None,
         mix: Literal["random", "crossdomain"] = "random",
     ) -> None:

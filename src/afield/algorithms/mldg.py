@@ -1,6 +1,7 @@
 """MLDG: minimizes the loss on a held-out domain after a gradient step on the others."""
 
 from collections.abc import Sequence
+from typing import Annotated
 
 import torch
 from torch.func import functional_call
@@ -9,6 +10,7 @@ from afield.algorithms.algorithm import Algorithm, Batch, Terms
 from afield.algorithms.inner_step import inner_step
 from afield.algorithms.registry import ALGORITHMS
 from afield.classifier import Classifier
+from afield.distributions import LogUniform
 from afield.validation import check_within
 
 
@@ -41,7 +43,12 @@ class MLDG(Algorithm):
     data_parallel = False
 
     def __init__(
-        self, classifier: Classifier, domain_sizes: Sequence[int], *, beta: float = 1.0, inner_rate: float = 5e-4
+        self,
+        classifier: Classifier,
+        domain_sizes: Sequence[int],
+        *,
+        beta: Annotated[float, LogUniform(0.1, 10)] = 1.0,
+        inner_rate: float = 5e-4,
     ) -> None:
         super().__init__(classifier, domain_sizes)
         check_within("[0, inf)", beta=beta, inner_rate=inner_rate)

@@ -1,6 +1,7 @@
 """MMD (DAN): aligns the features of the training domains and of the new place with several kernels."""
 
 from collections.abc import Sequence
+from typing import Annotated
 
 import torch
 from torch import Tensor
@@ -9,6 +10,7 @@ from afield.algorithms.algorithm import Algorithm, Batch, Terms
 from afield.algorithms.registry import ALGORITHMS
 from afield.algorithms.target import features_of_both
 from afield.classifier import Classifier
+from afield.distributions import LogUniform
 from afield.validation import check_within
 
 SCALES = (0.25, 0.5, 1.0, 2.0, 4.0)
@@ -45,7 +47,13 @@ class MMD(Algorithm):
     soft_targets = False
     uses_target = True
 
-    def __init__(self, classifier: Classifier, domain_sizes: Sequence[int], *, penalty: float = 1.0) -> None:
+    def __init__(
+        self,
+        classifier: Classifier,
+        domain_sizes: Sequence[int],
+        *,
+        penalty: Annotated[float, LogUniform(0.1, 10)] = 1.0,
+    ) -> None:
         super().__init__(classifier, domain_sizes)
         check_within("[0, inf)", penalty=penalty)
         self.penalty = penalty

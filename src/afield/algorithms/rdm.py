@@ -1,6 +1,7 @@
 """RDM: matches the distribution of the risks in the worst domain to that in all domains."""
 
 from collections.abc import Sequence
+from typing import Annotated
 
 import torch
 import torch.nn.functional as F
@@ -10,6 +11,7 @@ from afield.algorithms.annealing import Annealed, penalized
 from afield.algorithms.mmd import multi_kernel_mmd
 from afield.algorithms.registry import ALGORITHMS
 from afield.classifier import Classifier
+from afield.distributions import Uniform
 
 
 @ALGORITHMS.register("rdm", reference="Nguyen et al., Domain Generalisation via Risk Distribution Matching, WACV 2024.")
@@ -38,7 +40,12 @@ class RDM(Algorithm):
     data_parallel = False
 
     def __init__(
-        self, classifier: Classifier, domain_sizes: Sequence[int], *, penalty: float = 5.0, anneal: float = 0.1
+        self,
+        classifier: Classifier,
+        domain_sizes: Sequence[int],
+        *,
+        penalty: Annotated[float, Uniform(0.1, 10)] = 5.0,
+        anneal: Annotated[float, Uniform(0.16, 0.54)] = 0.1,
     ) -> None:
         super().__init__(classifier, domain_sizes)
         self.penalty = Annealed(penalty, anneal)

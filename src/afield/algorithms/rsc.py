@@ -1,6 +1,7 @@
 """RSC: masks the features that contribute most to the prediction."""
 
 from collections.abc import Sequence
+from typing import Annotated
 
 import torch
 import torch.nn.functional as F
@@ -9,6 +10,7 @@ from torch import Tensor
 from afield.algorithms.algorithm import Algorithm, Batch, Terms
 from afield.algorithms.registry import ALGORITHMS
 from afield.classifier import Classifier
+from afield.distributions import Uniform
 from afield.validation import check_within
 
 
@@ -35,7 +37,12 @@ class RSC(Algorithm):
     """
 
     def __init__(
-        self, classifier: Classifier, domain_sizes: Sequence[int], *, features: float = 1 / 3, examples: float = 1 / 3
+        self,
+        classifier: Classifier,
+        domain_sizes: Sequence[int],
+        *,
+        features: Annotated[float, Uniform(0, 0.5)] = 1 / 3,
+        examples: Annotated[float, Uniform(0, 0.5)] = 1 / 3,
     ) -> None:
         super().__init__(classifier, domain_sizes)
         check_within("[0, 1)", features=features, examples=examples)

@@ -1,12 +1,14 @@
 """SAGM: minimizes the objective, its worst value nearby, and the angle between their gradients."""
 
 from collections.abc import Sequence
+from typing import Annotated
 
 from torch import Tensor
 
 from afield.algorithms.registry import ALGORITHMS
 from afield.algorithms.sam import SAM
 from afield.classifier import Classifier
+from afield.distributions import Choice
 from afield.validation import check_within
 
 
@@ -34,7 +36,12 @@ class SAGM(SAM):
     """
 
     def __init__(
-        self, classifier: Classifier, domain_sizes: Sequence[int], *, radius: float = 0.05, alpha: float = 0.001
+        self,
+        classifier: Classifier,
+        domain_sizes: Sequence[int],
+        *,
+        radius: Annotated[float, Choice((0.01, 0.02, 0.05, 0.1))] = 0.05,
+        alpha: float = 0.001,
     ) -> None:
         super().__init__(classifier, domain_sizes, radius=radius)
         check_within("[0, inf)", alpha=alpha)

@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Sequence
+from typing import Annotated
 
 import torch
 from torch import Tensor
@@ -10,6 +11,7 @@ from afield.algorithms.algorithm import Algorithm, Batch, Terms
 from afield.algorithms.random_objective import random_objective
 from afield.algorithms.registry import ALGORITHMS
 from afield.classifier import Classifier
+from afield.distributions import LogUniform
 from afield.validation import check_within
 
 EPS = 1e-5
@@ -39,7 +41,13 @@ class SagNet(Algorithm):
 
     soft_targets = False
 
-    def __init__(self, classifier: Classifier, domain_sizes: Sequence[int], *, adversary: float = 0.1) -> None:
+    def __init__(
+        self,
+        classifier: Classifier,
+        domain_sizes: Sequence[int],
+        *,
+        adversary: Annotated[float, LogUniform(0.01, 10)] = 0.1,
+    ) -> None:
         super().__init__(classifier, domain_sizes)
         check_within("[0, inf)", adversary=adversary)
         self.adversary = adversary

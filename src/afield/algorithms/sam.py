@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import Annotated
 
 import torch
 from torch import Tensor, nn
@@ -11,6 +12,7 @@ from afield.algorithms.algorithm import Algorithm, Batch, Terms, total
 from afield.algorithms.domain_gradients import add_gradient, take_gradients
 from afield.algorithms.registry import ALGORITHMS
 from afield.classifier import Classifier
+from afield.distributions import Choice
 from afield.validation import check_within
 
 TINY = 1e-12
@@ -39,7 +41,13 @@ class SAM(Algorithm):
 
     data_parallel = False
 
-    def __init__(self, classifier: Classifier, domain_sizes: Sequence[int], *, radius: float = 0.05) -> None:
+    def __init__(
+        self,
+        classifier: Classifier,
+        domain_sizes: Sequence[int],
+        *,
+        radius: Annotated[float, Choice((0.01, 0.02, 0.05, 0.1))] = 0.05,
+    ) -> None:
         super().__init__(classifier, domain_sizes)
         check_within("[0, inf)", radius=radius)
         self.radius = radius

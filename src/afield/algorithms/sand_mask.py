@@ -1,12 +1,14 @@
 """SAND-mask: weighs the updates by how well the domains' gradients agree in sign and size."""
 
 from collections.abc import Sequence
+from typing import Annotated
 
 from torch import Tensor
 
 from afield.algorithms.and_mask import ANDMask
 from afield.algorithms.registry import ALGORITHMS
 from afield.classifier import Classifier
+from afield.distributions import LogUniform, Uniform
 from afield.validation import check_within
 
 SMALLEST_VARIANCE = 1e-17
@@ -37,7 +39,12 @@ class SANDMask(ANDMask):
     """
 
     def __init__(
-        self, classifier: Classifier, domain_sizes: Sequence[int], *, agreement: float = 0.5, steepness: float = 10.0
+        self,
+        classifier: Classifier,
+        domain_sizes: Sequence[int],
+        *,
+        agreement: Annotated[float, Uniform(0, 1)] = 0.5,
+        steepness: Annotated[float, LogUniform(1e-3, 1e5)] = 10.0,
     ) -> None:
         super().__init__(classifier, domain_sizes, agreement=agreement)
         check_within("[0, 1)", agreement=agreement)

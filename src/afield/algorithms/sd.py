@@ -1,10 +1,12 @@
 """SD: penalizes large logits."""
 
 from collections.abc import Sequence
+from typing import Annotated
 
 from afield.algorithms.algorithm import Algorithm, Batch, Terms
 from afield.algorithms.registry import ALGORITHMS
 from afield.classifier import Classifier
+from afield.distributions import LogUniform
 from afield.validation import check_within
 
 
@@ -29,7 +31,13 @@ class SD(Algorithm):
         Pezeshki et al., "Gradient Starvation", NeurIPS 2021, equation 25.
     """
 
-    def __init__(self, classifier: Classifier, domain_sizes: Sequence[int], *, penalty: float = 0.1) -> None:
+    def __init__(
+        self,
+        classifier: Classifier,
+        domain_sizes: Sequence[int],
+        *,
+        penalty: Annotated[float, LogUniform(1e-5, 0.1)] = 0.1,
+    ) -> None:
         super().__init__(classifier, domain_sizes)
         check_within("[0, inf)", penalty=penalty)
         self.penalty = penalty

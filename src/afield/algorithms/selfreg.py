@@ -1,6 +1,7 @@
 """SelfReg: draws logits and projected features of the same class together."""
 
 from collections.abc import Sequence
+from typing import Annotated
 
 import torch
 import torch.nn.functional as F
@@ -10,6 +11,7 @@ from torch.distributions import Beta
 from afield.algorithms.algorithm import Algorithm, Batch, Terms
 from afield.algorithms.registry import ALGORITHMS
 from afield.classifier import Classifier
+from afield.distributions import LogUniform
 from afield.validation import check_within
 
 FEATURE_FACTOR = 0.3
@@ -39,7 +41,13 @@ class SelfReg(Algorithm):
     sampling = "balanced"
     soft_targets = False
 
-    def __init__(self, classifier: Classifier, domain_sizes: Sequence[int], *, penalty: float = 1.0) -> None:
+    def __init__(
+        self,
+        classifier: Classifier,
+        domain_sizes: Sequence[int],
+        *,
+        penalty: Annotated[float, LogUniform(0.1, 10)] = 1.0,
+    ) -> None:
         super().__init__(classifier, domain_sizes)
         check_within("[0, inf)", penalty=penalty)
         self.penalty = penalty

@@ -3,6 +3,7 @@
 import copy
 import math
 from collections.abc import Callable, Sequence
+from typing import Annotated
 
 import torch
 from torch import Tensor, nn
@@ -11,6 +12,7 @@ from afield.algorithms.algorithm import Algorithm
 from afield.algorithms.averaging import Averaging, blend
 from afield.algorithms.registry import AVERAGINGS
 from afield.classifier import Classifier
+from afield.distributions import Choice
 from afield.validation import check_within
 
 
@@ -47,7 +49,13 @@ class SWAD(Averaging):
     """State, ``[3]``: evaluations done, steps in the current segment, segments in the average."""
 
     def __init__(
-        self, algorithm: Algorithm, *, converged: int = 3, overfitted: int = 6, tolerance: float = 1.3, looks: int = 25
+        self,
+        algorithm: Algorithm,
+        *,
+        converged: int = 3,
+        overfitted: int = 6,
+        tolerance: Annotated[float, Choice((1.2, 1.3))] = 1.3,
+        looks: int = 25,
     ) -> None:
         super().__init__(algorithm)
         check_within("[1, inf)", converged=converged, overfitted=overfitted, tolerance=tolerance, looks=looks)

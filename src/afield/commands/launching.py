@@ -89,7 +89,6 @@ class LaunchOptions(ABC):
         A dry run returns the plan (`afield.comparison.estimate.plan`), a share the number of its ``runs``, and the
         launcher ``slurm`` the path of its ``script``.
         """
-        from afield.comparison.estimate import plan
         from afield.comparison.grid import Share
         from afield.console import held, watching
         from afield.launch.ray import cluster
@@ -99,7 +98,8 @@ class LaunchOptions(ABC):
             return {"runs": self._execute(Share.parse(self.share))}
         if self.dry_run:
             with watching() as shown:
-                return plan(self.load(shown)[1], self._executor(shown), at_once=self.jobs)
+                purpose, runs = self.load(shown)
+                return self.plan(purpose, runs, self._executor(shown))
         connection = cluster(self.ray_address) if self.launcher == "ray" else nullcontext()
         with held(self.run_folder), connection, watching() as shown:
             callback = self.watched(self.tracked(shown))
@@ -108,6 +108,12 @@ class LaunchOptions(ABC):
             if self.launcher == "slurm":
                 return {"script": str(self._write_script(runs, executor))}
             return self.conduct(purpose, runs, executor, self._launch(runs, executor))
+
+    def plan(self, purpose: Any, runs: Sequence[Run], executor: Executor) -> dict[str, Any]:
+        """What is left to do and how long it takes; see `afield.comparison.estimate.plan`."""
+        from afield.comparison.estimate import plan
+
+        return plan(runs, executor, at_once=self.jobs)
 
     def help(self) -> None:
         """Execute in another process the runs that nobody is executing, until all are finished."""

@@ -210,8 +210,8 @@ class TrainingOptions(TrainingSettings, ExperimentOptions):
     photos_frozen: ClassVar[bool] = True
     """Whether photographs are trained on a frozen pretrained backbone by default."""
 
-    def load_setup(self, callback: Callback) -> ExperimentConfig:
-        """Data, backbone, split and training together, checked."""
+    def load_setup(self, callback: Callback, images: ImageSet | None = None) -> ExperimentConfig:
+        """Data, backbone, split and training together, checked. Images that are given are not loaded."""
         from afield.amounts import parse_bytes
         from afield.data import Validation
         from afield.runs.config import ExperimentConfig, choose_memory, keep_class
@@ -222,7 +222,7 @@ class TrainingOptions(TrainingSettings, ExperimentOptions):
         partial = self.partial_training()
         training = self._training(given, self.freeze)
         allowed = None if self.memory is None else parse_bytes("--memory", self.memory)
-        data = self.load_data(None if given is None else given.image_size, callback.decode)
+        data = images or self.load_data(None if given is None else given.image_size, callback.decode)
         backbone, freeze, why = (given, self.freeze, "") if given else default_backbone(data, self.stem)
         if given is None:
             training = self._training(backbone, freeze)

@@ -23,6 +23,7 @@ compare recipes on unseen domains, train the best one, use the model."""
 
 VERBS: Mapping[str, type] = {
     "compare": commands.Compare,
+    "sweep": commands.Sweep,
     "train": commands.Train,
     "evaluate": commands.Evaluate,
     "predict": commands.Predict,

@@ -18,13 +18,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Report:
-    """Rebuild the HTML page of a comparison or of a reproduction from its records, or join several comparisons.
+    """Rebuild the HTML page of a comparison, a sweep or a reproduction from its records, or join several comparisons.
 
     With several folders or selection rules, the page shows the rules side by side for each data set. With several data
     sets, it has Wilcoxon's, Friedman's and Nemenyi's tests over them.
 
     Attributes:
-        run_folder: Folder that `afield compare` or `afield reproduce` wrote.
+        run_folder: Folder that `afield compare`, `afield sweep` or `afield reproduce` wrote.
         others: Folders of further comparisons to join.
         selection: Rules that select the epoch of each run: names from `afield list selections`; by default that of the
             comparison.
@@ -95,9 +95,15 @@ def _baseline(options: Report, before: Summary, recipes: Iterable[str]) -> str:
 
 def _page(options: Report, folder: Path) -> Path:
     from afield.comparison.summary import select, summarize
+    from afield.comparison.sweep.page import render_sweep
+    from afield.comparison.sweep.summary import SUMMARY
     from afield.records import read_compared, read_json, read_records, read_summary
     from afield.reporting import render
 
+    if (folder / SUMMARY).exists():
+        if options.metric or options.selection or options.baseline:
+            raise InputError(f"--metric, --selection and --baseline are for comparisons; {folder} contains a sweep")
+        return render_sweep(folder)
     summary = read_json(folder / "summary.json")
     if isinstance(summary, dict) and "budgets" in summary:
         from afield.comparison.labeling.report import render_labeling

@@ -28,13 +28,18 @@ def check(runs: Sequence[Run]) -> None:
     """Check runs before any training: create all parts, classify a blank image, and create each split.
 
     Args:
-        runs: runs with the same configuration of the experiment.
+        runs: runs. Those with the same configuration of the experiment are checked together.
 
     Raises:
         InputError: if a backbone, weights, head, loss, augmentation, algorithm or optimizer cannot be created or cannot
             be combined, the backbone does not support the image size or cannot be divided at the stage, there are too
             few domains, or a split cannot be created.
     """
+    for same in {id(run.setup): [each for each in runs if each.setup is run.setup] for run in runs}.values():
+        _check(same)
+
+
+def _check(runs: Sequence[Run]) -> None:
     setup = runs[0].setup
     backbone, features = build_backbone(setup.backbone)
     size = setup.data.images.shape[1:3]
@@ -81,7 +86,7 @@ def run_comparison(comparison: Comparison, executor: Executor, launch: Launch) -
             done[run.hash] = record
     finally:
         records = [done[run.hash] for run in runs if run.hash in done]
-        earlier = _earlier(out / RECORDS, {run.hash for run in runs})
+        earlier = earlier_records(out / RECORDS, {run.hash for run in runs})
         if len(records) < len(runs):
             write_records(out / RECORDS, [*records, *earlier])
     selected = select(records, selection, metric)
@@ -101,7 +106,7 @@ def run_comparison(comparison: Comparison, executor: Executor, launch: Launch) -
     return summary
 
 
-def _earlier(file: Path, runs: Collection[str]) -> list[Record]:
+def earlier_records(file: Path, runs: Collection[str]) -> list[Record]:
     """The records in a file that are not of these runs, marked as not compared. A damaged file has none."""
     try:
         found = read_records(file) if file.exists() else []

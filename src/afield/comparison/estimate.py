@@ -36,18 +36,24 @@ LEARNING = 2.0
 """Approximate cost of an image while an augmentation is learned, relative to its cost in training."""
 
 
-def plan(runs: Sequence[Run], executor: Executor, *, at_once: int) -> dict[str, Any]:
+def plan(runs: Sequence[Run], executor: Executor, *, at_once: int, later: Sequence[Run] = ()) -> dict[str, Any]:
     """The state of each run, and an estimate of the remaining time in seconds. The run folders do not change.
 
     Runs of the same kind (equal setup, augmentation, algorithm and averaging) are assumed to take the same time per
     image and epoch. This is the median of the finished runs of this kind, or, if there are none, the time of a few
     steps and an evaluation of its first run.
 
+    Args:
+        runs: runs that are known.
+        executor: executor of the runs.
+        at_once: number of runs that are executed at the same time.
+        later: runs that stand for those that depend on the results of the others. They are of the same kinds.
+
     Returns:
         ``runs``: for each run its hash ``run``, its ``label`` and its ``state`` (``done``, ``begun`` or ``to do``).
         ``source``: the basis of the estimate, as text. ``features_s``: the time to extract the missing features of
-        frozen layers. ``run_s``: the mean time of a remaining run. ``total_s``: the time of all remaining runs, if
-        `at_once` runs are executed at the same time.
+        frozen layers. ``run_s``: the mean time of a remaining run. ``later``: the number of later runs.
+        ``total_s``: the time of all remaining and later runs, if `at_once` runs are executed at the same time.
     """
     states = {run.hash: _state(executor.folder(run)) for run in runs}
     left = [run for run in runs if states[run.hash] != "done"]
@@ -67,14 +73,16 @@ def plan(runs: Sequence[Run], executor: Executor, *, at_once: int) -> dict[str, 
     for run in {id(run.setup): run for run in left}.values():
         with cpu_threads(executor.threads_of(run)):
             features_s += features_seconds(run.setup, executor.fabric(run))
-    run_s = statistics.mean(rates[_kind(run)] * _images(run) for run in left) if left else 0.0
+    times = [rates[_kind(run)] * _images(run) for run in (*left, *later)]
+    run_s = statistics.mean(times) if times else 0.0
     return {
         "runs": [{"run": run.hash, "label": run.label, "state": states[run.hash]} for run in runs],
         "source": _source(left, tried, sum(map(len, finished.values()))),
         "at_once": at_once,
         "features_s": features_s,
         "run_s": run_s,
-        "total_s": features_s + run_s * -(-len(left) // at_once),
+        "later": len(later),
+        "total_s": features_s + run_s * -(-len(times) // at_once),
     }
 
 
@@ -126,10 +134,11 @@ def _source(left: Sequence[Run], tried: Sequence[Run], finished: int) -> str:
 
 
 def _kind(run: Run) -> str:
-    """A key that is equal for runs with the same time per image."""
+    """A key that is equal for runs with the same time per image. Options with fractions do not affect the time."""
     setup, recipe = run.setup.config(), run.recipe.config()
-    decisive = ("augment", "augment_options", "algorithm", "algorithm_options", "averaging", "adaptation")
-    return canonical_json([setup, *(recipe.get(name) for name in decisive)])
+    decisive = ("augment", "augment_options", "algorithm", "averaging", "adaptation")
+    options = {name: value for name, value in run.recipe.algorithm_options.items() if not isinstance(value, float)}
+    return canonical_json([setup, *(recipe.get(name) for name in decisive), options])
 
 
 def _images(run: Run) -> float:

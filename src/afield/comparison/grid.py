@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from itertools import combinations
 
 from afield.data import ImageSet, parts_of
@@ -27,6 +27,9 @@ class Comparison:
         metric: name of the metric for the selection, the table and the recommendation. The runs do not depend on it.
         held_out: held-out parts of each run of a recipe and seed. By default, each part is held out in one run.
         baseline: name of the recipe that the others are compared with.
+        first_seed: the first seed; the others follow it.
+        setups: configurations with different backbones, by the name of the backbone. Each recipe is then trained with
+            each of them, in rows named ``RECIPE@BACKBONE``. Their images are those of `setup`.
     """
 
     setup: ExperimentConfig
@@ -36,6 +39,18 @@ class Comparison:
     held_out: Sequence[tuple[str, ...]] = ()
     metric: str = "accuracy"
     baseline: str = BASELINE
+    first_seed: int = 0
+    setups: Mapping[str, ExperimentConfig] = field(default_factory=dict)
+
+    def rows(self) -> list[tuple[ExperimentConfig, Recipe]]:
+        """The rows of the table: recipes, each with its configuration."""
+        if not self.setups:
+            return [(self.setup, recipe) for recipe in self.recipes]
+        return [
+            (setup, replace(recipe, name=f"{recipe.name}@{name}"))
+            for name, setup in self.setups.items()
+            for recipe in self.recipes
+        ]
 
     def runs(self) -> list[Run]:
         """All runs, ordered by seed, so that intermediate results are balanced.
@@ -57,8 +72,9 @@ class Comparison:
                 for pair in combinations(parts, 2)
                 if any(part in tested and other in (train or parts) for part, other in (pair, pair[::-1]))
             ]
-        seeds = range(self.seeds)
-        return [Run(self.setup, recipe, out, seed) for seed in seeds for out in held_out for recipe in self.recipes]
+        seeds = range(self.first_seed, self.first_seed + self.seeds)
+        rows = self.rows()
+        return [Run(setup, recipe, out, seed) for seed in seeds for out in held_out for setup, recipe in rows]
 
 
 def chosen_parts(data: ImageSet, held_out: Sequence[str], train_domains: Sequence[str]) -> tuple[tuple[str, ...], ...]:

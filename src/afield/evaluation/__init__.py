@@ -30,7 +30,12 @@ from afield.evaluation.ranks import (
     signed_rank_p as signed_rank_p,
 )
 from afield.evaluation.registry import METRICS as METRICS, Metric as Metric
-from afield.evaluation.selection import SELECTIONS as SELECTIONS, figure as figure, first_best as first_best
+from afield.evaluation.selection import (
+    SELECTIONS as SELECTIONS,
+    figure as figure,
+    first_best as first_best,
+    selected_value as selected_value,
+)
 from afield.evaluation.statistics import (
     estimate as estimate,
     labels_to_halve as labels_to_halve,

@@ -40,6 +40,36 @@ def leave_one_out_validation(record: Record, siblings: Sequence[Record], metric:
     Each sibling run trains without the unseen domain of this run and without one training domain. The value of the
     sibling on that training domain is used for validation.
     """
+    return first_best(metric, _left_out(record, siblings, metric))
+
+
+@SELECTIONS.register("oracle", reference=GULRAJANI)
+def oracle(record: Record, siblings: Sequence[Record] = (), metric: str = "accuracy") -> int:
+    """ORACLE: epoch with the best metric on the unseen domain; an upper bound, not a result."""
+    return first_best(metric, [epoch.test[record.unseen] for epoch in record.epochs])
+
+
+def selected_value(rule: str, record: Record, siblings: Sequence[Record] = (), metric: str = "accuracy") -> float:
+    """The value of the metric at the epoch that a rule selects, on the images that the rule looks at.
+
+    It compares runs with different settings. The rule ``last`` looks at validation images.
+
+    Args:
+        rule: name of the rule.
+        record: record of the run.
+        siblings: see `Rule`.
+        metric: name of the metric.
+    """
+    epoch = SELECTIONS[rule](record, siblings, metric)
+    if rule == "oracle":
+        return figure(record.epochs[epoch].test[record.unseen], metric)
+    if rule == "leave_one_out_validation":
+        return _left_out(record, siblings, metric)[epoch][metric]
+    return figure(record.epochs[epoch].validation, metric)
+
+
+def _left_out(record: Record, siblings: Sequence[Record], metric: str) -> list[dict[str, float]]:
+    """For each epoch, the mean of the metric on the training domains that siblings hold out in turn."""
     curves = [
         [figure(epoch.test[other], metric) for epoch in sibling.epochs]
         for sibling in siblings
@@ -48,13 +78,7 @@ def leave_one_out_validation(record: Record, siblings: Sequence[Record], metric:
     ]
     if not curves:
         raise ValueError("leave_one_out_validation needs runs with two domains held out")
-    return first_best(metric, [{metric: sum(values) / len(values)} for values in zip(*curves, strict=True)])
-
-
-@SELECTIONS.register("oracle", reference=GULRAJANI)
-def oracle(record: Record, siblings: Sequence[Record] = (), metric: str = "accuracy") -> int:
-    """ORACLE: epoch with the best metric on the unseen domain; an upper bound, not a result."""
-    return first_best(metric, [epoch.test[record.unseen] for epoch in record.epochs])
+    return [{metric: sum(values) / len(values)} for values in zip(*curves, strict=True)]
 
 
 def first_best(metric: str, epochs: Sequence[Figures]) -> int:

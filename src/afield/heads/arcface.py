@@ -1,7 +1,8 @@
 """ArcFace: a margin added to the target's angle."""
 
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
+from afield.distributions import Uniform
 from afield.heads.angular import Gradient
 from afield.heads.combined import CombinedMarginHead
 from afield.heads.registry import HEADS
@@ -48,7 +49,7 @@ class ArcFaceHead(CombinedMarginHead):
         num_classes: int,
         *,
         scale: float | str = "auto",
-        margin_rad: float = 0.1,
+        margin_rad: Annotated[float, Uniform(0, 0.5)] = 0.1,
         gradient: Gradient = "straight_through",
         margin_warmup: int = 0,
     ) -> None:

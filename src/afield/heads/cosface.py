@@ -1,5 +1,8 @@
 """CosFace: a margin subtracted from the cosine of the target."""
 
+from typing import Annotated
+
+from afield.distributions import Uniform
 from afield.heads.combined import CombinedMarginHead
 from afield.heads.registry import HEADS
 
@@ -32,7 +35,7 @@ class CosFaceHead(CombinedMarginHead):
         num_classes: int,
         *,
         scale: float | str = "auto",
-        margin_cos: float = 0.1,
+        margin_cos: Annotated[float, Uniform(0, 0.35)] = 0.1,
         margin_warmup: int = 0,
     ) -> None:
         super().__init__(

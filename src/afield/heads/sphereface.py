@@ -1,5 +1,8 @@
 """SphereFace: a margin that multiplies the angle of the target."""
 
+from typing import Annotated
+
+from afield.distributions import Uniform
 from afield.heads.angular import Gradient
 from afield.heads.combined import CombinedMarginHead
 from afield.heads.registry import HEADS
@@ -35,7 +38,7 @@ class SphereFaceHead(CombinedMarginHead):
         num_classes: int,
         *,
         scale: float | str = "auto",
-        margin_multiplier: float = 1.2,
+        margin_multiplier: Annotated[float, Uniform(1, 2)] = 1.2,
         gradient: Gradient = "straight_through",
         margin_warmup: int = 0,
     ) -> None:

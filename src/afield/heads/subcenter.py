@@ -1,7 +1,10 @@
 """Sub-center ArcFace: several vectors per class; the nearest one is used."""
 
+from typing import Annotated
+
 from torch import Tensor, nn
 
+from afield.distributions import Uniform
 from afield.heads.angular import Gradient
 from afield.heads.arcface import ArcFaceHead
 from afield.heads.cosine import class_vectors
@@ -41,7 +44,7 @@ class SubCenterArcFaceHead(ArcFaceHead):
         num_classes: int,
         *,
         scale: float | str = "auto",
-        margin_rad: float = 0.1,
+        margin_rad: Annotated[float, Uniform(0, 0.5)] = 0.1,
         centers: int = 3,
         gradient: Gradient = "straight_through",
         margin_warmup: int = 0,

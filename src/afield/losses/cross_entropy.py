@@ -1,9 +1,12 @@
 """Cross-entropy and label smoothing."""
 
+from typing import Annotated
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from afield.distributions import Choice
 from afield.losses.criterion import Criterion
 from afield.losses.registry import LOSSES
 from afield.losses.targets import example_weight, narrow, prepare, unmasked
@@ -60,7 +63,7 @@ def label_smoothing(
     logits: Tensor,
     targets: Tensor,
     *,
-    smoothing: float = 0.1,
+    smoothing: Annotated[float, Choice((0.0, 0.05, 0.1, 0.2))] = 0.1,
     temperature: float = 1.0,
     weight: Tensor | None = None,
     ignore_index: int = -100,

@@ -1,9 +1,12 @@
 """Focal loss: cross-entropy that downweights well-classified examples."""
 
+from typing import Annotated
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from afield.distributions import Choice
 from afield.losses.criterion import Criterion
 from afield.losses.registry import LOSSES
 from afield.losses.targets import is_soft, prepare, settle
@@ -12,7 +15,12 @@ from afield.validation import check_within
 
 @LOSSES.register("focal", reference="Lin et al., Focal Loss for Dense Object Detection, ICCV 2017.")
 def focal(
-    logits: Tensor, targets: Tensor, *, gamma: float = 2.0, weight: Tensor | None = None, ignore_index: int = -100
+    logits: Tensor,
+    targets: Tensor,
+    *,
+    gamma: Annotated[float, Choice((0.5, 1.0, 2.0, 5.0))] = 2.0,
+    weight: Tensor | None = None,
+    ignore_index: int = -100,
 ) -> Tensor:
     """Cross-entropy that downweights well-classified examples.
 

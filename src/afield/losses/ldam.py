@@ -1,9 +1,12 @@
 """LDAM: a margin on the target's logit that is larger for classes with fewer training images."""
 
+from typing import Annotated
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from afield.distributions import Uniform
 from afield.losses.class_counts import present
 from afield.losses.criterion import Criterion
 from afield.losses.registry import LOSSES
@@ -19,7 +22,7 @@ def ldam(
     logits: Tensor,
     targets: Tensor,
     *,
-    largest_margin: float = 0.5,
+    largest_margin: Annotated[float, Uniform(0.1, 1)] = 0.5,
     scale: float = 30.0,
     counts: Tensor | None = None,
     weight: Tensor | None = None,

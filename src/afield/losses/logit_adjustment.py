@@ -1,8 +1,11 @@
 """Logit adjustment: cross-entropy of logits to which the logarithm of the class frequencies is added."""
 
+from typing import Annotated
+
 import torch.nn.functional as F
 from torch import Tensor
 
+from afield.distributions import Uniform
 from afield.losses.class_counts import present
 from afield.losses.criterion import Criterion
 from afield.losses.registry import LOSSES
@@ -22,7 +25,7 @@ def logit_adjustment(
     logits: Tensor,
     targets: Tensor,
     *,
-    tau: float = 1.0,
+    tau: Annotated[float, Uniform(0.5, 2)] = 1.0,
     counts: Tensor | None = None,
     weight: Tensor | None = None,
     ignore_index: int = -100,

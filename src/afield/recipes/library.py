@@ -44,6 +44,7 @@ class RecipeRegistry(Registry[Recipe]):
 RECIPES = RecipeRegistry()
 
 _FLATTENING = {"cross_entropy": 1.0, "complement_flattening": 0.5}
+_FLATTENING_SPACE = {"losses.complement_flattening": "log_uniform(0.1, 2)"}
 _SMOOTHING = {"label_smoothing": 1.0}
 _MENON = "Menon et al., Long-Tail Learning via Logit Adjustment, ICLR 2021."
 
@@ -59,7 +60,7 @@ _LIBRARY = (
         "Szegedy et al., Rethinking the Inception Architecture, CVPR 2016.",
     ),
     (
-        Recipe("flattening", losses=_FLATTENING),
+        Recipe("flattening", losses=_FLATTENING, search=_FLATTENING_SPACE),
         "Cross-entropy + 0.5 x complement flattening: evens out the probabilities of the wrong classes.",
         "Complement flattening for domain generalization, 2020 (paper A).",
     ),
@@ -69,12 +70,20 @@ _LIBRARY = (
         "Lin et al., Focal Loss, ICCV 2017.",
     ),
     (
-        Recipe("confidence_penalty", losses={"cross_entropy": 1.0, "confidence_penalty": 0.1}),
+        Recipe(
+            "confidence_penalty",
+            losses={"cross_entropy": 1.0, "confidence_penalty": 0.1},
+            search={"losses.confidence_penalty": "log_uniform(0.01, 1)"},
+        ),
         "Cross-entropy - 0.1 x the entropy of the prediction: penalizes confident predictions.",
         "Pereyra et al., Penalizing Confident Output Distributions, 2017.",
     ),
     (
-        Recipe("complement_entropy", losses={"cross_entropy": 1.0, "complement_entropy": 1.0}),
+        Recipe(
+            "complement_entropy",
+            losses={"cross_entropy": 1.0, "complement_entropy": 1.0},
+            search={"losses.complement_entropy": "log_uniform(0.1, 2)"},
+        ),
         "Cross-entropy - the normalized entropy over the wrong classes.",
         "Chen et al., Complement Objective Training, ICLR 2019.",
     ),
@@ -119,7 +128,7 @@ _LIBRARY = (
         "Paper C, future work: cross-entropy and the margin together.",
     ),
     (
-        Recipe("arcface_flattening", head="arcface", losses=_FLATTENING),
+        Recipe("arcface_flattening", head="arcface", losses=_FLATTENING, search=_FLATTENING_SPACE),
         "ArcFace with cross-entropy + 0.5 x complement flattening.",
         "Papers A and C together.",
     ),

@@ -7,6 +7,7 @@ from types import UnionType
 from typing import Any, get_origin, get_type_hints
 
 from afield.augment import chain_key
+from afield.distributions import read_distribution
 from afield.errors import InputError, unknown_name
 from afield.names import checked_name
 from afield.records import is_json
@@ -41,6 +42,9 @@ class Recipe:
             of the new place.
         adaptation_options: keyword arguments by adaptation name, for example ``{"t3a": {"filter_size": 20}}``.
         training: settings of `TrainConfig` that replace the shared settings, for example ``{"learning_rate": 0.001}``.
+        search: distributions that `afield sweep` draws settings of this recipe from, in addition to those that the
+            settings declare, for example ``{"losses.complement_flattening": "log_uniform(0.1, 2)"}``. Runs do not
+            depend on them.
 
     Raises:
         InputError: if the name contains characters that cannot be shown, if a value has the wrong type or is out of
@@ -63,6 +67,7 @@ class Recipe:
     adaptation: tuple[str, ...] = ()
     adaptation_options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     training: Mapping[str, Any] = field(default_factory=dict)
+    search: Mapping[str, str] = field(default_factory=dict, compare=False)
 
     def __post_init__(self) -> None:
         where = f"recipe {self.name!r}"
@@ -89,6 +94,11 @@ class Recipe:
             if name not in OWN_SETTINGS:
                 unknown_name(f"training setting in {where}:", name, OWN_SETTINGS)
             settings_of(TrainConfig)[name].check(f"{where}: {name}", value)
+        for name, text in self.search.items():
+            try:
+                read_distribution(str(text))
+            except ValueError as error:
+                raise InputError(f"{where}: search.{name}: {error}") from None
         for name in get_type_hints(Recipe):
             if not is_json(value := getattr(self, name)):
                 raise InputError(f"{where}: {name} cannot be {value!r}")
@@ -105,6 +115,8 @@ class Recipe:
         """The fields for records and hashes of runs, JSON-serializable. Files are identified by their content.
 
         Empty fields of the adaptation are omitted, so that recipes without one keep the hashes of earlier versions.
+        `search` is omitted, because a run does not depend on it.
         """
         fields = {**dataclasses.asdict(self), "augment": self.augment and chain_key(self.augment)}
+        del fields["search"]
         return {name: value for name, value in fields.items() if value or not name.startswith("adaptation")}

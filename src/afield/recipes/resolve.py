@@ -51,7 +51,7 @@ def resolve(names: Sequence[str], overrides: Sequence[str] = ()) -> tuple[Recipe
         targets = [first] if first in recipes else list(recipes)
         steps = [current("setting", step) for step in (rest if first in recipes else path).split(".")]
         for target in targets:
-            recipes[target] = _replace(recipes[target], steps, _value(text), override)
+            recipes[target] = replace_setting(recipes[target], steps, _value(text), f"--set {override!r}")
     return tuple(recipes.values())
 
 
@@ -120,26 +120,37 @@ def _value(text: str) -> Any:
         return text
 
 
-def _replace(recipe: Recipe, steps: Sequence[str], value: Any, override: str) -> Recipe:
+def replace_setting(recipe: Recipe, steps: Sequence[str], value: Any, where: str) -> Recipe:
+    """A recipe with one setting replaced.
+
+    Args:
+        recipe: recipe to change.
+        steps: a training setting, or a field of `Recipe` and keys in it, such as ``("algorithm_options", "penalty")``.
+        value: new value; None for a training setting means the shared value.
+        where: source of the value, for error messages.
+
+    Raises:
+        InputError: if the field does not exist, or the value is not allowed.
+    """
     if steps[0] in SETTINGS - FIELDS:
         steps = ("training", *steps)
     name, *inner = steps
     if name not in FIELDS | SETTINGS or name == "name":
-        unknown_name(f"recipe field in --set {override!r}", name, (FIELDS | SETTINGS) - {"name"})
+        unknown_name(f"recipe field in {where}", name, (FIELDS | SETTINGS) - {"name"})
     if inner:
         if not isinstance(getattr(recipe, name), Mapping):
-            raise InputError(f"--set {override!r}: {name} has no fields of its own")
-        value = _nested(getattr(recipe, name), inner, value, override)
+            raise InputError(f"{where}: {name} has no fields of its own")
+        value = _nested(getattr(recipe, name), inner, value, where)
     if name == "training" and isinstance(value, Mapping):
         value = {setting: own for setting, own in value.items() if own is not None}
     return dataclasses.replace(recipe, **{name: value})
 
 
-def _nested(mapping: Mapping[str, Any], steps: Sequence[str], value: Any, override: str) -> dict[str, Any]:
+def _nested(mapping: Mapping[str, Any], steps: Sequence[str], value: Any, where: str) -> dict[str, Any]:
     first, *rest = steps
     if not rest:
         return {**mapping, first: value}
     inner = mapping.get(first, {})
     if not isinstance(inner, Mapping):
-        raise InputError(f"--set {override!r}: {first} has no fields of its own")
-    return {**mapping, first: _nested(inner, rest, value, override)}
+        raise InputError(f"{where}: {first} has no fields of its own")
+    return {**mapping, first: _nested(inner, rest, value, where)}

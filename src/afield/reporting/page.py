@@ -51,7 +51,7 @@ def render(folder: Path, compared: tuple[Sequence[Record], Summary] | None = Non
         signed=lambda value, sign="", by=metric: by.text(value, sign).replace("-", "−"),
         by_class={name: class_rows(found["confusion"], classes) for name, found in analysis["recipes"].items()},
         rule=SELECTIONS.entry(summary.selection).summary,
-        facts=_facts(records[0].config, summary, analysis),
+        facts=_facts([record.config for record in records], summary, analysis),
         unseen_images={part: record.images[f"test/{part}"] for record in records for part in record.held_out},
         intervals=figures.intervals(summary, {recipe: color.get(recipe, INK) for recipe in recipes}, baseline),
         curves=figures.curves(records, color),
@@ -84,15 +84,17 @@ def _drawn(recipes: Mapping[str, SummaryRow], baseline: str | None, sign: int) -
     return [recipe for recipe in recipes if recipe in drawn]
 
 
-def _facts(config: Mapping[str, Any], summary: Summary, analysis: dict[str, Any]) -> dict[str, str]:
+def _facts(configs: Sequence[Mapping[str, Any]], summary: Summary, analysis: dict[str, Any]) -> dict[str, str]:
     """Facts about the comparison, by name."""
-    backbone, training, size = config["backbone"], config["training"], config["data"]["image_size"]
-    trained = "frozen" if backbone["freeze"] else "all layers trained"
+    config = configs[0]
+    training, size = config["training"], config["data"]["image_size"]
+    trained = "frozen" if config["backbone"]["freeze"] else "all layers trained"
+    backbones = dict.fromkeys((each["backbone"]["name"], each["backbone"]["weights"]) for each in configs)
     augmentation = f"augmentation: {training['augment']}"
     domains = next(iter(summary.recipes.values())).domains
     return {
         "Data": f"{summary.data}: {len(domains)} unseen domains, {len(analysis['classes'])} classes",
-        "Backbone": f"{backbone['name']}, {trained}, weights: {backbone['weights']}",
+        "Backbone": "; ".join(f"{name}, {trained}, weights: {weights}" for name, weights in backbones),
         "Image size": f"{size} × {size} pixels",
         "Training": f"{training['epochs']} epochs, batches of {training['batch_size']}, {augmentation}",
         "Seeds": ", ".join(map(str, summary.seeds)),

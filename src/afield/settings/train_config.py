@@ -4,6 +4,7 @@ import math
 from dataclasses import dataclass
 from typing import Final, Literal
 
+from afield.distributions import Choice, LogUniform, Scaled
 from afield.errors import InputError, first_line, unknown_name
 from afield.validation import Checked, check_number, setting
 
@@ -63,8 +64,10 @@ class TrainConfig(Checked):
         InputError: if a value is out of range or unknown.
     """
 
-    epochs: int = setting(30, "Passes over the training images.", low=1, high=100_000)
-    batch_size: int = setting(128, "Images per step, over all devices.", low=1, high=1_000_000)
+    epochs: int = setting(30, "Passes over the training images.", low=1, high=100_000, search=Scaled(0.5, 2))
+    batch_size: int = setting(
+        128, "Images per step, over all devices.", low=1, high=1_000_000, search=Scaled(0.25, 1.4)
+    )
     accumulate: int = setting(
         1,
         "Number of micro-batches per batch, for batches that do not fit into memory. The sum of their gradients equals "
@@ -78,7 +81,7 @@ class TrainConfig(Checked):
         values="sgd (with momentum), nesterov, adamw, or a name from timm.optim.list_optimizers(), such as lamb",
         check_text=check_optimizer,
     )
-    learning_rate: float = setting(0.02, "Peak learning rate.", low=1e-12, high=1e3)
+    learning_rate: float = setting(0.02, "Peak learning rate.", low=1e-12, high=1e3, search=Scaled(0.2, 6.3))
     norm_bias_rate: float = setting(
         1.0,
         "Factor of the learning rate for biases of normalization layers. Their weight decay is divided by it.",
@@ -100,7 +103,13 @@ class TrainConfig(Checked):
     momentum: float = setting(
         0.9, "Momentum of sgd, nesterov and timm's optimizers with momentum; first beta of adamw.", low=0, high=0.9999
     )
-    weight_decay: float = setting(5e-4, "Weight decay: L2 for sgd and nesterov, decoupled for adamw.", low=0, high=10)
+    weight_decay: float = setting(
+        5e-4,
+        "Weight decay: L2 for sgd and nesterov, decoupled for adamw.",
+        low=0,
+        high=10,
+        search=LogUniform(1e-6, 1e-2),
+    )
     schedule: Literal["constant", "step", "cosine", "linear"] = setting(
         "cosine",
         "Learning rate schedule: constant; step, one drop (--step-at, --step-factor); cosine or linear decay to 0.",
@@ -125,7 +134,9 @@ class TrainConfig(Checked):
         low=0,
         high=100_000,
     )
-    dropout: float = setting(0.0, "Dropout probability of the features before the head.", low=0, high=0.99)
+    dropout: float = setting(
+        0.0, "Dropout probability of the features before the head.", low=0, high=0.99, search=Choice((0.0, 0.1, 0.5))
+    )
     augment: str = setting(
         "none",
         "Augmentation of the training images, for recipes that do not set it.",

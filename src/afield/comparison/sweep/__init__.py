@@ -1,0 +1,1 @@
+"""Sweeps: random draws of settings, a selection that does not see the test domain, and fresh seeds of the best draw."""
