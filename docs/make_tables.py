@@ -1,4 +1,4 @@
-"""Make tables and pages from registries and committed records, and notebooks from tutorials; ``--check`` fails if one is stale."""
+"""Make tables and pages from registries and records, notebooks from tutorials; ``--check`` fails if one is stale."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The documentation site: it builds without a warning, its links have targets, and no page loads anything from elsewhere."""
+"""The documentation site builds without a warning, its links have targets, and it loads nothing from elsewhere."""
 
 from __future__ import annotations
 
@@ -98,6 +98,7 @@ def test_every_recipe_and_tutorial_can_be_found(site, pages):
     assert set(RECIPES.names) <= pages[(site / "recipes.html").resolve()].names
     index = json.loads((site / "search" / "search_index.json").read_text(encoding="utf-8"))["docs"]
     found = {entry["location"].partition("#")[0] for entry in index}
-    assert {path.relative_to(ROOT / "docs").with_suffix(".html").as_posix() for path in (ROOT / "docs").rglob("*.md")} <= found
+    sources = [path.relative_to(ROOT / "docs") for path in (ROOT / "docs").rglob("*.md")]
+    assert {path.with_suffix(".html").as_posix() for path in sources} <= found
     start = pages[(site / "index.html").resolve()].links
     assert {f"tutorials/{path.stem}.html" for path in (ROOT / "docs" / "tutorials").glob("*.md")} <= set(start)

@@ -9,10 +9,7 @@ from pathlib import Path
 import afield
 from pages.tables import ROOT
 
-REPORTS = {
-    "gallery/comparison.html": "pacs-algorithms-frozen",
-    "gallery/reproduction.html": "reproduce-combined",
-}
+REPORTS = {"gallery/comparison.html": "pacs-algorithms-frozen", "gallery/reproduction.html": "reproduce-combined"}
 """Page, and the folder of its records under ``results/``."""
 
 

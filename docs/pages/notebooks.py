@@ -13,6 +13,8 @@ from pages.tables import ROOT
 NOTEBOOKS = ROOT / "examples" / "notebooks"
 PAGES = ("tutorials/photos.md", "tutorials/new_place.md", "tutorials/labeling.md", "tutorials/own_loop.md", "tables.md")
 
+BLOCK = re.compile(r"^```(sh|python)\n(.*?)^```$\n?", re.DOTALL | re.MULTILINE)
+
 
 def notebooks() -> dict[Path, str]:
     """The text of each notebook."""
@@ -21,7 +23,7 @@ def notebooks() -> dict[Path, str]:
 
 def notebook(page: Path) -> str:
     """A page as a notebook without outputs. Lines of ``sh`` blocks become shell commands."""
-    blocks = re.split(r"^```(sh|python)\n(.*?)^```$\n?", page.read_text(encoding="utf-8"), flags=re.DOTALL | re.MULTILINE)
+    blocks = BLOCK.split(page.read_text(encoding="utf-8"))
     cells = []
     for i in range(0, len(blocks), 3):
         kind, code = blocks[i - 2 : i] if i else ("", "")

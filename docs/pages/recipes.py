@@ -20,7 +20,8 @@ from pages.algorithms import time_over_erm
 from pages.results import at_new_place
 from pages.tables import ROOT, filled, interval, table
 
-GIVEN = {"classifier", "domain_sizes", "algorithm", "logits", "targets", "in_features", "num_classes", "weight", "ignore_index"}
+GIVEN = {"classifier", "domain_sizes", "algorithm", "in_features", "num_classes"}
+GIVEN |= {"logits", "targets", "weight", "ignore_index"}
 """Parameters of parts that the training loop gives; all others are options."""
 
 

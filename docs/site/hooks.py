@@ -13,25 +13,20 @@ from mkdocs.structure.files import File, Files
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
-sys.path.insert(0, str(DOCS))
-
-from pages.commands import commands_page
-from pages.gallery import report_pages
 
 REPOSITORY = "https://github.com/afield/afield/blob/main"
-LINK = re.compile(r"""((?<=\]\()|(?<=src="))(?![a-z]+:|#)([^)#\s"]+)""")
-"""The target of a Markdown link to a file, without its anchor, or that of an image in HTML."""
+LINK = re.compile(r"""(?:(?<=\]\()|(?<=src="))(?![a-z]+:|#)[^)#\s"]+""")
+"""The target of a link in Markdown to a file, without its anchor, or of an image in HTML."""
+
+NAMED = re.compile(r"\[([\w/]+\.md)\]\(([\w/.]+\.md)")
+"""A link to a page with the name of the file as its text, for readers of the repository."""
+
+AT_ROOT = ("CHANGELOG", "CONTRIBUTING")
+"""Pages of the site that lie beside docs/."""
 
 IMAGES = {".png", ".svg"}
 SECTIONS = {"tutorials": "Tutorials"}
 """Section of the navigation for pages of a folder; other pages belong to How-to."""
-
-GENERATED = {
-    "changelog.md": lambda: (ROOT / "CHANGELOG.md").read_text(encoding="utf-8"),
-    "contributing.md": lambda: (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8"),
-    "reference/commands.md": commands_page,
-}
-"""Pages that are not files of docs/."""
 
 log = logging.getLogger("mkdocs.hooks.afield")
 
@@ -49,10 +44,13 @@ def on_config(config: Any) -> Any:
 
 def on_files(files: Files, config: Any) -> Files:
     """Add the generated pages, the reports of the gallery, and the images of records."""
-    for name, text in GENERATED.items():
-        files.append(File.generated(config, name, content=text()))
-    for name, html in report_pages().items():
-        files.append(File.generated(config, name, content=html))
+    sys.path.insert(0, str(DOCS))
+    from pages.commands import commands_page
+    from pages.gallery import report_pages
+
+    made = {f"{name.lower()}.md": (ROOT / f"{name}.md").read_text(encoding="utf-8") for name in AT_ROOT}
+    for name, content in (made | {"reference/commands.md": commands_page()} | report_pages()).items():
+        files.append(File.generated(config, name, content=content))
     for path in sorted((ROOT / "results").rglob("*")):
         if path.suffix in IMAGES:
             name = path.relative_to(ROOT).as_posix()
@@ -61,12 +59,21 @@ def on_files(files: Files, config: Any) -> Files:
 
 
 def on_page_markdown(markdown: str, page: Any, config: Any, files: Files) -> str:
-    """Make links to files outside of docs/ point to the site's copy of an image, or to the repository."""
+    """Mend links outside of code: they name pages by title, and files outside of docs have an address."""
     name = page.file.src_uri
-    folder = ROOT if name in ("changelog.md", "contributing.md") else (DOCS / name).parent
+    folder = ROOT if Path(name).stem.upper() in AT_ROOT else (DOCS / name).parent
+
+    def mended(text: str) -> str:
+        text = NAMED.sub(lambda found: f"[{_title(folder / found[2])}]({found[2]}", text)
+        return LINK.sub(lambda found: _target(found[0], folder, page.file, files), text)
+
     parts = re.split(r"(^```.*?^```$|`[^`\n]*`)", markdown, flags=re.DOTALL | re.MULTILINE)
-    parts[::2] = [LINK.sub(lambda found: _target(found[2], folder, page.file, files), text) for text in parts[::2]]
-    return "".join(parts)
+    return "".join(text if i % 2 else mended(text) for i, text in enumerate(parts))
+
+
+def _title(page: Path) -> str:
+    """The heading of a page."""
+    return page.read_text(encoding="utf-8").partition("# ")[2].partition("\n")[0]
 
 
 def _target(link: str, folder: Path, file: File, files: Files) -> str:
