@@ -102,3 +102,20 @@ def test_every_recipe_and_tutorial_can_be_found(site, pages):
     assert {path.with_suffix(".html").as_posix() for path in sources} <= found
     start = pages[(site / "index.html").resolve()].links
     assert {f"tutorials/{path.stem}.html" for path in (ROOT / "docs" / "tutorials").glob("*.md")} <= set(start)
+
+
+def test_the_search_works_from_the_disk_and_pages_fit_a_phone(site, browser):
+    from selenium.webdriver.common.by import By
+    from selenium.webdriver.support.ui import WebDriverWait
+
+    browser.get((site / "index.html").as_uri())
+    browser.find_element(By.CSS_SELECTOR, "input.md-search__input").send_keys("temperature")
+    results = ".md-search-result__item > a"
+    WebDriverWait(browser, 60).until(lambda page: page.find_elements(By.CSS_SELECTOR, results))
+    assert "confidence.html" in browser.find_element(By.CSS_SELECTOR, results).get_attribute("href")
+    phone = {"width": 390, "height": 844, "deviceScaleFactor": 1, "mobile": True}
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", phone)
+    for name in ("index", "results", "reference/commands"):
+        browser.get((site / f"{name}.html").as_uri())
+        assert browser.execute_script("return document.documentElement.scrollWidth") == 390
+    assert browser.get_log("browser") == []
