@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import csv
 import json
 import re
@@ -85,28 +86,23 @@ def test_the_tutorial_about_photos_compares_trains_predicts_and_writes_a_card(fo
     assert all(f"| {place} | " in card for place in places)
 
 
-def test_the_tutorial_about_a_new_place_forecasts_and_adapts(followed, tmp_path):
-    pytest.importorskip(LITE0, reason="the tutorial uses the weights of afield[weights]")
+def test_the_tutorials_about_a_new_place_and_labels_forecast_adapt_and_measure(followed, tmp_path):
+    pytest.importorskip(LITE0, reason="the tutorials use the weights of afield[weights]")
     printed = followed("new_place")
     (forecast,) = outputs(printed, "forecast")
     assert re.search(r"accuracy.*\d+", forecast)
     assert (tmp_path / "runs" / "forecast" / "report.html").exists()
     (adapted,) = outputs(printed, "adapt")
     assert "model in runs/new-site-model" in adapted
-    before, after = outputs(printed, "evaluate")
-    assert "Moor" in before
-    assert "Moor" in after
-
-
-def test_the_tutorial_about_labels_measures_before_and_after(followed, tmp_path):
-    pytest.importorskip(LITE0, reason="the tutorial uses the weights of afield[weights]")
-    printed = followed("labeling")
+    assert all("Moor" in out for out in outputs(printed, "evaluate"))
+    (tmp_path / "runs" / "new-site-model").rename(tmp_path / "without-labels")
+    printed = followed("labeling")  # in the same folder, in which the model is trained already
     rows = list(csv.DictReader((tmp_path / "labels.csv").open(encoding="utf-8")))
     assert sorted(row["purpose"] for row in rows) == ["audit"] * 10 + ["chosen"] * 8
     assert all(row["label"] == Path(row["path"]).parent.name for row in rows)
     before, after = outputs(printed, "evaluate")
-    assert "10" in before
-    assert "10" in after
+    assert " 10 " in before
+    assert " 10 " in after
     described = json.loads((tmp_path / "runs" / "new-site-model" / "model.json").read_text(encoding="utf-8"))
     assert described["class_names"] == ["boar", "deer", "fox"]
 
@@ -114,9 +110,9 @@ def test_the_tutorial_about_labels_measures_before_and_after(followed, tmp_path)
 def test_the_tutorial_about_an_own_loop_trains_both_losses_from_the_same_weights(followed):
     *_, (_, out, _) = followed("own_loop")
     accuracy, difference = out.splitlines()
-    found = eval(accuracy)
+    found = ast.literal_eval(accuracy)
     assert {name: len(values) for name, values in found.items()} == {"erm": 3, "flattening": 3}
-    assert min(found["erm"] + found["flattening"]) > 0.2  # chance is 0.1
+    assert min(found["erm"] + found["flattening"]) > 0.4  # chance is 0.1
     mean = sum(found["flattening"]) / 3 - sum(found["erm"]) / 3
     assert f"mean={mean:.6f}"[:12] in difference
 
