@@ -8,6 +8,7 @@ from pathlib import Path
 from pages.algorithms import algorithm_costs, compared_on_pacs
 from pages.augmentation import augmentation_page
 from pages.backbones import small_backbones
+from pages.card import MODEL, model_card
 from pages.confidence import confidence_page
 from pages.fast_cifar import fast_cifar_table
 from pages.label_a_new_place import label_a_new_place_page
@@ -32,6 +33,7 @@ def generated() -> dict[Path, str]:
     readme, guide, algorithms = ROOT / "README.md", ROOT / "docs" / "guide.md", ROOT / "docs" / "algorithms.md"
     return {
         **notebooks(),
+        MODEL / "README.md": model_card(),
         readme: between(readme.read_text(), "averages", averages_table()),
         guide: between(
             between(between(guide.read_text(), "fast_cifar", fast_cifar_table()), "small_backbones", small_backbones()),

@@ -21,6 +21,9 @@ LINK = re.compile(r"""(?:(?<=\]\()|(?<=src="))(?![a-z]+:|#)[^)#\s"]+""")
 NAMED = re.compile(r"\[([\w/]+\.md)\]\(([\w/.]+\.md)")
 """A link to a page with the name of the file as its text, for readers of the repository."""
 
+CARD = "results/pacs-flattening/README.md"
+"""A model card, which is a page of the site too."""
+
 AT_ROOT = ("CHANGELOG", "CONTRIBUTING")
 """Pages of the site that lie beside docs/."""
 
@@ -48,7 +51,8 @@ def on_files(files: Files, config: Any) -> Files:
     from pages.commands import commands_page
     from pages.gallery import report_pages
 
-    made = {f"{name.lower()}.md": (ROOT / f"{name}.md").read_text(encoding="utf-8") for name in AT_ROOT}
+    made = {CARD: (ROOT / CARD).read_text(encoding="utf-8")}
+    made |= {f"{name.lower()}.md": (ROOT / f"{name}.md").read_text(encoding="utf-8") for name in AT_ROOT}
     for name, content in (made | {"reference/commands.md": commands_page()} | report_pages()).items():
         files.append(File.generated(config, name, content=content))
     for path in sorted((ROOT / "results").rglob("*")):
