@@ -59,7 +59,7 @@ def _card(name: str, model: Description, record: Record, comparison: Path | None
         "## Intended use",
         f"Classification of images of these classes: {', '.join(classes)}. An image of any size is resized to "
         f"{height} x {width} pixels, without keeping its aspect ratio.",
-        f"```python\nimport afield\n\nafield.load({json.dumps(name)}).predict('photo.jpg')\n```",
+        f'```python\nimport afield\n\nafield.load({json.dumps(name)}).predict("photo.jpg")\n```',
         "## Data",
         f"Data set `{data['name']}`, fingerprint `{data['fingerprint']}`.{places}",
         _table(("part", "images"), parts),
