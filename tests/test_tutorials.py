@@ -1,4 +1,7 @@
-"""The tutorials run: the cells of their notebooks, which are made from the pages, in this process."""
+"""The tutorials run: the cells of their notebooks, which are made from the pages, in this process.
+
+`tests/test_docs.py` runs the page about tables.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,7 @@ from typing import Any
 import nbformat
 import pytest
 
-from afield.data import Validation, load, make_fold
+from afield.data import load
 from afield.records import read_records
 
 ROOT = Path(__file__).parent.parent
@@ -59,11 +62,6 @@ def outputs(printed: list[tuple[list[str], str, str]], verb: str) -> list[str]:
     return [out for arguments, out, _ in printed if arguments[:1] == [verb]]
 
 
-def test_every_tutorial_has_a_notebook_with_all_its_commands_and_code():
-    from_pages = {path.stem for path in (ROOT / "docs" / "tutorials").glob("*.md")} | {"tables"}
-    assert {path.stem for path in NOTEBOOKS.glob("*.ipynb")} == from_pages
-
-
 def test_the_tutorial_about_photos_compares_trains_predicts_and_writes_a_card(followed, tmp_path):
     printed = followed("photos")
     files = [path.relative_to(tmp_path).as_posix() for path in sorted((tmp_path / "photos").rglob("*.jpg"))]
@@ -76,7 +74,7 @@ def test_the_tutorial_about_photos_compares_trains_predicts_and_writes_a_card(fo
     assert sorted({record.held_out[0] for record in records}) == places
     assert len(records) == 6
     data = load(str(tmp_path / "photos"), group="^(.*)-", image_size=32)
-    bursts = {tuple(path.rpartition("-")[0] for path in data.paths[i : i + 1]) for i in range(len(data))}
+    bursts = {path.rpartition("-")[0] for path in data.paths}
     assert len(set(data.groups.tolist())) == len(bursts) < len(data) / 3
     rows = list(csv.DictReader((tmp_path / "predictions.csv").open(encoding="utf-8")))
     assert len(rows) == len(list((tmp_path / "new-site").rglob("*.jpg"))) > 20
@@ -115,26 +113,3 @@ def test_the_tutorial_about_an_own_loop_trains_both_losses_from_the_same_weights
     assert min(found["erm"] + found["flattening"]) > 0.4  # chance is 0.1
     mean = sum(found["flattening"]) / 3 - sum(found["erm"]) / 3
     assert f"mean={mean:.6f}"[:12] in difference
-
-
-def test_the_page_about_tables_runs_from_compare_to_predict_and_keeps_groups_together(followed, tmp_path):
-    printed = followed("tables")
-    page = (ROOT / "docs" / "tables.md").read_text(encoding="utf-8")
-    table = tmp_path / "traps" / "images.csv"
-    assert "\n".join(table.read_text(encoding="utf-8").splitlines()[:3]) in page
-    by_verb = {arguments[0]: out for arguments, out, _ in reversed(printed)}  # the first output of each verb
-    assert "Moor" in by_verb["evaluate"]
-    assert len(by_verb["predict"].splitlines()) == len(list((tmp_path / "traps" / "Moor").iterdir()))
-    assert "IMG" in by_verb["predict"]
-    (said,) = [err for arguments, _, err in printed if "runs/without-groups" in arguments]
-    example = re.search(r"```\n(warning: leakage.*?)```", page, re.DOTALL)
-    assert example is not None
-    assert " ".join(example[1].split()) in " ".join(said.split())
-    data = load(str(table), image_size=32)
-    records = read_records(tmp_path / "runs" / "compare-traps")
-    assert {record.held_out for record in records} == {("Moor",), ("Hütte Süd",)}
-    for record in records:
-        fold = make_fold(data, record.held_out, Validation(), record.seed)
-        assert fold.hash(data) == record.split_hash
-        parts = [set(data.groups[part].tolist()) for part in (fold.train, fold.val, *fold.tests.values())]
-        assert sum(map(len, parts)) == len(set.union(*parts))
