@@ -1,4 +1,4 @@
-"""Make the tables of README and docs from registries and committed records; ``--check`` fails if one is stale."""
+"""Make tables and pages from registries and records, notebooks from tutorials; ``--check`` fails if one is stale."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 from pages.algorithms import algorithm_costs, compared_on_pacs
 from pages.augmentation import augmentation_page
 from pages.backbones import small_backbones
+from pages.card import MODEL, model_card
 from pages.confidence import confidence_page
 from pages.fast_cifar import fast_cifar_table
 from pages.label_a_new_place import label_a_new_place_page
@@ -15,7 +16,9 @@ from pages.labeling import labeling_page
 from pages.learning_loss import learning_loss_figure
 from pages.margins import margins_page
 from pages.new_place import new_place_figure, new_place_page
-from pages.parts import parts_page, recipes_page
+from pages.notebooks import notebooks
+from pages.parts import parts_page
+from pages.recipes import recipes_page
 from pages.recommendations import recommendations_page
 from pages.reproduction import reproduction_page
 from pages.results import averages_table, results_page
@@ -31,6 +34,8 @@ def generated() -> dict[Path, str]:
     """The expected text of each file that has a generated part."""
     readme, guide, algorithms = ROOT / "README.md", ROOT / "docs" / "guide.md", ROOT / "docs" / "algorithms.md"
     return {
+        **notebooks(),
+        MODEL / "README.md": model_card(),
         readme: between(readme.read_text(), "averages", averages_table()),
         guide: between(
             between(between(guide.read_text(), "fast_cifar", fast_cifar_table()), "small_backbones", small_backbones()),
@@ -67,6 +72,7 @@ def main() -> None:
     if "--check" in sys.argv:
         sys.exit(f"stale: {', '.join(path.name for path in stale)}; run python docs/make_tables.py" if stale else 0)
     for path in stale:
+        path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(generated()[path])
         print(f"wrote {path.relative_to(ROOT)}")
 

@@ -1,4 +1,7 @@
-"""Make a small table of camera-trap images: ``python examples/camera_traps.py FOLDER`` writes images and images.csv.
+"""Make a small set of camera-trap images.
+
+``python examples/camera_traps.py FOLDER`` writes images and a table of them, images.csv. With names of sites after the
+folder, it writes the images of these sites into the folders site/class, without a table.
 
 Four sites have very different numbers of images, and some lack a class. Animals come in bursts: a few images of one
 scene. At night, images are gray. Some files are stored rotated, with an EXIF orientation, and some names contain spaces
@@ -9,7 +12,7 @@ from __future__ import annotations
 
 import csv
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -52,26 +55,47 @@ def burst(rng: np.random.Generator, site: np.ndarray, animal: str) -> Iterator[I
         yield found.convert("L") if night else found
 
 
-def write(folder: Path, seed: int = 0) -> Path:
-    """Write the images and their table; returns the path of the table."""
+def photographs(seed: int) -> Iterator[tuple[str, int, str, Image.Image]]:
+    """Yield site, number of the burst, animal and image of each photograph."""
     backgrounds, rng = np.random.default_rng(0), np.random.default_rng([1, seed])
-    rows = []
     for site, (bursts, animals) in SITES.items():
         background = backgrounds.uniform(40, 200, (3, 4, 3)).astype(np.uint8)
         scene = np.asarray(Image.fromarray(background).resize((WIDTH, HEIGHT), Image.Resampling.BICUBIC)).astype(float)
-        (folder / site).mkdir(parents=True, exist_ok=True)
         for sequence in range(bursts):
             animal = animals.split()[rng.integers(len(animals.split()))]
             for image in burst(rng, scene, animal):
-                path, exif = Path(site) / f"IMG {len(rows):04d}.jpg", Image.Exif()
-                if len(rows) % 10 == 7:  # the camera was mounted sideways
-                    image, exif[0x0112] = image.transpose(Image.Transpose.ROTATE_90), 6
-                image.save(folder / path, quality=90, exif=exif)
-                rows.append((path.as_posix(), animal, site, f"{site} {sequence}"))
+                yield site, sequence, animal, image
+
+
+def save(image: Image.Image, path: Path, number: int) -> None:
+    """Save an image; every tenth camera was mounted sideways."""
+    exif = Image.Exif()
+    if number % 10 == 7:
+        image, exif[0x0112] = image.transpose(Image.Transpose.ROTATE_90), 6
+    path.parent.mkdir(parents=True, exist_ok=True)
+    image.save(path, quality=90, exif=exif)
+
+
+def write(folder: Path, seed: int = 0) -> Path:
+    """Write the images and their table; returns the path of the table."""
+    rows = []
+    for site, sequence, animal, image in photographs(seed):
+        path = Path(site) / f"IMG {len(rows):04d}.jpg"
+        save(image, folder / path, len(rows))
+        rows.append((path.as_posix(), animal, site, f"{site} {sequence}"))
     with open(folder / "images.csv", "w", newline="", encoding="utf-8") as file:
         csv.writer(file).writerows([("path", "label", "domain", "group"), *rows])
     return folder / "images.csv"
 
 
+def write_folders(folder: Path, sites: Sequence[str], seed: int = 0) -> Path:
+    """Write the images of some sites as ``site/class/burst-number.jpg``; returns the folder."""
+    for number, (site, sequence, animal, image) in enumerate(photographs(seed)):
+        if site in sites:
+            save(image, folder / site / animal / f"{sequence:02d}-{number:04d}.jpg", number)
+    return folder
+
+
 if __name__ == "__main__":
-    print(write(Path(sys.argv[1])))
+    target, *names = sys.argv[1:]
+    print(write_folders(Path(target), names) if names else write(Path(target)))

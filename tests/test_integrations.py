@@ -19,10 +19,13 @@ NEEDED = {
     "in_lightning.py": ["lightning"],
     "in_timm.py": ["timm.task"],
     "in_hugging_face.py": ["transformers", "accelerate"],
+    "in_fastai.py": ["fastai"],
 }
 
 
-@pytest.mark.parametrize(("name", "count"), [("in_lightning.py", 1), ("in_timm.py", 2), ("in_hugging_face.py", 1)])
+@pytest.mark.parametrize(
+    ("name", "count"), [("in_lightning.py", 1), ("in_timm.py", 2), ("in_hugging_face.py", 1), ("in_fastai.py", 1)]
+)
 def test_the_example_learns_and_leaves_nothing_behind(name, count, tmp_path, capsys, monkeypatch):
     for module in NEEDED[name]:
         pytest.importorskip(module, reason=f"examples/{name} needs {module}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from afield.catalog import REGISTRIES
-from pages.tables import filled, table
+from pages.tables import table
 
 
 def registry_table(kind: str) -> str:
@@ -20,8 +20,3 @@ def parts_page() -> str:
         "Recipes that combine these parts: [recipes.md](recipes.md).\n\n"
     )
     return head + "\n".join(sections)
-
-
-def recipes_page() -> str:
-    """The recipes, and how to combine and change them."""
-    return filled("recipes.md.in", {"recipes": registry_table("recipes")})

@@ -101,7 +101,7 @@ def _front(license: str | None) -> str:
 
 
 def _usage(address: str) -> str:
-    return f"```python\nimport afield\n\nafield.load({json.dumps(address)}).predict('photo.jpg')\n```"
+    return f'```python\nimport afield\n\nafield.load({json.dumps(address)}).predict("photo.jpg")\n```'
 
 
 def _unseen(record: Record, comparison: Path | None) -> tuple[list[str], str]:
