@@ -30,3 +30,8 @@ def _version_only(package: str) -> Iterator[None]:
 
 with _version_only("torchmetrics"):
     from lightning_fabric import Fabric as Fabric
+    from lightning_fabric.loggers import (
+        CSVLogger as CSVLogger,
+        Logger as Logger,
+        TensorBoardLogger as TensorBoardLogger,
+    )

@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from lightning_fabric import Fabric
 
 from afield.data import ImageSet
 from afield.errors import InputError
 from afield.evaluation.transferability import h_score, log_me
+from afield.fabric import Fabric
 from afield.records import seed_for
 from afield.runs.config import ExperimentConfig
 from afield.runs.features import BATCH, extractor

@@ -9,7 +9,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import timm
 import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
@@ -59,12 +58,14 @@ def write_timm_files(
         save_file(network, folder / WEIGHTS, metadata={"format": "pt"})
         checkpoint.save(folder / REST, rest, {"head": []})
         return
+    from timm.models import save_for_hf
+
     full, head = _with_head(backbone.name, network, classifier, temperature)
     mean, std = (getattr(classifier, name).flatten().tolist() for name in ("mean", "std"))
     about = {"input_size": [3, *size], "mean": mean, "std": std, "interpolation": "bilinear", "crop_pct": 1.0}
     about |= {"crop_mode": "squash", "num_classes": full.num_classes}
     with tempfile.TemporaryDirectory() as scratch:
-        timm.models.save_for_hf(full, scratch, {"pretrained_cfg": about, **labels}, safe_serialization=True)
+        save_for_hf(full, scratch, {"pretrained_cfg": about, **labels}, safe_serialization=True)
         for name in (CONFIG, WEIGHTS):
             (folder / name).write_bytes((Path(scratch) / name).read_bytes())
     checkpoint.save(folder / REST, rest, {"head": head})
@@ -87,6 +88,8 @@ def _with_head(
     name: str, network: Mapping[str, Tensor], classifier: Classifier, temperature: float
 ) -> tuple[Any, list[str]]:
     """The network of timm with the linear head of a classifier, or without a head; and the names of its tensors."""
+    import timm
+
     objective = classifier.objective
     if isinstance(objective.head, LinearHead) and objective.neck is None:
         full: Any = timm.create_model(name, num_classes=classifier.num_classes)

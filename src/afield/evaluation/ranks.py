@@ -5,7 +5,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
 
 
 @dataclass(frozen=True)
@@ -35,6 +34,8 @@ def ranks(values: Mapping[str, Sequence[float]], *, sign: int = 1) -> Ranks:
     References:
         Demšar, "Statistical Comparisons of Classifiers over Multiple Data Sets", JMLR 2006, sections 3.1.3 and 3.2.2.
     """
+    from scipy import stats  # takes half a second
+
     table = np.array(list(values.values()), dtype=np.float64)
     average = stats.rankdata(-sign * table, axis=0).mean(axis=1)
     same = bool((table == table[0]).all())
@@ -58,6 +59,8 @@ def critical_difference(recipes: int, count: int, *, level: float = 0.95) -> flo
         count: N, number of data sets.
         level: 1 minus the probability of any wrong difference.
     """
+    from scipy import stats
+
     quantile = float(stats.studentized_range.ppf(level, recipes, math.inf)) / math.sqrt(2)
     return quantile * math.sqrt(recipes * (recipes + 1) / (6 * count))
 
@@ -71,6 +74,8 @@ def signed_rank_p(first: Sequence[float], second: Sequence[float], *, comparison
     References:
         Wilcoxon, "Individual Comparisons by Ranking Methods", Biometrics 1945.
     """
+    from scipy import stats
+
     differences = np.asarray(first, dtype=np.float64) - np.asarray(second, dtype=np.float64)
     if not differences.any():
         return 1.0

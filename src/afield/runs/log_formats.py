@@ -10,11 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, ClassVar
 
-from lightning_fabric.loggers.csv_logs import CSVLogger
-from lightning_fabric.loggers.logger import Logger
-from lightning_fabric.loggers.tensorboard import TensorBoardLogger
-
 from afield.errors import InputError
+from afield.fabric import CSVLogger, Logger, TensorBoardLogger
 from afield.records import locked
 from afield.runs.run import Run
 

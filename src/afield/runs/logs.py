@@ -4,9 +4,8 @@ import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from lightning_fabric.loggers.logger import Logger
-
 from afield.errors import first_line
+from afield.fabric import Logger
 from afield.records import Epoch, Record
 from afield.runs.callback import Callback
 from afield.runs.log_formats import LOG_FORMATS, LogFormat

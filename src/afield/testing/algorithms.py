@@ -11,12 +11,12 @@ from unittest import mock
 
 import numpy as np
 import torch
-from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 from afield.algorithms import Algorithm, Batch
 from afield.augment import build_chain
 from afield.classifier import Classifier
+from afield.fabric import Fabric
 from afield.heads import LinearHead
 from afield.models import ResNet8
 from afield.objective import Objective

@@ -5,11 +5,11 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import torch
-from lightning_fabric import Fabric
 from torch import Tensor
 
 from afield.algorithms import Algorithm
 from afield.evaluation import first_best
+from afield.fabric import Fabric
 from afield.records import Epoch
 from afield.training import checkpoint
 

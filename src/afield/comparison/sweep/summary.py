@@ -13,7 +13,6 @@ from afield.comparison.sweep.protocol import Find, Score, State, Sweep, ranked
 from afield.evaluation import METRICS, difference_at_new_place, estimate, figure, paired_difference
 from afield.recipes import Recipe
 from afield.records import Estimate, PlaceDifference, decode, read_json, write_json
-from afield.reporting.provenance import origin
 
 SUMMARY = "sweep.json"
 
@@ -131,6 +130,8 @@ class SweepSummary:
 
 def summarize_sweep(sweep: Sweep, state: State, find: Find) -> SweepSummary:
     """Summarize a finished sweep."""
+    from afield.reporting.provenance import origin  # imports matplotlib, which the worker processes need not
+
     return SweepSummary(
         data=Path(sweep.setup.data.name).name,
         selection=sweep.selection,
