@@ -30,8 +30,6 @@ def _version_only(package: str) -> Iterator[None]:
 
 with _version_only("torchmetrics"):
     from lightning_fabric import Fabric as Fabric
-    from lightning_fabric.loggers import (
-        CSVLogger as CSVLogger,
-        Logger as Logger,
-        TensorBoardLogger as TensorBoardLogger,
-    )
+    from lightning_fabric.loggers.csv_logs import CSVLogger as CSVLogger
+    from lightning_fabric.loggers.logger import Logger as Logger
+    from lightning_fabric.loggers.tensorboard import TensorBoardLogger as TensorBoardLogger

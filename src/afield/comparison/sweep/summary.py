@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from scipy import stats
 
 from afield.comparison.summary import over_domains, select
 from afield.comparison.sweep.protocol import Find, Score, State, Sweep, ranked
@@ -238,4 +237,6 @@ def _importance(sweep: Sweep, state: State, recipe: Recipe, setting: str) -> flo
 
 def _rank_correlation(values: Sequence[float], scores: Sequence[float], sign: int) -> float:
     """Spearman's rank correlation; 0 if all scores are equal."""
-    return 0.0 if len(set(scores)) == 1 else sign * float(stats.spearmanr(values, scores).statistic)
+    from scipy.stats import spearmanr  # takes half a second
+
+    return 0.0 if len(set(scores)) == 1 else sign * float(spearmanr(values, scores).statistic)
