@@ -57,7 +57,7 @@ def test_mixed_images_in_words():
 def test_crops_and_colors_in_words():
     params = StandardParams(
         center_x=numbers(0, 0.25, 0.5, 0),
-        center_y=numbers(0, 0, -0.5, 0),
+        center_y=numbers(0, 0, -0.25, 0),
         half_width=numbers(1, 0.75, 0.5, 1),
         half_height=numbers(1, 1, 0.5, 1),
         flip=torch.tensor([False, False, True, False]),
@@ -69,7 +69,7 @@ def test_crops_and_colors_in_words():
     assert words(params) == [
         "unchanged",
         "crop of 15.0 x 40.0 px at 5.0, 0.0",
-        "crop of 10.0 x 20.0 px at 10.0, 0.0, flipped, brightness x 0.50",
+        "crop of 10.0 x 20.0 px at 10.0, 5.0, flipped, brightness x 0.50",
         "contrast x 1.25, saturation x 0.75, hue -176°",
     ]
 

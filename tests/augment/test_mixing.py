@@ -189,6 +189,10 @@ def test_crops_lie_inside_with_area_and_ratio_in_range_and_flips_with_their_prob
     assert wide.div(tall).min().item() >= 0.73
     assert wide.div(tall).max().item() <= 1.37
     assert params.flip.float().mean().item() == pytest.approx(0.3, abs=0.03)
+    params = RandomResizedCrop(scale=(0.2, 0.3)).sample(torch.zeros(1000, 3, 100, 150), generator())
+    areas = (params.bottom - params.top) * (params.right - params.left) / 15_000
+    assert 0.19 < areas.min() < 0.21
+    assert 0.29 < areas.max() < 0.31
 
 
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
