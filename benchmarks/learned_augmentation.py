@@ -5,9 +5,11 @@ the same number of epochs with its own augmentation (stage three). A learned aug
 copy (stage two), and its time is a separate column. The accuracy is that of the last epoch on all 10,000 test images.
 The measures of an augmentor use validation images.
 
-    python benchmarks/learned_augmentation.py --data cifar10.npz --out results/learned-augmentation [--quick] [--full]
+    python benchmarks/learned_augmentation.py --data cifar10.npz --out results/learned-augmentation [--size SIZE]
 
-``--full`` is the paper's size (ResNet-18, all images, 100 + 50 + 100 epochs). Finished arms are not repeated.
+``--size`` sets the number of images, the epochs of the stages and the seeds. ``few`` and ``many`` compare the main arms
+on 2,000 and 20,000 images; ``full`` is the paper's size (ResNet-18, all images, 100 + 50 + 100 epochs). Finished arms
+are not repeated.
 ``--time-budget`` (seconds) stops between arms; the same command then continues. The last line is one JSON object.
 """
 
@@ -19,6 +21,7 @@ import json
 import math
 import time
 from collections import Counter
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -42,9 +45,27 @@ from afield.runs.run import Run, prepare
 from afield.runs.stages import run_stages
 from afield.training import Subset
 
-SIZE = {"images": 6000, "epochs": (12, 10, 16), "seeds": (10, 5, 3), "backbone": BackboneConfig("resnet8")}
-QUICK = {"images": 500, "epochs": (1, 1, 1), "seeds": (1, 1, 1)}
-FULL = {"images": 50_000, "epochs": (100, 50, 100), "seeds": (3, 3, 3), "backbone": BackboneConfig("resnet18", "small")}
+RESNET8 = BackboneConfig("resnet8")
+
+
+@dataclass(frozen=True)
+class Size:
+    """Numbers of training and test images, epochs of the three stages, and seeds of each group of arms."""
+
+    images: int
+    tested: int
+    epochs: tuple[int, int, int]
+    seeds: tuple[int, int, int]
+    backbone: BackboneConfig = RESNET8
+
+
+SIZES = {
+    "quick": Size(500, 10_000, (1, 1, 1), (1, 1, 1)),
+    "few": Size(2000, 4000, (12, 10, 16), (5, 0, 0)),
+    "usual": Size(6000, 10_000, (12, 10, 16), (10, 5, 3)),
+    "many": Size(20_000, 4000, (3, 10, 4), (5, 0, 0)),
+    "full": Size(50_000, 10_000, (100, 50, 100), (3, 3, 3), BackboneConfig("resnet18", "small")),
+}
 
 MATCHED, MATCHED_EVERY = "random affine, matched", "random affine, matched, on every image"
 
@@ -54,17 +75,20 @@ FIRST = ("printed sign + D", "corrected sign + D", "random_affine", "mixup", "cu
 """The paper's arms and other augmentations. All other arms are attempted remedies, with the fewest seeds."""
 
 
-def subset(file: Path, images: int, folder: Path) -> ImageSet:
-    """A subset with equal numbers of training images of each class, after a seeded shuffle, and all test images."""
-    target = folder / f"{file.stem}-{images}.npz"
+def subset(file: Path, size: Size, folder: Path) -> ImageSet:
+    """A subset with equal numbers of images of each class, after a seeded shuffle."""
+    whole = size.tested == 10_000
+    target = folder / f"{file.stem}-{size.images}{'' if whole else f'-{size.tested}'}.npz"
     if not target.exists():
         arrays = dict(np.load(file))
-        labels = arrays["train_labels"]
-        order = np.random.default_rng(seed_for("subset", file.stem, "train")).permutation(len(labels))
-        names = np.unique(labels)
-        chosen = np.concatenate([order[labels[order] == name][: images // len(names)] for name in names])
+        for part, count in (("train", size.images), *(() if whole else (("test", size.tested),))):
+            labels = arrays[f"{part}_labels"]
+            order = np.random.default_rng(seed_for("subset", file.stem, part)).permutation(len(labels))
+            names = np.unique(labels)
+            chosen = np.concatenate([order[labels[order] == name][: count // len(names)] for name in names])
+            arrays |= {f"{part}_images": arrays[f"{part}_images"][chosen], f"{part}_labels": labels[chosen]}
         target.parent.mkdir(parents=True, exist_ok=True)
-        np.savez(target, **arrays | {"train_images": arrays["train_images"][chosen], "train_labels": labels[chosen]})
+        np.savez(target, **arrays)
     return load(str(target))
 
 
@@ -188,24 +212,24 @@ def main() -> None:
     parser.add_argument("--arms", nargs="+", help="the arms to run (default: all)")
     parser.add_argument("--seeds", nargs="+", type=int, help="the seeds to run (default: all)")
     parser.add_argument("--time-budget", type=float, default=float("inf"), help="seconds")
-    parser.add_argument("--quick", action="store_true")
-    parser.add_argument("--full", action="store_true")
+    parser.add_argument("--size", choices=SIZES, default="usual")
+    parser.add_argument("--quick", action="store_const", const="quick", dest="size", help="the same as --size quick")
     args = parser.parse_args()
     torch.set_num_threads(1)
-    size: dict[str, Any] = SIZE | (QUICK if args.quick else FULL if args.full else {})
-    first, second, third = size["epochs"]
+    size = SIZES[args.size]
+    first, second, third = size.epochs
     training = choose_training("scratch", epochs=first, batch_size=128, warmup=0.2, augment="none", precision="bf16")
-    data = subset(args.data, size["images"], args.work)
+    data = subset(args.data, size, args.work)
     tuning = dataclasses.replace(training, epochs=third, learning_rate=training.learning_rate / 2)
-    setup = ExperimentConfig(data, size["backbone"], False, Validation(), training, tuning=tuning)
+    setup = ExperimentConfig(data, size.backbone, False, Validation(), training, tuning=tuning)
     executor = Executor(args.work, partial(make_fabric, "auto"), threads=1)
-    arms = dict.fromkeys((*RIVALS, *FIRST, *LEARNED), size["seeds"][2])
-    arms |= dict.fromkeys(FIRST, size["seeds"][1]) | dict.fromkeys(RIVALS, size["seeds"][0])
+    arms = dict.fromkeys((*RIVALS, *FIRST, *LEARNED), size.seeds[2])
+    arms |= dict.fromkeys(FIRST, size.seeds[1]) | dict.fromkeys(RIVALS, size.seeds[0])
     until, records = time.monotonic() + args.time_budget, []
     for seed in args.seeds or range(max(arms.values())):
         if time.monotonic() < until:
             train_first_stage(seed, setup, executor)
-        for arm in args.arms or (arm for arm, seeds in arms.items() if seed < seeds):
+        for arm in args.arms or [arm for arm, seeds in arms.items() if seed < seeds]:
             if time.monotonic() < until:
                 records.append(run_arm(arm, seed, setup, second, executor))
                 print(f"seed {seed} {arm}: {100 * records[-1]['accuracy']:.2f} %", flush=True)

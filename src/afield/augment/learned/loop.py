@@ -98,6 +98,14 @@ class Game(nn.Module):
     def examples(train: Subset) -> Examples:
         """Create the training examples from the training images."""
 
+    def passes(self, steps: int) -> int:
+        """The number of passes over the examples in an epoch, for a number of steps of one pass."""
+        return 1
+
+    def finished(self, measures: Measures, steps: int) -> bool:
+        """Whether training can stop after an epoch, from the measures on training images and the steps so far."""
+        return False
+
     @abstractmethod
     def measure(self, batches: Iterable[tuple[Tensor, Tensor]], generator: Generator) -> Measures:
         """Measure the augmentor on batches of images ``[B, 3, H, W]`` in [0, 1] and class indices ``[B]``.
@@ -154,11 +162,13 @@ class Game(nn.Module):
         state = _restore(checkpoint_file, game, generator)
         shown = [name for name, part in parts.items() if len(part)][:2][-1]
         batch = min(settings.batch_size, examples.count)
-        steps, saved = examples.count // batch, time.monotonic()
+        passes, saved = game.passes(examples.count // batch), time.monotonic()
+        steps = passes * (examples.count // batch)
         if not state.epochs:
             state.epochs.append(_measured(game, parts, fabric))
-        while state.epoch < settings.epochs:
-            order = np.random.default_rng(seed_for("augmentor order", seed, state.epoch)).permutation(examples.count)
+        done = False
+        while state.epoch < settings.epochs and not done:
+            order = _order(examples.count, batch, passes, seed, state.epoch)
             if not state.position:
                 generator.manual_seed(seed_for("augmentor noise", seed, state.epoch))
             began = time.monotonic()
@@ -175,7 +185,8 @@ class Game(nn.Module):
             state.epochs.append(_measured(game, parts, fabric))
             state.epoch, state.position = state.epoch + 1, 0
             on_epoch(state.epoch, settings.epochs, _brief(state.epochs[-1][shown]))
-            if time.monotonic() - saved > CHECKPOINT_SECONDS or state.epoch == settings.epochs:
+            done = game.finished(state.epochs[-1]["train"], state.epoch * steps)
+            if time.monotonic() - saved > CHECKPOINT_SECONDS or done or state.epoch == settings.epochs:
                 _save(checkpoint_file, game, generator, state)
                 saved = time.monotonic()
         collapses = cls.diagnose(state.epochs[-1][shown], dataclasses.asdict(settings))
@@ -203,6 +214,13 @@ def recognition(
     entropy = -(log_p.exp() * log_p).sum() / math.log(2)
     recognized = (teacher(images).argmax(dim=1) == targets).sum().float()
     return {f"entropy_{when}": entropy, f"recognized_{when}": recognized}
+
+
+def _order(count: int, batch: int, passes: int, seed: int, epoch: int) -> NDArray[np.int64]:
+    """Indices of the examples of an epoch: whole batches of a permutation for each pass."""
+    whole = count // batch * batch
+    seeds = (seed_for("augmentor order", seed, epoch, *([number] if number else [])) for number in range(passes))
+    return np.concatenate([np.random.default_rng(each).permutation(count)[:whole] for each in seeds])
 
 
 def _brief(measures: Measures) -> str:

@@ -4,6 +4,7 @@ import copy
 import math
 from collections import Counter
 from collections.abc import Iterable
+from dataclasses import asdict
 
 import torch
 import torch.nn.functional as F
@@ -12,7 +13,7 @@ from torch import Generator, Tensor, nn
 from afield.augment import AffineAugmentor, identity_distance, warp_affine
 from afield.augment.learned.affine.settings import AffineSettings
 from afield.augment.learned.discriminator import Discriminator, adversarial_loss, discriminator_loss
-from afield.augment.learned.loop import AUGMENTORS, Examples, Game, recognition
+from afield.augment.learned.loop import AUGMENTORS, Examples, Game, Measures, recognition
 from afield.evaluation import diagnose
 from afield.losses import max_entropy
 from afield.training import Subset
@@ -24,6 +25,8 @@ LARGEST_MULTIPLIER = 1e3
 DRAWS = 4
 """Number of samples for each image in measurements."""
 NEAR_BOUND = 0.95
+TOLERANCE = 0.05
+"""Largest difference to the target of recognition when training stops."""
 
 
 @AUGMENTORS.register("learned", reference="Learned augmentation, seen as active learning (paper B).")
@@ -65,6 +68,18 @@ class AffineGame(Game):
     def examples(train: Subset) -> Examples:
         """Images ``[B, 3, H, W]`` in [0, 1] with their labels ``[B]``."""
         return Examples(len(train), lambda indices, generator: train.take(indices))
+
+    def passes(self, steps: int) -> int:
+        """See `Game`: enough for `AffineSettings.epoch_steps`."""
+        return math.ceil(self.settings.epoch_steps / steps)
+
+    def finished(self, measures: Measures, steps: int) -> bool:
+        """See `Game`: whether the target is met after `AffineSettings.stop_steps`."""
+        settings = self.settings
+        if settings.stop_steps is None or settings.recognized is None or steps < settings.stop_steps:
+            return False
+        kept = measures["recognized_after"] / measures["recognized_before"] if measures["recognized_before"] else 0.0
+        return abs(kept - settings.recognized) <= TOLERANCE and not diagnose(measures, asdict(settings))
 
     def step(self, images: Tensor, targets: Tensor, generator: Generator) -> None:
         """Update all networks once, on a batch ``[B, 3, H, W]`` in [0, 1] with class indices ``[B]``."""

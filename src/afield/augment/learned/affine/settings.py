@@ -28,7 +28,11 @@ class AffineSettings(Checked):
         refresh: whether a copy of the classifier is trained on the transformed images. The teacher is then its moving
             average. Otherwise, neither changes.
         refresh_rate: learning rate of that classifier, for SGD with momentum 0.9.
-        epochs: number of passes over the training images.
+        epochs: largest number of epochs.
+        epoch_steps: smallest number of steps of an epoch. An epoch is one pass over the training images, or, with few
+            images, as many passes as are needed.
+        stop_steps: number of steps after which training stops at the end of the first epoch that meets the target: no
+            collapse, and `recognized` is reached within 0.05 on training images. None, or `recognized` None: never.
         batch_size: number of images per step.
         learning_rate: learning rate of the augmentor, for Adam.
         discriminator_rate: learning rate of the discriminator, for SGD.
@@ -49,6 +53,8 @@ class AffineSettings(Checked):
     refresh: bool = True
     refresh_rate: float = setting(0.02, low=1e-12, high=1000)
     epochs: int = setting(10, low=1, high=100_000)
+    epoch_steps: int = setting(40, low=1, high=1_000_000)
+    stop_steps: int | None = setting(400, low=1, high=1_000_000)
     batch_size: int = setting(128, low=1, high=1_000_000)
     learning_rate: float = setting(1e-3, low=1e-12, high=1000)
     discriminator_rate: float = setting(1e-4, low=1e-12, high=1000)
