@@ -14,7 +14,7 @@ from afield.reproduction import PAPERS, verdict
 from afield.reproduction.combined.page import BASE, default_recipe
 from afield.reproduction.flattening.page import SCRATCH, TUNED, verdicts
 from afield.reproduction.paper import Judged, document, verdict_table
-from afield.reproduction.verdict import Verdict, differences, judge_difference, judge_value
+from afield.reproduction.verdict import Verdict, differences, holds_on, judge_difference, judge_value, untrained
 from afield.training import PRESETS
 from tests.made_records import made_record
 
@@ -78,6 +78,50 @@ def test_a_claim_of_no_difference_needs_a_narrow_interval_about_zero(ours, said)
     assert str(judge_difference(0.0024, ours, tolerance=0.005)) == said
 
 
+def test_a_difference_to_a_rival_that_does_not_train_is_not_comparable_whatever_its_size():
+    assert str(judge_difference(0.0039, between(0.05, 0.2), hollow="at chance")) == "not comparable (at chance)"
+    assert str(judge_difference(0.0039, None, hollow="at chance")) == "not run"
+    assert str(judge_difference(0.0039, between(0.05, 0.2), setups="on 1 of 2 setups: A")) == (
+        "reproduced (on 1 of 2 setups: A)"
+    )
+    assert str(judge_difference(0.0039, between(-0.05, 0.2), setups="on 0 of 1 setups: ")) == (
+        "not reproduced (interval contains zero)"
+    )
+
+
+@pytest.mark.parametrize(
+    ("value", "gain", "said"),
+    [
+        (between(0.14, 0.16), None, "MMLD is near chance on our setup: 15.0 %, chance is 14.3 %"),
+        (between(0.213, 0.215), None, "MMLD is near chance on our setup: 21.4 %, chance is 14.3 %"),  # below 3 / 14
+        (between(0.214, 0.216), None, ""),
+        (between(0.214, 0.216), between(0.001, 0.03), ""),
+        (
+            between(0.6, 0.7),
+            between(-0.001, 0.021),
+            "MMLD is not significantly better than ERM on our setup: +1.0 points",
+        ),
+        (
+            between(0.6, 0.7),
+            between(-0.03, -0.01),
+            "MMLD is not significantly better than ERM on our setup: -2.0 points",
+        ),
+        (between(0.6, 0.7), estimate([0.01]), "MMLD is not significantly better than ERM on our setup: +1.0 points"),
+        (None, None, ""),
+    ],
+)
+def test_a_rival_trains_if_it_is_above_chance_and_better_than_erm(value, gain, said):
+    assert untrained("MMLD", value, 1 / 7, gain) == said
+
+
+def test_a_claim_names_the_setups_on_which_it_holds():
+    up, down, wide = between(0.01, 0.03), between(-0.03, -0.01), between(-0.02, 0.03)
+    assert holds_on(0.4, {"A": up}) == "on the only setup: A"
+    assert holds_on(0.4, {"A": up, "B": None}) == "on the only setup: A"
+    assert holds_on(0.4, {"A": up, "B": wide, "C": up, "D": down}) == "on 2 of 4 setups: A, C"
+    assert holds_on(-0.4, {"A": up, "B": wide, "C": up, "D": down}) == "on 1 of 4 setups: D"
+
+
 def test_differences_of_set_ups_are_named_in_words():
     config = {
         "backbone": {"name": "resnet8", "freeze": True},
@@ -97,7 +141,7 @@ def test_differences_of_set_ups_are_named_in_words():
         "learning rate 0.02, not 0.004",
         "tuning epochs 4, not 100",
     ]
-    assert doctest.testmod(verdict).attempted == 1
+    assert doctest.testmod(verdict).attempted == 3
     assert doctest.testmod(verdict).failed == 0
 
 
@@ -124,8 +168,11 @@ def line(study: str, recipe: str, seed: int, accuracy: float) -> Record:
         "data": {"image_size": 224},
         "training": dataclasses.asdict(PRESETS["flattening_paper"]),
     }
+    details = {"class_count": 7}
     measured = {name: {"accuracy": value, "ece": 0.1} for name, value in test.items()}
-    return made_record(study=study, recipe=recipe, seed=seed, test=measured, config=config, held_out=tuple(test))
+    return made_record(
+        study=study, recipe=recipe, seed=seed, test=measured, config=config, held_out=tuple(test), details=details
+    )
 
 
 def test_verdicts_of_paper_a_come_from_the_study_in_which_a_system_runs():
@@ -133,11 +180,20 @@ def test_verdicts_of_paper_a_come_from_the_study_in_which_a_system_runs():
     lines = [line(TUNED, name, seed, value) for name, of in accuracies.items() for seed, value in enumerate(of)]
     lines += [line(SCRATCH, name, seed, 0.3) for name in ("erm", "flattening 0.5") for seed in range(3)]
     lines += [line(SCRATCH, "jigen", seed, value) for seed, value in enumerate((0.28, 0.29, 0.27))]
+    lines += [line(SCRATCH, "mmld", seed, value) for seed, value in enumerate((0.15, 0.16, 0.17))]
+    lines += [line(SCRATCH, "epi_fcr", seed, value) for seed, value in enumerate((0.31, 0.312, 0.311))]
     found = {row[0]: row for row in next(verdicts(lines)).tables[0].rows}
+    where = "reproduced (on 1 of 2 setups: PACS, fine-tuned)"
     # + 0.02, 0.015, 0.017: mean 0.01733, sd 0.00252, interval 0.01733 -+ 4.303 * 0.00252 / sqrt(3)
-    assert found["table 2: flattening 0.5 − CE, average"][1:] == ("+1.60", "+1.7 ± 0.3 [+1.1, +2.4]", "3", "reproduced")
+    assert found["table 2: flattening 0.5 − CE, average"][1:] == ("+1.60", "+1.7 ± 0.3 [+1.1, +2.4]", "3", where)
     jigen = found["table 1: flattening 0.5 − JiGen, average (PACS, from scratch)"]
-    assert jigen[2:] == ("+2.0 ± 1.0 [-0.5, +4.5]", "3", "not reproduced (interval contains zero)")
+    hollow = "not comparable (JiGen is not significantly better than ERM on our setup: -2.0 points)"
+    assert jigen[2:] == ("+2.0 ± 1.0 [-0.5, +4.5]", "3", hollow)
+    mmld = found["table 1: flattening 0.5 − MMLD, average (PACS, from scratch)"]
+    assert mmld[4] == "not comparable (MMLD is near chance on our setup: 16.0 %, chance is 14.3 %)"
+    # Epi-FCR is 1.1 points above ERM, in an interval of +- 0.25, so that the comparison counts
+    other = found["table 1: flattening 0.5 − Epi-FCR, average (PACS, from scratch)"]
+    assert other[4] == "not reproduced (opposite direction)"
     assert found["table 1: flattening 0.5 − MASF, average"][2:] == ("–", "0", "not run")
     # 0.82233 -+ 4.303 * 0.00252 / sqrt(3) holds 0.8222; art_painting, two points above, does not hold 0.8235
     assert found["table 1: flattening 0.5, average"][4] == "reproduced"

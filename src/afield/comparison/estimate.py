@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from afield.algorithms import Algorithm
+from afield.augment.learned import AUGMENTORS
 from afield.fabric import Fabric
 from afield.launch.local import Executor, cpu_threads
 from afield.records import canonical_json, read_record
@@ -142,14 +143,16 @@ def _kind(run: Run) -> str:
 
 
 def _images(run: Run) -> float:
-    """The number of processed training images, over all epochs of all stages."""
-    setup, epochs = run.setup, float(run.training.epochs)
+    """The number of processed training images, over all epochs of all stages, none of which ends early."""
+    setup, epochs, count = run.setup, float(run.training.epochs), len(run.fold().train)
     if setup.tuning is not None:
         epochs += run.recipe.train_config(setup.tuning).epochs
     learned = learned_part(augmentation_names(setup, run.recipe))
     if learned is not None:
-        epochs += LEARNING * augmentor_settings(run.recipe, learned).epochs
-    return epochs * len(run.fold().train)
+        settings = augmentor_settings(run.recipe, learned)
+        steps = count // min(settings.batch_size, count)
+        epochs += LEARNING * settings.epochs * AUGMENTORS[learned].passes(settings, steps)
+    return epochs * count
 
 
 def _seconds(run: Run, fabric: Fabric) -> float:

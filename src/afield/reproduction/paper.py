@@ -56,13 +56,21 @@ class Judged:
 
     @classmethod
     def difference(
-        cls, place: str, claimed: float, ours: Estimate | None, printed: str = "", *, tolerance: float = 0.0
+        cls,
+        place: str,
+        claimed: float,
+        ours: Estimate | None,
+        printed: str = "",
+        *,
+        tolerance: float = 0.0,
+        hollow: str = "",
+        setups: str = "",
     ) -> Judged:
         """Compare a claimed difference with ours; see `judge_difference`.
 
         `printed` replaces the number in the table, for claims without a number.
         """
-        verdict = judge_difference(claimed, ours, tolerance=tolerance)
+        verdict = judge_difference(claimed, ours, tolerance=tolerance, hollow=hollow, setups=setups)
         return cls(place, printed or f"{100 * claimed:+.2f}", ours, verdict, "+")
 
     def row(self, why: str) -> dict[str, str]:
@@ -111,8 +119,9 @@ STAND_IN = (
 )
 UNITS = (
     "Values are in %, unless a column states another unit: mean ± standard deviation [95 % confidence interval] over "
-    "seeds. Differences are paired by seed. A claim is reproduced if the interval of the difference lies on the same "
-    "side of zero. A number is reproduced if it lies in our interval and the setups agree."
+    "seeds, on these domains. Differences are paired by seed. A claim is reproduced if the interval of the difference "
+    "lies on the same side of zero; it holds for the setups that the verdict names. A difference to a method that does "
+    "not train on our setup is not comparable. A number is reproduced if it lies in our interval and the setups agree."
 )
 
 

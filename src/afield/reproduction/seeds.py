@@ -2,8 +2,8 @@
 
 from collections.abc import Mapping, Sequence
 
-from afield.evaluation import Estimate, estimate, paired_difference
-from afield.records import Record
+from afield.evaluation import Estimate, difference_at_new_place, estimate, paired_difference
+from afield.records import PlaceDifference, Record
 
 BySeed = dict[int, float]
 
@@ -54,6 +54,12 @@ def of_recipe(
     return values(found, metric, part) if part or set(parts(found)) == set(wanted) else {}
 
 
+def chance(lines: Sequence[Record], study: str) -> float:
+    """The accuracy and the mAP of random guesses in a study, 1 / K; 0 without records."""
+    found = of(lines, study)
+    return 1 / found[0].details["class_count"] if found else 0.0
+
+
 def over(by_seed: BySeed, *, highest: float = 1.0) -> Estimate | None:
     """The mean over seeds with its interval, from 0 to `highest`; None without seeds."""
     return estimate(list(by_seed.values()), within=(0.0, highest)) if by_seed else None
@@ -64,6 +70,22 @@ def paired(first: BySeed, second: BySeed, *, level: float = 0.95) -> Estimate | 
     common = sorted(first.keys() & second.keys())
     pairs = [first[seed] for seed in common], [second[seed] for seed in common]
     return paired_difference(*pairs, level=level) if common else None
+
+
+def at_new_place(
+    lines: Sequence[Record], study: str, first: str, second: str, *, level: float = 0.95
+) -> PlaceDifference | None:
+    """The difference of accuracy between two recipes of a study at a new place, over common seeds.
+
+    None for fewer than two unseen parts, or if a recipe is not finished on one of them.
+    """
+    unseen = parts(of(lines, study))
+    pairs = [[of_recipe(lines, study, recipe, part) for recipe in (first, second)] for part in unseen]
+    common = sorted(set.intersection(*(set(by_seed) for pair in pairs for by_seed in pair))) if pairs else []
+    if len(unseen) < 2 or not common:
+        return None
+    ours, theirs = ([[pair[i][seed] for seed in common] for pair in pairs] for i in range(2))
+    return difference_at_new_place(ours, theirs, level=level, highest=1.0)
 
 
 def curve(found: Mapping[float, BySeed]) -> dict[float, Estimate]:

@@ -98,8 +98,9 @@ class Game(nn.Module):
     def examples(train: Subset) -> Examples:
         """Create the training examples from the training images."""
 
-    def passes(self, steps: int) -> int:
-        """The number of passes over the examples in an epoch, for a number of steps of one pass."""
+    @staticmethod
+    def passes(settings: Any, steps: int) -> int:
+        """The number of passes over the examples in an epoch, from the settings and the number of steps of a pass."""
         return 1
 
     def finished(self, measures: Measures, steps: int) -> bool:
@@ -162,12 +163,15 @@ class Game(nn.Module):
         state = _restore(checkpoint_file, game, generator)
         shown = [name for name, part in parts.items() if len(part)][:2][-1]
         batch = min(settings.batch_size, examples.count)
-        passes, saved = game.passes(examples.count // batch), time.monotonic()
+        passes, saved = cls.passes(settings, examples.count // batch), time.monotonic()
         steps = passes * (examples.count // batch)
         if not state.epochs:
             state.epochs.append(_measured(game, parts, fabric))
-        done = False
-        while state.epoch < settings.epochs and not done:
+
+        def ended() -> bool:
+            return state.epoch == settings.epochs or game.finished(state.epochs[-1]["train"], state.epoch * steps)
+
+        while not ended():
             order = _order(examples.count, batch, passes, seed, state.epoch)
             if not state.position:
                 generator.manual_seed(seed_for("augmentor noise", seed, state.epoch))
@@ -185,8 +189,7 @@ class Game(nn.Module):
             state.epochs.append(_measured(game, parts, fabric))
             state.epoch, state.position = state.epoch + 1, 0
             on_epoch(state.epoch, settings.epochs, _brief(state.epochs[-1][shown]))
-            done = game.finished(state.epochs[-1]["train"], state.epoch * steps)
-            if time.monotonic() - saved > CHECKPOINT_SECONDS or done or state.epoch == settings.epochs:
+            if time.monotonic() - saved > CHECKPOINT_SECONDS or ended():
                 _save(checkpoint_file, game, generator, state)
                 saved = time.monotonic()
         collapses = cls.diagnose(state.epochs[-1][shown], dataclasses.asdict(settings))

@@ -86,7 +86,8 @@ def collapse_claims(lines: Sequence[Record]) -> Iterator[Judged]:
         if found:
             count = sum("identity" in _collapses(learned) for learned in found)
             as_claimed = count == (len(found) if collapses else 0)
-            verdict = Verdict(REPRODUCED if as_claimed else NOT_REPRODUCED, f"identity in {count} of {len(found)} runs")
+            why = f"identity in {count} of {len(found)} runs, one setup"
+            verdict = Verdict(REPRODUCED if as_claimed else NOT_REPRODUCED, why)
             distance = estimate([learned.measures["distance"] for learned in found])
         yield Judged(text, "−", distance, verdict, factor=1, digits=3)
 

@@ -11,7 +11,7 @@ from afield.reporting.document import Figure, Section, Table, said
 from afield.reproduction import seeds
 from afield.reproduction.flattening.plan import ERM, FROZEN, LAMBDAS, SCRATCH, SYSTEMS, TUNED, flattening, studies
 from afield.reproduction.paper import Judged, Paper, study_caption, verdict_table
-from afield.reproduction.verdict import differences
+from afield.reproduction.verdict import differences, holds_on, untrained
 
 DOMAINS = ("art_painting", "cartoon", "sketch", "photo")
 """The domains in the order of table 1."""
@@ -43,6 +43,14 @@ def _main(lines: Sequence[Record]) -> str:
     return next((name for name in (TUNED, FROZEN) if name in studies_there), FROZEN)
 
 
+def _untrained(lines: Sequence[Record], study: str, rival: str) -> str:
+    """Why a difference to a method of the paper, or to cross-entropy, says nothing in a study; see `untrained`."""
+    name = SYSTEMS[rival][0] if rival in SYSTEMS else "cross-entropy"
+    found = seeds.of_recipe(lines, study, rival)
+    gain = seeds.paired(found, seeds.of_recipe(lines, study, ERM.name)) if rival in SYSTEMS else None
+    return untrained(name, seeds.over(found), seeds.chance(lines, study), gain)
+
+
 def verdicts(lines: Sequence[Record]) -> Iterator[Section]:
     """Verdicts on the numbers of tables 1 and 2, and on each claim that flattening is better."""
     study = _main(lines)
@@ -57,9 +65,16 @@ def verdicts(lines: Sequence[Record]) -> Iterator[Section]:
         """Add a published difference, or one that is only claimed to be positive."""
         there = seeds.of_recipe(lines, study, second) or not seeds.of_recipe(lines, SCRATCH, second)
         where = study if there else SCRATCH
-        ours = seeds.paired(seeds.of_recipe(lines, where, first), seeds.of_recipe(lines, where, second))
         place = place if there else f"{place} ({where})"
-        judged.append(Judged.difference(place, value or 1.0, ours, "above 0" if value is None else ""))
+        claimed, printed = value or 1.0, "above 0" if value is None else ""
+        hollow = _untrained(lines, where, second)
+        found = {
+            name: seeds.paired(seeds.of_recipe(lines, name, first), seeds.of_recipe(lines, name, second))
+            for name in (where, *seeds.studies(lines))
+            if name == where or not _untrained(lines, name, second)
+        }
+        setups = holds_on(claimed, found)
+        judged.append(Judged.difference(place, claimed, found[where], printed, hollow=hollow, setups=setups))
 
     best, plain = flattening(0.5).name, ERM.name
     claim("table 2: flattening 0.5 − CE, average", OURS[-1] - BASELINE, best, plain)

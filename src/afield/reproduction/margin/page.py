@@ -9,9 +9,21 @@ from afield.records import Record
 from afield.reporting import plots
 from afield.reporting.document import Figure, Section, Table, said
 from afield.reproduction import seeds
-from afield.reproduction.margin.plan import BOTH, CE, DEFAULT, FORMS, MARGINS, NETWORKS, PAPER, SETS, arcface, studies
+from afield.reproduction.margin.plan import (
+    BOTH,
+    CE,
+    DEFAULT,
+    EXEMPLARS,
+    FORMS,
+    MARGINS,
+    NETWORKS,
+    PAPER,
+    SETS,
+    arcface,
+    studies,
+)
 from afield.reproduction.paper import Judged, Paper, study_caption, verdict_table
-from afield.reproduction.verdict import differences
+from afield.reproduction.verdict import differences, holds_on, untrained
 
 PUBLISHED = {
     ("cifar10", "resnet18"): (0.652, 0.654),
@@ -43,11 +55,12 @@ def verdicts(lines: Sequence[Record]) -> Iterator[Section]:
         where = f"table {1 if data == 'cifar10' else 2}, {SETS[data]}, {NETWORKS[net]}"
         change = differences_of(lines, study, net)
         our_plain, our_margin = (_map(lines, study, recipe) for recipe in (CE, PAPER))
-        difference = seeds.paired(our_margin, our_plain)
+        difference, claimed = seeds.paired(our_margin, our_plain), margin - plain
+        hollow = untrained("cross-entropy", seeds.over(our_plain), seeds.chance(lines, study))
         judged += [
             Judged.value(f"{where}: cross-entropy", plain, our_plain, change),
             Judged.value(f"{where}: angular margin", margin, our_margin, change),
-            Judged.difference(f"{where}: margin − CE", margin - plain, difference),
+            Judged.difference(f"{where}: margin − CE", claimed, difference, hollow=hollow),
         ]
     judged += [*broken(lines), many_classes(lines)]
     caption = "mAP in %. Differences are judged by their direction; numbers are judged only if the setups agree."
@@ -82,16 +95,18 @@ def broken(lines: Sequence[Record]) -> Iterator[Judged]:
 
 def many_classes(lines: Sequence[Record]) -> Judged:
     """The claim that training on ImageNet does not converge at scale 1. We use exemplars of CIFAR-100."""
-    first, second = (_top1(lines, "exemplars/resnet8", recipe) for recipe in (PAPER, CE))
+    first, second = (_top1(lines, EXEMPLARS, recipe) for recipe in (PAPER, CE))
     place = "text: 1,000 classes at scale 1 do not converge (top-1, difference to cross-entropy)"
-    return Judged.difference(place, -1.0, seeds.paired(first, second), "−")
+    hollow = untrained("cross-entropy", seeds.over(second), seeds.chance(lines, EXEMPLARS))
+    ours = seeds.paired(first, second)
+    return Judged.difference(place, -1.0, ours, "−", hollow=hollow, setups=holds_on(-1.0, {EXEMPLARS: ours}))
 
 
 def tables(lines: Sequence[Record]) -> Iterator[Section]:
     """mAP and top-1 accuracy of every objective, by data set and network, with differences to cross-entropy."""
     shown = []
     for study in seeds.studies(lines):
-        if study in ("plane", "exemplars/resnet8"):
+        if study in ("plane", EXEMPLARS):
             continue
         inside = seeds.of(lines, study)
         there, rows = seeds.names(inside), []
@@ -192,7 +207,7 @@ def gradients(lines: Sequence[Record]) -> Iterator[Section]:
 def scales(lines: Sequence[Record]) -> Iterator[Section]:
     """The scale study: top-1 accuracy with scales 1 and auto relative to cross-entropy, by number of classes."""
     rows, shares = [], dict[str, dict[float, Estimate]]()
-    for study in ("cifar10/resnet8", "cifar100/resnet8", "exemplars/resnet8"):
+    for study in ("cifar10/resnet8", "cifar100/resnet8", EXEMPLARS):
         base, paper, auto = (_top1(lines, study, recipe) for recipe in (CE, PAPER, DEFAULT))
         if not base:
             continue

@@ -21,6 +21,9 @@ from afield.runs.run import Run
 NETWORKS = {"resnet18": "ResNet-18", "efficientnet_b0": "EfficientNet", "mobilenetv2_100": "MobileNetV2"}
 SETS = {"cifar10": "CIFAR-10", "cifar100": "CIFAR-100"}
 
+EXEMPLARS = "exemplars/resnet8"
+"""The study of the largest data set."""
+
 CE = Recipe("cross-entropy")
 BOTH = Recipe("cross-entropy + arcface", head="arcface", linear_losses={"cross_entropy": 1.0})
 
@@ -127,7 +130,7 @@ def studies(place: Place) -> Iterator[Study]:
     classes, train, test, epochs = scale.exemplars
     exemplars = place.cifar("cifar100").exemplars(classes, train, test)
     setup = _setup(exemplars, Network("resnet8", epochs=epochs))
-    yield Study(setup, (CE, PAPER, DEFAULT), scale.seeds, name="exemplars/resnet8")
+    yield Study(setup, (CE, PAPER, DEFAULT), scale.seeds, name=EXEMPLARS)
     images, epochs = scale.plane
     setup = _setup(
         place.cifar("cifar10").subset(images, 3 * DRAWN, SHOWN_CLASSES), Network("resnet8_plane", epochs=epochs)

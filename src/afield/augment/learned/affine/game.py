@@ -69,9 +69,10 @@ class AffineGame(Game):
         """Images ``[B, 3, H, W]`` in [0, 1] with their labels ``[B]``."""
         return Examples(len(train), lambda indices, generator: train.take(indices))
 
-    def passes(self, steps: int) -> int:
+    @staticmethod
+    def passes(settings: AffineSettings, steps: int) -> int:
         """See `Game`: enough for `AffineSettings.epoch_steps`."""
-        return math.ceil(self.settings.epoch_steps / steps)
+        return math.ceil(settings.epoch_steps / steps)
 
     def finished(self, measures: Measures, steps: int) -> bool:
         """See `Game`: whether the target is met after `AffineSettings.stop_steps`."""
