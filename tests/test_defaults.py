@@ -170,6 +170,7 @@ SETTINGS = {
         **{"recognition_weight": (None, 0, 1000), "spread_weight": (0.1, 0, 1000), "refresh": True},
         **{"refresh_rate": (0.02, 1e-12, 1000), "epochs": (10, 1, 100_000), "batch_size": (128, 1, 1_000_000)},
         **{"learning_rate": (1e-3, 1e-12, 1000), "discriminator_rate": (1e-4, 1e-12, 1000)},
+        **{"epoch_steps": (40, 1, 1_000_000), "stop_steps": (400, 1, 1_000_000)},
     },
     DaganSettings: {
         **{"augmentor": DaganConfig(), "recognition_weight": (0.1, 0, 1000), "spread_weight": (0.0, 0, 1000)},

@@ -31,7 +31,7 @@ from tests.killed import command
 TRAIN = ("train", "--image-size", 12, "--epochs", 3, "--batch-size", 8, "--recipe", "erm")
 LEARN = (
     *("augment", "learn", "--image-size", 12, "--epochs", 2, "--batch-size", 8),
-    *("--set", "augment_options.epochs=1"),
+    *("--set", "augment_options.epochs=1", "augment_options.epoch_steps=1"),
 )
 SEARCH = (
     *("augment", "search", "--image-size", 12, "--epochs", 1, "--folds", 2, "--searches", 1),

@@ -208,7 +208,13 @@ def test_a_class_that_is_never_recognized_has_no_hardest_draw() -> None:
 @pytest.fixture(scope="module")
 def learned(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("learned") / "digits"
-    settings = ("epochs=1", "refresh=false", "discriminator=non_saturating", "augmentor.bounds.rotation=10")
+    settings = (
+        "epochs=1",
+        "epoch_steps=1",
+        "refresh=false",
+        "discriminator=non_saturating",
+        "augmentor.bounds.rotation=10",
+    )
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "the augmentor collapsed")  # after so little training it may
         package.augment_learn(data="digits", epochs=2, settings=settings, out=out)
@@ -257,7 +263,13 @@ def test_collapses_are_said_at_the_top(learned: Path, tmp_path: Path) -> None:
 
 
 def test_what_is_said_at_the_end_of_learning(afield: Any, learned: Path) -> None:
-    settings = ("epochs=1", "refresh=false", "discriminator=non_saturating", "augmentor.bounds.rotation=10")
+    settings = (
+        "epochs=1",
+        "epoch_steps=1",
+        "refresh=false",
+        "discriminator=non_saturating",
+        "augmentor.bounds.rotation=10",
+    )
     before = (learned / "augmentor.safetensors").stat().st_mtime_ns
     code, out, _ = afield("augment", "learn", "--epochs", 2, "--settings", *settings, "--out", learned)
     assert code == 0

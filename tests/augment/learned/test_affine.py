@@ -24,7 +24,7 @@ from afield.training import Subset
 from tests.killed import command
 
 POINT = AugmentorConfig(draw="point")
-ALONE = AffineSettings(augmentor=AugmentorConfig(), recognized=None, refresh=False)
+ALONE = AffineSettings(augmentor=AugmentorConfig(), recognized=None, refresh=False, epoch_steps=1)
 
 
 class Corners(nn.Module):
@@ -239,7 +239,7 @@ def test_a_collapse_is_warned_of(source, tmp_path):
 
 @pytest.mark.parametrize("refresh", [False, True])
 def test_learning_goes_on_bit_for_bit_from_any_checkpoint(source, tmp_path, monkeypatch, refresh):
-    settings = AffineSettings(refresh=refresh, discriminator="saturating", epochs=2, batch_size=32)
+    settings = AffineSettings(refresh=refresh, discriminator="saturating", epochs=2, batch_size=32, epoch_steps=1)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         whole = learn(source, settings, tmp_path / "whole")
@@ -280,6 +280,58 @@ def test_an_epoch_is_reported_with_what_matters(source, tmp_path):
     assert found.seconds > 0
 
 
+def test_an_epoch_of_few_images_has_several_passes_until_it_has_enough_steps(source, tmp_path, monkeypatch):
+    seen = []
+    monkeypatch.setattr(AffineGame, "step", lambda game, images, targets, generator: seen.append(images[:, 0, 0, 0]))
+    settings = dataclasses.replace(ALONE, epochs=2, batch_size=40, epoch_steps=5)
+    found = learn(source, settings, tmp_path / "c")  # 96 images: two steps of 40 a pass, three passes an epoch
+    assert len(found.epochs) == 3
+    assert [len(each) for each in seen] == 12 * [40]
+    assert len({tuple(torch.cat(seen[i : i + 2]).tolist()) for i in range(0, 12, 2)}) == 6  # all orders differ
+    # enough images for the steps: one pass, in the order of an epoch without a smallest number of steps
+    whole = [seen.pop(0) for _ in range(12)]
+    learn(source, dataclasses.replace(settings, epochs=1, epoch_steps=2), tmp_path / "d")
+    assert all(torch.equal(first, again) for first, again in zip(whole, seen, strict=False))
+    assert len(seen) == 2
+
+
+def recognized(before: float, after: float, **measures: float) -> dict[str, float]:
+    return {**HEALTHY, "recognized_before": before, "recognized_after": after, **measures}
+
+
+@pytest.mark.parametrize(
+    ("options", "measures", "steps", "ended"),
+    [
+        ({}, recognized(0.8, 0.72), 400, True),  # 0.72 / 0.8 = 0.9, as wanted
+        ({}, recognized(0.8, 0.72), 399, False),
+        ({"stop_steps": 40}, recognized(0.8, 0.72), 40, True),
+        ({"stop_steps": None}, recognized(0.8, 0.72), 4000, False),
+        ({}, recognized(0.8, 0.75), 400, True),  # 0.9375
+        ({}, recognized(0.8, 0.764), 400, False),  # 0.955
+        ({}, recognized(0.8, 0.676), 400, False),  # 0.845
+        ({"recognized": 0.85}, recognized(0.8, 0.676), 400, True),
+        ({}, recognized(0.8, 0.72, distance=0.01), 400, False),  # the identity
+        ({}, recognized(0.0, 0.0), 400, False),
+        ({"recognized": None}, recognized(0.8, 0.72), 400, False),
+    ],
+)
+def test_learning_ends_where_its_target_is_met_after_enough_steps(options, measures, steps, ended):
+    game = AffineGame(AffineSettings(**options), Corners())
+    assert game.finished(measures, steps) is ended
+
+
+def test_learning_that_met_its_target_is_not_continued(source, tmp_path, monkeypatch):
+    steps = []
+    monkeypatch.setattr(AffineGame, "step", lambda game, *parts: steps.append(len(parts[0])))
+    monkeypatch.setattr(AffineGame, "finished", lambda game, measures, done: done >= 4)
+    settings = dataclasses.replace(ALONE, epochs=9, batch_size=48)
+    first = learn(source, settings, tmp_path / "c")
+    assert len(first.epochs) == 3  # two epochs of two steps
+    assert len(steps) == 4
+    assert learn(source, settings, tmp_path / "c").epochs == first.epochs
+    assert len(steps) == 4
+
+
 def test_settings_are_read_from_nested_tables():
     found = read_settings(AffineSettings, {"sign": "printed", "augmentor": {"bounds": {"rotation": 5.0}}}, "learned")
     assert (found.sign, found.augmentor.bounds.rotation, found.augmentor.form) == ("printed", 5.0, "bounded")
@@ -312,7 +364,7 @@ def train(out: Path) -> list[str]:
     return [
         *("train", "--backbone", "resnet8", "--augment", "crop+learned", "--epochs", "2"),
         *("--batch-size", "256", "--out", str(out)),
-        *("--set", "augment_options.epochs=1"),
+        *("--set", "augment_options.epochs=1", "augment_options.epoch_steps=1"),
     ]
 
 

@@ -152,7 +152,7 @@ def test_learning_that_is_complete_is_read_from_its_checkpoint(tmp_path, monkeyp
     images, targets = batch()
     pixels = (images.permute(0, 2, 3, 1) * 255).byte().numpy()
     source, empty = Subset(pixels, targets.numpy(), np.arange(6)), Subset(pixels, targets.numpy(), np.arange(0))
-    settings = AffineSettings(epochs=1, batch_size=4)
+    settings = AffineSettings(epochs=1, batch_size=4, epoch_steps=1)
 
     def learn(**watched):
         fabric = Fabric(accelerator="cpu")

@@ -38,18 +38,21 @@ LEARNED: dict[str, AffineSettings] = {
 """The method of the paper, then successive modifications that prevent collapses."""
 
 
-def arm(name: str, epochs: int, learning_rate: float | None = None) -> Recipe:
+def arm(
+    name: str, epochs: int, learning_rate: float | None = None, *, epoch_steps: int = AffineSettings.epoch_steps
+) -> Recipe:
     """Create the recipe of an arm: cross-entropy with an augmentation.
 
     Args:
         name: key of `LEARNED`, `METHOD_ALONE`, or name of a fixed augmentation.
         epochs: number of epochs of learning an augmentor.
         learning_rate: learning rate of the augmentor, except in the default arm.
+        epoch_steps: smallest number of steps of such an epoch.
     """
     every = LEARNED | {METHOD_ALONE: dataclasses.replace(PAPER, discriminator="none")}
     if name not in every:
         return Recipe(name, augment=name)
-    settings = dataclasses.replace(every[name], epochs=epochs)
+    settings = dataclasses.replace(every[name], epochs=epochs, epoch_steps=epoch_steps)
     if learning_rate is not None and name != DEFAULT:
         settings = dataclasses.replace(settings, learning_rate=learning_rate)
     return Recipe(name, augment="learned", augment_options=dataclasses.asdict(settings))

@@ -10,6 +10,7 @@ import torch
 from PIL import Image
 
 from afield.augment import Augmentation
+from afield.augment.learned import AffineSettings
 from afield.classifier import Classifier
 from afield.comparison.analysis import data_url
 from afield.models import BackboneConfig
@@ -41,6 +42,7 @@ class Scale:
         faithful: whether to use the optimizers and learning rates of the paper. SGD with a one-cycle schedule is
             faster.
         arms: arms to compare.
+        epoch_steps: smallest number of steps of an epoch of the second stage.
     """
 
     images: tuple[int, int]
@@ -49,11 +51,12 @@ class Scale:
     backbone: BackboneConfig
     faithful: bool = False
     arms: tuple[str, ...] = ARMS
+    epoch_steps: int = AffineSettings.epoch_steps
 
 
 SIZES = {
-    "smoke": Scale((120, 60), (1, 1, 1), 2, RESNET8, arms=(BASELINE, METHOD, DEFAULT)),
-    "small": Scale((3000, 2000), (10, 8, 12), 3, RESNET8),
+    "smoke": Scale((120, 60), (1, 1, 1), 2, RESNET8, arms=(BASELINE, METHOD, DEFAULT), epoch_steps=1),
+    "small": Scale((3000, 2000), (10, 10, 12), 3, RESNET8),
     "full": Scale((50_000, 10_000), (100, 50, 100), 3, BackboneConfig("resnet18", "small"), faithful=True),
 }
 
@@ -74,7 +77,8 @@ def studies(place: Place) -> Iterator[Study]:
         setup = dataclasses.replace(setup, training=training)
     rate = setup.training.learning_rate * (0.1 if scale.faithful else 0.5)
     setup = dataclasses.replace(setup, tuning=dataclasses.replace(setup.training, epochs=third, learning_rate=rate))
-    arms = tuple(arm(name, second, 1e-4 if scale.faithful else None) for name in scale.arms)
+    own_rate, steps = 1e-4 if scale.faithful else None, scale.epoch_steps
+    arms = tuple(arm(name, second, own_rate, epoch_steps=steps) for name in scale.arms)
     yield Study(setup, arms, scale.seeds, "last", name=STUDY, measure=pairs)
 
 

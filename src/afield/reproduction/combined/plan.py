@@ -1,8 +1,8 @@
 """The studies of the combined papers."""
 
 import dataclasses
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from itertools import combinations
 
 from afield.recipes import Recipe
@@ -16,19 +16,19 @@ PARTS = ("flattening", "margin", "learned augmentation")
 COMBINATIONS = tuple(parts for size in range(len(PARTS) + 1) for parts in combinations(PARTS, size))
 
 
-def combination(parts: Sequence[str], learned: str, epochs: int) -> Recipe:
+def combination(parts: Sequence[str], learned: str, options: Mapping[str, int]) -> Recipe:
     """Create the recipe of a combination of the three parts, with cross-entropy. The name lists the parts.
 
     Args:
         parts: elements of `PARTS`.
         learned: learned augmentation: ``learned``, or a chain that ends with it.
-        epochs: number of epochs of learning it.
+        options: settings of learning it.
     """
     recipe = Recipe(" + ".join(parts) or BASE, head="arcface" if "margin" in parts else "linear")
     if "flattening" in parts:
         recipe = dataclasses.replace(recipe, losses={"cross_entropy": 1.0, "complement_flattening": 0.5})
     if "learned augmentation" in parts:
-        recipe = dataclasses.replace(recipe, augment=learned, augment_options={"epochs": epochs})
+        recipe = dataclasses.replace(recipe, augment=learned, augment_options=options)
     return recipe
 
 
@@ -41,20 +41,20 @@ class Scale:
         tuned: whether to fine-tune a network on PACS at 224 pixels.
         domains: numbers of images and epochs of a ResNet-8 on PACS at 32 pixels.
         cifar: numbers of training images, test images and epochs of a ResNet-8 on CIFAR-10.
-        learning: number of epochs of learning an augmentation.
+        learning: settings of learning an augmentation.
     """
 
     seeds: tuple[int, int]
     tuned: bool
     domains: tuple[int, int]
     cifar: tuple[int, int, int]
-    learning: int
+    learning: Mapping[str, int] = field(default_factory=dict)
 
 
 SIZES = {
-    "smoke": Scale((2, 1), False, (200, 2), (120, 60, 2), 1),
-    "small": Scale((5, 3), False, (2500, 8), (2500, 2000, 12), 5),
-    "full": Scale((5, 3), True, (9991, 30), (50_000, 10_000, 30), 10),
+    "smoke": Scale((2, 1), False, (200, 2), (120, 60, 2), {"epochs": 1, "epoch_steps": 1}),
+    "small": Scale((5, 3), False, (2500, 8), (2500, 2000, 12)),
+    "full": Scale((5, 3), True, (9991, 30), (50_000, 10_000, 30)),
 }
 
 
@@ -63,7 +63,7 @@ def studies(place: Place) -> Iterator[Study]:
     scale = SIZES[place.size]
     many, few = scale.seeds
     features = [parts for parts in COMBINATIONS if "learned augmentation" not in parts]
-    recipes = tuple(combination(parts, "learned", 1) for parts in features)
+    recipes = tuple(combination(parts, "learned", scale.learning) for parts in features)
     yield Study(place.frozen_pacs(), recipes, many, name="PACS, frozen")
     images, epochs = scale.domains
     train, test, cifar_epochs = scale.cifar
@@ -76,7 +76,7 @@ def studies(place: Place) -> Iterator[Study]:
         yield Study(setup, _all(setup, scale.learning), few, name="PACS, fine-tuned")
 
 
-def _all(setup: ExperimentConfig, learning: int) -> tuple[Recipe, ...]:
+def _all(setup: ExperimentConfig, learning: Mapping[str, int]) -> tuple[Recipe, ...]:
     """All eight combinations. The learned augmentation follows that of the setup."""
     chain = f"{setup.training.augment}+learned"
     return tuple(combination(parts, chain, learning) for parts in COMBINATIONS)
