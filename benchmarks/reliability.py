@@ -42,7 +42,7 @@ CLASSES = {"cifar10": 10, "cifar100": 100}
 STUDIES = {
     "grid": {"images": 3000, "test": 2000, "side": 16, "epochs": 8, "batch": 64, "seeds": 3},
     "confirm": {"images": 6000, "test": 5000, "side": 32, "epochs": 12, "batch": 128, "seeds": 5},
-    "heads": {"images": 6000, "test": 5000, "side": 16, "epochs": 10, "batch": 64, "seeds": 5},
+    "heads": {"images": 6000, "test": 5000, "side": 16, "epochs": 10, "batch": 64, "seeds": 3},
 }
 HEADS = ("cosine", "arcface", "cosface", "sphereface", "subcenter_arcface", "adacos")
 

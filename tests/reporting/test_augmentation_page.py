@@ -205,19 +205,19 @@ def test_a_class_that_is_never_recognized_has_no_hardest_draw() -> None:
         hardest(gray(0, classes=(0,)), Dim(), Lightness(), ("dark", "light"), seed=0)
 
 
+BRIEF = (
+    *("epochs=1", "epoch_steps=1", "refresh=false", "discriminator=non_saturating"),
+    "augmentor.bounds.rotation=10",
+)
+"""Settings of an augmentor that is learned in a moment."""
+
+
 @pytest.fixture(scope="module")
 def learned(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("learned") / "digits"
-    settings = (
-        "epochs=1",
-        "epoch_steps=1",
-        "refresh=false",
-        "discriminator=non_saturating",
-        "augmentor.bounds.rotation=10",
-    )
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "the augmentor collapsed")  # after so little training it may
-        package.augment_learn(data="digits", epochs=2, settings=settings, out=out)
+        package.augment_learn(data="digits", epochs=2, settings=BRIEF, out=out)
     return out
 
 
@@ -263,15 +263,8 @@ def test_collapses_are_said_at_the_top(learned: Path, tmp_path: Path) -> None:
 
 
 def test_what_is_said_at_the_end_of_learning(afield: Any, learned: Path) -> None:
-    settings = (
-        "epochs=1",
-        "epoch_steps=1",
-        "refresh=false",
-        "discriminator=non_saturating",
-        "augmentor.bounds.rotation=10",
-    )
     before = (learned / "augmentor.safetensors").stat().st_mtime_ns
-    code, out, _ = afield("augment", "learn", "--epochs", 2, "--settings", *settings, "--out", learned)
+    code, out, _ = afield("augment", "learn", "--epochs", 2, "--settings", *BRIEF, "--out", learned)
     assert code == 0
     assert (learned / "augmentor.safetensors").stat().st_mtime_ns == before
     record = json.loads((learned / "record.json").read_text())

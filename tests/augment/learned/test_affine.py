@@ -280,6 +280,7 @@ def test_an_epoch_is_reported_with_what_matters(source, tmp_path):
     assert found.seconds > 0
 
 
+@pytest.mark.filterwarnings("ignore:the augmentor collapsed")
 def test_an_epoch_of_few_images_has_several_passes_until_it_has_enough_steps(source, tmp_path, monkeypatch):
     seen = []
     monkeypatch.setattr(AffineGame, "step", lambda game, images, targets, generator: seen.append(images[:, 0, 0, 0]))
@@ -320,6 +321,7 @@ def test_learning_ends_where_its_target_is_met_after_enough_steps(options, measu
     assert game.finished(measures, steps) is ended
 
 
+@pytest.mark.filterwarnings("ignore:the augmentor collapsed")
 def test_learning_that_met_its_target_is_not_continued(source, tmp_path, monkeypatch):
     steps = []
     monkeypatch.setattr(AffineGame, "step", lambda game, *parts: steps.append(len(parts[0])))
