@@ -52,6 +52,14 @@ def _second_epochs(lines: Sequence[Record]) -> int | None:
     return next((learned.settings["epochs"] for learned in _learned(lines)), None)
 
 
+def _steps(line: Record, learned: Learned) -> int:
+    """The number of steps in which the augmentation of a run was learned. Earlier records have one pass an epoch."""
+    count = line.images["train"]
+    of_pass = count // min(learned.settings["batch_size"], count)
+    passes = -(-learned.settings.get("epoch_steps", 1) // of_pass)
+    return (len(learned.epochs) - 1) * passes * of_pass
+
+
 def _images(epoch: Mapping[str, Mapping[str, float]], part: str) -> Mapping[str, float]:
     """The measures on training or test images. In version 1, the key of test images is ``test``, not ``test/test``."""
     return next(measures for name, measures in epoch.items() if name.partition("/")[0] == part)
@@ -100,11 +108,13 @@ def table(lines: Sequence[Record]) -> Iterator[Section]:
         row = {"augmentation": arm, "test accuracy": said(seeds.over(found))}
         for column, rival in (("− none", BASELINE), ("− random affine", "random_affine")):
             row[column] = "" if arm == rival else said(seeds.paired(found, _accuracy(lines, rival)), "+")
+        steps = [_steps(line, line.learned) for line in seeds.of(lines, STUDY, arm) if line.learned]
+        row["steps of learning"] = f"{np.mean(steps):.0f}" if steps else ""
         seconds = [learned.search_s for learned in _learned(lines, arm)]
         rows.append(row | {"search, CPU s": f"{np.mean(seconds):.0f}" if seconds else ""})
     tuning = lines[0].config["tuning"]
     caption = (
-        f"Stage one: {set_up(lines[0])} Stage two: {_second_epochs(lines)} epochs; stage three: "
+        f"Stage one: {set_up(lines[0])} Stage two: at most {_second_epochs(lines)} epochs; stage three: "
         f"{tuning['epochs']} epochs with learning rate {tuning['learning_rate']:g}. Accuracy of the last epoch; n = "
         f"{len({line.seed for line in lines})} seeds. The baseline, none, has stages one and three."
     )
