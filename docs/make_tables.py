@@ -20,6 +20,8 @@ from pages.notebooks import notebooks
 from pages.parts import parts_page
 from pages.recipes import recipes_page
 from pages.recommendations import recommendations_page
+from pages.parts import parts_page, recipes_page
+from pages.recommendations import differences_figure, recommendations_page
 from pages.reproduction import reproduction_page
 from pages.results import averages_table, results_page
 from pages.scaling import scaling_page
@@ -60,6 +62,7 @@ def generated() -> dict[Path, str]:
         ROOT / "docs" / "unequal_classes.md": unequal_classes_page(),
         ROOT / "docs" / "images" / "new_place.svg": new_place_figure(),
         ROOT / "docs" / "images" / "learning_loss.svg": learning_loss_figure(),
+        ROOT / "docs" / "images" / "differences.svg": differences_figure(),
         algorithms: between(
             between(algorithms.read_text(), "costs", algorithm_costs()), "compared", compared_on_pacs()
         ),

@@ -4,10 +4,20 @@ from __future__ import annotations
 
 from typing import Any
 
-from afield.records import read_json
+from afield.records import read_compared, read_json, read_summary
+from afield.reporting.charts import PALETTE
+from afield.reporting.figures import differences
+from afield.reporting.plots import standalone
 from pages.tables import ROOT, filled, table
 
 RULES = ("seeds", "domains", "both", "pooled")
+
+
+def differences_figure() -> str:
+    """Differences of flattening to cross-entropy on PACS: each seed in each domain, and the average with intervals."""
+    folder = ROOT / "results" / "pacs-algorithms-frozen"
+    summary = read_summary(folder / "summary.json")
+    return standalone(differences(read_compared(folder), summary, {"flattening": PALETTE[0]})["flattening"])
 
 
 def recommendations_page() -> str:

@@ -1,0 +1,61 @@
+"""The study of heads and losses on frozen features."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pages.tables import filled, interval, study, table
+
+SINGLE = ("cross-entropy", "flattening", "cosine", "margin", "cross-entropy + margin")
+
+
+def setting(options: dict[str, Any]) -> str:
+    """A chosen setting in words: the scale, the weight of flattening, or a training setting."""
+    scale, weight = options.get("head_options", {}).get("scale"), options.get("losses", {}).get("complement_flattening")
+    words = [f"s = {scale:g}" if isinstance(scale, float) else f"s {scale}"] if scale else []
+    words += [f"λ {weight:g}"] if weight else []
+    words += [f"{value:g}" for value in options.get("training", {}).values()]
+    return ", ".join(words) or "–"
+
+
+def settings(row: dict[str, Any]) -> str:
+    """The settings that were chosen for the unseen domains; one if they are equal."""
+    found = [setting(options) for options in row["options"].values()]
+    return found[0] if len(set(found)) == 1 else "; ".join(found)
+
+
+def at_new_place(found: dict[str, Any]) -> str:
+    """The interval at a new place, and the number of domains with a gain."""
+    low, high = found["ci95"]
+    return f"[{100 * low:+.1f}, {100 * high:+.1f}], better on {found['better_on']} of {found['n']}"
+
+
+def frozen_heads_page() -> str:
+    """Each family against cross-entropy and flattening, and each combination against its parts."""
+    rows = study("frozen-heads")["rows"]
+    plain = "cross-entropy"
+    accuracy = [
+        (
+            row["family"],
+            settings(row),
+            interval(row["accuracy"]),
+            *(
+                "" if row["family"] == rival else interval(row[f"vs {rival}"], "+")
+                for rival in (plain, "flattening")
+            ),
+            "" if row["family"] == plain else at_new_place(row[f"new place vs {plain}"]),
+        )
+        for row in rows
+    ]
+    combined = [
+        (row["family"], *(interval(row[f"vs {rival}"], "+") for rival in SINGLE[1:]))
+        for row in rows
+        if row["family"].endswith("+ flattening")
+    ]
+    header = ("family", "setting", "accuracy", "− cross-entropy", "− flattening", "− cross-entropy, new place")
+    parts = {
+        "seeds": str(rows[0]["accuracy"]["n"]),
+        "accuracy": table(header, accuracy),
+        "combined": table(("combination", *(f"− {rival}" for rival in SINGLE[1:])), combined),
+    }
+    return filled("frozen_heads.md.in", parts)
