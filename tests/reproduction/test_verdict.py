@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 
 from afield.evaluation import Estimate, estimate
-from afield.records import Record, read_records
+from afield.records import Learned, Record, read_records
 from afield.reproduction import PAPERS, verdict
 from afield.reproduction.combined.page import BASE, default_recipe
 from afield.reproduction.flattening.page import SCRATCH, TUNED, verdicts
-from afield.reproduction.paper import Judged, document, verdict_table
+from afield.reproduction.paper import Judged, document, learning_steps, verdict_table
 from afield.reproduction.verdict import Verdict, differences, holds_on, judge_difference, judge_value, untrained
 from afield.training import PRESETS
 from tests.made_records import made_record
@@ -234,3 +234,16 @@ def test_a_page_can_be_made_of_a_single_run_that_has_no_results_yet(paper, study
     assert page.provenance["Runs"] == "1 of 9 runs"
     tables = [table for section in page.sections for table in section.tables if column in table.header]
     assert [dict(zip(table.header, table.rows[0], strict=True))[column] for table in tables] == [shown] * bool(column)
+
+
+def test_steps_of_learning_are_those_of_all_passes():
+    def learned(settings: dict[str, int], epochs: int, count: int) -> Record:
+        found = Learned("learned", settings, 1, tuple({} for _ in range(epochs + 1)) if epochs else (), {}, 1.0)
+        return made_record(images={"train": count}, learned=found)
+
+    of_today = learned({"epochs": 10, "epoch_steps": 40, "batch_size": 128}, 10, 1800)  # 14 a pass, 3 passes, 10 epochs
+    of_many = learned({"epochs": 10, "epoch_steps": 40, "batch_size": 128}, 3, 18_000)  # 140 a pass
+    earlier = learned({"epochs": 5}, 0, 1788)  # 13 a pass
+    assert learning_steps([of_today, of_many, made_record()]) == "420"
+    assert learning_steps([earlier, of_today]) == "65 to 420"
+    assert learning_steps([made_record()]) == ""

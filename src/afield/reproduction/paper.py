@@ -130,6 +130,22 @@ def study_caption(lines: Sequence[Record]) -> str:
     return f"{lines[0].study}: {set_up(lines[0])} n = {len({line.seed for line in lines})} seeds."
 
 
+def learning_steps(lines: Sequence[Record]) -> str:
+    """The number of steps in which the augmentations of these runs were learned, or the range of it, as text.
+
+    Records of earlier versions can lack the epochs and the batch size. They had as many epochs as their settings, of
+    one pass each, with batches of 128 images.
+    """
+    found = set()
+    for line in lines:
+        if line.learned:
+            settings, count = line.learned.settings, line.images["train"]
+            of_pass = count // min(settings.get("batch_size", 128), count)
+            epochs = len(line.learned.epochs) - 1 if line.learned.epochs else settings["epochs"]
+            found.add(epochs * of_pass * -(-settings.get("epoch_steps", 1) // of_pass))
+    return " to ".join(f"{each:,}" for each in sorted({min(found), max(found)})) if found else ""
+
+
 def set_up(line: Record) -> str:
     """The setup of a run, as a sentence."""
     config = line.config

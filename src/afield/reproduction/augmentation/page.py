@@ -12,7 +12,7 @@ from afield.reporting.document import Figure, Section, Table, said
 from afield.reproduction import seeds
 from afield.reproduction.augmentation.arms import BASELINE, CORRECTED_SIGN, METHOD, METHOD_ALONE
 from afield.reproduction.augmentation.plan import PAIRS, STUDY, studies
-from afield.reproduction.paper import Judged, Paper, set_up, verdict_table
+from afield.reproduction.paper import Judged, Paper, learning_steps, set_up, verdict_table
 from afield.reproduction.verdict import NOT_REPRODUCED, NOT_RUN, REPRODUCED, Verdict, differences
 
 PUBLISHED = {BASELINE: 0.8736, METHOD: 0.8760}
@@ -50,14 +50,6 @@ def _collapses(learned: Learned) -> dict[str, str]:
 def _second_epochs(lines: Sequence[Record]) -> int | None:
     """The number of epochs of learning an augmentor; None if no run learned one."""
     return next((learned.settings["epochs"] for learned in _learned(lines)), None)
-
-
-def _steps(line: Record, learned: Learned) -> int:
-    """The number of steps in which the augmentation of a run was learned. Earlier records have one pass an epoch."""
-    count = line.images["train"]
-    of_pass = count // min(learned.settings["batch_size"], count)
-    passes = -(-learned.settings.get("epoch_steps", 1) // of_pass)
-    return (len(learned.epochs) - 1) * passes * of_pass
 
 
 def _images(epoch: Mapping[str, Mapping[str, float]], part: str) -> Mapping[str, float]:
@@ -108,8 +100,7 @@ def table(lines: Sequence[Record]) -> Iterator[Section]:
         row = {"augmentation": arm, "test accuracy": said(seeds.over(found))}
         for column, rival in (("− none", BASELINE), ("− random affine", "random_affine")):
             row[column] = "" if arm == rival else said(seeds.paired(found, _accuracy(lines, rival)), "+")
-        steps = [_steps(line, line.learned) for line in seeds.of(lines, STUDY, arm) if line.learned]
-        row["steps of learning"] = f"{np.mean(steps):.0f}" if steps else ""
+        row["steps of learning"] = learning_steps(seeds.of(lines, STUDY, arm))
         seconds = [learned.search_s for learned in _learned(lines, arm)]
         rows.append(row | {"search, CPU s": f"{np.mean(seconds):.0f}" if seconds else ""})
     tuning = lines[0].config["tuning"]

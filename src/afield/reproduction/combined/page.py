@@ -9,7 +9,7 @@ from afield.reporting import plots
 from afield.reporting.document import Figure, Section, Table, said
 from afield.reproduction import seeds
 from afield.reproduction.combined.plan import BASE, COMBINATIONS, studies
-from afield.reproduction.paper import Paper, study_caption
+from afield.reproduction.paper import Paper, learning_steps, study_caption
 
 LEVEL = 0.05
 """Joint error level of all comparisons with the base on one data set."""
@@ -85,11 +85,16 @@ def decision(lines: Sequence[Record]) -> Iterator[Section]:
 
 
 def collapses(lines: Sequence[Record]) -> str:
-    """The number of collapsed augmentors by kind of collapse, in a sentence."""
+    """The number of collapsed augmentors by kind of collapse, and the number of steps of learning, in sentences."""
     learned = [line.learned.collapses for line in lines if line.learned]
     counts = Counter(name for found in learned for name in found)
     said_so = ", ".join(f"{name} {count}" for name, count in counts.items()) or "none"
-    return f"Collapses among {len(learned)} learned augmentors: {said_so}." if learned else ""
+    if not learned:
+        return ""
+    return (
+        f"Collapses among {len(learned)} learned augmentors: {said_so}. Steps of learning: {learning_steps(lines)}. "
+        "By default an augmentation is learned for at least 400 steps; docs/augmentation.md compares it at three sizes."
+    )
 
 
 def _at_new_place(lines: Sequence[Record]) -> str:
