@@ -37,6 +37,8 @@ from afield.runs.run import Run
 CHOICE_SEED, FRESH_SEEDS = 100, 5
 SINGLE = ("cross-entropy", "flattening", "cosine", "margin", "cross-entropy + margin")
 """The families without a combination of the papers' ideas; cross-entropy and margin share their class vectors."""
+BOTH = {"linear_losses": {"cross_entropy": 1.0}}
+"""Cross-entropy on the class vectors of a margin head, used as a linear layer."""
 
 
 def flattened(weight: float) -> dict[str, Any]:
@@ -51,22 +53,18 @@ def scaled(head: str, scale: float | str, **fields: Any) -> dict[str, Any]:
 
 def families() -> dict[str, list[dict[str, Any]]]:
     """The settings of each family, as fields of its recipe."""
-    scales, weights, linear = ("auto", 16.0, 32.0), (0.5, 1.0), {"linear_losses": {"cross_entropy": 1.0}}
-    both = [(scale, weight) for scale in scales[1:] for weight in weights]
+    scales, flat = (16.0, 32.0), flattened(0.5)
     return {
         "cross-entropy": [{}],
-        "flattening": [flattened(weight) for weight in weights],
-        "cosine": [scaled("cosine", scale) for scale in scales],
+        "flattening": [flat],
+        "cosine": [scaled("cosine", scale) for scale in ("auto", *scales)],
+        "cosine + flattening": [scaled("cosine", scale, **flat) for scale in scales],
         "margin": [scaled("arcface", scale) for scale in scales],
-        "cross-entropy + margin": [scaled("arcface", scale, **linear) for scale in scales],
-        "cross-entropy, neck": [{"neck": True}],
+        "margin + flattening": [scaled("arcface", scale, **flat) for scale in scales],
+        "cross-entropy + margin": [scaled("arcface", 16.0, **BOTH)],
+        "cross-entropy + margin + flattening": [scaled("arcface", 16.0, **BOTH, **flat)],
         "margin, default scale": [scaled("arcface", "auto")],
         "margin, default scale, neck": [scaled("arcface", "auto", neck=True)],
-        "cosine + flattening": [scaled("cosine", scale, **flattened(weight)) for scale, weight in both],
-        "margin + flattening": [scaled("arcface", scale, **flattened(weight)) for scale, weight in both],
-        "cross-entropy + margin + flattening": [
-            scaled("arcface", scale, **linear, **flattened(weight)) for scale, weight in both[:2]
-        ],
         "dropout": [{"training": {"dropout": value}} for value in (0.0, 0.5)],
         "weight decay": [{"training": {"weight_decay": value}} for value in (0.0, 5e-3)],
     }

@@ -4,12 +4,23 @@ from __future__ import annotations
 
 from typing import Any
 
-from afield.records import read_json, read_jsonl
+from afield.records import read_json, read_jsonl, read_records
+from afield.reporting.document import said
+from afield.reproduction import seeds
+from afield.reproduction.augmentation.arms import BASELINE, DEFAULT
+from afield.reproduction.augmentation.plan import STUDY
 from pages.tables import ROOT, filled, interval, study, table
 
 
 SIZES = ("learned-augmentation-few", "learned-augmentation", "learned-augmentation-many")
 """The studies of the main arms, by number of images."""
+
+
+def reproduced() -> str:
+    """The difference of the default augmentor to no augmentation in the reproduction of paper B."""
+    lines = read_records(ROOT / "results" / "reproduce-augmentation")
+    ours, plain = (seeds.of_recipe(lines, STUDY, arm) for arm in (DEFAULT, BASELINE))
+    return said(seeds.paired(ours, plain), "+")
 
 
 def sizes_table() -> str:
@@ -83,6 +94,7 @@ def augmentation_page() -> str:
         for row in study("fast-autoaugment")["rows"]
     ]
     parts = {
+        "reproduced": reproduced(),
         "sizes": sizes_table(),
         "accuracy": table(
             ("augmentation", "n", "accuracy", "vs none", "vs matched", "vs TrivialAugment", "search, s", "training, s"),

@@ -39,10 +39,7 @@ def frozen_heads_page() -> str:
             row["family"],
             settings(row),
             interval(row["accuracy"]),
-            *(
-                "" if row["family"] == rival else interval(row[f"vs {rival}"], "+")
-                for rival in (plain, "flattening")
-            ),
+            *("" if row["family"] == rival else interval(row[f"vs {rival}"], "+") for rival in (plain, "flattening")),
             "" if row["family"] == plain else at_new_place(row[f"new place vs {plain}"]),
         )
         for row in rows
