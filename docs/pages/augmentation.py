@@ -11,7 +11,6 @@ from afield.reproduction.augmentation.arms import BASELINE, DEFAULT
 from afield.reproduction.augmentation.plan import STUDY
 from pages.tables import ROOT, filled, interval, study, table
 
-
 SIZES = ("learned-augmentation-few", "learned-augmentation", "learned-augmentation-many")
 """The studies of the main arms, by number of images."""
 
