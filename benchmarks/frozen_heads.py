@@ -53,7 +53,7 @@ def scaled(head: str, scale: float | str, **fields: Any) -> dict[str, Any]:
 
 def families() -> dict[str, list[dict[str, Any]]]:
     """The settings of each family, as fields of its recipe."""
-    scales, flat = (16.0, 32.0), flattened(0.5)
+    scales, flat = (16.0, 32.0, 64.0), flattened(0.5)
     return {
         "cross-entropy": [{}],
         "flattening": [flat],
