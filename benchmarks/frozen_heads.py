@@ -94,7 +94,8 @@ def choices(
                 found[domain].append(sum(scores[domain]) / max(1, len(scores[domain])))
         for domain in domains:
             best = max(range(len(settings)), key=found[domain].__getitem__)
-            yield {"family": name, "domain": domain, "options": settings[best], "accuracies": found[domain]}
+            tried = {"settings": settings, "accuracies": found[domain]} if len(settings) > 1 else {}
+            yield {"family": name, "domain": domain, "options": settings[best], **tried}
         print(f"{name}: {[round(100 * sum(v) / 4, 1) for v in zip(*found.values(), strict=True)]}", flush=True)
 
 

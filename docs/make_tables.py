@@ -11,6 +11,7 @@ from pages.backbones import small_backbones
 from pages.card import MODEL, model_card
 from pages.confidence import confidence_page
 from pages.fast_cifar import fast_cifar_table
+from pages.frozen_heads import frozen_heads_page
 from pages.label_a_new_place import label_a_new_place_page
 from pages.labeling import labeling_page
 from pages.learning_loss import learning_loss_figure
@@ -52,6 +53,7 @@ def generated() -> dict[Path, str]:
         ROOT / "docs" / "labeling.md": labeling_page(),
         ROOT / "docs" / "label_a_new_place.md": label_a_new_place_page(),
         ROOT / "docs" / "margins.md": margins_page(),
+        ROOT / "docs" / "frozen_heads.md": frozen_heads_page(),
         ROOT / "docs" / "augmentation.md": augmentation_page(),
         ROOT / "docs" / "scaling.md": scaling_page(),
         ROOT / "docs" / "export.md": export_page(),

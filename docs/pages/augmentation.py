@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from afield.records import read_json, read_jsonl, read_records
+from afield.records import read_json, read_records
 from afield.reporting.document import said
 from afield.reproduction import seeds
 from afield.reproduction.augmentation.arms import BASELINE, DEFAULT
 from afield.reproduction.augmentation.plan import STUDY
 from pages.tables import ROOT, filled, interval, study, table
-
-SIZES = ("learned-augmentation-few", "learned-augmentation", "learned-augmentation-many")
-"""The studies of the main arms, by number of images."""
 
 
 def reproduced() -> str:
@@ -20,29 +17,6 @@ def reproduced() -> str:
     lines = read_records(ROOT / "results" / "reproduce-augmentation")
     ours, plain = (seeds.of_recipe(lines, STUDY, arm) for arm in (DEFAULT, BASELINE))
     return said(seeds.paired(ours, plain), "+")
-
-
-def sizes_table() -> str:
-    """Accuracy without augmentation, with the matched random affine and with the default augmentor, by size."""
-    lines = []
-    for name in SIZES:
-        arms = {row["arm"]: row for row in study(name)["rows"]}
-        plain, rival, ours = (arms[arm] for arm in ("none", "random affine, matched", "default"))
-        images = read_jsonl(ROOT / "results" / name / "records.jsonl")[0]["images"]["train"]
-        found = ours["collapses"].values()
-        lines.append(
-            (
-                f"{images:,}",
-                str(ours["accuracy"]["n"]),
-                *(interval(row["accuracy"]) for row in (plain, rival, ours)),
-                interval(rival["vs none"], "+"),
-                interval(ours["vs none"], "+"),
-                interval(ours["vs random affine, matched"], "+"),
-                f"{sum(found)} of {ours['accuracy']['n']}",
-            )
-        )
-    header = ("training images", "n", "none", "matched", "learned", "matched − none", "learned − none")
-    return table((*header, "learned − matched", "collapsed"), lines)
 
 
 def augmentation_page() -> str:
@@ -94,7 +68,6 @@ def augmentation_page() -> str:
     ]
     parts = {
         "reproduced": reproduced(),
-        "sizes": sizes_table(),
         "accuracy": table(
             ("augmentation", "n", "accuracy", "vs none", "vs matched", "vs TrivialAugment", "search, s", "training, s"),
             accuracy,

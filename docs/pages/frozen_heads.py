@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from pages.tables import filled, interval, study, table
+from afield.records import read_jsonl
+from pages.tables import ROOT, filled, interval, study, table
 
 SINGLE = ("flattening", "cosine", "margin")
 """The families that combinations are compared with."""
@@ -31,6 +32,23 @@ def at_new_place(found: dict[str, Any]) -> str:
     return f"[{100 * low:+.1f}, {100 * high:+.1f}], better on {found['better_on']} of {found['n']}"
 
 
+def scales_table() -> str:
+    """The accuracy of each family on domains outside the training domains, by scale: the mean of the choices."""
+    found: dict[str, dict[str, list[float]]] = {}
+    for line in read_jsonl(ROOT / "results" / "frozen-heads" / "choices.jsonl"):
+        for options, accuracy in zip(line.get("settings", ()), line.get("accuracies", ()), strict=True):
+            if "scale" in options.get("head_options", {}):
+                scale = options["head_options"]["scale"]
+                column = scale if isinstance(scale, str) else f"{scale:g}"
+                found.setdefault(line["family"], {}).setdefault(column, []).append(accuracy)
+    columns = sorted({column for row in found.values() for column in row}, key=lambda name: (name != "auto", len(name)))
+    lines = [
+        (family, *(f"{100 * sum(row[c]) / len(row[c]):.1f}" if c in row else "" for c in columns))
+        for family, row in found.items()
+    ]
+    return table(("family", *(f"s = {column}" for column in columns)), lines)
+
+
 def frozen_heads_page() -> str:
     """Each family against cross-entropy and flattening, and each combination against its parts."""
     rows = study("frozen-heads")["rows"]
@@ -53,6 +71,7 @@ def frozen_heads_page() -> str:
     header = ("family", "setting", "accuracy", "− cross-entropy", "− flattening", "− cross-entropy, new place")
     parts = {
         "seeds": str(rows[0]["accuracy"]["n"]),
+        "scales": scales_table(),
         "accuracy": table(header, accuracy),
         "combined": table(("combination", *(f"− {rival}" for rival in SINGLE)), combined),
     }

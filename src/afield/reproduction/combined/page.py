@@ -93,7 +93,7 @@ def collapses(lines: Sequence[Record]) -> str:
         return ""
     return (
         f"Collapses among {len(learned)} learned augmentors: {said_so}. Steps of learning: {learning_steps(lines)}. "
-        "By default an augmentation is learned for at least 400 steps; docs/augmentation.md compares it at three sizes."
+        "By default an augmentation is learned for at least 400 steps; docs/augmentation.md explains why."
     )
 
 
