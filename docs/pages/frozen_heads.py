@@ -22,7 +22,7 @@ def scales_table() -> str:
     for line in read_jsonl(ROOT / "results" / "frozen-heads" / "choices.jsonl"):
         for scale, accuracy in line["accuracies"].items():
             found.setdefault(line["family"], {}).setdefault(scale.removesuffix(".0"), []).append(accuracy)
-    columns = list(found["cosine"])
+    columns = sorted(found["cosine"], key=lambda scale: (scale != "auto", scale))
     lines = [
         (family, *(f"{100 * sum(row[scale]) / len(row[scale]):.1f}" if scale in row else "" for scale in columns))
         for family, row in found.items()
