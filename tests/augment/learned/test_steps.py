@@ -189,7 +189,7 @@ def test_a_checkpoint_is_written_after_more_than_its_seconds_and_at_the_end(
     monkeypatch.setattr(
         loop, "_save", lambda path, game, generator, state: saved.append((state.epoch, state.position, state.seconds))
     )
-    settings, fabric = AffineSettings(epochs=2, batch_size=2), Fabric(accelerator="cpu")
+    settings, fabric = AffineSettings(epochs=2, batch_size=2, epoch_steps=1), Fabric(accelerator="cpu")
     learn_affine(flat_classifier(), source, {}, settings, seed=3, checkpoint_file=tmp_path / "file", fabric=fabric)
     assert saved == expected
 
