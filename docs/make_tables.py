@@ -20,8 +20,6 @@ from pages.new_place import new_place_figure, new_place_page
 from pages.notebooks import notebooks
 from pages.parts import parts_page
 from pages.recipes import recipes_page
-from pages.recommendations import recommendations_page
-from pages.parts import parts_page, recipes_page
 from pages.recommendations import differences_figure, recommendations_page
 from pages.reproduction import reproduction_page
 from pages.results import averages_table, results_page

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from afield.records import read_json, read_records
+from afield.records import read_json, read_jsonl, read_records
 from afield.reporting.document import said
 from afield.reproduction import seeds
 from afield.reproduction.augmentation.arms import BASELINE, DEFAULT
@@ -17,6 +17,32 @@ def reproduced() -> str:
     lines = read_records(ROOT / "results" / "reproduce-augmentation")
     ours, plain = (seeds.of_recipe(lines, STUDY, arm) for arm in (DEFAULT, BASELINE))
     return said(seeds.paired(ours, plain), "+")
+
+
+SIZES = ("learned-augmentation-few", "learned-augmentation")
+"""The studies of the main arms, by number of images."""
+
+
+def sizes_table() -> str:
+    """Accuracy without augmentation, with the matched random affine and with the default augmentor, by size."""
+    lines = []
+    for name in SIZES:
+        arms = {row["arm"]: row for row in study(name)["rows"]}
+        plain, rival, ours = (arms[arm] for arm in (BASELINE, "random affine, matched", DEFAULT))
+        images = read_jsonl(ROOT / "results" / name / "records.jsonl")[0]["images"]["train"]
+        lines.append(
+            (
+                f"{images:,}",
+                str(ours["accuracy"]["n"]),
+                *(interval(row["accuracy"]) for row in (plain, rival, ours)),
+                interval(rival["vs none"], "+"),
+                interval(ours["vs none"], "+"),
+                interval(ours["vs random affine, matched"], "+"),
+                f"{sum(ours['collapses'].values())} of {ours['accuracy']['n']}",
+            )
+        )
+    header = ("training images", "n", "none", "matched", "learned", "matched − none", "learned − none")
+    return table((*header, "learned − matched", "collapsed"), lines)
 
 
 def augmentation_page() -> str:
@@ -68,6 +94,7 @@ def augmentation_page() -> str:
     ]
     parts = {
         "reproduced": reproduced(),
+        "sizes": sizes_table(),
         "accuracy": table(
             ("augmentation", "n", "accuracy", "vs none", "vs matched", "vs TrivialAugment", "search, s", "training, s"),
             accuracy,
