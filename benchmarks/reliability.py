@@ -1,10 +1,9 @@
 """Do margin heads train from scratch as reliably as cross-entropy? CIFAR-10 and CIFAR-100 subsets, ResNet-8.
 
-Three studies run every setting with every seed, on equal splits and initial weights:
+Two studies run every setting with every seed, on equal splits and initial weights:
 
 * ``grid``: gradient x scale x margin x warm-up x neck, at 16 px, with little training: which settings fail, and how.
 * ``confirm``: the default head at margins 0 to 0.5 and cross-entropy, at 32 px, with twice the images.
-* ``heads``: all margin heads with their defaults and cross-entropy, at 16 px, with the images of ``confirm``.
 
     python benchmarks/reliability.py --data FOLDER --out results/margin-reliability [--study grid] [--quick]
 
@@ -42,9 +41,7 @@ CLASSES = {"cifar10": 10, "cifar100": 100}
 STUDIES = {
     "grid": {"images": 3000, "test": 2000, "side": 16, "epochs": 8, "batch": 64, "seeds": 3},
     "confirm": {"images": 6000, "test": 5000, "side": 32, "epochs": 12, "batch": 128, "seeds": 5},
-    "heads": {"images": 6000, "test": 5000, "side": 16, "epochs": 10, "batch": 64, "seeds": 3},
 }
-HEADS = ("cosine", "arcface", "cosface", "sphereface", "subcenter_arcface", "adacos")
 
 
 def subset(file: Path, images: int, test: int, side: int, folder: Path) -> ImageSet:
@@ -97,12 +94,6 @@ def confirm(classes: int, steps: int) -> Iterator[tuple[dict[str, Any], Recipe]]
         yield {"head": "arcface", "margin": margin}, margin_recipe(f"arcface-{margin}", {"margin_rad": margin})
 
 
-def heads(classes: int, steps: int) -> Iterator[tuple[dict[str, Any], Recipe]]:
-    """Cross-entropy and every head with its default options."""
-    for name in ("linear", *HEADS):
-        yield {"head": name}, Recipe("erm" if name == "linear" else name, head=name)
-
-
 def run_study(study: str, data: str, args: argparse.Namespace, until: float) -> list[dict[str, Any]]:
     """All runs of a study within the time budget: setting, seed, and top-1 and mAP of the last epoch, or the error."""
     size = STUDIES[study] | ({"images": 500, "test": 500, "epochs": 1, "seeds": 1} if args.quick else {})
@@ -112,7 +103,7 @@ def run_study(study: str, data: str, args: argparse.Namespace, until: float) -> 
     )
     setup = ExperimentConfig(images, BackboneConfig("resnet8"), False, Validation(), training)
     steps = size["epochs"] * int(size["images"] * 0.9 // size["batch"])
-    settings = list({"grid": grid, "confirm": confirm, "heads": heads}[study](CLASSES[data], steps))
+    settings = list({"grid": grid, "confirm": confirm}[study](CLASSES[data], steps))
     fabric = Fabric(accelerator="cpu", precision="bf16-mixed")
     found = []
     for seed, (setting, recipe) in product(range(size["seeds"]), settings[: 8 if args.quick else None]):
