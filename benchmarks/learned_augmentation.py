@@ -30,6 +30,7 @@ import numpy as np
 import torch
 
 from afield.augment import AUGMENTATIONS, AffineAugmentor, AffineBounds, RandomAffine, compose, identity_distance
+from afield.augment.learned import AffineSettings
 from afield.data import ImageSet, Validation, load
 from afield.evaluation import diagnose, estimate, paired_difference
 from afield.launch.fabric import make_fabric
@@ -50,17 +51,18 @@ RESNET8 = BackboneConfig("resnet8")
 
 @dataclass(frozen=True)
 class Size:
-    """Numbers of training and test images, epochs of the three stages, and seeds of each group of arms."""
+    """Numbers of images, epochs of the three stages, seeds of each group of arms, and least steps of learning."""
 
     images: int
     tested: int
     epochs: tuple[int, int, int]
     seeds: tuple[int, int, int]
     backbone: BackboneConfig = RESNET8
+    epoch_steps: int = AffineSettings.epoch_steps
 
 
 SIZES = {
-    "quick": Size(500, 10_000, (1, 1, 1), (1, 1, 1)),
+    "quick": Size(500, 10_000, (1, 1, 1), (1, 1, 1), epoch_steps=1),
     "few": Size(2000, 4000, (12, 10, 16), (5, 0, 0)),
     "usual": Size(6000, 10_000, (12, 10, 16), (10, 5, 3)),
     "many": Size(20_000, 4000, (3, 10, 4), (5, 0, 0)),
@@ -129,9 +131,10 @@ def train_first_stage(seed: int, setup: ExperimentConfig, executor: Executor) ->
     run_stages(run, classifier, parts, executor.folder(run), executor.fabric(run), SILENT)
 
 
-def run_arm(arm: str, seed: int, setup: ExperimentConfig, epochs: int, executor: Executor) -> dict[str, Any]:
+def run_arm(arm: str, seed: int, setup: ExperimentConfig, size: Size, executor: Executor) -> dict[str, Any]:
     """The record of an arm, trained unless it is done; a matched arm needs the default one."""
-    recipe, learned = arm_recipe(DEFAULT if arm in (MATCHED, MATCHED_EVERY) else arm, epochs), dict[str, Any]()
+    name, learned = DEFAULT if arm in (MATCHED, MATCHED_EVERY) else arm, dict[str, Any]()
+    recipe = arm_recipe(name, size.epochs[1], epoch_steps=size.epoch_steps)
     run = Run(setup, recipe, ("test",), seed)
     record = executor.execute(run)
     if arm != recipe.name:
@@ -217,7 +220,7 @@ def main() -> None:
     args = parser.parse_args()
     torch.set_num_threads(1)
     size = SIZES[args.size]
-    first, second, third = size.epochs
+    first, _, third = size.epochs
     training = choose_training("scratch", epochs=first, batch_size=128, warmup=0.2, augment="none", precision="bf16")
     data = subset(args.data, size, args.work)
     tuning = dataclasses.replace(training, epochs=third, learning_rate=training.learning_rate / 2)
@@ -231,7 +234,7 @@ def main() -> None:
             train_first_stage(seed, setup, executor)
         for arm in args.arms or [arm for arm, seeds in arms.items() if seed < seeds]:
             if time.monotonic() < until:
-                records.append(run_arm(arm, seed, setup, second, executor))
+                records.append(run_arm(arm, seed, setup, size, executor))
                 print(f"seed {seed} {arm}: {100 * records[-1]['accuracy']:.2f} %", flush=True)
     write_jsonl(args.out / "records.jsonl", records)
     rows = summarize(records)
