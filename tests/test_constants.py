@@ -14,6 +14,7 @@ from afield import algorithms, augment, evaluation, heads, losses
 
 CONSTANTS = {
     "heads.angular": {"SIN_FLOOR": 1e-6},
+    "heads.dropout": {"MANTISSA": 2**53 - 1},
     "heads.kernel": {"NORM_FLOOR": 5e-3, "CHUNK_BYTES": 262_144},
     "heads.scale": {"AUTO_FACTOR": 2.0},
     "evaluation.bootstrap": {"RESAMPLES": 1000, "CHUNK": 4_194_304},
@@ -46,7 +47,8 @@ CONSTANTS = {
     "augment.color.hue": {"TINY": 1e-6, "LOWEST_AT": (5, 9, 1)},
     "augment.erasing": {"TRIES": 10},
     "augment.learned.affine.game": {
-        **{"TEACHER_DECAY": 0.99, "MULTIPLIER_RATE": 0.5, "LARGEST_MULTIPLIER": 1000.0, "DRAWS": 4, "NEAR_BOUND": 0.95}
+        "TOLERANCE": 0.05,
+        **{"TEACHER_DECAY": 0.99, "MULTIPLIER_RATE": 0.5, "LARGEST_MULTIPLIER": 1000.0, "DRAWS": 4, "NEAR_BOUND": 0.95},
     },
     "augment.learned.dagan.game": {"DRAWS": 4},
     "augment.learned.loop": {"CHECKPOINT_SECONDS": 20.0, "MEASURED": 512},

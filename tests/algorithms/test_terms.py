@@ -391,7 +391,7 @@ def test_clusters_are_the_best_of_ten_starts(monkeypatch):
         made.append((arguments, options.copy()))
         return KMeans(*arguments, **options)
 
-    monkeypatch.setattr(clusters, "KMeans", recorded)
+    monkeypatch.setattr("sklearn.cluster.KMeans", recorded)
     seeds = []
     for seed in range(20):
         torch.manual_seed(seed)

@@ -350,12 +350,12 @@ def test_names_of_files_are_shown_escaped_and_change_neither_terminal_nor_page(a
         (lambda tensors, state: state.pop("plays"), "lacks plays"),
         (lambda tensors, state: state.update(reference={}), "reference lacks accuracy, confidence, threshold"),
         (lambda tensors, state: state.update(plays=[{}]), r"plays\[0\] lacks domain"),
-        (lambda tensors, state: tensors.pop("priors"), "does not contain the statistics of 64 features"),
-        (lambda tensors, state: tensors.update(priors=torch.ones(5) / 5), "the statistics of 64 features"),
-        (lambda tensors, state: tensors["mean/day"].fill_(torch.nan), "the statistics of 64 features"),
-        (lambda tensors, state: tensors.update({"count/day": torch.tensor(0)}), "the statistics of 64 features"),
-        (lambda tensors, state: tensors.update({"count/day": torch.ones(2)}), "the statistics of 64 features"),
-        (lambda tensors, state: tensors.update({"variance/day": torch.ones(9)}), "the statistics of 64 features"),
+        (lambda tensors, state: tensors.pop("priors"), "does not contain the statistics of 1280 features"),
+        (lambda tensors, state: tensors.update(priors=torch.ones(5) / 5), "the statistics of 1280 features"),
+        (lambda tensors, state: tensors["mean/day"].fill_(torch.nan), "the statistics of 1280 features"),
+        (lambda tensors, state: tensors.update({"count/day": torch.tensor(0)}), "the statistics of 1280 features"),
+        (lambda tensors, state: tensors.update({"count/day": torch.ones(2)}), "the statistics of 1280 features"),
+        (lambda tensors, state: tensors.update({"variance/day": torch.ones(9)}), "the statistics of 1280 features"),
     ],
 )
 def test_statistics_of_a_stranger_that_do_not_fit_are_refused(afield, place, site, tmp_path, change, message):

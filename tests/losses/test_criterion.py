@@ -176,7 +176,7 @@ def test_a_strength_that_changes_during_training_is_followed():
     [
         (lambda: Focal(reduction="average"), ValueError, "reduction must be .* got 'average'"),
         (lambda: Focal(gamma=-1.0), ValueError, r"gamma must be at least 0, got -1\.0"),
-        (lambda: Focal(gama=1.0), TypeError, "unexpected keyword argument 'gama'"),
+        (lambda: Focal(gama=1.0), TypeError, "Focal has no argument 'gama'; did you mean 'gamma'?"),
         (lambda: ComplementFlattening(strength=-1.0), ValueError, r"strength must be at least 0, got -1\.0"),
         (lambda: ComplementFlattening(strength=math.nan), ValueError, "strength must be at least 0, got nan"),
         (lambda: ComplementFlattening(weight=0.5), TypeError, "buffer 'weight'"),

@@ -43,7 +43,7 @@ def frozen(photos: Path, weights: str = "none") -> ExperimentConfig:
 
 
 def extracted(setup: ExperimentConfig) -> np.ndarray:
-    found = features.stored_features(setup, make_fabric("cpu", "fp32", 1, 1))
+    found = features.stored_features(setup, make_fabric("cpu", "32"))
     assert found is not None
     return np.array(found)
 

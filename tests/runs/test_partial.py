@@ -49,7 +49,9 @@ class Frozen(nn.Module):
 
 @pytest.mark.parametrize("batch_norm", ["train", "fixed"])
 @pytest.mark.parametrize("recipe", ["erm", "swad+flattening"])
-def test_it_equals_the_whole_network_with_its_first_stages_frozen(digits, tmp_path, recipe, batch_norm):
+def test_it_equals_the_whole_network_with_its_first_stages_frozen(digits, tmp_path, monkeypatch, recipe, batch_norm):
+    """Activations without the rounding of faster inference, which training would amplify."""
+    monkeypatch.setattr("afield.runs.features.fast_inference", lambda network, *options: network.eval())
     setup = setup_of(digits, dtype="float32")
     setup = dataclasses.replace(setup, training=dataclasses.replace(setup.training, batch_norm=batch_norm))
     run = Run(setup, resolve([recipe])[0], ("wall",), 0)
@@ -72,7 +74,7 @@ def test_it_equals_the_whole_network_with_its_first_stages_frozen(digits, tmp_pa
     assert found.epochs[-1].train_loss < found.epochs[0].train_loss
     for part, logits in expected.logits.items():
         # Stored activations are computed in fewer steps, with other rounding, which training increases.
-        torch.testing.assert_close(found.logits[part], logits, atol=1e-3, rtol=1e-3)
+        torch.testing.assert_close(found.logits[part], logits, atol=1e-4, rtol=1e-4)
     for name, tensor in after.state_dict().items():
         torch.testing.assert_close(classifier.backbone.state_dict()[name], tensor, atol=1e-4, rtol=1e-4)
     mean = divide(frozen_backbone(setup.backbone)[0], STAGE, (16, 16))[1][0].bn1.running_mean

@@ -5,7 +5,6 @@ import statistics
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -19,7 +18,7 @@ from afield.records import canonical_json, read_record
 from afield.runs.augmentation import augmentation_names, augmentor_settings, check_augmentation, learned_part
 from afield.runs.build import build_algorithm
 from afield.runs.config import ExperimentConfig
-from afield.runs.execute import CHECKPOINT, CHECKPOINTS, DONE, RECORD
+from afield.runs.execute import CHECKPOINTS, DONE, RECORD
 from afield.runs.features import BATCH, blank_features, extractor, missing_features
 from afield.runs.run import Run, prepare
 from afield.training import Splits, Subset, fit
@@ -179,7 +178,7 @@ def _epoch(run: Run, parts: Splits, algorithm: Algorithm, fabric: Fabric, steps:
         _evenly_spaced(parts.train, steps * batch), _evenly_spaced(parts.val, PROBE_IMAGES), tests, parts.adapt
     )
     fraction = sum(map(len, few.watched.values())) / sum(map(len, parts.watched.values()))
-    with TemporaryDirectory(prefix="afield-") as folder, torch.random.fork_rng(devices=[]):
+    with torch.random.fork_rng(devices=[]):
         began = time.perf_counter()
         fit(
             algorithm,
@@ -188,7 +187,7 @@ def _epoch(run: Run, parts: Splits, algorithm: Algorithm, fabric: Fabric, steps:
             check_augmentation(setup, run.recipe),
             seed=run.seed,
             label=run.label,
-            checkpoint_file=Path(folder) / CHECKPOINT,
+            checkpoint_file=None,
             fabric=fabric,
             on_epoch=lambda report: times.append((batch / report.images_per_second, time.perf_counter())),
         )

@@ -75,7 +75,7 @@ def fit(
     *,
     seed: int,
     label: str,
-    checkpoint_file: Path,
+    checkpoint_file: Path | None,
     fabric: Fabric,
     on_epoch: Callable[[EpochReport], None] = lambda report: None,
     predict_parts: Callable[[Classifier], dict[str, Tensor]] | None = None,
@@ -95,7 +95,7 @@ def fit(
         augmentation: augmentation of training batches of images.
         seed: seed of all generators.
         label: name of the run in messages.
-        checkpoint_file: written every `CHECKPOINT_SECONDS`; the caller removes it.
+        checkpoint_file: written every `CHECKPOINT_SECONDS`; the caller removes it. None writes no checkpoints.
         fabric: device, precision and processes.
         on_epoch: called after each epoch.
         predict_parts: from the classifier of an epoch to logits of each watched part by name; without it, the
@@ -212,9 +212,9 @@ def fit(
 
 @dataclass
 class _Checkpoint:
-    """A checkpoint file, due when `CHECKPOINT_SECONDS` have passed since it was last written."""
+    """A checkpoint file, if there is one, due when `CHECKPOINT_SECONDS` have passed since it was last written."""
 
-    path: Path
+    path: Path | None
     algorithm: Algorithm
     optimizer: torch.optim.Optimizer
     fabric: Fabric
@@ -222,10 +222,10 @@ class _Checkpoint:
 
     @property
     def due(self) -> bool:
-        return time.monotonic() - self.written > CHECKPOINT_SECONDS
+        return self.path is not None and time.monotonic() - self.written > CHECKPOINT_SECONDS
 
     def write(self, state: TrainState, drawn: Mapping[str, Tensor]) -> None:
-        if self.fabric.is_global_zero:
+        if self.path is not None and self.fabric.is_global_zero:
             save(self.path, state, self.algorithm, self.optimizer, drawn, self.fabric)
         self.written = time.monotonic()
 
@@ -255,12 +255,15 @@ def _double(value: float, fabric: Fabric) -> Tensor:
     return torch.tensor(value, dtype=torch.float64, device=fabric.device)
 
 
-def _finite(sums: Mapping[str, Tensor], label: str, state: TrainState, checkpoint_file: Path) -> dict[str, float]:
+def _finite(
+    sums: Mapping[str, Tensor], label: str, state: TrainState, checkpoint_file: Path | None
+) -> dict[str, float]:
     """Convert sums to numbers. Raise `DivergedError` if one is NaN or infinite."""
     values = {name: float(value) for name, value in sums.items()}
     for value in values.values():
         if not math.isfinite(value):
-            kept = f"the last good checkpoint is {checkpoint_file}" if checkpoint_file.exists() else "no checkpoint yet"
+            there = checkpoint_file is not None and checkpoint_file.exists()
+            kept = f"the last good checkpoint is {checkpoint_file}" if there else "no checkpoint yet"
             raise DivergedError(
                 f"the loss of {label} became {value} in epoch {state.epoch + 1}; "
                 f"a lower --learning-rate often helps ({kept})"

@@ -67,13 +67,13 @@ def save(
 
 
 def restore(
-    path: Path, algorithm: Algorithm, optimizer: torch.optim.Optimizer, fabric: Fabric, metric: str = "accuracy"
+    path: Path | None, algorithm: Algorithm, optimizer: torch.optim.Optimizer, fabric: Fabric, metric: str = "accuracy"
 ) -> tuple[TrainState, dict[str, Tensor]]:
     """Restore algorithm, optimizer and the scale of the loss (fp16) if there is an intact checkpoint.
 
     Returns the state, with this metric, and the states of the generators if the checkpoint is within an epoch.
     """
-    loaded, precision = checkpoint.resumed(path), fabric.strategy.precision
+    loaded, precision = None if path is None else checkpoint.resumed(path), fabric.strategy.precision
     if precision.state_dict():  # the scale of fp16, which the fabric keeps from one training to the next
         precision.load_state_dict(torch.amp.GradScaler(fabric.device.type).state_dict())
     if loaded is None:
