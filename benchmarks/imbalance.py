@@ -23,10 +23,10 @@ from lightning_fabric import Fabric
 from numpy.typing import NDArray
 
 from afield.comparison.summary import select, summarize
-from afield.console import interval
 from afield.data import ImageSet, Validation, parts_of
 from afield.evaluation import METRICS, recall
 from afield.models import BackboneConfig
+from afield.printing import interval
 from afield.recipes import resolve
 from afield.records import Record, seed_for, write_records, write_summary
 from afield.runs.config import ExperimentConfig, choose_training

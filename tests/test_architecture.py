@@ -28,7 +28,7 @@ BASE = {
     "types",
     "validation",
 }
-TOP = {"cli", "commands", "console", "catalog", "testing", "__main__", "__init__"}
+TOP = {"cli", "commands", "console", "catalog", "printing", "testing", "__main__", "__init__"}
 USES = {"deploy", "serving"}
 FOLDERS = {path.relative_to(ROOT).parts[0].removesuffix(".py") for path in ROOT.rglob("*.py")} | {"augment.learned"}
 MAY_IMPORT = {

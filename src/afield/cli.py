@@ -70,23 +70,23 @@ def _fail(message: str) -> None:
 
 
 def _show(verb: Any, result: Any) -> None:
-    from afield import console
+    from afield import console, printing
     from afield.reporting.provenance import differences
 
     out, say = console.output(), console.say
     match verb:
         case commands.launching.LaunchOptions(dry_run=True):
-            say(console.plan_text(result))
+            say(printing.plan_text(result))
         case commands.launching.LaunchOptions(share=str()):
             out.print(f"{result['runs']} runs of this share are done; run without --share to write the summary")
         case commands.launching.LaunchOptions(launcher="slurm"):
             say(f"not submitted; {result['script']} contains the commands to submit it")
         case commands.Compare(label_budget=int()):
-            out.print(console.labeling_table(result))
+            out.print(printing.labeling_table(result))
             say(f"recommended: {result.recommended or 'none'}; {result.reason}")
             say(f"report: {verb.run_folder / 'report.html'}")
         case commands.Compare():
-            out.print(console.comparison_table(result))
+            out.print(printing.comparison_table(result))
             if result.mixed:
                 say(f"warning: {differences(result.mixed)}")
             if result.hint:
@@ -94,14 +94,14 @@ def _show(verb: Any, result: Any) -> None:
             say(f"recommended: {result.recommended or 'none'}; {result.reason}")
             say(f"report: {verb.run_folder / 'report.html'}")
         case commands.Sweep():
-            out.print(console.sweep_table(result))
-            say("\n".join(console.sweep_lines(result)))
+            out.print(printing.sweep_table(result))
+            say("\n".join(printing.sweep_lines(result)))
             say(f"report: {verb.run_folder / 'report.html'}")
         case commands.AugmentLearn():
-            say("\n".join(console.learned_lines(result)))
+            say("\n".join(printing.learned_lines(result)))
             say(f"model in {verb.page.parent}; page: {verb.page}")
         case commands.Train():
-            say("\n".join(console.trained_lines(result, verb.metric, verb.folder("train"))))
+            say("\n".join(printing.trained_lines(result, verb.metric, verb.folder("train"))))
         case commands.AugmentSearch():
             origin = result.origin
             tried = origin["search"]["trials"] * origin["search"]["searches"] * len(origin["folds"])
@@ -114,9 +114,9 @@ def _show(verb: Any, result: Any) -> None:
                 say(f"{left} of {result.runs} runs are left, about {time} of training; the same command continues")
                 sys.exit(commands.reproduce.UNFINISHED)
         case commands.Label():
-            say(console.label_text(result, verb.csv))
+            say(printing.label_text(result, verb.csv))
         case commands.Evaluate(labels=Path()):
-            print(json.dumps(result)) if verb.json else out.print(console.audit_table(result))
+            print(json.dumps(result)) if verb.json else out.print(printing.audit_table(result))
         case commands.Evaluate():
             if seen := result["trained_on"]:
                 what = "trained this model or selected its epoch; the results do not apply to new images"
@@ -124,10 +124,10 @@ def _show(verb: Any, result: Any) -> None:
             if verb.json:
                 print(json.dumps(result))
             else:
-                for table in console.evaluation_tables(result):
+                for table in printing.evaluation_tables(result):
                     out.print(table)
         case commands.Predict(out=Path()):
-            say("\n".join(console.written_lines(result)))
+            say("\n".join(printing.written_lines(result)))
         case commands.Predict():
             for prediction in result:
                 line = f"{shown(prediction.path or '')}\t{prediction.label}\t{prediction.probability:.4f}"
@@ -135,15 +135,15 @@ def _show(verb: Any, result: Any) -> None:
         case commands.Serve():
             pass
         case commands.Export():
-            say("\n".join(console.exported_lines(result)))
+            say("\n".join(printing.exported_lines(result)))
         case commands.Adapt():
-            for line in (*console.adapted_lines(result), f"model in {verb.out}"):
+            for line in (*printing.adapted_lines(result), f"model in {verb.out}"):
                 say(line)
         case commands.Forecast():
             from afield.deploy.forecast import sentences
 
             if verb.json:
-                print(json.dumps(console.expected_json(result)))
+                print(json.dumps(printing.expected_json(result)))
             else:
                 for line in sentences(result):
                     say(line)
@@ -153,6 +153,6 @@ def _show(verb: Any, result: Any) -> None:
             print(result, end="")
         case commands.List():
             for kind, entries in result.items():
-                out.print(console.entries_table(kind, entries))
+                out.print(printing.entries_table(kind, entries))
         case _:
             say(str(result))

@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 
 from afield.comparison.summary import summarize
-from afield.console import comparison_table
 from afield.errors import InputError
+from afield.printing import comparison_table
 from afield.records import (
     Epoch,
     Estimate,
