@@ -144,6 +144,7 @@ def _serve(folder, model):
         time.sleep(0.5)
         return np.full((len(images), 3), 1 / 3, np.float32)
 
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # Ray, in an earlier test of this process, exits with 1
     runtime.make_classify = lambda *_: slow
     sys.stdout = sys.stderr = open(folder / "said", "w", buffering=1)  # noqa: SIM115
     main(["serve", str(model), "--port", "0", "--runtime", "torch"])
@@ -177,7 +178,7 @@ def test_sigterm_finishes_requests_and_ends_the_server(photo_model, tmp_path):
         asking.join(20)
         process.join(20)
         assert found[0]["predictions"][0]["probability"] == pytest.approx(1 / 3)
-        assert process.exitcode is not None, "the server did not end"
+        assert process.exitcode == 0
         assert "Traceback" not in said.read_text()
     finally:
         process.kill()
