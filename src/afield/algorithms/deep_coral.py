@@ -1,11 +1,7 @@
 """Deep CORAL: aligns means and covariances of features across the training domains and the unlabeled new place."""
 
-import torch
-
-from afield.algorithms.algorithm import Batch, Terms
-from afield.algorithms.coral import CORAL, coral_distance
+from afield.algorithms.coral import CORAL
 from afield.algorithms.registry import ALGORITHMS
-from afield.algorithms.target import features_of_both
 
 
 @ALGORITHMS.register("deep_coral", reference="Sun and Saenko, Deep CORAL, ECCV 2016 workshops.")
@@ -30,12 +26,3 @@ class DeepCORAL(CORAL):
     needs = "layers"
     soft_targets = False
     uses_target = True
-
-    def terms(self, batch: Batch) -> Terms:
-        """``objective`` and ``coral``, the mean distance over all pairs of domains."""
-        source, target = features_of_both(self.classifier, batch)
-        domains = torch.cat([batch.domains, torch.full_like(batch.domains, -1)])
-        return {
-            "objective": self.classifier.objective(self.classifier.dropout(source), batch.targets),
-            "coral": self.penalty * coral_distance(torch.cat([source, target]), domains),
-        }

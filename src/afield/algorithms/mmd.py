@@ -1,17 +1,10 @@
 """MMD (DAN): aligns the features of the training domains and of the new place with several kernels."""
 
-from collections.abc import Sequence
-from typing import Annotated
-
 import torch
 from torch import Tensor
 
-from afield.algorithms.algorithm import Algorithm, Batch, Terms
+from afield.algorithms.alignment import TARGET, Alignment
 from afield.algorithms.registry import ALGORITHMS
-from afield.algorithms.target import features_of_both
-from afield.classifier import Classifier
-from afield.distributions import LogUniform
-from afield.validation import check_within
 
 SCALES = (0.25, 0.5, 1.0, 2.0, 4.0)
 """Widths of the kernels, as multiples of the mean squared distance."""
@@ -20,7 +13,7 @@ SCALES = (0.25, 0.5, 1.0, 2.0, 4.0)
 @ALGORITHMS.register(
     "mmd", reference="Long et al., Learning Transferable Features with Deep Adaptation Networks, ICML 2015."
 )
-class MMD(Algorithm):
+class MMD(Alignment):
     """Aligns features of the training domains and the unlabeled new place with several kernels (DAN).
 
     The loss is the objective plus `penalty` times the squared maximum mean discrepancy between the features of the
@@ -43,28 +36,16 @@ class MMD(Algorithm):
         Long et al., "Learning Transferable Features with Deep Adaptation Networks", ICML 2015, equations 1 to 4.
     """
 
+    domains_at_least = 1
     needs = "layers"
+    sampling = "shuffled"
     soft_targets = False
     uses_target = True
+    term = "mmd"
 
-    def __init__(
-        self,
-        classifier: Classifier,
-        domain_sizes: Sequence[int],
-        *,
-        penalty: Annotated[float, LogUniform(0.1, 10)] = 1.0,
-    ) -> None:
-        super().__init__(classifier, domain_sizes)
-        check_within("[0, inf)", penalty=penalty)
-        self.penalty = penalty
-
-    def terms(self, batch: Batch) -> Terms:
-        """``objective`` and ``mmd``."""
-        source, target = features_of_both(self.classifier, batch)
-        return {
-            "objective": self.classifier.objective(self.classifier.dropout(source), batch.targets),
-            "mmd": self.penalty * multi_kernel_mmd(source, target),
-        }
+    def distance(self, features: Tensor, domains: Tensor) -> Tensor:
+        """The discrepancy between the training domains, taken together, and the new place."""
+        return multi_kernel_mmd(features[domains != TARGET], features[domains == TARGET])
 
 
 def multi_kernel_mmd(source: Tensor, target: Tensor) -> Tensor:
