@@ -128,7 +128,7 @@ def plan_text(plan: dict[str, Any]) -> str:
     left = sum(run["state"] != "done" for run in runs)
     lines = [f"{run['state']:6} {run['run']} {run['label']}" for run in runs]
     lines.append(f"{left} of {len(runs)} runs are left" + (f", about {duration(plan['run_s'])} each" if left else ""))
-    if plan.get("later"):
+    if plan["later"]:
         lines.append(f"{plan['later']} more runs depend on their results")
     for row in plan.get("backbones", ()):
         scores = f"LogME {row['log_me']:.3f}, H-score {row['h_score']:.2f}"

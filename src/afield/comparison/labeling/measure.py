@@ -121,6 +121,7 @@ def plan(wanted: Sequence[Job], out: Path, *, at_once: int, features_s: float) -
         "at_once": at_once,
         "features_s": features_s,
         "run_s": run_s,
+        "later": 0,
         "total_s": features_s + run_s * -(-len(left) // at_once),
     }
 
