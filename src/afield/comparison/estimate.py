@@ -3,7 +3,9 @@
 import dataclasses
 import statistics
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import accumulate
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -92,16 +94,19 @@ def forecast(runs: Sequence[Run], executor: Executor) -> None:
     Several processes that train together have no estimate.
     """
     left = [run for run in runs if _state(executor.folder(run)) != "done"]
-    pixels = sum(_images(run) * _pixels(run.setup) for run in left if not run.setup.stores)
-    for run in {id(run.setup): run for run in left if run.setup.stores}.values():
-        pixels += missing_features(run.setup, executor.fabric(run)) * _pixels(run.setup)
-    if pixels > LONG and executor.fabric(left[0]).world_size == 1:
+    long = any(pixels > LONG for pixels in accumulate(_pixels(left, executor)))
+    if long and executor.fabric(left[0]).world_size == 1:
         found = plan(runs, executor, at_once=1)
         executor.callback.forecast(len(left), found["total_s"] - found["features_s"], found["features_s"])
 
 
-def _pixels(setup: ExperimentConfig) -> int:
-    return int(np.prod(setup.data.images.shape[1:3]))
+def _pixels(runs: Sequence[Run], executor: Executor) -> Iterator[float]:
+    """The pixels that each run passes through its network, and the pixels of the features that are missing."""
+    for run in runs:
+        if not run.setup.stores:
+            yield _images(run) * prod(run.setup.data.images.shape[1:3])
+    for run in {id(run.setup): run for run in runs if run.setup.stores}.values():
+        yield missing_features(run.setup, executor.fabric(run)) * prod(run.setup.data.images.shape[1:3])
 
 
 def features_seconds(setup: ExperimentConfig, fabric: Fabric) -> float:
