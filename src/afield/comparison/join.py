@@ -30,7 +30,7 @@ class Joined:
         """The summary by a selection rule.
 
         Raises:
-            InputError: if the rule needs runs that there are not.
+            InputError: if runs that the rule needs are missing.
         """
         try:
             selected = select(self.records, rule, metric)
