@@ -26,6 +26,7 @@ CONSTANTS = {
     "evaluation.statistics": {"LEAST_VALUES": 3},
     "evaluation.transferability": {"ROUNDS": 1000, "TOLERANCE": 1e-8, "EPS": 1e-10},
     "data.splits": {"CROSS_VALIDATION_FOLDS": 5},
+    "algorithms.alignment": {"TARGET": -1},
     "algorithms.and_mask": {"TINY": 1e-10},
     "algorithms.cad": {"BASE_TEMPERATURE": 0.07},
     "algorithms.cdan": {"LARGEST": 4096, "PROJECTIONS": 1024},
