@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from afield.errors import InputError
-from afield.models import ResNet8, divide, layers
+from afield.models import ResNet8, divide, layers, stage_channels, stage_outputs
 
 
 @pytest.mark.parametrize(
@@ -30,6 +30,28 @@ def test_both_parts_one_after_the_other_are_the_backbone(name, stage, shape):
         assert before(images).shape == shape
         torch.testing.assert_close(after(before(images)), backbone(images))
     assert {*map(id, (*before.parameters(), *after.parameters()))} == {*map(id, backbone.parameters())}
+
+
+@pytest.mark.parametrize(
+    ("name", "stage", "channels", "whole"),
+    [
+        ("tf_efficientnet_lite0", "blocks.5", [112, 320], [3, 4]),
+        ("tf_efficientnet_lite0", "blocks.6", [192, 320], [None, 4]),
+        ("resnet18", "layer3", [128, 256, 512], [1, 2, 3]),
+        ("resnet18", "layer4.1", [512, 512], [None, 3]),
+    ],
+)
+def test_the_stages_of_the_last_layers_are_those_of_the_backbone_after_the_activations(name, stage, channels, whole):
+    backbone, images = timm.create_model(name, num_classes=0).eval(), torch.rand(2, 3, 64, 64)
+    before, after = divide(backbone, stage, (64, 64))
+    assert stage_channels(after) == channels
+    with torch.no_grad(), stage_outputs(backbone) as expected, stage_outputs(after) as found:
+        after(activations := before(images))
+        backbone(images)
+    assert torch.equal(found[0], activations)
+    for index, maps in zip(whole, found[: len(whole)], strict=True):
+        if index is not None:
+            torch.testing.assert_close(maps, expected[index - len(expected)])
 
 
 def test_the_mode_of_the_backbone_stays():

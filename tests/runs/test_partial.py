@@ -42,13 +42,16 @@ class Frozen(nn.Module):
     def __init__(self, before: nn.Module, after: nn.Module) -> None:
         super().__init__()
         self.before, self.after = before.requires_grad_(False), after
+        self.feature_info = [entry | {"module": f"after.{entry['module']}"} for entry in after.feature_info]
 
     def forward(self, images: Tensor) -> Tensor:
         return self.after(self.before.eval()(images))
 
 
-@pytest.mark.parametrize("batch_norm", ["train", "fixed"])
-@pytest.mark.parametrize("recipe", ["erm", "swad+flattening"])
+@pytest.mark.parametrize(
+    ("recipe", "batch_norm"),
+    [("erm", "train"), ("erm", "fixed"), ("swad+flattening", "train"), ("miro", "train"), ("mixstyle", "fixed")],
+)
 def test_it_equals_the_whole_network_with_its_first_stages_frozen(digits, tmp_path, monkeypatch, recipe, batch_norm):
     """Activations without the rounding of faster inference, which training would amplify."""
     monkeypatch.setattr("afield.runs.features.fast_inference", lambda network, *options: network.eval())
@@ -77,8 +80,8 @@ def test_it_equals_the_whole_network_with_its_first_stages_frozen(digits, tmp_pa
         torch.testing.assert_close(found.logits[part], logits, atol=1e-4, rtol=1e-4)
     for name, tensor in after.state_dict().items():
         torch.testing.assert_close(classifier.backbone.state_dict()[name], tensor, atol=1e-4, rtol=1e-4)
-    mean = divide(frozen_backbone(setup.backbone)[0], STAGE, (16, 16))[1][0].bn1.running_mean
-    assert torch.equal(classifier.backbone[0].bn1.running_mean, mean) == (batch_norm == "fixed")
+    mean = divide(frozen_backbone(setup.backbone)[0], STAGE, (16, 16))[1][1].bn1.running_mean
+    assert torch.equal(classifier.backbone[1].bn1.running_mean, mean) == (batch_norm == "fixed")
 
 
 def test_half_precision_rounds_the_activations_alone(digits):
@@ -114,7 +117,7 @@ def test_the_model_is_one_network_of_images(digits):
     run = Run(setup, RECIPES["erm"], ("wall",), 0)
     _, parts, classifier = prepare(run, stored_features(setup, FABRIC), FABRIC)
     with torch.no_grad():
-        classifier.backbone[0].conv1.weight.mul_(1.5)
+        classifier.backbone[1].conv1.weight.mul_(1.5)
     expected = predict(classifier, parts.val, batch_size=64, fabric=FABRIC)
     images = Subset(digits.images, digits.labels, parts.val.indices)
     whole = whole_network(setup, classifier)

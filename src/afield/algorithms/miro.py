@@ -41,7 +41,7 @@ class MIRO(Algorithm):
         rate; here all parts have the same.
     """
 
-    needs = "images"
+    needs = "layers"
 
     def __init__(
         self,

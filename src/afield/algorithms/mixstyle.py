@@ -45,7 +45,7 @@ class MixStyle(Algorithm):
         Zhou et al., "Domain Generalization with MixStyle", ICLR 2021, equations 1 to 6.
     """
 
-    needs = "images"
+    needs = "layers"
 
     def __init__(
         self,

@@ -1,11 +1,31 @@
 """Division of a backbone before a stage, so that the layers before it need not be computed in every step."""
 
+from collections import OrderedDict
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import nn
 
 from afield.errors import InputError, unknown_name
+
+
+class Activations(nn.Identity):
+    """The inputs of the last layers of a divided backbone, as a stage: feature maps of the layers before."""
+
+
+class LastLayers(nn.Sequential):
+    """The last layers of a divided backbone.
+
+    Attributes:
+        feature_info: name and number of channels of each stage, as in timm. The first stage is the activations before
+            the division.
+    """
+
+    def __init__(self, layers: Sequence[nn.Module], feature_info: list[dict[str, Any]]) -> None:
+        numbered = {str(number): layer for number, layer in enumerate(layers)}
+        super().__init__(OrderedDict(activations=Activations(), **numbered))
+        self.feature_info = feature_info
 
 
 def layers(backbone: nn.Module) -> dict[str, nn.Module]:
@@ -22,7 +42,7 @@ def layers(backbone: nn.Module) -> dict[str, nn.Module]:
     return found
 
 
-def divide(backbone: nn.Module, stage: str, size: Sequence[int]) -> tuple[nn.Sequential, nn.Sequential]:
+def divide(backbone: nn.Module, stage: str, size: Sequence[int]) -> tuple[nn.Sequential, LastLayers]:
     """Divide a backbone into the layers before a stage and the others, which share its modules.
 
     Args:
@@ -42,7 +62,8 @@ def divide(backbone: nn.Module, stage: str, size: Sequence[int]) -> tuple[nn.Seq
     if not first:
         unknown_name("stage to train from:", stage, names[1:])
     modules = list(layers(backbone).values())
-    before, after = nn.Sequential(*modules[:first]), nn.Sequential(*modules[first:])
+    stages = [{"module": "activations", "num_chs": 0}, *_stages_of(backbone, names, first)]
+    before, after = nn.Sequential(*modules[:first]), LastLayers(modules[first:], stages)
     training = backbone.training
     backbone.eval()
     try:
@@ -59,4 +80,13 @@ def divide(backbone: nn.Module, stage: str, size: Sequence[int]) -> tuple[nn.Seq
             f"--train-from {stage}: backbone {type(backbone).__name__} cannot be divided there, because its layers "
             "do not form a sequence of feature maps"
         )
+    stages[0]["num_chs"] = activations.shape[1]
     return before, after
+
+
+def _stages_of(backbone: nn.Module, names: list[str], first: int) -> list[dict[str, Any]]:
+    """The stages of a backbone that end in its layers from `first` on, with the number of their last layer there."""
+    info: Any = getattr(backbone, "feature_info", [])
+    last = {part: number for number, name in enumerate(names) for part in (name, name.partition(".")[0])}
+    ends = ((last.get(entry["module"], -1), entry["num_chs"]) for entry in info)
+    return [{"module": str(end - first), "num_chs": channels} for end, channels in ends if end >= first]

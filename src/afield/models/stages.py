@@ -7,12 +7,14 @@ from typing import Any
 from torch import Tensor, nn
 
 from afield.errors import InputError
+from afield.models.division import Activations
 
 
 def feature_stages(backbone: nn.Module) -> list[nn.Module]:
     """The modules with feature maps ``[B, C, H, W]`` as outputs, in forward order, without the stem.
 
     These are the modules in ``feature_info`` (in timm models and in those of this package) that contain a convolution.
+    In the last layers of a divided backbone, the activations before them are the first stage.
 
     Raises:
         InputError: if the backbone has fewer than two stages (for example a transformer).
@@ -68,7 +70,7 @@ def _stages(backbone: nn.Module) -> list[tuple[nn.Module, int]]:
     info: Any = getattr(backbone, "feature_info", [])
     modules = dict(backbone.named_modules())
     named = [(modules[entry["module"]], entry["num_chs"]) for entry in info if entry["module"] in modules]
-    stages = [each for each in named if any(isinstance(part, nn.Conv2d) for part in each[0].modules())]
+    stages = [each for each in named if any(isinstance(part, nn.Conv2d | Activations) for part in each[0].modules())]
     if len(stages) < 2:
         raise InputError(f"backbone {type(backbone).__name__} has fewer than two stages with feature maps")
     return stages
