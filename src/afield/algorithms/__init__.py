@@ -6,6 +6,7 @@ from afield.algorithms.erm import ERM as ERM  # isort: split
 
 from afield.algorithms.amplitude_mix import AmplitudeMix as AmplitudeMix
 from afield.algorithms.and_mask import ANDMask as ANDMask
+from afield.algorithms.arm import ARM as ARM
 from afield.algorithms.cad import CAD as CAD, CondCAD as CondCAD
 from afield.algorithms.causirl import CausIRLCORAL as CausIRLCORAL, CausIRLMMD as CausIRLMMD
 from afield.algorithms.cdan import CDAN as CDAN
@@ -43,6 +44,7 @@ from afield.algorithms.mldg import MLDG as MLDG
 from afield.algorithms.mmd import MMD as MMD
 from afield.algorithms.mmd_aae import MMDAAE as MMDAAE
 from afield.algorithms.mmld import MMLD as MMLD
+from afield.algorithms.mtl import MTL as MTL
 from afield.algorithms.rdm import RDM as RDM
 from afield.algorithms.registry import ALGORITHMS as ALGORITHMS, AVERAGINGS as AVERAGINGS
 from afield.algorithms.rsc import RSC as RSC
@@ -54,4 +56,6 @@ from afield.algorithms.sd import SD as SD
 from afield.algorithms.selfreg import SelfReg as SelfReg
 from afield.algorithms.sma import SMA as SMA
 from afield.algorithms.swad import SWAD as SWAD
+from afield.algorithms.transfer import Transfer as Transfer
+from afield.algorithms.trm import TRM as TRM
 from afield.algorithms.vrex import VREx as VREx
