@@ -44,6 +44,7 @@ CONSTANTS = {
     "algorithms.sam": {"TINY": 1e-12},
     "algorithms.sand_mask": {"SMALLEST_VARIANCE": 1e-17},
     "algorithms.selfreg": {"FEATURE_FACTOR": 0.3},
+    "algorithms.trm": {"INNER_RATE": 0.1, "INNER_STEPS": 30, "SERIES_TERMS": 10, "LARGEST": 10.0},
     "augment.color.float_images": {"LUMA": (0.2989, 0.587, 0.114)},
     "augment.color.hue": {"TINY": 1e-6, "LOWEST_AT": (5, 9, 1)},
     "augment.erasing": {"TRIES": 10},

@@ -114,6 +114,10 @@ DEFAULTS = {
         "sagnet": {"adversary": 0.1},
         "sd": {"penalty": 0.1},
         "selfreg": {"penalty": 1.0},
+        "arm": {"support": 8, "width": 64},
+        "mtl": {"decay": 0.01},
+        "transfer": {"penalty": 1.0, "radius": 2.0, "steps": 10, "rate": 1e-3},
+        "trm": {"implicit": 1e-4, "warmup": 0.04, "rate": 0.01},
     },
     ("averaging", AVERAGINGS): {
         "ema": {"decay": 0.999},
@@ -266,7 +270,7 @@ def test_algorithms_that_need_class_indices_or_one_process():
     indices = {"masf", "cad", "cond_cad", "cdann", "sagnet", "selfreg"}
     assert {name for name, kind in kinds.items() if kind.soft_targets is False} == indices | with_target
     alone = {"epi_fcr", "groupdro", "l2a_ot", "masf", "metareg", "mldg", "mmld", "and_mask", "sand_mask", "fish"}
-    alone |= {"fishr", "eqrm", "iga", "rdm", "lp_ft", "sam", "sagm"}
+    alone |= {"fishr", "eqrm", "iga", "rdm", "lp_ft", "sam", "sagm", "arm", "mtl", "transfer", "trm"}
     assert {name for name, kind in kinds.items() if kind.data_parallel is False} == alone
     assert {name for name, kind in kinds.items() if kind.uses_target is True} == with_target
 
@@ -338,6 +342,9 @@ OPTIONS = {
     "sagnet": {"adversary": "[0, inf)"},
     "sd": {"penalty": "[0, inf)"},
     "selfreg": {"penalty": "[0, inf)"},
+    "mtl": {"decay": "[0, 1)"},
+    "transfer": {"penalty": "[0, inf)", "radius": "(0, inf)", "rate": "[0, inf)"},
+    "trm": {"implicit": "[0, inf)", "warmup": "[0, 1]", "rate": "[0, inf)"},
     "lookahead": {"every": "[1, inf)", "keep": "[0, 1)"},
     "sma": {"start": "[0, 1)"},
     "ema": {"decay": "[0, 1)"},
@@ -373,6 +380,7 @@ COUNTED = {
     **{"jigen": ["count"], "mmd_aae": ["hidden"], "mmld": ["clusters", "stages", "hidden"]},
     **{"dann": ["hidden"], "cdan": ["hidden"], "domain_dann": ["hidden"], "cdann": ["hidden"], "cad": ["normalized"]},
     **{"cond_cad": ["normalized"], "mixstyle": ["stages", "mix"], "efdm": ["stages", "mix"]},
+    **{"arm": ["support", "width"], "transfer": ["steps"]},
 }
 """Options without an interval: counts, names and switches."""
 

@@ -29,7 +29,11 @@ STATE = {
     "mcd": {"second.head.weight": (3, 5)},
     "groupdro": {"weights": (3,)},
     "fishr": {"variances": (3, 3, 6)},
-    **{name: {} for name in ("erm", "sd", "cad", "sam", "fish", "iga", "rdm", "eqrm", "and_mask", "amplitude_mix")},
+    "mtl": {"embeddings": (3, 5), "context.weight": (5, 5)},
+    "trm": {"shares": (3, 3)} | {f"predictors.{domain}.head.weight": (3, 5) for domain in range(3)},
+    "arm": {"context.0.weight": (64, 3, 5, 5), "context.1.weight": (64,), "context.3.weight": (64, 64, 5, 5)}
+    | {"context.4.weight": (64,), "context.6.weight": (3, 64, 5, 5)},
+    **{name: {} for name in ("erm", "sd", "cad", "sam", "fish", "iga", "rdm", "eqrm", "and_mask", "amplitude_mix", "transfer")},
 }
 
 
@@ -40,7 +44,7 @@ def test_what_an_algorithm_keeps_beside_the_classifier(name, expected):
     biases = ("bias", "running_mean", "running_var", "num_batches_tracked")
     assert {key: shape for key, shape in found.items() if not key.endswith(biases)} == expected
     parameters = [key for key, _ in algorithm.named_parameters()]
-    assert all((key in parameters) == (key not in ("weights", "variances")) for key in expected)
+    assert all((key in parameters) == (key not in ("weights", "variances", "embeddings", "shares")) for key in expected)
 
 
 def test_layers_of_discriminators_and_projections():

@@ -9,7 +9,7 @@ from afield.algorithms.algorithm import Algorithm, Batch, Terms
 from afield.algorithms.group_means import group_means
 from afield.algorithms.registry import ALGORITHMS
 from afield.classifier import Classifier
-from afield.validation import check_within
+from afield.validation import check_number
 
 
 @ALGORITHMS.register(
@@ -34,7 +34,7 @@ class ARM(Algorithm):
             resolution of the image: large images are much faster with a smaller width.
 
     Raises:
-        ValueError: if an option is below 1.
+        InputError: if an option is not a whole number from 1 to 10,000.
 
     References:
         Zhang et al., "Adaptive Risk Minimization: Learning to Adapt to Domain Shift", NeurIPS 2021, section 4.1
@@ -51,7 +51,8 @@ class ARM(Algorithm):
         self, classifier: Classifier, domain_sizes: Sequence[int], *, support: int = 8, width: int = 64
     ) -> None:
         super().__init__(classifier, domain_sizes)
-        check_within("[1, inf)", support=support, width=width)
+        check_number("support", support, 1, 10_000, whole=True)
+        check_number("width", width, 1, 10_000, whole=True)
         self.support = support
         self.context = nn.Sequential(
             *(nn.Conv2d(3, width, 5, padding=2), nn.BatchNorm2d(width), nn.ReLU(inplace=True)),

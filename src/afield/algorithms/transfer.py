@@ -12,7 +12,7 @@ from afield.algorithms.registry import ALGORITHMS
 from afield.classifier import Classifier
 from afield.distributions import Choice, LogUniform, Uniform
 from afield.objective import Objective
-from afield.validation import check_within
+from afield.validation import check_number, check_within
 
 
 @ALGORITHMS.register(
@@ -35,7 +35,7 @@ class Transfer(Algorithm):
         rate: learning rate of the ascent, 0.001 in DomainBed.
 
     Raises:
-        ValueError: if an option is out of range.
+        InputError: if an option is out of range.
 
     References:
         Zhang et al., "Quantifying and Improving Transferability in Domain Generalization", NeurIPS 2021, algorithm 1.
@@ -59,7 +59,9 @@ class Transfer(Algorithm):
         rate: Annotated[float, LogUniform(3e-5, 3e-3)] = 1e-3,
     ) -> None:
         super().__init__(classifier, domain_sizes)
-        check_within("[0, inf)", penalty=penalty, radius=radius, steps=steps, rate=rate)
+        check_within("[0, inf)", penalty=penalty, rate=rate)
+        check_within("(0, inf)", radius=radius)
+        check_number("steps", steps, 1, 1000, whole=True)
         self.penalty, self.radius, self.steps, self.rate = penalty, radius, steps, rate
 
     def terms(self, batch: Batch) -> Terms:
