@@ -33,7 +33,10 @@ STATE = {
     "trm": {"shares": (3, 3)} | {f"predictors.{domain}.head.weight": (3, 5) for domain in range(3)},
     "arm": {"context.0.weight": (64, 3, 5, 5), "context.1.weight": (64,), "context.3.weight": (64, 64, 5, 5)}
     | {"context.4.weight": (64,), "context.6.weight": (3, 64, 5, 5)},
-    **{name: {} for name in ("erm", "sd", "cad", "sam", "fish", "iga", "rdm", "eqrm", "and_mask", "amplitude_mix", "transfer")},
+    **{
+        name: {}
+        for name in ("erm", "sd", "cad", "sam", "fish", "iga", "rdm", "eqrm", "and_mask", "amplitude_mix", "transfer")
+    },
 }
 
 

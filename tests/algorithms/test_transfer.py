@@ -219,7 +219,9 @@ def test_the_gradient_through_the_predictor_is_that_of_the_risk_of_the_optimum(m
             ends.append(float(risk(optimum(first @ moved), moved)))
         expected[entry] = (ends[0] - ends[1]) / 2e-3
     torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-5)
-    assert not torch.allclose(torch.autograd.grad(risk(optimum((first @ matrix).detach()), matrix), matrix)[0], expected)
+    assert not torch.allclose(
+        torch.autograd.grad(risk(optimum((first @ matrix).detach()), matrix), matrix)[0], expected
+    )
 
 
 def test_the_implicit_term_has_its_factor_and_the_mean_of_the_domains():

@@ -16,7 +16,8 @@ from afield.validation import check_number, check_within
 
 
 @ALGORITHMS.register(
-    "transfer", reference="Zhang et al., Quantifying and Improving Transferability in Domain Generalization, NeurIPS 2021."
+    "transfer",
+    reference="Zhang et al., Quantifying and Improving Transferability in Domain Generalization, NeurIPS 2021.",
 )
 class Transfer(Algorithm):
     """Makes the risks of the domains similar, also for a nearby head that makes them most different.

@@ -50,8 +50,10 @@ class TRM(Algorithm):
     References:
         Xu and Jaakkola, "Learning Representations that Support Robust Transfer of Predictors", 2021, with the numbers
         of DomainBed. The series ends before an element exceeds 10; in DomainBed, after it. The Hessian includes the
-        biases. DomainBed multiplies the risks by their weights before the weights are updated; here, as in `GroupDRO`,
-        risks are not weighted for the update.
+        biases; in DomainBed, it has the weights only. The code there changes the first term of the series in place, so
+        that it counts as the second one; the gradient of the risks has the weights of the domains after their update;
+        and that update uses risks that are multiplied by their weights. Here, the update is that of `GroupDRO`, after
+        the step.
     """
 
     domains_at_least = 2
