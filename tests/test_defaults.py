@@ -64,8 +64,8 @@ DEFAULTS = {
     ("algorithm", ALGORITHMS): {
         "erm": {},
         "coral": {"penalty": 1.0},
-        "irm": {"penalty": 100.0, "anneal": 0.1},
-        "vrex": {"penalty": 10.0, "anneal": 0.1},
+        "irm": {"penalty": 1.0, "anneal": 0.1},
+        "vrex": {"penalty": 1.0, "anneal": 0.1},
         "groupdro": {"rate": 0.01},
         "mldg": {"beta": 1.0, "inner_rate": 5e-4},
         "masf": {
@@ -147,6 +147,7 @@ AUGMENTATION = {
     | {"saturation": 0.4, "hue": 0.4},
     "cutmix": {"alpha": 1.0},
     "cutout": {"size": 0.5, "fill": 0.0},
+    "jigen_crop": {"size": None, "scale": (0.8, 1.0), "ratio": (3 / 4, 4 / 3), "flip": 0.5},
     "mixup": {"alpha": 0.2},
     "none": {},
     "random_affine": {"bounds": AffineBounds(15.0, 1.2, 0.0, 0.2), "probability": 1.0, "padding": "reflection"},

@@ -105,10 +105,10 @@ def test_erm_falls_for_the_cue_as_far_as_theory_says(sources, seed):
 @pytest.mark.parametrize(
     ("name", "sources", "options"),
     [
-        ("irm", EQUAL, ()),
+        ("irm", EQUAL, (("penalty", 100.0),)),
         ("vrex", EQUAL, (("penalty", 100.0),)),
-        ("irm", MINORITY, ()),
-        ("vrex", MINORITY, ()),
+        ("irm", MINORITY, (("penalty", 100.0),)),
+        ("vrex", MINORITY, (("penalty", 10.0),)),
         ("groupdro", MINORITY, ()),
     ],
 )

@@ -31,7 +31,7 @@ PENALIZED = {
     **{"causirl_coral": ["distance"], "causirl_mmd": ["distance"], "domain_mmd": ["mmd"], "domain_dann": ["domain"]},
     **{"cdann": ["domain"], "cad": ["bottleneck"], "cond_cad": ["bottleneck"]},
 }
-DIVIDED = {"irm": 100.0, "vrex": 10.0, "ib_erm": 100.0, "ib_irm": 100.0, "rdm": 5.0, "fishr": 1000.0}
+DIVIDED = {"ib_erm": 100.0, "ib_irm": 100.0, "rdm": 5.0, "fishr": 1000.0}
 """What the sum is divided by after the start of the penalty, as the default of the largest factor exceeds 1."""
 
 

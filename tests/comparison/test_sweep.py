@@ -45,7 +45,7 @@ def test_a_space_has_what_is_declared_beside_the_settings():
     assert found["erm"].keys() == SHARED
     assert found["irm"].keys() - SHARED == {"algorithm_options.penalty", "algorithm_options.anneal"}
     assert found["irm"]["algorithm_options.penalty"].distribution == LogUniform(0.1, 1e5)
-    assert found["irm"]["algorithm_options.penalty"].default == 100.0
+    assert found["irm"]["algorithm_options.penalty"].default == 1.0
     smoothing = found["label_smoothing"]["loss_options.label_smoothing.smoothing"]
     assert (smoothing.default, smoothing.distribution) == (0.1, Choice((0.0, 0.05, 0.1, 0.2)))
     assert found["arcface"]["head_options.margin_rad"].distribution == Uniform(0, 0.5)

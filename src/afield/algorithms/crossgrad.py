@@ -39,7 +39,10 @@ class CrossGrad(Algorithm):
         ValueError: if an option is out of range.
 
     References:
-        Shankar et al., "Generalizing Across Domains via Cross-Gradient Training", ICLR 2018, algorithm 1.
+        Shankar et al., "Generalizing Across Domains via Cross-Gradient Training", ICLR 2018, algorithm 1. Dassl
+        takes the gradient of the mean loss of the batch, which is smaller by the batch size, and clamps it to
+        [-0.1, 0.1] for each pixel value. Here the gradient is that of each image and is not clamped, so that the same
+        `step` moves an image further.
     """
 
     domains_at_least = 2

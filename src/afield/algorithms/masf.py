@@ -50,6 +50,9 @@ class MASF(Algorithm):
         that code, logits are averaged (the paper averages features before the classifier, which is the same for a
         linear head), a class that is missing in one of the two domains counts as aligned, and the embedding has 1,024
         and 256 units with leaky ReLU. Triplets come from the whole batch; in that code they come from a third of it.
+        That code also clips the outer gradient: a second Adam optimizer minimizes the global and the local loss, and
+        the norm of each parameter's gradient of their sum is at most `clip`. Here one optimizer minimizes all losses
+        together, and only the gradient step is clipped. ``--clip-grad`` clips the norm of the whole outer gradient.
     """
 
     domains_at_least = 2

@@ -51,7 +51,9 @@ class MetaReg(Algorithm):
         Balaji et al., "MetaReg: Towards Domain Generalization using Meta-Regularization", NeurIPS 2018, algorithm 1
         with the weighted L1 regularizer. The paper trains a new network with the learned regularizer; here the same
         network continues. The weights start at 0 and can become negative. The paper updates each domain in turn; here
-        one update uses the mean over domains. The length of each phase is our choice.
+        one update uses the mean over domains. The length of each phase is our choice. With a frozen backbone, the
+        first phase does not change the classifier at all, and its head trains in the remaining steps only, with the
+        low learning rates at the end of the schedule.
     """
 
     domains_at_least = 2

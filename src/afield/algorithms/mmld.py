@@ -36,6 +36,10 @@ class MMLD(Algorithm):
     can fool the classifier by their length alone: with a randomly initialized backbone and a high learning rate they
     grew until training failed.
 
+    The method is made for pretrained networks. In a short training from scratch it cannot work at the default
+    `entropy`: a network lowers the entropy fastest if it predicts the same class for all images, and the factor is
+    near 1 after half of the steps, before the network has learned the classes.
+
     Args:
         classifier: model to train, in place. Its backbone must have stages that return feature maps.
         domain_sizes: number of training examples in each domain; gives the number of images and the default number of

@@ -21,6 +21,10 @@ class RSC(Algorithm):
     In each example, a fraction of the features is masked: the features with the largest gradient of the target's
     logit. The mask is applied to a fraction of the batch: the examples whose target probability it decreases most.
 
+    It is made for a backbone that trains. With `--freeze` it does harm: the gradient of a linear head is the class
+    vector, the same for all images of a class, so that always the same features are masked, and no backbone learns
+    others in their place. The head then relies on the weaker features only.
+
     Args:
         classifier: model to train, in place.
         domain_sizes: not used.

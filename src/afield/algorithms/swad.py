@@ -39,7 +39,10 @@ class SWAD(Averaging):
 
     References:
         Cha et al., "SWAD: Domain Generalization by Seeking Flat Minima", NeurIPS 2021, algorithm 1. The paper freezes
-        the pretrained batch statistics; here they are updated.
+        the pretrained batch statistics; here they are updated. The authors' code differs from the paper in two ways
+        that are not followed here: if `overfitted` exceeds `converged`, its average also contains evaluations shortly
+        before the start whose losses do not exceed the threshold, and without a start it returns the average over the
+        last interval instead of the current weights.
     """
 
     losses: Tensor

@@ -51,6 +51,10 @@ class Standard(OnBatch):
     The color operations are applied in this fixed order (torchvision uses a random order). With ``scale=(1, 1)``,
     ``ratio=(1, 1)`` and zeros for the other attributes, it is the identity.
 
+    JiGen's crop is torchvision's ``RandomResizedCrop``, which samples the area and the ratio together and repeats until
+    the box fits. A small box fits more often, so its crops are smaller: 87 % of the area on average, against 90 % here,
+    where every area in the range is equally likely. `jigen_crop` has torchvision's distribution.
+
     Attributes:
         scale: range of the crop area, as a fraction of the image area.
         ratio: range of the ratio of width to height of the crop, sampled log-uniformly.

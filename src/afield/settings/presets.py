@@ -53,7 +53,8 @@ PRESETS.add(
 PRESETS.add(
     "flattening_paper",
     TrainConfig(epochs=30, batch_size=128, learning_rate=0.004, schedule="step", augment="crop_flip_jitter"),
-    summary="Fine-tuning as in paper A: SGD with learning rate 0.004, a step after 80 %, JiGen's augmentation.",
+    summary="Fine-tuning as in paper A: SGD with learning rate 0.004, a step after 80 %, JiGen's augmentation (with "
+    "torchvision's crop: `--augment jigen_crop+color_jitter`).",
     reference="Complement flattening for domain generalization, 2020, section 4.",
 )
 

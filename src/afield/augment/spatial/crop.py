@@ -90,6 +90,15 @@ class RandomResizedCrop(OnBatch):
         return found
 
 
+AUGMENTATIONS.add(
+    "jigen_crop",
+    lambda: RandomResizedCrop(scale=(0.8, 1.0)),
+    summary="`resized_crop` of 80 to 100 % of the area; `jigen_crop+color_jitter` is JiGen's augmentation with "
+    "torchvision's crop.",
+    reference="Carlucci et al., Domain Generalization by Solving Jigsaw Puzzles, CVPR 2019.",
+)
+
+
 def resize(images: Tensor, size: tuple[int, ...]) -> Tensor:
     """Resize bilinearly with antialiasing, in the images' dtype. Bytes are handled as in torchvision on this CPU."""
     if images.is_floating_point() or (BYTES_AS_BYTES and images.device.type == "cpu"):
