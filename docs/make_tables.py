@@ -19,6 +19,7 @@ from pages.margins import margins_page
 from pages.new_place import new_place_figure, new_place_page
 from pages.notebooks import notebooks
 from pages.parts import parts_page
+from pages.penalties import risk_penalties
 from pages.recipes import recipes_page
 from pages.recommendations import differences_figure, recommendations_page
 from pages.reproduction import reproduction_page
@@ -64,7 +65,9 @@ def generated() -> dict[Path, str]:
         ROOT / "docs" / "images" / "learning_loss.svg": learning_loss_figure(),
         ROOT / "docs" / "images" / "differences.svg": differences_figure(),
         algorithms: between(
-            between(algorithms.read_text(), "costs", algorithm_costs()), "compared", compared_on_pacs()
+            between(between(algorithms.read_text(), "costs", algorithm_costs()), "compared", compared_on_pacs()),
+            "penalties",
+            risk_penalties(),
         ),
     }
 

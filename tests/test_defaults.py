@@ -64,7 +64,7 @@ DEFAULTS = {
     ("algorithm", ALGORITHMS): {
         "erm": {},
         "coral": {"penalty": 1.0},
-        "irm": {"penalty": 1.0, "anneal": 0.1},
+        "irm": {"penalty": 1.0, "anneal": 0.5},
         "vrex": {"penalty": 1.0, "anneal": 0.1},
         "groupdro": {"rate": 0.01},
         "mldg": {"beta": 1.0, "inner_rate": 5e-4},

@@ -55,6 +55,15 @@ def test_the_bottleneck_counts_after_the_start_and_divides_the_sum(name, with_ir
         torch.testing.assert_close(late["irm"], 8 / 100 * slopes.square().mean())
 
 
+def test_irm_starts_at_half_and_vrex_at_once_with_the_factor_1():
+    for name, early in (("irm", 0.0), ("vrex", 1.0)):
+        algorithm, batch = small(name)
+        before, after = algorithm(batch._replace(progress=0.49)), algorithm(batch._replace(progress=0.5))
+        assert after[name] > 0
+        torch.testing.assert_close(before[name], early * after[name])
+        torch.testing.assert_close(before["objective"], after["objective"])
+
+
 def test_iga_is_the_spread_of_the_gradients_of_the_domains():
     algorithm, batch = small("iga", penalty=0.25)
     slopes = np.stack([gradient(risk, algorithm).numpy() for risk in parts(algorithm, batch)[2]])

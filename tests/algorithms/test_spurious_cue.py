@@ -105,9 +105,9 @@ def test_erm_falls_for_the_cue_as_far_as_theory_says(sources, seed):
 @pytest.mark.parametrize(
     ("name", "sources", "options"),
     [
-        ("irm", EQUAL, (("penalty", 100.0),)),
+        ("irm", EQUAL, (("penalty", 100.0), ("anneal", 0.1))),
         ("vrex", EQUAL, (("penalty", 100.0),)),
-        ("irm", MINORITY, (("penalty", 100.0),)),
+        ("irm", MINORITY, (("penalty", 100.0), ("anneal", 0.1))),
         ("vrex", MINORITY, (("penalty", 10.0),)),
         ("groupdro", MINORITY, ()),
     ],

@@ -18,21 +18,23 @@ class IRM(Algorithm):
     The loss (IRMv1) is the mean risk over domains plus `penalty` times the mean squared gradient. If the gradient is 0
     in every domain, no domain's risk would decrease with another scale: the same classifier is optimal in all domains.
 
-    During the first `anneal` fraction of the steps the factor of the penalty is at most 1. Afterwards, if `penalty`
-    exceeds 1, the sum is divided by it, so that the gradients keep their magnitude, as in the authors' code.
+    The penalty starts after the first `anneal` fraction of the steps. If `penalty` exceeds 1, the sum is then divided
+    by it, so that the gradients keep their magnitude, as in the authors' code.
 
-    A large penalty must not start before the network has learned. The squared gradient is also 0 if the logits do not
-    depend on the image, and a network that has not learned is nearer to this solution than to an invariant one: its
-    logits shrink to 0, and it stays there. In a training of 90 steps, a tenth is too early.
+    The penalty must not start before the network has learned. The squared gradient is also 0 if the logits do not
+    depend on the image. On the way from there to a low risk it rises first and falls again when the network fits the
+    images. A large factor at the beginning is therefore a barrier: the logits shrink to 0, and training does not
+    recover.
 
     Args:
         classifier: model to train, in place.
         domain_sizes: not used.
         penalty: lambda. The authors use 91,257 on Colored MNIST, where each batch contains whole domains of 25,000
-            images; DomainBed uses 100 with a pretrained network. The default is lower: it does no harm in a short
-            training, and is close to ERM with balanced batches. Set a large one for long training with large batches.
-        anneal: fraction of the steps before a penalty above 1 has its full factor; one tenth in DomainBed (500 of
-            5,000). It should end when the risk is low: see below.
+            images; DomainBed uses 100 with a pretrained network. The default, 1, does no harm in a short training, and
+            changes little there. Set a larger one for long training with large batches.
+        anneal: fraction of the steps before the penalty starts. In DomainBed it is a tenth (500 of 5,000 steps), with
+            a factor of 1 before. The default is later, because short trainings need half of their steps to fit the
+            images.
 
     Raises:
         ValueError: if the penalty is negative, or `anneal` is outside [0, 1].
@@ -51,10 +53,10 @@ class IRM(Algorithm):
         domain_sizes: Sequence[int],
         *,
         penalty: Annotated[float, LogUniform(0.1, 1e5)] = 1.0,
-        anneal: Annotated[float, LogUniform(2e-4, 1)] = 0.1,
+        anneal: Annotated[float, LogUniform(2e-4, 1)] = 0.5,
     ) -> None:
         super().__init__(classifier, domain_sizes)
-        self.penalty = Annealed(penalty, anneal)
+        self.penalty = Annealed(penalty, anneal, before=0.0)
 
     def terms(self, batch: Batch) -> Terms:
         """``objective`` and ``irm``."""
