@@ -30,8 +30,8 @@ class IRM(Algorithm):
         classifier: model to train, in place.
         domain_sizes: not used.
         penalty: lambda. The authors use 91,257 on Colored MNIST, where each batch contains whole domains of 25,000
-            images; DomainBed uses 100 with a pretrained network. The default, 1, does no harm in a short training, and
-            changes little there. Set a larger one for long training with large batches.
+            images; DomainBed uses 100 with a pretrained network. With the default, 1, a short training
+            reaches the validation accuracy of ERM. Set a larger one for long training with large batches.
         anneal: fraction of the steps before the penalty starts. In DomainBed it is a tenth (500 of 5,000 steps), with
             a factor of 1 before. The default is later, because short trainings need half of their steps to fit the
             images.
