@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from afield.records import read_json, read_jsonl
+from afield.records import read_jsonl
 from pages.tables import ROOT, table
 
 STEPS = ROOT / "results" / "risk-penalties"
@@ -15,8 +15,9 @@ def risk_penalties() -> str:
     """Each form of a penalty: validation accuracy, and risk, penalty and logits over the training."""
     runs = read_jsonl(STEPS / "runs.jsonl")
     rows = []
-    for name, found in read_json(STEPS / "summary.json")["variants"].items():
+    for name in dict.fromkeys(run["variant"] for run in runs):
         traces = [run["trace"] for run in runs if run["variant"] == name]
+        validation = [run["validation"] for run in runs if run["variant"] == name]
 
         def mean(key: str, tenth: int, traces: list[dict[str, list[float]]] = traces) -> float:
             return sum(trace[key][tenth] for trace in traces) / len(traces)
@@ -25,7 +26,7 @@ def risk_penalties() -> str:
             (
                 f"`{name}`",
                 str(len(traces)),
-                f"{100 * found['validation']['mean']:.1f}",
+                f"{100 * sum(validation) / len(validation):.1f}",
                 *(f"{mean('risk', tenth):.2f}" for tenth in TENTHS),
                 *(f"{mean('penalty', tenth):.3f}" for tenth in TENTHS),
                 f"{mean('noise', 9):.3f}",
