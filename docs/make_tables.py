@@ -74,12 +74,12 @@ def generated() -> dict[Path, str]:
 
 def main() -> None:
     """Write the pages, or check that they are up to date."""
-    stale = [path for path, text in generated().items() if not path.exists() or path.read_text() != text]
+    stale = {path: text for path, text in generated().items() if not path.exists() or path.read_text() != text}
     if "--check" in sys.argv:
         sys.exit(f"stale: {', '.join(path.name for path in stale)}; run python docs/make_tables.py" if stale else 0)
-    for path in stale:
+    for path, text in stale.items():
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(generated()[path])
+        path.write_text(text)
         print(f"wrote {path.relative_to(ROOT)}")
 
 

@@ -118,6 +118,9 @@ DEFAULTS = {
         "mtl": {"decay": 0.01},
         "transfer": {"penalty": 1.0, "radius": 2.0, "steps": 10, "rate": 1e-3},
         "trm": {"implicit": 1e-4, "warmup": 0.04, "rate": 0.01},
+        "adrmx": {"contrast": 1.0, "remix": 1.0, "adversary": 0.75, "hidden": 256},
+        "urm": {"adversary": 0.1, "hidden": 100},
+        "ddaig": {"strength": 0.3, "share": 0.5, "width": 32},
     },
     ("averaging", AVERAGINGS): {
         "ema": {"decay": 0.999},
@@ -268,7 +271,7 @@ def test_declarations_are_of_the_documented_kind():
 def test_algorithms_that_need_class_indices_or_one_process():
     kinds = {name: ALGORITHMS[name] for name in ALGORITHMS.names}
     with_target = {"cdan", "dann", "deep_coral", "mcc", "mcd", "mmd"}
-    indices = {"masf", "cad", "cond_cad", "cdann", "sagnet", "selfreg"}
+    indices = {"masf", "cad", "cond_cad", "cdann", "sagnet", "selfreg", "adrmx"}
     assert {name for name, kind in kinds.items() if kind.soft_targets is False} == indices | with_target
     alone = {"epi_fcr", "groupdro", "l2a_ot", "masf", "metareg", "mldg", "mmld", "and_mask", "sand_mask", "fish"}
     alone |= {"fishr", "eqrm", "iga", "rdm", "lp_ft", "sam", "sagm", "arm", "mtl", "transfer", "trm"}
@@ -346,6 +349,9 @@ OPTIONS = {
     "mtl": {"decay": "[0, 1)"},
     "transfer": {"penalty": "[0, inf)", "radius": "(0, inf)", "rate": "[0, inf)"},
     "trm": {"implicit": "[0, inf)", "warmup": "[0, 1]", "rate": "[0, inf)"},
+    "adrmx": {"contrast": "[0, inf)", "remix": "[0, inf)", "adversary": "[0, inf)"},
+    "urm": {"adversary": "[0, inf)"},
+    "ddaig": {"strength": "[0, inf)", "share": "(0, 1]"},
     "lookahead": {"every": "[1, inf)", "keep": "[0, 1)"},
     "sma": {"start": "[0, 1)"},
     "ema": {"decay": "[0, 1)"},
@@ -380,6 +386,7 @@ def test_an_option_of_a_loss_takes_the_ends_of_its_interval_that_belong_to_it(na
 COUNTED = {
     **{"jigen": ["count"], "mmd_aae": ["hidden"], "mmld": ["clusters", "stages", "hidden"]},
     **{"dann": ["hidden"], "cdan": ["hidden"], "domain_dann": ["hidden"], "cdann": ["hidden"], "cad": ["normalized"]},
+    **{"adrmx": ["hidden"], "urm": ["hidden"], "ddaig": ["width"]},
     **{"cond_cad": ["normalized"], "mixstyle": ["stages", "mix"], "efdm": ["stages", "mix"]},
     **{"arm": ["support", "width"], "transfer": ["steps"]},
 }

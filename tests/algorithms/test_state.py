@@ -25,6 +25,8 @@ STATE = {
     "crossgrad": {"domain_network.layers.0.weight": (16, 3, 3, 3), "domain_network.layers.3.weight": (32, 16, 3, 3)}
     | {"domain_network.layers.6.weight": (64, 32, 3, 3), "domain_network.out.weight": (3, 64)}
     | {f"domain_network.layers.{layer}.weight": (width,) for layer, width in ((1, 16), (4, 32), (7, 64))},
+    "urm": {"discriminator.0.weight": (100, 5), "discriminator.2.weight": (100, 100)}
+    | {"discriminator.4.weight": (1, 100)},
     "sagnet": {"style.head.weight": (3, 5)},
     "mcd": {"second.head.weight": (3, 5)},
     "groupdro": {"weights": (3,)},

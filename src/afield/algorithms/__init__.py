@@ -4,6 +4,7 @@ from afield.algorithms.algorithm import Algorithm as Algorithm, Batch as Batch, 
 from afield.algorithms.averaging import Averaging as Averaging
 from afield.algorithms.erm import ERM as ERM  # isort: split
 
+from afield.algorithms.adrmx import ADRMX as ADRMX
 from afield.algorithms.amplitude_mix import AmplitudeMix as AmplitudeMix
 from afield.algorithms.and_mask import ANDMask as ANDMask
 from afield.algorithms.arm import ARM as ARM
@@ -14,6 +15,7 @@ from afield.algorithms.cdann import CDANN as CDANN
 from afield.algorithms.coral import CORAL as CORAL
 from afield.algorithms.crossgrad import CrossGrad as CrossGrad
 from afield.algorithms.dann import DANN as DANN
+from afield.algorithms.ddaig import DDAIG as DDAIG
 from afield.algorithms.deep_coral import DeepCORAL as DeepCORAL
 from afield.algorithms.domain_dann import DomainDANN as DomainDANN
 from afield.algorithms.domain_mixup import DomainMixup as DomainMixup
@@ -58,4 +60,5 @@ from afield.algorithms.sma import SMA as SMA
 from afield.algorithms.swad import SWAD as SWAD
 from afield.algorithms.transfer import Transfer as Transfer
 from afield.algorithms.trm import TRM as TRM
+from afield.algorithms.urm import URM as URM
 from afield.algorithms.vrex import VREx as VREx
