@@ -29,9 +29,8 @@ class DDAIG(Algorithm):
     Args:
         classifier: model to train, in place.
         domain_sizes: number of training examples in each domain.
-        strength: lambda, the largest change of a pixel value in [0, 1]. The paper selects it for each data set; 0.3 is
-            Dassl's default, there relative to the deviation of the pixels on photographs. Changed images are not
-            clipped to [0, 1].
+        strength: lambda, the largest change of a pixel value in [0, 1]. 0.3 is Dassl's default; on photographs, Dassl
+            divides pixel values by their deviation before. Changed images are not clipped to [0, 1].
         share: alpha, the weight of the changed images in the objective, 0.5 in Dassl.
         width: channels of the network that changes images, in Dassl 32 for digits and 64 for photographs.
 
