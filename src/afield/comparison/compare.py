@@ -18,6 +18,7 @@ from afield.models import build_backbone, divide
 from afield.records import Record, Summary, read_records, write_json, write_records, write_summary
 from afield.runs.augmentation import check_augmentation
 from afield.runs.build import build_algorithm, build_objective, check_adaptation, check_algorithm, check_targets
+from afield.runs.members import check_combination
 from afield.runs.run import Run
 from afield.training.optimizer import build_optimizer
 
@@ -58,6 +59,7 @@ def _check(runs: Sequence[Run]) -> None:
         domains = min(run.num_domains for run in runs)
         check_algorithm(setup, recipe, domains)
         check_adaptation(setup, recipe)
+        check_combination(setup, recipe)
         training = recipe.train_config(setup.training)
         classifier = Classifier(backbone, objective, mean=mean, std=std, dropout=training.dropout)
         build_optimizer(build_algorithm(recipe, classifier, [1] * domains, seed=0), training)

@@ -22,6 +22,7 @@ from afield.runs.build import build_algorithm
 from afield.runs.config import ExperimentConfig
 from afield.runs.execute import CHECKPOINTS, DONE, RECORD
 from afield.runs.features import BATCH, blank_features, extractor, missing_features
+from afield.runs.members import members_of
 from afield.runs.run import Run, prepare
 from afield.training import Splits, Subset, fit
 
@@ -147,7 +148,7 @@ def _kind(run: Run) -> str:
 
 
 def _images(run: Run) -> float:
-    """The number of processed training images, over all epochs of all stages, none of which ends early."""
+    """The number of processed training images, over all epochs of all stages and members, none of which ends early."""
     setup, epochs, count = run.setup, float(run.training.epochs), len(run.fold().train)
     if setup.tuning is not None:
         epochs += run.recipe.train_config(setup.tuning).epochs
@@ -156,7 +157,7 @@ def _images(run: Run) -> float:
         settings = augmentor_settings(run.recipe, learned)
         steps = count // min(settings.batch_size, count)
         epochs += LEARNING * settings.epochs * AUGMENTORS[learned].passes(settings, steps)
-    return epochs * count
+    return epochs * count * max(1, len(members_of(run)))
 
 
 def _seconds(run: Run, fabric: Fabric) -> float:

@@ -12,6 +12,7 @@ from afield.errors import InputError, unknown_name
 from afield.recipes import Recipe
 from afield.records import BASELINE
 from afield.runs.config import ExperimentConfig
+from afield.runs.members import members_of
 from afield.runs.run import Run
 
 
@@ -74,7 +75,13 @@ class Comparison:
             ]
         seeds = range(self.first_seed, self.first_seed + self.seeds)
         rows = self.rows()
-        return [Run(setup, recipe, out, seed) for seed in seeds for out in held_out for setup, recipe in rows]
+        return _keeping([Run(setup, recipe, out, seed) for seed in seeds for out in held_out for setup, recipe in rows])
+
+
+def _keeping(runs: Sequence[Run]) -> list[Run]:
+    """The runs; those whose weights another run averages keep them, so that they are not trained again."""
+    averaged = {member.hash for run in runs for member in members_of(run) if member.keep_weights}
+    return [replace(run, keep_weights=run.hash in averaged) for run in runs]
 
 
 def chosen_parts(data: ImageSet, held_out: Sequence[str], train_domains: Sequence[str]) -> tuple[tuple[str, ...], ...]:

@@ -190,7 +190,8 @@ def learn_source(folder: Path, data: ImageSet, fabric: Fabric, callback: Callbac
     backbone = BackboneConfig(**description["backbone"], weights=named)
     training, metric = TrainConfig(**config["training"]), config.get("metric", "accuracy")
     setup = ExperimentConfig(data, backbone, frozen, validation, training, metric=metric)
-    run = Run(setup, recipe_from(description["recipe"], MODEL), tuple(config["held_out"]), config["seed"])
+    recipe, member = recipe_from(description["recipe"], MODEL), config.get("member", 0)
+    run = Run(setup, recipe, tuple(config["held_out"]), config["seed"], member)
     features = backbone_features(model.classifier, _images(data)).numpy() if frozen else None
     classifier = with_backbone(model.classifier, nn.Identity()) if frozen else model.classifier
     _, source = known_source(run, classifier, features, fabric)

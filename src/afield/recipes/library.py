@@ -180,6 +180,26 @@ _LIBRARY = (
     ),
     *((Recipe(e.name, algorithm=e.name), e.summary, e.reference) for e in ALGORITHMS if e.name != "erm"),
     *((Recipe(e.name, averaging=e.name), e.summary, e.reference) for e in AVERAGINGS),
+    (
+        Recipe("probe_start", start="probe"),
+        "Trains the head on fixed pretrained features until the end, then the whole network from that head.",
+        "Kumar et al., Fine-Tuning can Distort Pretrained Features, ICLR 2022.",
+    ),
+    (
+        Recipe("eoa", averaging="sma", combination="ensemble"),
+        "Ensemble of 6 moving averages (sma): the mean of their probabilities.",
+        "Arpit et al., Ensemble of Averages, NeurIPS 2022.",
+    ),
+    (
+        Recipe("diwa", start="probe", combination="soup"),
+        "Averages the weights of 6 runs with different settings that start from the same linear probe.",
+        "Rame et al., Diverse Weight Averaging, NeurIPS 2022.",
+    ),
+    (
+        Recipe("greedy_soup", start="probe", combination="greedy_soup"),
+        "Averages the weights of those runs of diwa that do not lower the validation accuracy of the average.",
+        "Wortsman et al., Model Soups, ICML 2022.",
+    ),
     *((Recipe(e.name, adaptation=(e.name,)), e.summary, e.reference) for e in ADAPTATIONS),
     (
         Recipe(

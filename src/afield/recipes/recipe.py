@@ -17,6 +17,9 @@ from afield.validation import check_number, settings_of
 OWN_SETTINGS = settings_of(TrainConfig).keys() - {"augment", "precision"}
 """Settings allowed in `Recipe.training`: all except `augment`, a field, and `precision`, shared by all runs."""
 
+LATER = ("adaptation", "start", "combination")
+"""First letters of fields that earlier versions did not have."""
+
 
 @dataclass(frozen=True)
 class Recipe:
@@ -38,6 +41,10 @@ class Recipe:
         algorithm_options: keyword arguments of the algorithm, for example ``{"penalty": 10.0}``.
         averaging: name in ``afield.algorithms.AVERAGINGS``; predictions use weights averaged over training.
         averaging_options: keyword arguments of the averaging, for example ``{"tolerance": 1.2}``.
+        start: ``probe`` trains the head alone on the features of the pretrained backbone first, in a training of its
+            own that all runs of a seed share; None starts from a random head.
+        combination: name in ``afield.combinations.COMBINATIONS``; the recipe trains several runs and joins them.
+        combination_options: keyword arguments of the combination, for example ``{"members": 3}``.
         adaptation: names in ``afield.adaptation.ADAPTATIONS``, applied in this order after training to unlabeled images
             of the new place.
         adaptation_options: keyword arguments by adaptation name, for example ``{"t3a": {"filter_size": 20}}``.
@@ -64,6 +71,9 @@ class Recipe:
     algorithm_options: Mapping[str, Any] = field(default_factory=dict)
     averaging: str | None = None
     averaging_options: Mapping[str, Any] = field(default_factory=dict)
+    start: str | None = None
+    combination: str | None = None
+    combination_options: Mapping[str, Any] = field(default_factory=dict)
     adaptation: tuple[str, ...] = ()
     adaptation_options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     training: Mapping[str, Any] = field(default_factory=dict)
@@ -114,9 +124,9 @@ class Recipe:
     def config(self) -> dict[str, Any]:
         """The fields for records and hashes of runs, JSON-serializable. Files are identified by their content.
 
-        Empty fields of the adaptation are omitted, so that recipes without one keep the hashes of earlier versions.
+        Empty fields in `LATER` are omitted, so that recipes without them keep the hashes of earlier versions.
         `search` is omitted, because a run does not depend on it.
         """
         fields = {**dataclasses.asdict(self), "augment": self.augment and chain_key(self.augment)}
         del fields["search"]
-        return {name: value for name, value in fields.items() if value or not name.startswith("adaptation")}
+        return {name: value for name, value in fields.items() if value or not name.startswith(LATER)}

@@ -37,9 +37,9 @@ def build_objective(recipe: Recipe, features: int, classes: int) -> Objective:
         InputError: if a name or an option is unknown or not valid.
     """
     head = HEADS[recipe.head]
-    _check_options(recipe, f"option of head {recipe.head}", head, recipe.head_options)
+    check_options(recipe, f"option of head {recipe.head}", head, recipe.head_options)
     for name in (*recipe.losses, *recipe.linear_losses):
-        _check_options(recipe, f"option of loss {name}", LOSSES[name], recipe.loss_options.get(name, {}))
+        check_options(recipe, f"option of loss {name}", LOSSES[name], recipe.loss_options.get(name, {}))
     try:
         objective = Objective(
             head(features, classes, **recipe.head_options),
@@ -59,7 +59,8 @@ def build_objective(recipe: Recipe, features: int, classes: int) -> Objective:
     return objective.train()
 
 
-def _check_options(recipe: Recipe, kind: str, takes: Callable[..., object], options: Mapping[str, object]) -> None:
+def check_options(recipe: Recipe, kind: str, takes: Callable[..., object], options: Mapping[str, object]) -> None:
+    """Raise `InputError` if an option is not a keyword-only argument of the class or function."""
     parameters = inspect.signature(takes).parameters.values()
     allowed = [parameter.name for parameter in parameters if parameter.kind is parameter.KEYWORD_ONLY]
     for option in options:
@@ -138,7 +139,7 @@ def build_algorithm(recipe: Recipe, classifier: Classifier, domain_sizes: Sequen
         InputError: if a name or an option is unknown or not valid, or the algorithm does not support the backbone.
     """
     kind = ALGORITHMS[recipe.algorithm]
-    _check_options(recipe, f"option of algorithm {recipe.algorithm}", kind, recipe.algorithm_options)
+    check_options(recipe, f"option of algorithm {recipe.algorithm}", kind, recipe.algorithm_options)
     if recipe.averaging is None and recipe.averaging_options:
         raise InputError(f"recipe {recipe.name!r} has averaging_options, but no averaging")
     try:
@@ -150,7 +151,7 @@ def build_algorithm(recipe: Recipe, classifier: Classifier, domain_sizes: Sequen
         if recipe.averaging is None:
             return algorithm
         averaging = AVERAGINGS[recipe.averaging]
-        _check_options(recipe, f"option of averaging {recipe.averaging}", averaging, recipe.averaging_options)
+        check_options(recipe, f"option of averaging {recipe.averaging}", averaging, recipe.averaging_options)
         return averaging(algorithm, **recipe.averaging_options)
     except InputError:
         raise

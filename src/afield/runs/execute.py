@@ -3,28 +3,34 @@
 import dataclasses
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from afield.adaptation import build_adaptation
+from afield.augment import Identity
 from afield.classifier import Classifier
 from afield.errors import InputError
 from afield.fabric import Fabric
-from afield.records import Record, read_record, write_record
+from afield.records import Record, exclusive, read_record, write_record
 from afield.runs.adapting import Adapter, standardizes
 from afield.runs.build import build_algorithm
 from afield.runs.callback import SILENT, Callback
+from afield.runs.combine import Member, combine
+from afield.runs.features import stored_features
+from afield.runs.kept_checkpoints import kept_file
+from afield.runs.members import combination_of, members_of, probe_of, set_head
 from afield.runs.provenance import provenance
 from afield.runs.run import Run, prepare
 from afield.runs.stages import FIRST, SECOND, Stages, run_stages
 from afield.training import DivergedError, EpochReport, Splits, TrainState, checkpoint, fit
 
 RECORD, DONE, PREDICTIONS, CHECKPOINT = "record.json", "done", "predictions.safetensors", "checkpoint.safetensors"
-AUGMENTOR = "augmentor.safetensors"
+AUGMENTOR, WEIGHTS = "augmentor.safetensors", "weights.safetensors"
 CHECKPOINTS = (CHECKPOINT, FIRST, SECOND)
 """Checkpoints of an interrupted run. They are deleted when the run is done."""
 
@@ -37,8 +43,11 @@ def execute(
     features: NDArray[np.floating] | None = None,
     callback: Callback = SILENT,
     on_trained: Callable[[Classifier, TrainState], None] = lambda classifier, progress: None,
+    folder_of: Callable[[Run], Path] | None = None,
 ) -> Record:
     """Train a run and return its record. A finished run is not repeated; an interrupted run is resumed.
+
+    Runs that this run needs are executed first: the members of a combination, and the linear probe that it starts from.
 
     Args:
         run: run to train.
@@ -47,20 +56,31 @@ def execute(
         features: what training uses in place of images; see `afield.runs.features.stored_features`.
         callback: receives the progress.
         on_trained: called in one process with the trained classifier, before the run is marked as done.
+        folder_of: maps a run that this run needs to its folder; by default, that of its hash, next to `folder`.
 
     Raises:
         DivergedError: if the loss is not finite and the run is not allowed to diverge.
-        HeldError: if another process is training the shared first stage.
+        HeldError: if another process is training the shared first stage, or a run that this run needs.
+        InputError: if this run needs others and there is more than one process.
     """
-    if (done := _finished(folder)) is not None:
+    if (done := _finished(folder, run.keep_weights)) is not None:
         if fabric.is_global_zero:
             callback.run_end(run, folder, done)
         return done
+    members = _needed(members_of(run), folder, fabric, callback, folder_of)
+    probes = _needed([probe] if (probe := probe_of(run)) else [], folder, fabric, callback, folder_of)
     began = time.perf_counter()
     fold, parts, classifier = prepare(run, features, fabric)
-    trained = None
+    for each in probes:
+        set_head(classifier, each.weights())
+    trained, details = None, dict[str, Any]()
+    predictor = adapter(run, parts, features, fabric)
     try:
-        trained = _train(run, classifier, parts, folder, fabric, callback, adapter(run, parts, features, fabric))
+        if (combination := combination_of(run.recipe)) is None:
+            trained = _train(run, classifier, parts, folder, fabric, callback, predictor)
+        else:
+            progress, details = combine(run, combination, members, classifier, parts, predictor, fabric)
+            trained = Stages(Identity(), run.training), progress
     except DivergedError:
         if not run.may_diverge:
             raise
@@ -78,9 +98,9 @@ def execute(
             **{f"adapt/{name}": len(source) for name, source in parts.adapt.items()},
         },
         epochs=() if progress is None else tuple(progress.epochs),
-        duration_s=round(time.perf_counter() - began, 3),
+        duration_s=round(time.perf_counter() - began + sum(each.record.duration_s for each in (*members, *probes)), 3),
         learned=None if stages is None else stages.record,
-        details={"diverged": True} if progress is None else {},
+        details={"diverged": True} if progress is None else details,
         **provenance(),
     )
     if fabric.is_global_zero:
@@ -88,6 +108,8 @@ def execute(
             indices = {f"test/{name}": torch.from_numpy(found) for name, found in fold.tests.items()}
             tensors = checkpoint.flat({"best": progress.best_logits, "last": progress.logits, "indices": indices})
             checkpoint.save(folder / PREDICTIONS, tensors, {"best_epoch": progress.best_epoch})
+            if run.keep_weights:
+                checkpoint.save(folder / WEIGHTS, progress.best, {})
             if stages.augmentor is not None:
                 stages.augmentor.write(folder / AUGMENTOR)
             on_trained(classifier, progress)
@@ -121,11 +143,11 @@ def _train(
     with torch.random.fork_rng(devices=[]):
         stages = run_stages(run, classifier, parts, folder, fabric, callback)
         return stages, fit(
-            build_algorithm(run.recipe, classifier, parts.train.domain_sizes, run.seed),
+            build_algorithm(run.recipe, classifier, parts.train.domain_sizes, run.training_seed),
             parts,
             stages.training,
             stages.augmentation,
-            seed=run.seed,
+            seed=run.training_seed,
             label=run.label,
             checkpoint_file=folder / CHECKPOINT,
             fabric=fabric,
@@ -152,13 +174,42 @@ def adapter(run: Run, parts: Splits, features: NDArray[np.floating] | None, fabr
     )
 
 
-def _finished(folder: Path) -> Record | None:
-    """The record of a finished run. None if the run is not finished, or, with a warning, if a file is damaged."""
+def _needed(
+    runs: Sequence[Run], folder: Path, fabric: Fabric, callback: Callback, folder_of: Callable[[Run], Path] | None
+) -> list[Member]:
+    """The results of other runs, which are executed if they are not finished."""
+    if runs and fabric.world_size > 1:
+        raise InputError(f"recipe {runs[0].recipe.name!r} is combined or started in one process: --devices must be 1")
+    return [_member(run, folder_of(run) if folder_of else folder.parent / run.hash, fabric, callback) for run in runs]
+
+
+def _member(run: Run, folder: Path, fabric: Fabric, callback: Callback) -> Member:
+    features = stored_features(run.setup, fabric, callback.features)
+    with exclusive(folder):
+        record = execute(run, folder, fabric, features=features, callback=callback)
+    tensors, _ = checkpoint.load(folder / PREDICTIONS)
+    return Member(record, checkpoint.below("best", tensors), lambda: checkpoint.load(_weights(folder))[0])
+
+
+def _weights(folder: Path) -> Path:
+    """The file with the weights of the best epoch of a finished run; it need not exist."""
+    _, state = checkpoint.load(folder / PREDICTIONS)
+    kept = kept_file(folder, state["best_epoch"])
+    return kept if kept.exists() else folder / WEIGHTS
+
+
+def _finished(folder: Path, keep_weights: bool) -> Record | None:
+    """The record of a finished run, or None if the run is not finished.
+
+    Also None, with a warning, if a file is damaged, or the weights should be kept and were not.
+    """
     if not (folder / DONE).exists():
         return None
     _unlink_checkpoints(folder)
     try:
         record = read_record(folder / RECORD)
+        if keep_weights and not _weights(folder).exists():
+            raise InputError(f"the weights of {folder} were not kept, as --keep-checkpoints 1 does")
         for file in {*folder.glob("*.safetensors"), *([folder / PREDICTIONS] if record.epochs else [])}:
             checkpoint.load(file)
     except InputError as error:

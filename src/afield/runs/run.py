@@ -38,16 +38,21 @@ class Run:
         recipe: recipe to train.
         held_out: held-out parts, used for testing.
         seed: seed of split, initialization, order, augmentation and dropout.
+        member: number among the runs that a combination joins. Member 0 is the run itself; the others have the same
+            split, and random choices of their own.
         measure: adds details to the record without changing the result.
         may_diverge: whether a diverged run has a record without epochs. Otherwise it raises `DivergedError`.
+        keep_weights: whether the weights of the best epoch are kept in the folder of the run.
     """
 
     setup: ExperimentConfig
     recipe: Recipe
     held_out: tuple[str, ...]
     seed: int
+    member: int = 0
     measure: Measure | None = field(default=None, compare=False)
     may_diverge: bool = field(default=False, compare=False)
+    keep_weights: bool = field(default=False, compare=False)
 
     @property
     def config(self) -> dict[str, Any]:
@@ -57,7 +62,18 @@ class Run:
             "recipe": self.recipe.config(),
             "held_out": list(self.held_out),
             "seed": self.seed,
+            **({"member": self.member} if self.member else {}),
         }
+
+    @property
+    def training_seed(self) -> int:
+        """The seed of order, augmentation, dropout and algorithm."""
+        return seed_for("member", self.seed, self.member) if self.member else self.seed
+
+    @property
+    def init_seed(self) -> int:
+        """The seed of the initial weights. Members that share a start have the same one."""
+        return self.training_seed if self.recipe.start is None else self.seed
 
     @property
     def training(self) -> TrainConfig:
@@ -84,7 +100,8 @@ class Run:
     def label(self) -> str:
         """A readable name of the run."""
         without = f", without {' and '.join(self.held_out)}" if self.held_out else ""
-        return f"{self.recipe.name}{without}, seed {self.seed}"
+        member = f", member {self.member}" if self.member else ""
+        return f"{self.recipe.name}{without}, seed {self.seed}{member}"
 
 
 def prepare(run: Run, features: NDArray[np.floating] | None, fabric: Fabric) -> tuple[Fold, Splits, Classifier]:
@@ -106,13 +123,13 @@ def prepare(run: Run, features: NDArray[np.floating] | None, fabric: Fabric) -> 
     )
     counts = torch.from_numpy(np.bincount(data.labels[fold.train], minlength=len(data.class_names)))
     if features is not None and setup.freeze:
-        classifier = build_head_classifier(setup, run.recipe, run.seed, features.shape[1])
+        classifier = build_head_classifier(setup, run.recipe, run.init_seed, features.shape[1])
         set_classes(classifier.objective, run.training, counts, data.class_names)
         return fold, parts, classifier
-    classifier = build_classifier(setup, run.recipe, run.seed)
+    classifier = build_classifier(setup, run.recipe, run.init_seed)
     set_classes(classifier.objective, run.training, counts, data.class_names)
     if features is None and setup.backbone.weights == "none" and isinstance(classifier.backbone, SeesImages):
-        rows = np.random.default_rng(seed_for("images seen", run.seed)).permutation(len(parts.train))[:SEEN]
+        rows = np.random.default_rng(seed_for("images seen", run.init_seed)).permutation(len(parts.train))[:SEEN]
         images, _ = parts.train.take(np.sort(rows))
         classifier.backbone.see(classifier.normalize(images.cpu()))
     return fold, parts, classifier

@@ -75,11 +75,11 @@ def run_stages(
         first_folder = folder.parent / f"stage1-{_shared_key(run)}"
     with nullcontext() if first_folder == folder else exclusive(first_folder):
         fit(
-            build_algorithm(run.recipe, classifier, parts.train.domain_sizes, run.seed),
+            build_algorithm(run.recipe, classifier, parts.train.domain_sizes, run.training_seed),
             Splits(parts.train, parts.val, {}, parts.adapt),
             first,
             build_chain(first_names),
-            seed=run.seed,
+            seed=run.training_seed,
             label=f"{run.label}, stage 1",
             checkpoint_file=first_folder / FIRST,
             fabric=fabric,
@@ -93,7 +93,7 @@ def run_stages(
         parts.train,
         parts.watched,
         settings,
-        seed=run.seed,
+        seed=run.training_seed,
         checkpoint_file=folder / SECOND,
         fabric=fabric,
         on_epoch=callback.learning,

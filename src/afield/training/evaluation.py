@@ -1,6 +1,7 @@
 """Evaluation after an epoch: logits and metrics of each part of the data."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -43,19 +44,27 @@ def validation_loss(algorithm: Algorithm, val: Subset, batch_size: int, fabric: 
 def add_epoch(classifier: Classifier, parts: Splits, state: TrainState, train_terms: Mapping[str, float]) -> None:
     """Add the metrics of an epoch to the state, and copy the weights if the metric of the state is the best so far."""
 
-    def figures(part: str) -> dict[str, float]:
-        source = parts.watched[part]
-        found = measure(state.logits[part].numpy(), source.labels[source.indices], source.domain_of)
-        return {name: float(value) for name, value in found.items()}
-
-    validation = figures("validation")
     epoch = Epoch(
         train_loss=total(train_terms),
-        validation={**validation, "loss": validation["nll"]},
-        test={name: figures(f"test/{name}") for name in parts.tests},
         train_terms=dict(train_terms) if len(train_terms) > 1 else {},
+        **metrics_of(parts, state.logits),
     )
     state.epochs.append(epoch)
     if state.best_epoch == len(state.epochs) - 1:
         state.best = {name: tensor.detach().cpu().clone() for name, tensor in classifier.state_dict().items()}
         state.best_logits = state.logits
+
+
+def metrics_of(parts: Splits, logits: Mapping[str, Tensor]) -> dict[str, Any]:
+    """The metrics on ``validation`` images and on each part of ``test``, from the logits ``[N, K]`` by part."""
+
+    def figures(part: str) -> dict[str, float]:
+        source = parts.watched[part]
+        found = measure(logits[part].numpy(), source.labels[source.indices], source.domain_of)
+        return {name: float(value) for name, value in found.items()}
+
+    validation = figures("validation")
+    return {
+        "validation": {**validation, "loss": validation["nll"]},
+        "test": {name: figures(f"test/{name}") for name in parts.tests},
+    }
