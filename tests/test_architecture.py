@@ -54,6 +54,7 @@ MAY_IMPORT = {
     "augment.learned": BASE | {"augment", "evaluation", "losses", "training"},
     "web": {"errors"},
     "labeling": BASE | {"data", "evaluation", "objective", "web"},
+    "combinations": BASE | {"settings"},
     "reporting": {"amounts", "errors", "records", "evaluation"},
     "recipes": BASE | {"adaptation", "algorithms", "augment", "settings"},
     "runs": FOLDERS - TOP - {"comparison", "launch", "search", "preview", "reproduction", "reporting"} - USES,

@@ -11,6 +11,7 @@ from docstring_parser.google import DEFAULT_SECTIONS, GoogleParser, Section, Sec
 
 from afield.adaptation import ADAPTATIONS
 from afield.algorithms import ALGORITHMS, AVERAGINGS
+from afield.combinations import COMBINATIONS
 from afield.heads import HEADS
 from afield.losses import LOSSES
 from afield.recipes import RECIPES, Recipe
@@ -63,6 +64,7 @@ def _objective(recipe: Recipe) -> str:
     text = f"{' + '.join(terms)}, head `{recipe.head}`"
     options = {**recipe.head_options, **recipe.training}
     options |= {f"{loss} {name}": value for loss, own in recipe.loss_options.items() for name, value in own.items()}
+    options |= {} if recipe.start is None else {"start": recipe.start}
     return text + "".join(f", {key} `{value}`" for key, value in options.items())
 
 
@@ -76,6 +78,8 @@ def _parts(recipe: Recipe) -> Iterator[tuple[str, str, Any]]:
         yield "Algorithm", recipe.algorithm, ALGORITHMS[recipe.algorithm]
     if recipe.averaging is not None:
         yield "Averaging", recipe.averaging, AVERAGINGS[recipe.averaging]
+    if recipe.combination is not None:
+        yield "Combination", recipe.combination, COMBINATIONS[recipe.combination]
     yield from (("Adaptation", name, ADAPTATIONS[name]) for name in recipe.adaptation)
 
 

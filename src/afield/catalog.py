@@ -4,6 +4,7 @@ from afield.adaptation import ADAPTATIONS
 from afield.algorithms import ALGORITHMS, AVERAGINGS
 from afield.augment import AUGMENTATIONS
 from afield.augment.learned import AUGMENTORS
+from afield.combinations import COMBINATIONS
 from afield.data import DATASETS
 from afield.deprecated import current
 from afield.errors import unknown_name
@@ -21,6 +22,7 @@ REGISTRIES: dict[str, Registry] = {
     "algorithms": ALGORITHMS,
     "averagings": AVERAGINGS,
     "adaptations": ADAPTATIONS,
+    "combinations": COMBINATIONS,
     "losses": LOSSES,
     "heads": HEADS,
     "augmentations": AUGMENTATIONS,

@@ -60,7 +60,7 @@ def combine(
     """
     values = [_value(run, metrics_of(parts, member.logits)["validation"]) for member in members]
     if isinstance(combination, Soup):
-        soup = _Averaged(run, members, classifier.to(fabric.device, memory_format=torch.channels_last), fabric)
+        soup = _Averaged(run, members, classifier.to(fabric.device).to(memory_format=torch.channels_last), fabric)
         chosen = combination.choose(values, lambda numbers: _value(run, soup.validation(numbers, parts, adapter)))
         logits = soup.predict(chosen, parts, adapter)
         weights = {name: tensor.cpu() for name, tensor in classifier.state_dict().items()}

@@ -79,8 +79,8 @@ def execute(
         if (combination := combination_of(run.recipe)) is None:
             trained = _train(run, classifier, parts, folder, fabric, callback, predictor)
         else:
-            progress, details = combine(run, combination, members, classifier, parts, predictor, fabric)
-            trained = Stages(Identity(), run.training), progress
+            combined, details = combine(run, combination, members, classifier, parts, predictor, fabric)
+            trained = Stages(Identity(), run.training), combined
     except DivergedError:
         if not run.may_diverge:
             raise
