@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -23,7 +24,7 @@ from afield.runs.execute import DONE, PREDICTIONS, RECORD, WEIGHTS, execute
 from afield.runs.features import stored_features
 from afield.runs.members import check_combination, members_of, probe_of, set_head
 from afield.runs.run import Run, prepare
-from afield.training import TrainConfig, checkpoint, predict
+from afield.training import DivergedError, TrainConfig, checkpoint, predict
 
 FABRIC = Fabric(accelerator="cpu", devices=1)
 THREE = ("combination_options.members=3",)
@@ -238,3 +239,23 @@ def test_a_probe_needs_a_pretrained_backbone(setup):
         check_combination(scratch, resolve(["diwa"])[0])
     check_combination(scratch, resolve(["eoa"])[0])
     check_combination(frozen(scratch), resolve(["diwa"])[0])
+
+
+def test_a_run_diverges_if_a_member_does(setup, tmp_path, monkeypatch):
+    def diverges(*arguments, **options):
+        raise DivergedError("the loss became nan")
+
+    monkeypatch.setattr("afield.runs.execute.fit", diverges)
+    run = run_of(frozen(setup), "diwa")
+    with pytest.raises(DivergedError, match="became nan"):
+        finish(run, tmp_path)
+    single = dataclasses.replace(members_of(run)[0], may_diverge=True)
+    assert finish(single, tmp_path).epochs == ()
+    assert finish(dataclasses.replace(run, may_diverge=True), tmp_path).details == {"diverged": True}
+
+
+def test_runs_that_need_others_are_refused_in_several_processes(setup, tmp_path):
+    fabric = SimpleNamespace(world_size=2, device=FABRIC.device)
+    run = run_of(frozen(setup), "eoa")
+    with pytest.raises(InputError, match="recipe 'eoa' trains several runs in one process: --devices must be 1"):
+        execute(run, tmp_path / run.hash, fabric, features=stored_features(run.setup, FABRIC))

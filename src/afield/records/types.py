@@ -110,7 +110,7 @@ class Record(Subscriptable):
         selection: the selected epoch, if one was selected.
         test: metrics on each held-out part at the selected epoch.
         study: name of the study in a reproduction.
-        details: additional data of a study.
+        details: additional data of a study, or of a combination of several runs (`afield.runs.combine`).
         compared: whether the run belongs to the last comparison of its folder; the records of earlier ones are kept.
         schema: version of the format.
     """

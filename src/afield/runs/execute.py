@@ -3,7 +3,7 @@
 import dataclasses
 import time
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -67,20 +67,20 @@ def execute(
         if fabric.is_global_zero:
             callback.run_end(run, folder, done)
         return done
-    members = _needed(members_of(run), folder, fabric, callback, folder_of)
-    probes = _needed([probe] if (probe := probe_of(run)) else [], folder, fabric, callback, folder_of)
-    began = time.perf_counter()
+    began, needed_s = time.perf_counter(), 0.0
     fold, parts, classifier = prepare(run, features, fabric)
-    for each in probes:
-        set_head(classifier, each.weights())
     trained, details = None, dict[str, Any]()
     predictor = adapter(run, parts, features, fabric)
     try:
-        if (combination := combination_of(run.recipe)) is None:
-            trained = _train(run, classifier, parts, folder, fabric, callback, predictor)
-        else:
-            combined, details = combine(run, combination, members, classifier, parts, predictor, fabric)
+        needed = _needed(run, folder, fabric, callback, folder_of)
+        began, needed_s = time.perf_counter(), sum(each.record.duration_s for each in needed)
+        if combination := combination_of(run.recipe):
+            combined, details = combine(run, combination, needed, classifier, parts, predictor, fabric)
             trained = Stages(Identity(), run.training), combined
+        else:
+            for probe in needed:
+                set_head(classifier, probe.weights())
+            trained = _train(run, classifier, parts, folder, fabric, callback, predictor)
     except DivergedError:
         if not run.may_diverge:
             raise
@@ -98,7 +98,7 @@ def execute(
             **{f"adapt/{name}": len(source) for name, source in parts.adapt.items()},
         },
         epochs=() if progress is None else tuple(progress.epochs),
-        duration_s=round(time.perf_counter() - began + sum(each.record.duration_s for each in (*members, *probes)), 3),
+        duration_s=round(time.perf_counter() - began + needed_s, 3),
         learned=None if stages is None else stages.record,
         details={"diverged": True} if progress is None else details,
         **provenance(),
@@ -175,11 +175,13 @@ def adapter(run: Run, parts: Splits, features: NDArray[np.floating] | None, fabr
 
 
 def _needed(
-    runs: Sequence[Run], folder: Path, fabric: Fabric, callback: Callback, folder_of: Callable[[Run], Path] | None
+    run: Run, folder: Path, fabric: Fabric, callback: Callback, folder_of: Callable[[Run], Path] | None
 ) -> list[Member]:
-    """The results of other runs, which are executed if they are not finished."""
+    """The members of a combined run, or the probe that a run starts from; executed if they are not finished."""
+    probe = probe_of(run)
+    runs = members_of(run) if probe is None else [probe]
     if runs and fabric.world_size > 1:
-        raise InputError(f"recipe {runs[0].recipe.name!r} is combined or started in one process: --devices must be 1")
+        raise InputError(f"recipe {run.recipe.name!r} trains several runs in one process: --devices must be 1")
     return [_member(run, folder_of(run) if folder_of else folder.parent / run.hash, fabric, callback) for run in runs]
 
 
@@ -187,6 +189,8 @@ def _member(run: Run, folder: Path, fabric: Fabric, callback: Callback) -> Membe
     features = stored_features(run.setup, fabric, callback.features)
     with exclusive(folder):
         record = execute(run, folder, fabric, features=features, callback=callback)
+    if not record.epochs:
+        raise DivergedError(f"{run.label} diverged")
     tensors, _ = checkpoint.load(folder / PREDICTIONS)
     return Member(record, checkpoint.below("best", tensors), lambda: checkpoint.load(_weights(folder))[0])
 
@@ -208,7 +212,7 @@ def _finished(folder: Path, keep_weights: bool) -> Record | None:
     _unlink_checkpoints(folder)
     try:
         record = read_record(folder / RECORD)
-        if keep_weights and not _weights(folder).exists():
+        if keep_weights and record.epochs and not _weights(folder).exists():
             raise InputError(f"the weights of {folder} were not kept, as --keep-checkpoints 1 does")
         for file in {*folder.glob("*.safetensors"), *([folder / PREDICTIONS] if record.epochs else [])}:
             checkpoint.load(file)

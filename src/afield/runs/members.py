@@ -67,6 +67,7 @@ def members_of(run: Run) -> list[Run]:
             run,
             recipe=replace(single, training={**recipe.training, **own}),
             member=number,
+            measure=None,
             keep_weights=isinstance(combination, Soup),
         )
         for number, own in enumerate(settings)
