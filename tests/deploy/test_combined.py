@@ -96,7 +96,7 @@ def test_combined_recipes_are_rows_of_a_comparison(afield, photos, tmp_path):
     words = (*words, "--set", *members, "greedy_soup.combination_options.members=2", "--out", out)
     code, printed, err = afield(*words)
     assert code == 0, err
-    assert all(f"\n{recipe} " in printed for recipe in recipes), printed
+    assert all(f" {recipe} " in printed for recipe in recipes), printed
     records = read_records(out)
     assert len(records) == 2 * 2 * len(recipes)
     rows = {(record.recipe, record.seed, record.unseen): record for record in records}

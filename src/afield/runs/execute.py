@@ -72,8 +72,10 @@ def execute(
     trained, details = None, dict[str, Any]()
     predictor = adapter(run, parts, features, fabric)
     try:
+        waiting = time.perf_counter()
         needed = _needed(run, folder, fabric, callback, folder_of)
-        began, needed_s = time.perf_counter(), sum(each.record.duration_s for each in needed)
+        began += time.perf_counter() - waiting
+        needed_s = sum(each.record.duration_s for each in needed)
         if combination := combination_of(run.recipe):
             combined, details = combine(run, combination, needed, classifier, parts, predictor, fabric)
             trained = Stages(Identity(), run.training), combined
