@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 import afield as package
@@ -27,6 +28,12 @@ CHROMIUM_FLAGS = (
     "--disable-component-update",
     "--disable-sync",
 )
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skip tests marked for a GPU where there is none."""
+    if item.get_closest_marker("gpu") and not torch.cuda.is_available():
+        pytest.skip("needs a GPU that PyTorch can use")
 
 
 @pytest.fixture(autouse=True)

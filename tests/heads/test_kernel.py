@@ -56,7 +56,6 @@ EVERY = [
 MARGINS = [(kind, options) for kind, options in EVERY if kind not in (CosineHead, AdaCosHead)]
 every_head = pytest.mark.parametrize(("kind", "options"), EVERY)
 every_size = pytest.mark.parametrize(("rows", "classes", "dimensions"), [(1, 3, 2), (7, 5, 8), (33, 41, 16)])
-no_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU that PyTorch can use")
 
 
 def random(*shape, seed=0, dtype=torch.float32):
@@ -461,7 +460,7 @@ def test_a_part_of_the_classes_with_every_target_present_is_the_whole():
         assert torch.equal(a, b)
 
 
-@no_gpu
+@pytest.mark.gpu
 @every_head
 def test_on_a_gpu_values_and_gradients_are_those_of_the_cpu(kind, options):
     features, targets = batch_of(33, 41, 16)
@@ -475,7 +474,7 @@ def test_on_a_gpu_values_and_gradients_are_those_of_the_cpu(kind, options):
         assert_all_close([g.cpu() for g in found_gradients], expected_gradients, 5e-5)
 
 
-@no_gpu
+@pytest.mark.gpu
 def test_on_a_gpu_autocast_changes_nothing():
     features, targets = (x.cuda() for x in batch_of(33, 41, 16))
     head = make(ArcFaceHead, {}, 41, 16).cuda()
