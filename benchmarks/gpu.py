@@ -49,6 +49,8 @@ HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
 START_S, STOP_S = 25.0, 20.0
 """Estimated seconds until a part trains, and seconds to write records after the time limit."""
+TIMED, LATE = ("pacs", "margin", "augmentation"), 3
+"""Parts that stop by themselves at the time limit. The others are stopped after this multiple of their estimate."""
 SMOKE_RECIPES, SMOKE_STUDY = ("erm", "flattening"), "plane"
 
 RATES = {
@@ -228,6 +230,8 @@ def key(unit: Unit, smoke: bool) -> str:
 def execute(units: Sequence[Unit], paths: Paths, until: float) -> list[str]:
     """Execute units of one part; return the names of those that are finished."""
     part, names, seconds = units[0].part, [unit.name for unit in units], max(1.0, until - time.monotonic())
+    if part not in TIMED and not paths.smoke:
+        seconds = min(seconds, LATE * (START_S + units[0].seconds))
     print(f"\n{part}: {', '.join(names)} ({seconds:.0f} s left)", flush=True)
     log = paths.work / f"{part}.log"
     with open(log, "w") as file:
