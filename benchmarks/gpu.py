@@ -20,7 +20,7 @@ Records are written to ``OUT/CARD``, CARD being the name of the GPU, with the fi
 command continues with the others; interrupted runs continue from `--work`. On a new machine without this folder,
 finished units are not repeated, and neither are runs of ``pacs`` with records in ``OUT/CARD``.
 
-For a machine without a network, `--bundle FOLDER` writes data and packages in parts of at most 45 MB, and
+For a machine without a network, `--bundle FOLDER` writes data and packages in parts of at most 49 MB, and
 `--unpack FOLDER` unpacks those that are there to `--data` (`gpu_bundle.py`). `--smoke` runs each part with tiny
 networks on made images, also without a GPU; its numbers are not results.
 """
@@ -39,7 +39,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import groupby
+from itertools import groupby, product
 from pathlib import Path
 from typing import Any
 
@@ -287,15 +287,15 @@ def card_name(smoke: bool) -> str:
 
 
 def made_images(folder: Path) -> None:
-    """Images for ``pacs`` and ``cifar94`` at smoke size: noise, brighter for one of the two classes."""
+    """Images for ``pacs`` and ``cifar94`` at smoke size: noise, in ``pacs`` with a brightness for each class."""
     import numpy as np
     from PIL import Image
 
     rng, arrays = np.random.default_rng(0), dict[str, Any]()
-    for domain, name, number in ((d, c, i) for d in ("day", "night") for c in ("cat", "owl") for i in range(16)):
-        file = folder / "pacs" / domain / name / f"{number}.png"
+    for domain, label, number in product(("day", "night"), range(3), range(12)):
+        file = folder / "pacs" / domain / f"class-{label}" / f"{number}.png"
         file.parent.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(rng.integers(60 * (name == "owl"), 190, (16, 16, 3), dtype=np.uint8)).save(file)
+        Image.fromarray(rng.integers(60 * label, 60 * label + 120, (16, 16, 3), dtype=np.uint8)).save(file)
     for split, count in (("train", 32), ("test", 8)):
         arrays[f"{split}_images"] = rng.integers(256, size=(count, 32, 32, 3), dtype=np.uint8)
         arrays[f"{split}_labels"] = np.arange(count) % 2

