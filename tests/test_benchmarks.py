@@ -219,7 +219,8 @@ def test_imbalance_measures_each_recipe_after_its_last_epoch(tmp_path):
 
 
 def test_the_gpu_script_runs_each_part_and_repeats_nothing(tmp_path):
-    command = ("gpu.py", "--smoke", "--jobs", "2", "--out", str(tmp_path / "out"), "--work", str(tmp_path / "work"))
+    folders = ("--out", str(tmp_path / "out"), "--work", str(tmp_path / "work"))
+    command = ("gpu.py", "--smoke", "--minutes", "30", "--jobs", "2", *folders)
     first = run(*command)
     assert "7 of 7 units are done" in first
     (card,) = (tmp_path / "out").iterdir()
@@ -243,14 +244,21 @@ def test_a_gpu_unit_that_does_not_fit_is_passed_over_for_later_ones(monkeypatch)
     assert [unit.name for unit in script["fitting"](units, start + 59)] == ["c"]
 
 
-def test_pacs_runs_with_a_record_are_not_trained_again_without_their_folders(tmp_path):
+def test_pacs_runs_with_a_record_are_not_trained_again_without_their_folders(tmp_path, capsys, monkeypatch):
     write_photos(tmp_path / "pacs", size=16)
+    monkeypatch.syspath_prepend(FOLDER)
     command = ["gpu_pacs.py", "--quick", "--device", "cpu", "--data", str(tmp_path), "--out", str(tmp_path / "out")]
-    command += ["--recipes", "erm", "--work"]
-    assert "seed 1" in run(*command, str(tmp_path / "first"))
-    before = (tmp_path / "out" / "records.jsonl").read_bytes()
-    assert "seed" not in run(*command, str(tmp_path / "second"))
-    assert (tmp_path / "out" / "records.jsonl").read_bytes() == before
+
+    def trained(work):
+        monkeypatch.setattr("sys.argv", [*command, "--recipes", "erm", "--work", str(tmp_path / work)])
+        with pytest.raises(SystemExit) as end:
+            runpy.run_path(str(FOLDER / "gpu_pacs.py"), run_name="__main__")
+        assert end.value.code == 0
+        return capsys.readouterr().out.count("seed"), (tmp_path / "out" / "records.jsonl").read_bytes()
+
+    (first, records), (second, same) = trained("one"), trained("another")
+    assert (first, second) == (4, 0)
+    assert records == same
 
 
 def test_a_bundle_has_parts_of_a_limited_size_and_unpacks_to_the_same_images(tmp_path, monkeypatch):
