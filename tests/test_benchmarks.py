@@ -52,6 +52,15 @@ def test_algorithms_ends_with_a_line_of_json_that_holds_the_ratio_of_each():
     assert result["time_over_erm"]["erm"] == 1
 
 
+def test_domainbed_says_in_a_sentence_that_its_copy_is_missing(tmp_path):
+    command = [sys.executable, "-W", "ignore", str(FOLDER / "domainbed.py"), "--domainbed", str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert done.stderr == (
+        f"error: there is no copy of DomainBed in {tmp_path}: it has no file domainbed/algorithms.py\n"
+    )
+
+
 def test_fast_cifar_trains_each_for_its_time_and_goes_on_where_it_was(tmp_path):
     rng = np.random.default_rng(0)
     arrays = {}

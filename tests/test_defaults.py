@@ -108,7 +108,7 @@ DEFAULTS = {
         "learning_loss": {"weight": 1.0, "margin": 1.0, "cutoff": 0.6},
         "lp_ft": {"head": 0.3},
         "miro": {"penalty": 0.1},
-        "rdm": {"penalty": 5.0, "anneal": 0.1},
+        "rdm": {"penalty": 5.0, "anneal": 0.3},
         "sam": {"radius": 0.05},
         "sagm": {"radius": 0.05, "alpha": 0.001},
         "sagnet": {"adversary": 0.1},

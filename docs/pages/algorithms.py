@@ -28,6 +28,24 @@ def algorithm_costs() -> str:
     return table(("name", "time / `erm`"), [(f"`{name}`", f"{ratio:.2f}") for name, ratio in time_over_erm().items()])
 
 
+def agreement_with_domainbed() -> str:
+    """Relative differences between our steps and DomainBed's, as they are and without the deviations."""
+    record = read_json(ROOT / "results" / "domainbed.json")
+
+    def cells(found: dict[str, Any] | None) -> tuple[str, str, str]:
+        if found is None:
+            return "", "", ""
+        loss = f"{max(found['terms'].values()):.0e}" if found["terms"] else ""
+        return loss, f"{found['gradient']:.0e}", f"{found['weights']:.0e}"
+
+    rows = [
+        (f"`{name}`", row["theirs"], *cells(row["same"]), *cells(row.get("aligned")), row["deviations"])
+        for name, row in record["rows"].items()
+    ]
+    without = ("without deviations: loss", "gradient", "weights")
+    return table(("name", "DomainBed", "loss", "gradient", "weights", *without, "deviations"), rows)
+
+
 def compared_on_pacs() -> str:
     """Accuracy on unseen domains and published numbers: heads on frozen features, and a small network from scratch."""
     costs, found = time_over_erm(), [study(name)["recipes"] for name in COMPARISONS]

@@ -24,10 +24,12 @@ def interval(value: dict[str, Any], sign: str = "") -> str:
     return f"{100 * value['mean']:{sign}.1f}{deviation} [{span}]"
 
 
-def between(text: str, mark: str, content: str) -> str:
-    """The text with content between ``<!-- mark: ... -->`` and ``<!-- /mark -->``."""
-    start = text.index("-->", text.index(f"<!-- {mark}:")) + 4
-    return text[:start] + content + text[text.index(f"<!-- /{mark} -->") :]
+def between(text: str, **contents: str) -> str:
+    """The text with each content between ``<!-- mark: ... -->`` and ``<!-- /mark -->``, by mark."""
+    for mark, content in contents.items():
+        start = text.index("-->", text.index(f"<!-- {mark}:")) + 4
+        text = text[:start] + content + text[text.index(f"<!-- /{mark} -->") :]
+    return text
 
 
 def study(name: str) -> dict[str, Any]:

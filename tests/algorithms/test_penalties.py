@@ -121,13 +121,15 @@ def test_partners_have_the_same_class_and_each_is_the_partner_of_one():
     assert counts.min() > 70  # one of three each, 100 expected
 
 
-def test_selfreg_with_one_example_a_class_has_nothing_to_draw_together():
+def test_selfreg_with_one_example_a_class_draws_features_to_their_own_projection():
     algorithm, batch = small("selfreg")
     rows = torch.tensor([0, 1, 2])
     alone = batch._replace(inputs=batch.inputs[rows], targets=TARGETS[rows], domains=DOMAINS[rows], indices=rows)
     terms = algorithm(alone)
-    assert float(terms["pair"]) == 0
-    assert float(terms["mixture"]) == pytest.approx(0, abs=1e-20)
+    features = algorithm.classifier.features(alone.inputs)
+    distance = 0.3 * float((features - algorithm.projection(features)).square().mean())
+    loss = F.cross_entropy(algorithm.classifier.logits(alone.inputs), alone.targets)
+    assert float(terms["pair"] + terms["mixture"]) == pytest.approx(min(float(loss), 1.0) * distance)
 
 
 def test_selfreg_by_hand_where_each_class_has_two_examples():
@@ -143,8 +145,8 @@ def test_selfreg_by_hand_where_each_class_has_two_examples():
     loss = F.cross_entropy(logits, pairs.targets)
     projected = algorithm.projection(features)
     mixed = [weight * x[first] + (1 - weight) * x[second] for x in (logits, projected)]
-    pair = (logits - logits[first]).square().mean() + 0.3 * (projected - projected[first]).square().mean()
-    mixture = (logits - mixed[0]).square().mean() + 0.3 * (projected - mixed[1]).square().mean()
+    pair = (logits - logits[first]).square().mean() + 0.3 * (features - projected[first]).square().mean()
+    mixture = (logits - mixed[0]).square().mean() + 0.3 * (features - mixed[1]).square().mean()
     factor = 2 * min(float(loss), 1.0)
     assert float(terms["pair"]) == pytest.approx(factor * weight * float(pair))
     assert float(terms["mixture"]) == pytest.approx(factor * (1 - weight) * float(mixture))
@@ -257,6 +259,8 @@ def test_rdm_compares_the_worst_domain_with_all():
     worst = int(np.argmax([float(risk) for risk in risks]))
     expected = multi_kernel_mmd(losses[worst == DOMAINS][:, None], losses[:, None])
     torch.testing.assert_close(algorithm(batch)["rdm"], expected)
+    assert float(algorithm(batch._replace(progress=0.29))["rdm"]) == 0
+    torch.testing.assert_close(algorithm(batch._replace(progress=0.3))["rdm"], expected)
 
 
 def test_contents_are_swapped_and_styles_are_mixed():

@@ -24,7 +24,8 @@ class DomainDANN(Algorithm):
     The loss is the objective plus the cross-entropy of a discriminator between the training domains. Its gradient is
     reversed on the way to the backbone, with a factor that grows from 0 to `adversary` as in `DANN`, which does the
     same between the training domains and the new place. This is DomainBed's ``DANN``, which has a constant factor of 1
-    and updates discriminator and backbone in turn, with a learning rate of its own for each.
+    and no dropout in the discriminator, and updates discriminator and backbone in turn, with a learning rate of its own
+    for each.
 
     Args:
         classifier: model to train, in place.

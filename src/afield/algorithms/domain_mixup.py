@@ -36,7 +36,8 @@ class DomainMixup(Algorithm):
     References:
         Xu et al., "Adversarial Domain Adaptation with Domain Mixup", AAAI 2020, and Yan et al., "Improve Unsupervised
         Domain Adaptation with Mixup Training", 2020, mix a source with a target domain; Gulrajani and Lopez-Paz,
-        "In Search of Lost Domain Generalization", ICLR 2021, mix training domains, as done here.
+        "In Search of Lost Domain Generalization", ICLR 2021, mix training domains, as done here. DomainBed draws a
+        weight for each pair of domains, and mixes whole domains by position in the batch.
     """
 
     domains_at_least = 2

@@ -42,8 +42,10 @@ class EQRM(Algorithm):
 
     References:
         Eastwood et al., "Probable Domain Generalization via Quantile Risk Minimization", NeurIPS 2022, algorithm 1,
-        with the bandwidth ``1.06 s G^(-1/5)`` for G risks of standard deviation s. DomainBed lowers its learning rate
-        and restarts its optimizer after the warm-up.
+        with the bandwidth ``1.06 s G^(-1/5)`` for G risks of standard deviation s. The gradient is that of the
+        quantile; DomainBed's is that of a point at a constant share of the way between the ends of its bisection,
+        which depend on the lowest and the highest risk. DomainBed lowers its learning rate and restarts its optimizer
+        after the warm-up.
     """
 
     domains_at_least = 2

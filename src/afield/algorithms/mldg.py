@@ -35,7 +35,9 @@ class MLDG(Algorithm):
         ValueError: if beta or the rate is negative.
 
     References:
-        Li et al., "Learning to Generalize: Meta-Learning for Domain Generalization", AAAI 2018, algorithm 1.
+        Li et al., "Learning to Generalize: Meta-Learning for Domain Generalization", AAAI 2018, algorithm 1. DomainBed
+        leaves out the second derivatives, takes a separate step of Adam on each meta-train domain, and divides the
+        gradient by the number of domains.
     """
 
     domains_at_least = 2

@@ -19,13 +19,15 @@ class RDM(Algorithm):
     """Matches the distribution of the losses in the worst domain to that in all domains.
 
     The loss is the objective plus `penalty` times the squared maximum mean discrepancy between the cross-entropies of
-    the examples of the domain with the highest mean and those of all examples.
+    the examples of the domain with the highest mean and those of all examples. The penalty is off during the first
+    `anneal` fraction of the steps. Afterwards, if `penalty` exceeds 1, the sum is divided by it; DomainBed restarts its
+    optimizer instead, with a lower learning rate.
 
     Args:
         classifier: model to train, in place.
         domain_sizes: not used.
         penalty: lambda; 5 in DomainBed.
-        anneal: fraction of the steps before the full penalty applies, as in `VREx`.
+        anneal: fraction of the steps before the penalty applies; 0.3 in DomainBed (1,500 of 5,000).
 
     Raises:
         ValueError: if the penalty is negative, or `anneal` is outside [0, 1].
@@ -45,10 +47,10 @@ class RDM(Algorithm):
         domain_sizes: Sequence[int],
         *,
         penalty: Annotated[float, Uniform(0.1, 10)] = 5.0,
-        anneal: Annotated[float, Uniform(0.16, 0.54)] = 0.1,
+        anneal: Annotated[float, Uniform(0.16, 0.54)] = 0.3,
     ) -> None:
         super().__init__(classifier, domain_sizes)
-        self.penalty = Annealed(penalty, anneal)
+        self.penalty = Annealed(penalty, anneal, before=0.0)
 
     def terms(self, batch: Batch) -> Terms:
         """``objective`` and ``rdm``."""

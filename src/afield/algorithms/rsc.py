@@ -37,7 +37,8 @@ class RSC(Algorithm):
     References:
         Huang et al., "Self-Challenging Improves Cross-Domain Generalization", ECCV 2020, algorithm 1, on the pooled
         features, as in DomainBed. The authors' code randomly masks either channels or positions of the last feature
-        map, and increases the fractions during training.
+        map, and increases the fractions during training. The numbers of masked features and examples are rounded
+        fractions; DomainBed compares with a percentile, and masks one more of 3 n + 1 at its default.
     """
 
     def __init__(

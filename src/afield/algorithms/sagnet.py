@@ -36,7 +36,8 @@ class SagNet(Algorithm):
 
     References:
         Nam et al., "Reducing Domain Gap by Reducing Style Bias", CVPR 2021, equations 1 to 6, on the pooled features,
-        as in DomainBed; the paper randomizes feature maps. All parts are updated in the same step.
+        as in DomainBed; the paper randomizes feature maps. All parts are updated in the same step, and the adversary
+        sees the examples of the second head; DomainBed updates them in turn and draws other partners for the adversary.
     """
 
     soft_targets = False

@@ -1,4 +1,4 @@
-"""SelfReg: draws logits and projected features of the same class together."""
+"""SelfReg: draws logits and features to those of the same class."""
 
 from collections.abc import Sequence
 from typing import Annotated
@@ -19,11 +19,12 @@ FEATURE_FACTOR = 0.3
 
 @ALGORITHMS.register("selfreg", reference="Kim et al., SelfReg: Self-Supervised Contrastive Regularization, ICCV 2021.")
 class SelfReg(Algorithm):
-    """Draws logits and projected features of the same class together, without negative pairs.
+    """Draws logits and features to those of other examples of the same class, without negative pairs.
 
-    Each example has two partners of its class, drawn from all domains. Its logits and its features after a projection
-    network are drawn towards those of the first partner, and towards a mixture of both partners, by squared
-    differences. The weight of the mixture is drawn from Beta(1/2, 1/2) at each step; it also weights the two parts.
+    Each example has two partners of its class, drawn from all domains. Its logits are drawn towards those of the first
+    partner, and towards a mixture of both partners, by squared differences. Its features are drawn towards those of
+    the partners after a projection network. The weight of the mixture is drawn from Beta(1/2, 1/2) at each step; it
+    also weights the two parts.
 
     Args:
         classifier: model to train, in place.
@@ -35,7 +36,8 @@ class SelfReg(Algorithm):
 
     References:
         Kim et al., "SelfReg: Self-Supervised Contrastive Regularization for Domain Generalization", ICCV 2021,
-        equations 1 to 6, as in DomainBed: without the paper's curriculum and its average of weights (see `SWAD`).
+        equations 1 to 6, as in DomainBed: without the paper's curriculum and its average of weights (see `SWAD`). In
+        DomainBed the optimizer does not update the projection network; here it does.
     """
 
     sampling = "balanced"
@@ -62,11 +64,12 @@ class SelfReg(Algorithm):
         """``objective``, ``pair`` (the distance to a partner) and ``mixture`` (that to a mixture of partners)."""
         objective, embedded = self.classifier.objective, self.classifier.embed(batch.inputs)
         loss = objective(embedded, batch.targets)
-        seen = ((1.0, objective.logits(embedded)), (FEATURE_FACTOR, self.projection(embedded)))
+        logits = objective.logits(embedded)
+        seen = ((1.0, logits, logits), (FEATURE_FACTOR, embedded, self.projection(embedded)))
         first, second = same_class_partners(batch.targets), same_class_partners(batch.targets)
         weight = float(Beta(0.5, 0.5).sample())
-        pair = sum(factor * F.mse_loss(x, x[first]) for factor, x in seen)
-        mixture = sum(factor * F.mse_loss(x, x[second].lerp(x[first], weight)) for factor, x in seen)
+        pair = sum(factor * F.mse_loss(x, to[first]) for factor, x, to in seen)
+        mixture = sum(factor * F.mse_loss(x, to[second].lerp(to[first], weight)) for factor, x, to in seen)
         factor = self.penalty * loss.detach().clamp(max=1.0)
         return {"objective": loss, "pair": factor * weight * pair, "mixture": factor * (1 - weight) * mixture}
 
