@@ -32,11 +32,14 @@ def agreement_with_domainbed() -> str:
     """Relative differences between our steps and DomainBed's, as they are and without the deviations."""
     record = read_json(ROOT / "results" / "domainbed.json")
 
+    def small(value: float | None) -> str:
+        return "" if value is None else f"{value:.0e}" if value else "0"
+
     def cells(found: dict[str, Any] | None) -> tuple[str, str, str]:
         if found is None:
             return "", "", ""
-        loss = f"{max(found['terms'].values()):.0e}" if found["terms"] else ""
-        return loss, f"{found['gradient']:.0e}", f"{found['weights']:.0e}"
+        loss = max(found["terms"].values(), default=None)
+        return small(loss), small(found["gradient"]), small(found["weights"])
 
     rows = [
         (f"`{name}`", row["theirs"], *cells(row["same"]), *cells(row.get("aligned")), row["deviations"])
