@@ -40,7 +40,10 @@ def generated() -> dict[Path, str]:
         MODEL / "README.md": model_card(),
         readme: between(readme.read_text(), averages=averages_table()),
         guide: between(
-            guide.read_text(), fast_cifar=fast_cifar_table(), small_backbones=small_backbones()
+            guide.read_text(),
+            fast_cifar=fast_cifar_table(),
+            small_backbones=small_backbones(),
+            settings=settings_table(),
         ),
         ROOT / "docs" / "parts.md": parts_page(),
         ROOT / "docs" / "recipes.md": recipes_page(),

@@ -1,7 +1,5 @@
 """Combinations of several runs into one model: ensembles, and averages of weights."""
 
-from afield.combinations.combination import COMBINATIONS, Combination
-from afield.combinations.ensemble import Ensemble, mean_logits
-from afield.combinations.soup import GreedySoup, Soup, average
-
-__all__ = ["COMBINATIONS", "Combination", "Ensemble", "GreedySoup", "Soup", "average", "mean_logits"]
+from afield.combinations.combination import COMBINATIONS as COMBINATIONS, Combination as Combination
+from afield.combinations.ensemble import Ensemble as Ensemble, mean_logits as mean_logits
+from afield.combinations.soup import GreedySoup as GreedySoup, Soup as Soup, average as average
