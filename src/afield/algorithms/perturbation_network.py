@@ -31,7 +31,7 @@ class PerturbationNetwork(nn.Module):
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.normal_(module.weight, std=0.02)
-        nn.init.zeros_(self.leave.bias)
+        nn.init.zeros_(self.leave.get_parameter("bias"))
 
     def forward(self, images: Tensor) -> Tensor:
         """See the class."""

@@ -82,7 +82,7 @@ class Transfer(Algorithm):
             slopes = torch.autograd.grad(risk_gap(adversary, embedded, batch), weights)
             with torch.no_grad():
                 for weight, slope in zip(weights, slopes, strict=True):
-                    weight += self.rate * slope
+                    weight.add_(slope, alpha=self.rate)
             project(adversary, self.classifier.objective, self.radius)
         return adversary.requires_grad_(False)
 

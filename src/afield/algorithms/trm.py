@@ -128,7 +128,7 @@ def fit(predictor: nn.Module, features: Tensor, targets: Tensor) -> Weights:
         slopes = torch.autograd.grad(functional_call(predictor, weights, (features, targets)), list(weights.values()))
         with torch.no_grad():
             for parameter, slope in zip(parameters.values(), slopes, strict=True):
-                parameter -= INNER_RATE * slope
+                parameter.sub_(slope, alpha=INNER_RATE)
     return {name: weight.detach().clone().requires_grad_() for name, weight in parameters.items()}
 
 
