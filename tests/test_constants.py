@@ -14,7 +14,7 @@ from afield import algorithms, augment, evaluation, heads, losses
 
 CONSTANTS = {
     "heads.angular": {"SIN_FLOOR": 1e-6},
-    "heads.dropout": {"MANTISSA": 2**53 - 1},
+    "heads.dropout": {"MANTISSA": 2**53 - 1, "MASKS": 2048, "MASK_SIZE": 2**18},
     "heads.kernel": {"NORM_FLOOR": 5e-3, "CHUNK_BYTES": 262_144},
     "heads.scale": {"AUTO_FACTOR": 2.0},
     "evaluation.bootstrap": {"RESAMPLES": 1000, "CHUNK": 4_194_304},
