@@ -202,10 +202,10 @@ def _mean(values: NDArray, weight: Weight) -> Any:
 
 def _sums(index: Labels, size: int, weight: Weight, values: NDArray | None = None) -> Floats:
     """The sum of the values ``[N]`` (by default 1) at each index, ``[..., size]``."""
-    ones = _ones(index)
-    entries = ones if values is None else values.astype(np.float64)
-    table = csr_array((entries, (np.arange(len(index)), index)), shape=(len(index), size))
-    return (ones if weight is None else weight) @ table
+    if weight is None:
+        return np.bincount(index, values, minlength=size).astype(np.float64)
+    entries = _ones(index) if values is None else values.astype(np.float64)
+    return weight @ csr_array((entries, (np.arange(len(index)), index)), shape=(len(index), size))
 
 
 def _ones(labels: Labels) -> Floats:
