@@ -161,10 +161,10 @@ class Compare(TrainingOptions, TrackingOptions, LaunchOptions):
 
     def _setups(self, callback: Callback) -> dict[str, ExperimentConfig]:
         """The configuration of each backbone, by its label. All have the same images, in the size of the first."""
-        from afield.comparison.backbones import read_backbones
-
         if not self.backbones:
             return {"": self.load_setup(callback)}
+        from afield.comparison.backbones import read_backbones  # imports scikit-learn
+
         chosen = read_backbones(self.backbones, self.weights or "none")
         setups: dict[str, ExperimentConfig] = {}
         for label, (name, weights) in chosen.items():
