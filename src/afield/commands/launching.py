@@ -15,7 +15,7 @@ from afield.commands.options import check_counts
 from afield.errors import InputError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from afield.fabric import Fabric
     from afield.launch.local import Executor, Launch
@@ -92,6 +92,7 @@ class LaunchOptions(ABC):
         from afield.comparison.grid import Share
         from afield.console import held, watching
         from afield.launch.ray import cluster
+        from afield.launch.workers import workers
 
         self.check()
         if self.share is not None:
@@ -101,13 +102,14 @@ class LaunchOptions(ABC):
                 purpose, runs = self.load(shown)
                 return self.plan(purpose, runs, self._executor(shown))
         connection = cluster(self.ray_address) if self.launcher == "ray" else nullcontext()
-        with held(self.run_folder), connection, watching() as shown:
+        with held(self.run_folder), connection, watching() as shown, workers(self.jobs - 1) as call_workers:
             callback = self.watched(self.tracked(shown))
             purpose, runs = self.load(callback)
             executor = self._executor(callback)
             if self.launcher == "slurm":
                 return {"script": str(self._write_script(runs, executor))}
-            return self.conduct(purpose, runs, executor, self._launch(runs, executor))
+            launch = self._launch(runs, executor, partial(call_workers, self))
+            return self.conduct(purpose, runs, executor, launch)
 
     def plan(self, purpose: Any, runs: Sequence[Run], executor: Executor) -> dict[str, Any]:
         """What is left to do and how long it takes; see `afield.comparison.estimate.plan`."""
@@ -151,15 +153,14 @@ class LaunchOptions(ABC):
         runs = share.of(self.load(SILENT)[1])
         return sum(1 for _ in run_here(runs, self._executor(self.tracked(SILENT))))
 
-    def _launch(self, runs: Sequence[Run], executor: Executor) -> Launch:
+    def _launch(self, runs: Sequence[Run], executor: Executor, call_workers: Callable[[], None]) -> Launch:
         from afield.launch.local import run_here
         from afield.launch.ray import gpus_for_a_run, run_on_ray
-        from afield.launch.workers import workers
 
         if self.launcher == "ray":
             gpus = gpus_for_a_run(self.device, max(map(executor.threads_of, runs)))
             return partial(run_on_ray, executor=executor, gpus=gpus)
-        return partial(run_here, executor=executor, workers=workers(self, self.jobs - 1))
+        return partial(run_here, executor=executor, call_workers=call_workers)
 
     def _write_script(self, runs: Sequence[Run], executor: Executor) -> Path:
         from afield.launch.slurm import write_script

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -138,4 +137,4 @@ class Sweep(TrainingOptions, LaunchOptions):
         left = sum(run["state"] != "done" for run in planned["runs"]) + planned["later"]
         if left:
             executor.callback.forecast(left, left * planned["run_s"])
-        return run_sweep(purpose, executor, partial(self._launch, executor=executor))
+        return run_sweep(purpose, executor, launch)

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -75,7 +75,7 @@ class Executor:
 
 
 def run_here(
-    runs: Sequence[Run], executor: Executor, workers: AbstractContextManager[None] | None = None
+    runs: Sequence[Run], executor: Executor, call_workers: Callable[[], None] = lambda: None
 ) -> Iterator[tuple[Run, Record]]:
     """Execute all runs one after the other, and yield each with its record.
 
@@ -84,21 +84,21 @@ def run_here(
     Args:
         runs: runs to execute.
         executor: executor of the runs.
-        workers: context of worker processes that execute the same runs.
+        call_workers: called first; lets worker processes execute the same runs.
     """
     left, done = list(runs), 0
-    with workers or nullcontext():
-        while left:
-            held = []
-            for run in left:
-                executor.callback.run(done, len(runs), run)
-                try:
-                    record = executor.execute(run)
-                except HeldError:
-                    held.append(run)
-                    continue
-                done += 1
-                yield run, record
-            if len(held) == len(left):
-                time.sleep(WAIT_SECONDS)
-            left = held
+    call_workers()
+    while left:
+        held = []
+        for run in left:
+            executor.callback.run(done, len(runs), run)
+            try:
+                record = executor.execute(run)
+            except HeldError:
+                held.append(run)
+                continue
+            done += 1
+            yield run, record
+        if len(held) == len(left):
+            time.sleep(WAIT_SECONDS)
+        left = held

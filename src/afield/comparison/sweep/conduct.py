@@ -1,7 +1,5 @@
 """Execution of a sweep in stages. An interrupted sweep can be resumed."""
 
-from collections.abc import Callable, Sequence
-
 from afield.comparison.compare import RECORDS, earlier_records
 from afield.comparison.sweep.page import render_sweep
 from afield.comparison.sweep.protocol import Find, Sweep, advance
@@ -29,13 +27,13 @@ def finder(executor: Executor) -> Find:
     return find
 
 
-def run_sweep(sweep: Sweep, executor: Executor, launch_for: Callable[[Sequence[Run]], Launch]) -> SweepSummary:
+def run_sweep(sweep: Sweep, executor: Executor, launch: Launch) -> SweepSummary:
     """Execute all unfinished runs of all stages, and write records, summary and report. Returns the summary.
 
     Args:
         sweep: sweep to run. The caller must have checked its runs with `afield.comparison.compare.check`.
         executor: executor of the runs. The caller must have locked its folder (`afield.records.exclusive`).
-        launch_for: creates the launch of the runs of a stage.
+        launch: executes the runs of a stage.
 
     Raises:
         InputError: if an argument is not valid, the folder is not writable, or a run diverges.
@@ -43,7 +41,7 @@ def run_sweep(sweep: Sweep, executor: Executor, launch_for: Callable[[Sequence[R
     find, out = finder(executor), executor.out
     state = advance(sweep, find)
     while left := [run for run in state.runs if find(run) is None]:
-        for _ in launch_for(left)(left):
+        for _ in launch(left):
             pass
         state = advance(sweep, find)
     records = [record for run in state.runs if (record := find(run)) is not None]
