@@ -24,15 +24,18 @@ from torch import Tensor
 from afield.augment.base import OnBatch
 from afield.augment.color.operations import COLOR
 from afield.augment.params import UNTOUCHED, PerImage
-from afield.augment.policies.geometry import GEOMETRY, Interpolation, warp
+from afield.augment.policies.geometry import GEOMETRY, MATRICES, TRANSLATIONS, Interpolation, translate, warp
 from afield.errors import unknown_name
 from afield.pixels import as_bytes
 
 NAMES = ("identity", *GEOMETRY, *COLOR)
 """All operations. The index of an operation is its `Draws.kind`."""
 
-GROUP = torch.tensor([1 if name in GEOMETRY else index for index, name in enumerate(NAMES)])
-"""The group of each operation. A group is applied together: each color operation alone, all geometry operations."""
+TOGETHER = (tuple(MATRICES), tuple(TRANSLATIONS))
+"""Groups of operations that are applied together to the images of a batch. Each other operation is applied alone."""
+
+GROUP = torch.tensor([NAMES.index(next((group[0] for group in TOGETHER if name in group), name)) for name in NAMES])
+"""The group of each operation: the index of its first operation."""
 
 CHUNK = 1 << 20
 """Number of values that an operation processes at once: few enough for the cache, and enough to keep the threads busy
@@ -155,5 +158,8 @@ def _operate_group(images: Tensor, kinds: list[int], magnitudes: Tensor, interpo
         return COLOR[name](images, magnitudes)
     if name == "identity":
         return images
-    pairs = zip(kinds, magnitudes.tolist(), strict=True)
-    return warp(images, torch.tensor([GEOMETRY[NAMES[k]](m, height, width) for k, m in pairs]), interpolation)
+    pairs = [(NAMES[each], magnitude) for each, magnitude in zip(kinds, magnitudes.tolist(), strict=True)]
+    if name in TRANSLATIONS:
+        steps = [(TRANSLATIONS[each], int(magnitude)) for each, magnitude in pairs]
+        return translate(images, [(x * magnitude, y * magnitude) for (x, y), magnitude in steps])
+    return warp(images, torch.tensor([MATRICES[each](m, height, width) for each, m in pairs]), interpolation)
