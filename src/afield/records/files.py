@@ -20,13 +20,15 @@ def canonical_json(value: Any) -> str:
 
 def is_json(value: object, levels: int = 100) -> bool:
     """Whether JSON can hold a value: string keys, finite numbers, 64-bit integers, nested at most `levels` deep."""
-    if isinstance(value, Mapping):
-        return levels > 0 and all(isinstance(key, str) and is_json(each, levels - 1) for key, each in value.items())
-    if isinstance(value, list | tuple):
-        return levels > 0 and all(is_json(each, levels - 1) for each in value)
+    if isinstance(value, str) or value is None:
+        return True
     if isinstance(value, int | float):
         return -(2**63) <= value < 2**64 if isinstance(value, int) else math.isfinite(value)
-    return value is None or isinstance(value, str)
+    if isinstance(value, list | tuple):
+        return levels > 0 and all(is_json(each, levels - 1) for each in value)
+    if isinstance(value, Mapping):
+        return levels > 0 and all(isinstance(key, str) and is_json(each, levels - 1) for key, each in value.items())
+    return False
 
 
 @contextlib.contextmanager

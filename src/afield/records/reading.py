@@ -1,12 +1,11 @@
 """Reading and writing of records and summaries."""
 
 from collections.abc import Iterable
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from afield.errors import InputError
-from afield.records.decode import decode
+from afield.records.decode import decode, encode
 from afield.records.files import read_json, read_jsonl, write_json, write_jsonl
 from afield.records.migration import migrate
 from afield.records.types import Record, Summary
@@ -29,7 +28,7 @@ def read_compared(folder: Path) -> list[Record]:
 
 def write_records(path: Path, records: Iterable[Record]) -> None:
     """Write one record per line, atomically."""
-    write_jsonl(path, map(asdict, records))
+    write_jsonl(path, map(encode, records))
 
 
 def read_record(path: Path) -> Record:
@@ -39,7 +38,7 @@ def read_record(path: Path) -> Record:
 
 def write_record(path: Path, record: Record) -> None:
     """Write the record of one run, atomically."""
-    write_json(path, asdict(record))
+    write_json(path, encode(record))
 
 
 def read_summary(path: Path) -> Summary:
@@ -49,7 +48,7 @@ def read_summary(path: Path) -> Summary:
 
 def write_summary(path: Path, summary: Summary) -> None:
     """Write the summary of a comparison, atomically."""
-    write_json(path, asdict(summary))
+    write_json(path, encode(summary))
 
 
 def to_record(value: Any, where: str) -> Record:
