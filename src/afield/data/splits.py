@@ -201,13 +201,16 @@ def split_validation(data: ImageSet, rest: Indices, validation: Validation, seed
 def _drawn(data: ImageSet, rest: Indices, validation: Validation, fraction: float, seed: int) -> NDArray[np.bool_]:
     """Which of the images are drawn for validation, ``[N]``. The last training image of a class is not drawn."""
     chosen = np.zeros(len(rest), dtype=bool)
-    left = Counter(data.labels[rest].tolist())
+    labels, domains = data.labels[rest], data.domains[rest]
+    left = Counter(labels.tolist())
     groups = rest if data.groups is None else data.groups[rest]
-    for domain, count in _validation_counts(data.domains[rest], fraction, seed).items():
+    counts = _validation_counts(domains, fraction, seed)
+    ends = np.cumsum(np.unique(domains, return_counts=True)[1])
+    members = np.split(np.argsort(domains, kind="stable"), ends[:-1])
+    for (domain, count), inside in zip(counts.items(), members, strict=True):
         rng = np.random.default_rng(seed_for("validation", seed, data.domain_names[domain]))
-        inside = np.flatnonzero(data.domains[rest] == domain)
-        order = inside[_order(data.labels[rest[inside]], validation, rng)]
-        chosen[[*_whole_groups(order, groups, data.labels[rest], count, left)]] = True
+        order = inside[_order(labels[inside], validation, rng)]
+        chosen[[*_whole_groups(order, groups, labels, count, left)]] = True
     return chosen if data.groups is None else np.isin(groups, groups[chosen])
 
 
@@ -258,10 +261,11 @@ def _order(labels: Indices, validation: Validation, rng: np.random.Generator) ->
     """The random order of the images of a domain. If stratified, each class is spread evenly over the order."""
     order = rng.permutation(len(labels))
     if validation.stratified:
+        sizes = np.unique(labels, return_counts=True)[1]
+        by_class = order[np.argsort(labels[order], kind="stable")]
+        within = np.arange(len(labels)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
         rank = np.empty(len(labels))
-        for label in np.unique(labels):
-            members = order[labels[order] == label]
-            rank[members] = (np.arange(len(members)) + rng.random()) / len(members)
+        rank[by_class] = (within + np.repeat(rng.random(len(sizes)), sizes)) / np.repeat(sizes, sizes)
         order = np.argsort(rank, kind="stable")
     return order
 
