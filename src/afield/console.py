@@ -1,12 +1,14 @@
 """Progress and output on the terminal."""
 
+from __future__ import annotations
+
 import os
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.markup import escape
@@ -17,8 +19,10 @@ from afield.data.leaks import leaks
 from afield.names import shown
 from afield.records import exclusive
 from afield.runs.callback import Callback, Labeled
-from afield.runs.config import ExperimentConfig
-from afield.training import EpochReport
+
+if TYPE_CHECKING:
+    from afield.runs.config import ExperimentConfig
+    from afield.training import EpochReport
 
 LINE_SECONDS = 10.0
 """Time between two lines of progress in a log file or a pipe."""

@@ -1,28 +1,30 @@
-"""The tables and lines that commands print."""
+"""The tables and lines that commands print. Does not import torch, which some commands do without."""
+
+from __future__ import annotations
 
 import dataclasses
 import json
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.markup import escape
 from rich.table import Table
 
 from afield.amounts import duration
-from afield.comparison.labeling.study import BASELINE
-from afield.comparison.labeling.summary import AVERAGE, LabelingSummary
-from afield.comparison.sweep.summary import SweepSummary
-from afield.deploy.adapt import Adapted
-from afield.deploy.confidence import Confidence
-from afield.deploy.export import Exported
-from afield.deploy.forecast import Expected
-from afield.deploy.prediction_file import Written
-from afield.evaluation import METRICS, Metric, first_best
-from afield.labeling.label_file import Row
+from afield.evaluation import METRICS, Metric, first_best, shown_domains, shown_domains_note
 from afield.records import Estimate, Record, Summary
 from afield.registry import Entry
+
+if TYPE_CHECKING:
+    from afield.comparison.labeling.summary import LabelingSummary
+    from afield.comparison.sweep.summary import SweepSummary
+    from afield.deploy.adapt import Adapted
+    from afield.deploy.export import Exported
+    from afield.deploy.forecast import Expected
+    from afield.deploy.prediction_file import Written
+    from afield.labeling.label_file import Row
 
 
 def comparison_table(summary: Summary) -> Table:
@@ -32,20 +34,23 @@ def comparison_table(summary: Summary) -> Table:
     place, and, if augmentations were learned, the duration of learning them in seconds.
     """
     recipes = summary.recipes
-    first, metric = next(iter(recipes.values())), METRICS[summary.metric]
+    domains, metric = shown_domains(summary), METRICS[summary.metric]
     rule = "ORACLE, an upper bound" if summary.selection == "oracle" else f"selection: {summary.selection}"
     count = len(summary.seeds)
     title = f"{summary.data}: {metric.title} on unseen domains{metric.unit}, mean [95 % interval], n = {count} ({rule})"
     searched = any(row.search_s is not None for row in recipes.values())
-    table = Table("recipe", title=escape(title), caption=summary.protocol)
+    notes = [note for note in (summary.protocol, shown_domains_note(summary)) if note]
+    table = Table("recipe", title=escape(title), caption="\n".join(notes) or None)
     places = any(row.at_new_place for row in recipes.values())
     versus = [f"vs {summary.baseline}, these domains", *([f"vs {summary.baseline}, new place"] if places else [])]
     average = "worst" if metric.by_domain else "average"
-    for name in (*first.domains, average, *versus, *(["search, s"] if searched else [])):
+    for name in (*domains, average, *versus, *(["search, s"] if searched else [])):
         table.add_column(escape(name), justify="right")
     for name, row in recipes.items():
         mark = "[bold]" if name == summary.recommended else ""
-        cells = [interval(value, metric=metric) for value in (*row.domains.values(), row.average)]
+        cells = [
+            interval(value, metric=metric) for value in (*(row.domains[domain] for domain in domains), row.average)
+        ]
         differences = (row.vs_erm, row.at_new_place) if places else (row.vs_erm,)
         cells += [interval(found, "+", metric) if found else "" for found in differences]
         if searched:
@@ -82,6 +87,9 @@ def sweep_lines(summary: SweepSummary) -> list[str]:
 
 def labeling_table(summary: LabelingSummary) -> Table:
     """The table of a comparison of strategies: average accuracy by number of labels, and the difference to random."""
+    from afield.comparison.labeling.study import BASELINE  # imports torch, which other tables need not
+    from afield.comparison.labeling.summary import AVERAGE
+
     title = f"{summary.data}: accuracy at a new place by number of labels, %, average over domains"
     caption = "in brackets: difference to random, paired over seeds; bold if its 95 % interval excludes 0"
     table = Table("strategy", title=escape(f"{title}, n = {summary.repetitions}"), caption=caption)
@@ -99,6 +107,8 @@ def labeling_table(summary: LabelingSummary) -> Table:
 
 def trained_lines(record: Record, name: str, folder: Path) -> list[str]:
     """The result of a training by the metric of this name, and how the probabilities of the model were measured."""
+    from afield.deploy.confidence import Confidence  # imports torch, which tables need not
+
     metric, confidence = METRICS[name], Confidence.load(folder)
     best = record.epochs[first_best(name, [epoch.validation for epoch in record.epochs])]
     value = f"{metric.title} {metric.text(best.validation[name])}{' %' if metric.percent else ''}"

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -36,6 +38,14 @@ def test_a_committed_comparison_has_its_page(afield, tmp_path, name):
     page = (folder / "report.html").read_text()
     for row in read_json(folder / "summary.json")["recipes"].values():
         assert f"{100 * row['average']['mean']:.1f}" in page
+
+
+@pytest.mark.parametrize("command", ["report", "table"])
+def test_pages_and_tables_of_a_comparison_load_no_torch(tmp_path, command):
+    folder = copied("pacs-frozen", tmp_path / "results")
+    program = f"import sys, afield.cli; afield.cli.main(['{command}', '{folder}']); sys.exit('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
 
 
 def test_a_committed_comparison_says_which_metric_it_lacks(afield, tmp_path):

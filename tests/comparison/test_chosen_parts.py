@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import afield as package
-from afield.comparison.analysis import gallery
+from afield.comparison.analysis import analyze, gallery
 from afield.comparison.grid import Comparison, chosen_parts
 from afield.comparison.summary import recommend
 from afield.data import Validation
@@ -130,12 +130,30 @@ def test_worst_errors_and_samples_show_one_image_of_a_group():
     wrong = 5.0 * np.eye(2, dtype=np.float32)[1 - data.labels[:20]] * np.linspace(1, 2, 20, dtype=np.float32)[:, None]
     run = Run(setup(data=data), resolve(["erm"])[0], ("a",), 0)
     found = [(run, "a", (wrong, np.arange(20)))]
-    shown = gallery(data, found)
+    shown = gallery(data, found, "a")
     assert [error["path"] for error in shown["errors"]["a"]] == ["19", "14", "9", "4"]  # the worst of each group
     assert len(shown["samples"]["a"]) == 4
-    everything = gallery(replace(data, groups=None), found)
+    everything = gallery(replace(data, groups=None), found, "a")
     assert [error["path"] for error in everything["errors"]["a"]] == [str(i) for i in range(19, 11, -1)]
     assert len(everything["samples"]["a"]) == 8
+
+
+def test_domains_that_are_not_shown_share_a_confusion_matrix_and_have_no_review():
+    data = image_set([0, 1] * 20, ["a"] * 10 + ["b"] * 10 + ["c"] * 10 + ["d"] * 10)
+    right = 5.0 * np.eye(2, dtype=np.float32)[data.labels]
+    found = [
+        (Run(setup(data=data), resolve(["erm"])[0], (part,), 0), part, (right[rows], rows))
+        for part, rows in zip("abcd", np.split(np.arange(40), 4), strict=True)
+    ]
+    analysis = analyze(data, found, "last", ("a", "c"))["recipes"]["erm"]
+    five = [[5, 0], [0, 5]]
+    assert analysis["confusion"] == {"a": five, "2 other domains": [[10, 0], [0, 10]], "c": five}
+    assert list(analysis["review"]) == ["a", "c"]
+    assert analysis == analyze(data, found, "last", "abcd")["recipes"]["erm"] | {
+        "confusion": analysis["confusion"],
+        "review": analysis["review"],
+    }
+    assert list(gallery(data, found, ("a", "c"))["samples"]) == ["a", "c"]
 
 
 def weighted(weights, domains=None):

@@ -28,3 +28,11 @@ def test_domains_below_half_of_the_validation_accuracy_are_named_for_the_best_re
     assert hint.startswith("erm has 98 % on validation images and wall 35 % unseen: ")
     assert "--backbone resnet8_instance" in hint
     assert gap_hint(records[1:2]) is None
+
+
+def test_of_many_failed_domains_the_lowest_are_named_and_the_others_counted():
+    hint = gap_hint([record("erm", f"d{i}", 0.9, 0.2 + 0.01 * i) for i in range(9)])
+    assert hint is not None
+    assert "d0 20 %, d1 21 %, d2 22 %, d3 23 %, d4 24 %, d5 25 %, and below half of that" in hint
+    assert "in 3 other domains, unseen: " in hint
+    assert "d6" not in hint

@@ -43,3 +43,13 @@ def test_the_labels_of_a_domain_change_neither_its_coverage_nor_its_threshold():
     before, after = review(parts)["c"], review(other)["c"]
     assert before["coverage"] == after["coverage"] > 0
     assert before["accuracy"] != after["accuracy"]
+
+
+def test_of_many_predictions_evenly_spaced_ones_set_the_threshold():
+    sure, unsure = math.log(99), math.log(3)
+    whole = part(*calibrated(100, 1, sure), *calibrated(100, 25, unsure))
+    tested = part(*calibrated(50, 10, sure), *calibrated(50, 0, unsure))
+    rows = np.linspace(0, 199, 20).astype(int)
+    expected = review({"first": (whole[0][rows], whole[1][rows]), "second": tested})["second"]
+    assert review({"first": whole, "second": tested}, most=20)["second"] == expected
+    assert review({"first": whole, "second": tested}, most=200) == review({"first": whole, "second": tested})

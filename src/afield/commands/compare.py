@@ -100,7 +100,7 @@ class Compare(TrainingOptions, TrackingOptions, LaunchOptions):
     def check(self) -> None:
         """Also reject an unknown selection rule or metric, and options that do not apply."""
         from afield.comparison.labeling.measure import IMAGES
-        from afield.comparison.sweep.summary import SUMMARY as SWEEP
+        from afield.comparison.sweep import SUMMARY as SWEEP
         from afield.errors import InputError
         from afield.evaluation import METRICS, SELECTIONS
 

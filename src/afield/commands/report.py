@@ -95,14 +95,15 @@ def _baseline(options: Report, before: Summary, recipes: Iterable[str]) -> str:
 
 def _page(options: Report, folder: Path) -> Path:
     from afield.comparison.summary import select, summarize
-    from afield.comparison.sweep.page import render_sweep
-    from afield.comparison.sweep.summary import SUMMARY
+    from afield.comparison.sweep import SUMMARY
     from afield.records import read_compared, read_json, read_records, read_summary
     from afield.reporting import render
 
     if (folder / SUMMARY).exists():
         if options.metric or options.selection or options.baseline:
             raise InputError(f"--metric, --selection and --baseline are for comparisons; {folder} contains a sweep")
+        from afield.comparison.sweep.page import render_sweep  # imports torch, which other pages need not
+
         return render_sweep(folder)
     summary = read_json(folder / "summary.json")
     if isinstance(summary, dict) and "budgets" in summary:

@@ -2,7 +2,7 @@
 
 import base64
 import io
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,13 @@ from afield.runs.run import Run
 from afield.training import checkpoint
 
 SAMPLES, ERRORS, THUMBNAIL = 8, 8, 96
+
+REVIEWED = 7_500_000
+"""Largest number of predictions that all fits of the reviews read together, which takes about half a minute.
+
+A recipe has a fit for each domain, from the predictions for the other domains. With 3 recipes and 4 domains, the limit
+is 156,250 predictions for each recipe and domain; with 20 recipes and 10 domains, it is 3,750.
+"""
 
 Prediction = tuple[NDArray[np.float32], NDArray[np.int64]]
 """Logits ``[N, K]`` on a held-out part, and the indices ``[N]`` of its images in the data set."""
@@ -49,22 +56,27 @@ def read_predictions(runs: Sequence[Run], folder: Callable[[Run], Path], rule: s
     return found
 
 
-def analyze(data: ImageSet, found: Found, rule: str) -> dict[str, Any]:
-    """Confusion matrices and review by recipe and part, wrong-class probabilities by recipe and class, as JSON."""
+def analyze(data: ImageSet, found: Found, rule: str, shown: Collection[str]) -> dict[str, Any]:
+    """Confusion matrices and review by recipe and part, wrong-class probabilities by recipe and class, as JSON.
+
+    Parts that are not `shown` one by one have a confusion matrix together, and no review.
+    """
+    others = f"{len(set(_parts(found)) - set(shown)):,} other domains"
+    named = {part: part if part in shown else others for part in _parts(found)}
     by_recipe: dict[str, list[tuple[str, Prediction]]] = {}
     for run, part, prediction in found:
         by_recipe.setdefault(run.recipe.name, []).append((part, prediction))
     recipes = {}
     for recipe, predicted in by_recipe.items():
-        counts = {part: np.zeros((len(data.class_names),) * 2, np.int64) for part in _parts(found)}
+        counts = {name: np.zeros((len(data.class_names),) * 2, np.int64) for name in named.values()}
         for part, (logits, indices) in predicted:
-            counts[part] += confusion(logits, data.labels[indices])
+            counts[named[part]] += confusion(logits, data.labels[indices])
         recipes[recipe] = {
             "confusion": {part: count.tolist() for part, count in counts.items()},
             "non_target": wrong_class_probabilities(data, [prediction for _, prediction in predicted]),
         }
-        if len(unseen := joined(data, predicted)) > 1:
-            recipes[recipe]["review"] = review(unseen)
+        if len(unseen := joined(data, [each for each in predicted if each[0] in shown])) > 1:
+            recipes[recipe]["review"] = review(unseen, max(1, REVIEWED // (len(by_recipe) * len(unseen) ** 2)))
     return {"classes": list(data.class_names), "epoch": _epoch(rule), "recipes": recipes}
 
 
@@ -79,12 +91,15 @@ def joined(data: ImageSet, predicted: Sequence[tuple[str, Prediction]]) -> dict[
     }
 
 
-def gallery(data: ImageSet, found: Found) -> dict[str, Any]:
-    """Sample images of each part and the worst errors of all recipes together, one of each group, as data URLs."""
-    parts = _parts(found)
+def gallery(data: ImageSet, found: Found, shown: Collection[str]) -> dict[str, Any]:
+    """Sample images of each `shown` part, and all recipes' worst errors there, as data URLs; one of each group."""
+    parts: dict[str, list[Prediction]] = {part: [] for part in _parts(found) if part in shown}
+    for _, part, prediction in found:
+        if part in parts:
+            parts[part].append(prediction)
     return {
-        "samples": {part: _samples(data, part, found) for part in parts},
-        "errors": {part: _worst(data, part, found) for part in parts},
+        "samples": {part: _samples(data, part, predictions[0][1]) for part, predictions in parts.items()},
+        "errors": {part: _worst(data, predictions) for part, predictions in parts.items()},
     }
 
 
@@ -108,8 +123,8 @@ def wrong_class_probabilities(data: ImageSet, found: Sequence[Prediction]) -> di
     }
 
 
-def _samples(data: ImageSet, part: str, found: Found) -> list[dict[str, Any]]:
-    indices = _one_of_each_group(data, next(indices for _, each, (_, indices) in found if each == part))
+def _samples(data: ImageSet, part: str, indices: NDArray[np.int64]) -> list[dict[str, Any]]:
+    indices = _one_of_each_group(data, indices)
     rng = np.random.default_rng(seed_for("samples", part))
     chosen = rng.choice(indices, min(SAMPLES, len(indices)), replace=False)
     return [{"image": thumbnail(data.images[i]), "class": data.class_names[data.labels[i]]} for i in chosen]
@@ -122,10 +137,10 @@ def _one_of_each_group(data: ImageSet, indices: NDArray[np.int64]) -> NDArray[np
     return indices[np.sort(np.unique(data.groups[indices], return_index=True)[1])]
 
 
-def _worst(data: ImageSet, part: str, found: Found) -> list[dict[str, Any]]:
+def _worst(data: ImageSet, predictions: Sequence[Prediction]) -> list[dict[str, Any]]:
     """The misclassified images with the lowest mean probability of the true class over all runs, one of each group."""
     total, count = np.zeros((len(data), len(data.class_names))), np.zeros(len(data))
-    for logits, indices in (prediction for _, each, prediction in found if each == part):
+    for logits, indices in predictions:
         total[indices] += softmax(logits.astype(np.float64), axis=1)
         count[indices] += 1
     seen = np.flatnonzero(count)

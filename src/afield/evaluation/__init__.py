@@ -36,6 +36,11 @@ from afield.evaluation.selection import (
     first_best as first_best,
     selected_value as selected_value,
 )
+from afield.evaluation.shown import (
+    SHOWN_DOMAINS as SHOWN_DOMAINS,
+    shown_domains as shown_domains,
+    shown_domains_note as shown_domains_note,
+)
 from afield.evaluation.statistics import (
     estimate as estimate,
     labels_to_halve as labels_to_halve,

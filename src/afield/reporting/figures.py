@@ -14,10 +14,11 @@ WRONG_CLASSES = 12
 """The largest number of panels of wrong classes, and the largest number of wrong classes in a panel."""
 
 
-def intervals(summary: Summary, color: Mapping[str, str], baseline: str | None) -> dict[str, str]:
-    """Plots of means and intervals by title: one for each unseen domain, the last one for the average."""
+def intervals(
+    summary: Summary, domains: Sequence[str], color: Mapping[str, str], baseline: str | None
+) -> dict[str, str]:
+    """Plots of means and intervals by title: one for each of these unseen domains, the last one for the average."""
     recipes = summary.recipes
-    domains = next(iter(recipes.values())).domains
     panels = {part: {name: row.domains[part] for name, row in recipes.items()} for part in domains}
     metric = METRICS[summary.metric]
     average = "worst domain" if metric.by_domain else "average over domains"
@@ -35,8 +36,10 @@ def intervals(summary: Summary, color: Mapping[str, str], baseline: str | None) 
     return figures
 
 
-def differences(records: Sequence[Record], summary: Summary, color: Mapping[str, str]) -> dict[str, str]:
-    """Plots of the differences to the baseline by recipe: each seed in each domain, and the averages with intervals.
+def differences(
+    records: Sequence[Record], summary: Summary, domains: Sequence[str], color: Mapping[str, str]
+) -> dict[str, str]:
+    """Plots of the differences to the baseline by recipe: each seed in these domains, and the averages with intervals.
 
     Recipes without a difference at a new place have none.
     """
@@ -47,7 +50,7 @@ def differences(records: Sequence[Record], summary: Summary, color: Mapping[str,
         if row.vs_erm is not None and row.at_new_place is not None:
             seeds = {
                 domain: [value[name, domain, s] - value[summary.baseline, domain, s] for s in summary.seeds]
-                for domain in row.domains
+                for domain in domains
             }
             panels[name] = seeds, {"these domains": row.vs_erm, "a new place": row.at_new_place}
     metric = METRICS[summary.metric]
@@ -70,17 +73,16 @@ def differences(records: Sequence[Record], summary: Summary, color: Mapping[str,
     }
 
 
-def curves(records: Sequence[Record], color: Mapping[str, str]) -> dict[str, str]:
-    """Plots of accuracy by epoch for each unseen domain.
+def curves(records: Sequence[Record], domains: Sequence[str], color: Mapping[str, str]) -> dict[str, str]:
+    """Plots of accuracy by epoch for each of these unseen domains.
 
     The solid line is the mean over seeds on validation images, with a band from the lowest to the highest seed. The
     dashed line is the mean on the unseen domain.
     """
-    found = {
-        (part, recipe): _accuracies(records, recipe, part)
-        for part in dict.fromkeys(record.unseen for record in records)
-        for recipe in color
-    }
+    runs: dict[tuple[str, str], list[Record]] = {}
+    for record in records:
+        runs.setdefault((record.unseen, record.recipe), []).append(record)
+    found = {(part, recipe): _accuracies(runs[part, recipe], part) for part in domains for recipe in color}
     limits = percent_limits(np.concatenate([values.ravel() for values, _ in found.values()]))
     panels: dict[str, dict[str, plots.Curve]] = {}
     for (part, recipe), (values, start) in found.items():
@@ -97,12 +99,11 @@ def curves(records: Sequence[Record], color: Mapping[str, str]) -> dict[str, str
     return figures
 
 
-def _accuracies(records: Sequence[Record], recipe: str, part: str) -> tuple[plots.Values, int]:
+def _accuracies(runs: Sequence[Record], part: str) -> tuple[plots.Values, int]:
     """Validation and unseen accuracies ``[2, seeds, epochs]``, and the number of their first epoch, 1 or larger.
 
     A run that stopped before the others (``--patience``) keeps its last values.
     """
-    runs = [record for record in records if (record.recipe, record.unseen) == (recipe, part)]
     longest = max(len(run.epochs) for run in runs)
     epochs = [[*run.epochs, *run.epochs[-1:] * (longest - len(run.epochs))] for run in runs]
     validation = [[epoch.validation["accuracy"] for epoch in each] for each in epochs]

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from afield.errors import InputError
-from afield.evaluation import METRICS, SELECTIONS
+from afield.evaluation import METRICS, SELECTIONS, shown_domains, shown_domains_note
 from afield.records import Record, Summary, SummaryRow, read_compared, read_json, read_summary
 from afield.reporting import figures
 from afield.reporting.charts import INK, PALETTE, colors
@@ -32,7 +32,9 @@ def render(folder: Path, compared: tuple[Sequence[Record], Summary] | None = Non
     gallery = _gallery(folder / "gallery.json") if (folder / "gallery.json").exists() else None
     recipes = summary.recipes
     baseline = summary.baseline if summary.baseline in recipes else None
+    domains = shown_domains(summary)
     color = colors(_drawn(recipes, baseline, metric.sign))
+    reviews = {recipe: found["review"] for recipe, found in analysis["recipes"].items() if "review" in found}
     leader = summary.recommended or max(recipes, key=lambda recipe: metric.sign * recipes[recipe].average.mean)
     return write_page(
         folder / "report.html",
@@ -40,11 +42,12 @@ def render(folder: Path, compared: tuple[Sequence[Record], Summary] | None = Non
         summary=summary,
         analysis=analysis,
         gallery=gallery,
-        domains=list(recipes[leader].domains),
+        domains=domains,
+        shown_note=shown_domains_note(summary),
         color=color,
         baseline=baseline,
         places=baseline is not None and recipes[baseline].at_new_place is not None,
-        differences={} if baseline is None else figures.differences(records, summary, color),
+        differences={} if baseline is None else figures.differences(records, summary, domains, color),
         leader=leader,
         metric=metric,
         metrics={name: METRICS[name] for name in METRICS.names if all(name in row.metrics for row in recipes.values())},
@@ -53,10 +56,11 @@ def render(folder: Path, compared: tuple[Sequence[Record], Summary] | None = Non
         rule=SELECTIONS.entry(summary.selection).summary,
         facts=_facts([record.config for record in records], summary, analysis),
         unseen_images={part: record.images[f"test/{part}"] for record in records for part in record.held_out},
-        intervals=figures.intervals(summary, {recipe: color.get(recipe, INK) for recipe in recipes}, baseline),
-        curves=figures.curves(records, color),
+        intervals=figures.intervals(summary, domains, {recipe: color.get(recipe, INK) for recipe in recipes}, baseline),
+        curves=figures.curves(records, domains, color),
         risks=figures.risks(analysis, color),
-        reviews={recipe: found["review"] for recipe, found in analysis["recipes"].items() if "review" in found},
+        reviews=reviews,
+        reviewed=list(next(iter(reviews.values()), {})),
         wrong_classes=figures.wrong_classes(analysis, color),
         most_wrong=figures.WRONG_CLASSES,
         confusions=_confusions(analysis),

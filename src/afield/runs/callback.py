@@ -6,12 +6,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from afield.training import EpochReport
-
 if TYPE_CHECKING:
     from afield.records import Record
     from afield.runs.config import ExperimentConfig
     from afield.runs.run import Run
+    from afield.training import EpochReport
 
 
 class Labeled(Protocol):

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -91,7 +92,7 @@ class Run:
         setup = self.setup
         return make_fold(setup.data, self.held_out, setup.validation, self.seed, setup.unlabeled, setup.train_domains)
 
-    @property
+    @cached_property
     def hash(self) -> str:
         """The hash of the configuration, which is the name of the folder."""
         return run_hash(self.config)

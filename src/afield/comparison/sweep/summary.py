@@ -8,12 +8,11 @@ from typing import Any
 import numpy as np
 
 from afield.comparison.summary import over_domains, select
+from afield.comparison.sweep import SUMMARY
 from afield.comparison.sweep.protocol import Find, Score, State, Sweep, ranked
 from afield.evaluation import METRICS, difference_at_new_place, estimate, figure, paired_difference
 from afield.recipes import Recipe
 from afield.records import Estimate, PlaceDifference, decode, read_json, write_json
-
-SUMMARY = "sweep.json"
 
 
 @dataclass(frozen=True)
