@@ -23,6 +23,7 @@ CONSTANTS = {
         **{"SMALLEST_PIXEL_DISTANCE": 0.01, "SMALLEST_SHARE_SPREAD": 0.1, "SMALLEST_SHARE_RECOGNIZED": 0.75},
     },
     "evaluation.confidence": {"TEMPERATURES": (0.05, 20.0)},
+    "evaluation.shown": {"SHOWN_DOMAINS": 24},
     "evaluation.statistics": {"LEAST_VALUES": 3},
     "evaluation.transferability": {"ROUNDS": 1000, "TOLERANCE": 1e-8, "EPS": 1e-10},
     "data.splits": {"CROSS_VALIDATION_FOLDS": 5},
@@ -49,7 +50,7 @@ CONSTANTS = {
     "algorithms.selfreg": {"FEATURE_FACTOR": 0.3},
     "algorithms.trm": {"INNER_RATE": 0.1, "INNER_STEPS": 30, "SERIES_TERMS": 10, "LARGEST": 10.0},
     "augment.color.float_images": {"LUMA": (0.2989, 0.587, 0.114)},
-    "augment.color.hue": {"TINY": 1e-6, "LOWEST_AT": (5, 9, 1)},
+    "augment.color.hue": {"TINY": 1e-6, "LOWEST_AT": (5, 9)},
     "augment.erasing": {"TRIES": 10},
     "augment.learned.affine.game": {
         "TOLERANCE": 0.05,

@@ -41,6 +41,7 @@ from afield.records import (
     write_records,
     write_summary,
 )
+from afield.records.decode import decode, encode
 from tests.made_records import made_record
 
 RESULTS = Path(__file__).parent.parent / "results"
@@ -463,6 +464,12 @@ def test_what_has_the_schema_of_today_is_left_as_it_is():
 
 
 LINE = json.loads(canonical_json(dataclasses.asdict(RECORD)))
+
+
+def test_a_record_is_written_with_all_fields_of_all_dataclasses_in_it():
+    for value in (RECORD, SUMMARY):
+        assert canonical_json(encode(value)) == canonical_json(dataclasses.asdict(value))
+    assert decode(type(SUMMARY), json.loads(json.dumps(encode(SUMMARY))), "here:") == SUMMARY
 
 
 @pytest.mark.parametrize(

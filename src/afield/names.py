@@ -41,6 +41,8 @@ def shown(text: str) -> str:
     >>> shown("a\\x1b[31m")
     'a\\\\x1b[31m'
     """
+    if text.isascii() and text.isprintable():  # almost all names
+        return text
     return "".join(ascii(character)[1:-1] if _unprintable(character) else character for character in text)
 
 

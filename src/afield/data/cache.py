@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import stat
 import statistics
 import time
 import warnings
@@ -148,10 +149,10 @@ def content_keys(folder: Path, paths: Sequence[str]) -> list[str]:
         known = read_json(stats_file)
     keys, fresh = [], dict[str, list[Any]]()
     for path in paths:
-        if not (folder / path).is_file():  # a missing file or dangling link, which may exist again later
+        stamp = _stamp(folder / path)
+        if stamp is None:  # a missing file or dangling link, which may exist again later
             keys.append(MISSING)
             continue
-        stamp = _stamp(folder / path)
         *before, key = known.get(path, [""])
         keys.append(key if before == stamp else _file_digest(folder / path))
         if time.time_ns() - max(stamp[1:]) > CLOCK_NS:
@@ -202,10 +203,14 @@ def allocate(path: Path, dtype: DTypeLike, shape: tuple[int, ...]) -> np.memmap:
     return array
 
 
-def _stamp(path: Path) -> list[int]:
-    """The size, and the times of the last changes of the content and of the metadata."""
-    stat = path.stat()
-    return [stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns]
+def _stamp(path: Path) -> list[int] | None:
+    """The size, and the times of the last changes of the content and of the metadata; None if it is not a file."""
+    try:
+        found = path.stat()
+    except (OSError, ValueError):
+        path.is_file()  # raises errors other than those of a missing file
+        return None
+    return [found.st_size, found.st_mtime_ns, found.st_ctime_ns] if stat.S_ISREG(found.st_mode) else None
 
 
 def _file_digest(path: Path) -> str:

@@ -87,9 +87,12 @@ def list_folder(root: Path, layout: Layout | None = None, *, min_classes: int = 
     found: list[tuple[Path, Path]] = []
     others = Counter("images outside the class folders" for file in root.iterdir() if _is_image(file))
     for folder in folders:
-        files = sorted(visible_files(folder))
-        images = [file for file in files if _is_image(file)]
-        others.update(f"{file.suffix.lower() or 'no suffix'} files" for file in files if not _is_image(file))
+        images = []
+        for file in sorted(visible_files(folder)):
+            if _is_image(file):
+                images.append(file)
+            else:
+                others[f"{file.suffix.lower() or 'no suffix'} files"] += 1
         if not images and min_classes > 1:
             raise InputError(f"class folder {folder} contains no images ({', '.join(sorted(SUFFIXES))})")
         found += [(folder, file) for file in images]
@@ -102,11 +105,13 @@ def list_folder(root: Path, layout: Layout | None = None, *, min_classes: int = 
     tops = {folder: checked_name(folder.parent.name, "domain") for folder in folders} if depth == 2 else {}
     with_domains = layout == "domain/class"
     domains = tuple(sorted(set(tops.values()))) if with_domains else (shown(root.name),)
+    label = {folder: classes.index(name) for folder, name in names.items()}
+    domain = {folder: domains.index(name) if with_domains else 0 for folder, name in tops.items()}
     return Listing(
         name=str(root),
         paths=tuple(file.relative_to(root).as_posix() for _, file in found),
-        labels=tuple(classes.index(names[folder]) for folder, _ in found),
-        domains=tuple(domains.index(tops[folder]) if with_domains else 0 for folder, _ in found),
+        labels=tuple(label[folder] for folder, _ in found),
+        domains=tuple(domain.get(folder, 0) for folder, _ in found),
         given=tuple(_split(folder.parent.name) if layout == "split/class" else -1 for folder, _ in found),
         class_names=classes,
         domain_names=domains,
