@@ -3,10 +3,10 @@
     python benchmarks/many_files.py [--quick] [--out FILE]
 
 Folders of 1,000, 10,000 and 100,000 tiny PNG files in 10 domains and 10 classes are loaded with `afield.data.load`,
-each time in a new process. The first start lists, hashes and decodes all files. The second start must only list them and
-compare their sizes and times. ``cpu_s`` is the CPU time of `load` (without imports), in all threads; ``peak_MB`` the
-largest resident memory of the process; ``read_MB`` the bytes that it read from files, including those of the cache of
-the system. Lines are fitted by least squares to the relative errors. The last line is one JSON object.
+each time in a new process. The first start lists, hashes and decodes all files. The second start must only list them
+and compare their sizes and times. ``cpu_s`` is the CPU time of `load` (without imports), in all threads, ``peak_MB``
+the largest resident memory of the process, and ``read_MB`` the bytes that it read from files, including those that the
+system had in memory. Lines are fitted by least squares to the relative errors. The last line is one JSON object.
 """
 
 from __future__ import annotations
