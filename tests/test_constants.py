@@ -147,9 +147,7 @@ DEFAULTS = {
     "augment.networks.variants:_block": {"stride": 1},
     "augment.networks.variants:_resize_and_concatenate": {"mode": "nearest"},
     "augment.policies.autoaugment:AutoAugment": {"policy": "imagenet"},
-    "augment.policies.geometry:inverse_matrix": {
-        **{"angle": 0.0, "shift": (0.0, 0.0), "shear": (0.0, 0.0), "center": (0.0, 0.0)}
-    },
+    "augment.policies.geometry:inverse_matrix": {**{"angle": 0.0, "shear": (0.0, 0.0), "center": (0.0, 0.0)}},
     "augment.policies.geometry:warp": {"interpolation": "nearest"},
     "augment.policies.operations:apply_draws": {"interpolation": "nearest"},
     "augment.spatial.affine:warp_affine": {"padding": "reflection"},
