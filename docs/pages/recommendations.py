@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from afield.evaluation import shown_domains
 from afield.records import read_compared, read_json, read_summary
 from afield.reporting.charts import PALETTE
 from afield.reporting.figures import differences
@@ -17,7 +18,8 @@ def differences_figure() -> str:
     """Differences of flattening to cross-entropy on PACS: each seed in each domain, and the average with intervals."""
     folder = ROOT / "results" / "pacs-algorithms-frozen"
     summary = read_summary(folder / "summary.json")
-    return standalone(differences(read_compared(folder), summary, {"flattening": PALETTE[0]})["flattening"])
+    colors = {"flattening": PALETTE[0]}
+    return standalone(differences(read_compared(folder), summary, shown_domains(summary), colors)["flattening"])
 
 
 def recommendations_page() -> str:

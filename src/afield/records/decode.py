@@ -53,7 +53,7 @@ def decode(kind: Any, value: Any, where: str) -> Any:
 
 def encode(value: Any) -> Any:
     """Convert dataclasses, mappings and lists of them to what `json.dumps` writes; the inverse of `decode`."""
-    if is_dataclass(value):
+    if is_dataclass(value) and not isinstance(value, type):
         return {name: encode(getattr(value, name)) for name in _names(type(value))}
     if isinstance(value, Mapping):
         return {key: encode(each) for key, each in value.items()}
@@ -69,7 +69,7 @@ def _decoder(kind: Any) -> Decoder:
     if origin in (Union, types.UnionType):  # only ``X | None``
         inner = _decoder(arguments[0])
         return lambda value: None if value is None else inner(value)
-    if is_dataclass(kind):
+    if isinstance(kind, type) and is_dataclass(kind):
         return _object_decoder(kind)
     if origin is Mapping:
         return _mapping_decoder(_decoder(arguments[1]))
