@@ -23,7 +23,7 @@ CONSTANTS = {
         **{"SMALLEST_PIXEL_DISTANCE": 0.01, "SMALLEST_SHARE_SPREAD": 0.1, "SMALLEST_SHARE_RECOGNIZED": 0.75},
     },
     "evaluation.confidence": {"TEMPERATURES": (0.05, 20.0)},
-    "evaluation.shown": {"SHOWN_DOMAINS": 24},
+    "evaluation.shown_domains": {"SHOWN_DOMAINS": 24},
     "evaluation.statistics": {"LEAST_VALUES": 3},
     "evaluation.transferability": {"ROUNDS": 1000, "TOLERANCE": 1e-8, "EPS": 1e-10},
     "data.splits": {"CROSS_VALIDATION_FOLDS": 5},

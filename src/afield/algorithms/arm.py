@@ -16,7 +16,7 @@ from afield.validation import check_number
     "arm", reference="Zhang et al., Adaptive Risk Minimization: Learning to Adapt to Domain Shift, NeurIPS 2021."
 )
 class ARM(Algorithm):
-    """Adds a learned context of the domain, the mean output of a network over several images, to each image.
+    """Adds a context of the domain to each image: the mean output of a network over several images.
 
     The images of a domain in the batch are divided into support sets. A context network maps each image to a map of
     the same size, and the mean over a support set is its context. The classifier sees each image plus the context of

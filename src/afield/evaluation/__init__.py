@@ -36,7 +36,7 @@ from afield.evaluation.selection import (
     first_best as first_best,
     selected_value as selected_value,
 )
-from afield.evaluation.shown import (
+from afield.evaluation.shown_domains import (
     SHOWN_DOMAINS as SHOWN_DOMAINS,
     shown_domains as shown_domains,
     shown_domains_note as shown_domains_note,

@@ -23,8 +23,8 @@ def fast_inference(network: nn.Module, size: tuple[int, int], precision: Precisi
 
     Batch normalization is folded into the convolution before it, a convolution computes the activation after it (with
     oneDNN), and images are computed in small groups, whose feature maps stay in the cache. In float32, the outputs are
-    compared with those of the network on a random image. If the network cannot be traced, or its outputs differ by more
-    than `TOLERANCE`, the copy only computes in small groups.
+    compared with those of the network on a random image. If the network cannot be traced, its outputs differ by more
+    than `TOLERANCE`, or oneDNN cannot compute in bfloat16 on this CPU, the copy only computes in small groups.
 
     Args:
         network: maps images ``[B, 3, H, W]`` to ``[B, D]``, each image by itself in evaluation mode.
@@ -34,7 +34,8 @@ def fast_inference(network: nn.Module, size: tuple[int, int], precision: Precisi
     from afield.models.fusion import fused  # imports timm
 
     plain = copy.deepcopy(network).eval().requires_grad_(False).to(memory_format=torch.channels_last)
-    found = fused(plain) if _equal(fused, plain, size) else plain
+    computed = precision == "32" or torch.ops.mkldnn._is_mkldnn_bf16_supported()
+    found = fused(plain) if computed and _equal(fused, plain, size) else plain
     dtype = torch.bfloat16 if precision == "bf16" else torch.float32
     return InGroups(found.to(dtype), dtype)
 

@@ -53,8 +53,7 @@ PRESETS.add(
 PRESETS.add(
     "flattening_paper",
     TrainConfig(epochs=30, batch_size=128, learning_rate=0.004, schedule="step", augment="crop_flip_jitter"),
-    summary="Fine-tuning as in paper A: SGD with learning rate 0.004, a step after 80 %, JiGen's augmentation (with "
-    "torchvision's crop: `--augment jigen_crop+color_jitter`).",
+    summary="Fine-tuning as in paper A: SGD with learning rate 0.004, a step after 80 %, JiGen's augmentation.",
     reference="Complement flattening for domain generalization, 2020, section 4.",
 )
 

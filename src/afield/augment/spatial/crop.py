@@ -93,8 +93,7 @@ class RandomResizedCrop(OnBatch):
 AUGMENTATIONS.add(
     "jigen_crop",
     lambda: RandomResizedCrop(scale=(0.8, 1.0)),
-    summary="`resized_crop` of 80 to 100 % of the area; `jigen_crop+color_jitter` is JiGen's augmentation with "
-    "torchvision's crop.",
+    summary="`resized_crop` of 80 to 100 % of the area; `jigen_crop+color_jitter` is JiGen's augmentation.",
     reference="Carlucci et al., Domain Generalization by Solving Jigsaw Puzzles, CVPR 2019.",
 )
 
