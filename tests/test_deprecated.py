@@ -20,8 +20,9 @@ NAMES = [(kind, old, new) for kind, names in RENAMED.items() for old, new in nam
 def test_an_old_name_stands_for_the_new_one_and_warns(kind, old, new):
     with pytest.warns(DeprecationWarning, match=f"'{old}' is deprecated; use '{new}'"):  # noqa: PT031
         if kind.startswith("afield"):
-            module = importlib.import_module(kind)
-            assert getattr(module, old) is getattr(module, new)
+            where, _, attribute = new.rpartition(".")
+            new_place = importlib.import_module(where or kind)
+            assert getattr(importlib.import_module(kind), old) is getattr(new_place, attribute)
         elif kind == "kind":
             assert chosen(old) == {new: REGISTRIES[new]}
         elif kind == "recipe":

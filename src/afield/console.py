@@ -16,6 +16,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from afield.amounts import duration
 from afield.data.leaks import leaks
+from afield.deprecated import renamed_attributes
 from afield.names import shown
 from afield.records import exclusive
 from afield.runs.callback import Callback, Labeled
@@ -23,6 +24,8 @@ from afield.runs.callback import Callback, Labeled
 if TYPE_CHECKING:
     from afield.runs.config import ExperimentConfig
     from afield.training import EpochReport
+else:
+    __getattr__ = renamed_attributes(__name__)
 
 LINE_SECONDS = 10.0
 """Time between two lines of progress in a log file or a pipe."""
