@@ -4,7 +4,8 @@
 
 Trains on the embedded colored digits with the settings of the default comparison, and changes one thing at a time: the
 factor of the penalty, the division of the sum by it, the start of the full factor, and the estimate of the penalty.
-Unseen domains do not choose anything. Finished runs are kept in OUT/runs.jsonl, and the same command goes on.
+Unseen domains do not choose anything. Finished runs are kept in OUT/runs.jsonl, and the same command goes on. Runs
+that diverge are printed, and have no record.
 """
 
 import argparse
@@ -30,6 +31,7 @@ from afield.runs.config import ExperimentConfig
 from afield.runs.provenance import provenance
 from afield.runs.run import Run, prepare
 from afield.training import PRESETS, fit
+from afield.training.loop import DivergedError
 
 
 @dataclass(frozen=True)
@@ -173,14 +175,19 @@ def main() -> None:
         for held_out in args.held_out:
             for name in args.variants:
                 if (name, held_out, seed) not in done:
-                    rows.append({"variant": name, **run_variant(setup, VARIANTS[name], held_out, seed, fabric)})
+                    try:
+                        found = run_variant(setup, VARIANTS[name], held_out, seed, fabric)
+                    except DivergedError as error:
+                        print(f"{name:26} {held_out:6} {seed} {error}", flush=True)
+                        continue
+                    rows.append({"variant": name, **found})
                     with file.open("a") as stream:
                         stream.write(json.dumps(rows[-1]) + "\n")
                     print(f"{name:26} {held_out:6} {seed} {100 * rows[-1]['validation']:.1f}", flush=True)
-    found = {name: [row for row in rows if row["variant"] == name] for name in VARIANTS}
+    by_form = {name: [row for row in rows if row["variant"] == name] for name in VARIANTS}
     summary = {
         name: {part: asdict(estimate([row[part] for row in of])) for part in ("validation", "unseen")}
-        for name, of in found.items()
+        for name, of in by_form.items()
         if of
     }
     result = {"benchmark": "risk_penalties", "epochs": training.epochs, "variants": summary, **provenance()}

@@ -30,7 +30,7 @@ class ARM(Algorithm):
         classifier: model to train, in place.
         domain_sizes: not used.
         support: largest number of images in a support set; 8 in DomainBed.
-        width: channels of the two hidden layers of the context network, 64 in the authors' code. These layers have the
+        width: channels of the two hidden layers of the context network, 64 in DomainBed. These layers have the
             resolution of the image: large images are much faster with a smaller width.
 
     Raises:

@@ -34,8 +34,9 @@ class L2AOT(Algorithm):
     It trains the generator with Adam at 3e-4; here the common optimizer trains it. The generator and the domain network
     are small and are used during training only.
 
-    In a short training it cannot work: generator and domain network start from random weights, the generator is used
-    from the end of the warm-up on, and half of the objective is then the loss on images that show no class yet.
+    Expect little of it in a short training: generator and domain network start from random weights, the generator is
+    used from the end of the warm-up on, and half of the objective is then the loss on images that may not show a class
+    yet.
 
     Args:
         classifier: model to train, in place.
