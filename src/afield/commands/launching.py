@@ -102,7 +102,8 @@ class LaunchOptions(ABC):
                 purpose, runs = self.load(shown)
                 return self.plan(purpose, runs, self._executor(shown))
         connection = cluster(self.ray_address) if self.launcher == "ray" else nullcontext()
-        with held(self.run_folder), connection, watching() as shown, workers(self.jobs - 1) as call_workers:
+        helping = self.jobs - 1 if self.launcher == "local" else 0
+        with held(self.run_folder), connection, watching() as shown, workers(helping) as call_workers:
             callback = self.watched(self.tracked(shown))
             purpose, runs = self.load(callback)
             executor = self._executor(callback)
