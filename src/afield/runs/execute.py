@@ -3,7 +3,7 @@
 import dataclasses
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -193,14 +193,17 @@ def _member(run: Run, folder: Path, fabric: Fabric, callback: Callback) -> Membe
         record = execute(run, folder, fabric, features=features, callback=callback)
     if not record.epochs:
         raise DivergedError(f"{run.label} diverged")
-    tensors, _ = checkpoint.load(folder / PREDICTIONS)
-    return Member(record, checkpoint.below("best", tensors), lambda: checkpoint.load(_weights(folder))[0])
+    tensors, state = checkpoint.load(folder / PREDICTIONS)
+    file = _weights(folder, state)
+    return Member(record, checkpoint.below("best", tensors), lambda: checkpoint.load(file)[0])
 
 
-def _weights(folder: Path) -> Path:
-    """The file with the weights of the best epoch of a finished run; it need not exist."""
-    _, state = checkpoint.load(folder / PREDICTIONS)
-    kept = kept_file(folder, state["best_epoch"])
+def _weights(folder: Path, predictions: Mapping[str, Any]) -> Path:
+    """The file with the weights of the best epoch of a finished run, by the state of its predictions.
+
+    It need not exist.
+    """
+    kept = kept_file(folder, predictions["best_epoch"])
     return kept if kept.exists() else folder / WEIGHTS
 
 
@@ -214,10 +217,10 @@ def _finished(folder: Path, keep_weights: bool) -> Record | None:
     _unlink_checkpoints(folder)
     try:
         record = read_record(folder / RECORD)
-        if keep_weights and record.epochs and not _weights(folder).exists():
+        files = {*folder.glob("*.safetensors"), *([folder / PREDICTIONS] if record.epochs else [])}
+        states = {file: checkpoint.load(file)[1] for file in files}
+        if keep_weights and record.epochs and not _weights(folder, states[folder / PREDICTIONS]).exists():
             raise InputError(f"the weights of {folder} were not kept, as --keep-checkpoints 1 does")
-        for file in {*folder.glob("*.safetensors"), *([folder / PREDICTIONS] if record.epochs else [])}:
-            checkpoint.load(file)
     except InputError as error:
         warnings.warn(f"{error}; this run is done again", stacklevel=2)
         return None
