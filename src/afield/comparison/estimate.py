@@ -22,7 +22,7 @@ from afield.runs.build import build_algorithm
 from afield.runs.config import ExperimentConfig
 from afield.runs.execute import CHECKPOINTS, DONE, RECORD
 from afield.runs.features import BATCH, blank_features, extractor, missing_features
-from afield.runs.members import members_of
+from afield.runs.members import combination_of
 from afield.runs.run import Run, prepare
 from afield.training import Splits, Subset, fit
 
@@ -175,7 +175,8 @@ def _images(run: Run, count: int) -> float:
         settings = augmentor_settings(run.recipe, learned)
         steps = count // min(settings.batch_size, count)
         epochs += LEARNING * settings.epochs * AUGMENTORS[learned].passes(settings, steps)
-    return epochs * count * max(1, len(members_of(run)))
+    combination = combination_of(run.recipe)
+    return epochs * count * (1 if combination is None else combination.members)
 
 
 def _seconds(run: Run, fabric: Fabric) -> float:

@@ -81,7 +81,7 @@ class Comparison:
 def _keeping(runs: Sequence[Run]) -> list[Run]:
     """The runs; those whose weights another run averages keep them, so that they are not trained again."""
     averaged = {member.hash for run in runs for member in members_of(run) if member.keep_weights}
-    return [replace(run, keep_weights=run.hash in averaged) for run in runs]
+    return [replace(run, keep_weights=True) if run.hash in averaged else run for run in runs]
 
 
 def chosen_parts(data: ImageSet, held_out: Sequence[str], train_domains: Sequence[str]) -> tuple[tuple[str, ...], ...]:
