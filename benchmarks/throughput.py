@@ -16,7 +16,6 @@ import argparse
 import dataclasses
 import json
 import statistics
-import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -26,13 +25,11 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from lightning_fabric import Fabric
-from loop import make_classifier
+from loop import make_classifier, our_epoch
 
-from afield.algorithms import ERM
-from afield.augment import AUGMENTATIONS
 from afield.records import write_json
 from afield.runs.provenance import provenance
-from afield.training import Splits, Subset, TrainConfig, fit, resident
+from afield.training import resident
 
 ROUNDS = 5
 CASES = {
@@ -80,29 +77,7 @@ class Case:
 
     def loop(self) -> Measured:
         """Training with `fit`."""
-        every, few = np.arange(len(self.labels)), np.arange(self.batch)
-        one = Subset(self.images, self.labels, few)
-        parts = Splits(Subset(self.images, self.labels, every), one, {"test": one})
-        training = TrainConfig(epochs=1, batch_size=self.batch, learning_rate=0.01)
-        classifier = make_classifier(self.backbone)
-
-        def run() -> float:
-            reports = list[Any]()
-            with tempfile.TemporaryDirectory() as folder:
-                fit(
-                    ERM(classifier, [len(every)]),
-                    parts,
-                    training,
-                    AUGMENTATIONS["crop_flip"](),
-                    seed=0,
-                    label="benchmark",
-                    checkpoint_file=Path(folder) / "checkpoint.safetensors",
-                    fabric=self.fabric,
-                    on_epoch=reports.append,
-                )
-            return reports[0].images_per_second
-
-        return run
+        return our_epoch(self.backbone, self.images, self.labels, self.batch, self.fabric, "crop_flip")
 
     def alone(self, how: str) -> Measured:
         """Training of the network alone: ``eager``, ``compiled`` or ``graph``."""
