@@ -46,6 +46,14 @@ def test_objectives_ends_with_a_line_of_json_that_holds_its_ratios():
     assert result["precision"]["float32 gradient error"] < 5e-7
 
 
+def test_allocator_compares_processes_with_and_without_the_setting():
+    result = json.loads(run("allocator.py", "--quick", "--tasks", "features").splitlines()[-1])
+    (row,) = result["tasks"].values()
+    speeds = [row[kind]["images_per_cpu_second"] for kind in ("default", "kept")]
+    assert row["speed_ratio"] == pytest.approx(speeds[1] / speeds[0], abs=0.01)
+    assert min(row[kind]["peak_mib"] for kind in ("default", "kept")) > 50
+
+
 def test_algorithms_ends_with_a_line_of_json_that_holds_the_ratio_of_each():
     result = json.loads(run("algorithms.py", "--quick").splitlines()[-1])
     assert set(result["time_over_erm"]) == {*ALGORITHMS.names, *AVERAGINGS.names}

@@ -15,6 +15,7 @@ from afield import commands
 from afield.amounts import duration
 from afield.commands.parse import parse
 from afield.errors import InputError
+from afield.launch.allocator import keep_freed_memory
 from afield.names import shown
 
 
@@ -22,6 +23,7 @@ def main(arguments: list[str] | None = None) -> None:
     """Run a command. Invalid input prints one line and gives exit code 2; an interrupt, SIGTERM or SIGHUP gives 130."""
     # In small networks, threads often wait for each other. A short spin time leaves the core to other jobs.
     os.environ.setdefault("GOMP_SPINCOUNT", "30000")
+    keep_freed_memory()
     warnings.formatwarning = lambda message, *_: f"afield: warning: {message}\n"
     warnings.filterwarnings("default", message=".* is deprecated; use ", category=DeprecationWarning)
     try:

@@ -11,6 +11,7 @@ from queue import SimpleQueue
 from typing import Protocol
 
 from afield.errors import InputError
+from afield.launch.allocator import keep_freed_memory
 
 PROGRAM = "import afield.launch.local; from afield.launch.workers import serve; serve()"
 """The program of a worker. The first import takes seconds, in which the command prepares its runs."""
@@ -59,6 +60,7 @@ def serve() -> None:
 
     The worker does not report input errors, because the process that started it finds the same errors.
     """
+    keep_freed_memory()
     commands = SimpleQueue[Helpable]()
     threading.Thread(target=_receive, args=(commands,), daemon=True).start()
     try:
