@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from afield.algorithms import Algorithm, Batch, Terms
-from afield.algorithms.risks import domain_risks
+from afield.algorithms.parts.risks import domain_risks
 from afield.augment import AUGMENTATIONS
 from afield.classifier import Classifier
 from afield.data import Validation, load

@@ -5,12 +5,12 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from afield.algorithms.discriminator import Discriminator as PlaceDiscriminator
-from afield.algorithms.domain_network import DomainNetwork
-from afield.algorithms.image_generator import ImageGenerator
 from afield.algorithms.masf import MASF
 from afield.algorithms.mmd_aae import two_layers
 from afield.algorithms.mmld import MMLD
+from afield.algorithms.parts.discriminator import Discriminator as PlaceDiscriminator
+from afield.algorithms.parts.domain_network import DomainNetwork
+from afield.algorithms.parts.image_generator import ImageGenerator
 from afield.augment.learned.dagan.critic import Critic
 from afield.augment.learned.discriminator import Discriminator
 from afield.augment.networks.localization import Localization

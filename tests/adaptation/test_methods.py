@@ -12,7 +12,7 @@ import torch.nn.functional as F
 
 from afield.adaptation import ADAPTATIONS, SHOT, T3A, BatchNorm, Standardize, Tent, build_adaptation
 from afield.adaptation.mutual_information import mutual_information
-from afield.algorithms.target import entropy
+from afield.algorithms.parts.target import entropy
 from afield.classifier import FeatureNorm
 from afield.errors import InputError
 from afield.heads import HEADS

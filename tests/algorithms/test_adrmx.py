@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from afield.algorithms import ADRMX, total
 from afield.algorithms.adrmx import partners_of_class_elsewhere
-from afield.algorithms.contrastive import supervised_contrastive
+from afield.algorithms.parts.contrastive import supervised_contrastive
 from tests.algorithms.small import DOMAINS, TARGETS, small
 
 

@@ -21,7 +21,7 @@ from afield.algorithms.cdan import RandomProduct
 from afield.algorithms.coral import coral_distance
 from afield.algorithms.mcc import class_confusion
 from afield.algorithms.mmd import SCALES, multi_kernel_mmd
-from afield.algorithms.optimal_transport import transport_distance, transport_plan
+from afield.algorithms.parts.optimal_transport import transport_distance, transport_plan
 from tests.adaptation.places import head_classifier, source_of
 
 with sklearn.config_context():  # its import switches scikit-learn's metadata routing on, for the whole process

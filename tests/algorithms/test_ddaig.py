@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from afield.algorithms import DDAIG, Batch, total
-from afield.algorithms.perturbation_network import PerturbationNetwork
+from afield.algorithms.parts.perturbation_network import PerturbationNetwork
 from afield.classifier import Classifier
 from afield.heads import LinearHead
 from afield.models import ResNet8

@@ -9,7 +9,7 @@ from torch import nn
 
 from afield.algorithms import ARM, Batch
 from afield.algorithms.arm import support_sets
-from afield.algorithms.group_means import group_means
+from afield.algorithms.parts.group_means import group_means
 from afield.classifier import Classifier
 from afield.errors import InputError
 from afield.heads import LinearHead

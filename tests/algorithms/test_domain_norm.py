@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from afield.algorithms import DANN, ERM, Batch
-from afield.algorithms.domain_norm import EPS, DomainFeatureNorm, name_domains
+from afield.algorithms.parts.domain_norm import EPS, DomainFeatureNorm, name_domains
 from afield.classifier import Classifier, FeatureNorm
 from afield.errors import InputError
 from afield.heads import LinearHead

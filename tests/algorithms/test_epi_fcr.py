@@ -11,7 +11,7 @@ from torch import nn
 
 from afield.algorithms import Batch, EpiFCR
 from afield.algorithms.epi_fcr import frozen_features, frozen_objective
-from afield.algorithms.random_objective import random_objective
+from afield.algorithms.parts.random_objective import random_objective
 from afield.classifier import Classifier
 from afield.heads import ArcFaceHead, LinearHead, Neck
 from afield.objective import Objective

@@ -12,8 +12,8 @@ from scipy.optimize import linear_sum_assignment, linprog
 from torch import Tensor, nn
 
 from afield.algorithms import L2AOT, Batch, total
-from afield.algorithms.image_generator import ImageGenerator
-from afield.algorithms.optimal_transport import transport_distance, transport_plan
+from afield.algorithms.parts.image_generator import ImageGenerator
+from afield.algorithms.parts.optimal_transport import transport_distance, transport_plan
 from afield.classifier import Classifier
 from afield.heads import LinearHead
 from afield.models import ResNet8

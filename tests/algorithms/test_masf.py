@@ -11,9 +11,9 @@ import torch.nn.functional as F
 from torch import nn
 
 from afield.algorithms import MASF, Batch
-from afield.algorithms.inner_step import inner_step
 from afield.algorithms.masf import class_means, confusion_distance
-from afield.algorithms.triplets import semi_hard_triplets
+from afield.algorithms.parts.inner_step import inner_step
+from afield.algorithms.parts.triplets import semi_hard_triplets
 from afield.classifier import Classifier
 from afield.heads import LinearHead
 from afield.objective import Objective

@@ -13,12 +13,12 @@ import torch.nn.functional as F
 from torch import nn
 
 from afield.algorithms import ALGORITHMS, ERM, SWAD, Batch, MixStyle
-from afield.algorithms.annealing import Annealed, penalized
-from afield.algorithms.averaging import blend
+from afield.algorithms.averagings.averaging import blend
+from afield.algorithms.averagings.swad import flat_region
 from afield.algorithms.coral import CORAL, coral_distance
-from afield.algorithms.pairing import partners_elsewhere
-from afield.algorithms.risks import domain_risks
-from afield.algorithms.swad import flat_region
+from afield.algorithms.parts.annealing import Annealed, penalized
+from afield.algorithms.parts.pairing import partners_elsewhere
+from afield.algorithms.parts.risks import domain_risks
 from afield.classifier import Classifier
 from afield.errors import InputError
 from afield.heads import LinearHead

@@ -12,7 +12,7 @@ from torch import nn
 
 from afield.algorithms import MMDAAE, Batch
 from afield.algorithms.mmd_aae import mmd_distance
-from afield.algorithms.reversal import scaled_gradient
+from afield.algorithms.parts.reversal import scaled_gradient
 from afield.classifier import Classifier
 from afield.heads import LinearHead
 from afield.objective import Objective

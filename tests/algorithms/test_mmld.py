@@ -11,9 +11,9 @@ import torch.nn.functional as F
 from torch import nn
 
 from afield.algorithms import MMLD, Batch
-from afield.algorithms.clusters import cluster, renumbered
 from afield.algorithms.mmld import mean_entropy, styles_of
-from afield.algorithms.reversal import ramp, scaled_gradient
+from afield.algorithms.parts.clusters import cluster, renumbered
+from afield.algorithms.parts.reversal import ramp, scaled_gradient
 from afield.classifier import Classifier
 from afield.errors import InputError
 from afield.heads import ArcFaceHead, LinearHead

@@ -9,16 +9,17 @@ import torch.nn.functional as F
 from sklearn.cluster import KMeans
 from torch.distributions import Beta, Normal
 
-from afield.algorithms import ALGORITHMS, AVERAGINGS, ERM, Algorithm, AmplitudeMix, Batch, MixStyle, causirl, clusters
+from afield.algorithms import ALGORITHMS, AVERAGINGS, ERM, Algorithm, AmplitudeMix, Batch, MixStyle, causirl
 from afield.algorithms.amplitude_mix import mix_amplitudes
-from afield.algorithms.domain_gradients import of_domain
 from afield.algorithms.eqrm import kernel_quantile
 from afield.algorithms.mmd import multi_kernel_mmd
-from afield.algorithms.pairing import partners_elsewhere
-from afield.algorithms.risks import domain_risks
+from afield.algorithms.parts import clusters
+from afield.algorithms.parts.domain_gradients import of_domain
+from afield.algorithms.parts.pairing import partners_elsewhere
+from afield.algorithms.parts.risks import domain_risks
+from afield.algorithms.parts.triplets import semi_hard_triplets
 from afield.algorithms.sagnet import mixed_styles, swapped_contents
 from afield.algorithms.selfreg import same_class_partners
-from afield.algorithms.triplets import semi_hard_triplets
 from afield.classifier import Classifier
 from afield.heads import LinearHead
 from afield.models import ResNet8

@@ -13,12 +13,12 @@ from torch import nn
 from afield.algorithms import CDAN, DANN, MCC, MCD, MMD, Algorithm, Batch, DeepCORAL
 from afield.algorithms.cdan import OuterProduct, RandomProduct
 from afield.algorithms.coral import coral_distance
-from afield.algorithms.discriminator import Discriminator
 from afield.algorithms.mcc import class_confusion
 from afield.algorithms.mcd import discrepancy
 from afield.algorithms.mmd import multi_kernel_mmd
-from afield.algorithms.random_objective import random_objective
-from afield.algorithms.target import entropy, features_of_both
+from afield.algorithms.parts.discriminator import Discriminator
+from afield.algorithms.parts.random_objective import random_objective
+from afield.algorithms.parts.target import entropy, features_of_both
 from afield.classifier import Classifier
 from afield.heads import ArcFaceHead, LinearHead
 from afield.objective import Objective

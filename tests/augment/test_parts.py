@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from afield.algorithms.image_generator import ImageGenerator
+from afield.algorithms.parts.image_generator import ImageGenerator
 from afield.augment.learned.discriminator import Discriminator
 from afield.augment.learned.loop import LearnState
 from afield.augment.networks.localization import Localization

@@ -29,7 +29,7 @@ MODULES = {
     "evaluation": "evaluation/*.py",
     "data.splits": "data/splits.py",
     "training.batches": "training/batches.py",
-    "algorithms": "algorithms/*.py",
+    "algorithms": "algorithms/**/*.py",
     "augment": "augment/**/*.py",
 }
 OF_DEFINITIONS = ("tests/test_constants.py", "tests/test_defaults.py", "tests/test_common.py")

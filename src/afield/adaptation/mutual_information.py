@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from afield.algorithms.target import entropy
+from afield.algorithms.parts.target import entropy
 
 
 def mutual_information(logits: Tensor) -> Tensor:

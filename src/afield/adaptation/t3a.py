@@ -7,7 +7,7 @@ from torch import Tensor
 from afield.adaptation.features import class_vectors, head_inputs, with_class_vectors
 from afield.adaptation.registry import ADAPTATIONS, Adaptation
 from afield.adaptation.source import SourceStatistics
-from afield.algorithms.target import entropy
+from afield.algorithms.parts.target import entropy
 from afield.classifier import Classifier
 from afield.validation import check_number
 

@@ -10,7 +10,7 @@ from afield.adaptation.features import batches
 from afield.adaptation.mutual_information import mutual_information
 from afield.adaptation.registry import ADAPTATIONS, Adaptation
 from afield.adaptation.source import SourceStatistics
-from afield.algorithms.target import entropy
+from afield.algorithms.parts.target import entropy
 from afield.classifier import Classifier
 from afield.errors import InputError
 from afield.validation import check_number

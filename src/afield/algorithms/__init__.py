@@ -1,13 +1,17 @@
 """Training algorithms for several domains, one file each, and weight averaging around them."""
 
 from afield.algorithms.algorithm import Algorithm as Algorithm, Batch as Batch, Terms as Terms, total as total
-from afield.algorithms.averaging import Averaging as Averaging
+from afield.algorithms.averagings.averaging import Averaging as Averaging
 from afield.algorithms.erm import ERM as ERM  # isort: split
 
 from afield.algorithms.adrmx import ADRMX as ADRMX
 from afield.algorithms.amplitude_mix import AmplitudeMix as AmplitudeMix
 from afield.algorithms.and_mask import ANDMask as ANDMask
 from afield.algorithms.arm import ARM as ARM
+from afield.algorithms.averagings.ema import EMA as EMA
+from afield.algorithms.averagings.lookahead import Lookahead as Lookahead
+from afield.algorithms.averagings.sma import SMA as SMA
+from afield.algorithms.averagings.swad import SWAD as SWAD
 from afield.algorithms.cad import CAD as CAD, CondCAD as CondCAD
 from afield.algorithms.causirl import CausIRLCORAL as CausIRLCORAL, CausIRLMMD as CausIRLMMD
 from afield.algorithms.cdan import CDAN as CDAN
@@ -21,7 +25,6 @@ from afield.algorithms.domain_dann import DomainDANN as DomainDANN
 from afield.algorithms.domain_mixup import DomainMixup as DomainMixup
 from afield.algorithms.domain_mmd import DomainMMD as DomainMMD
 from afield.algorithms.efdm import EFDM as EFDM
-from afield.algorithms.ema import EMA as EMA
 from afield.algorithms.epi_fcr import EpiFCR as EpiFCR
 from afield.algorithms.eqrm import EQRM as EQRM
 from afield.algorithms.fish import Fish as Fish
@@ -34,7 +37,6 @@ from afield.algorithms.irm import IRM as IRM
 from afield.algorithms.jigen import JiGen as JiGen
 from afield.algorithms.l2a_ot import L2AOT as L2AOT
 from afield.algorithms.learning_loss import LearningLoss as LearningLoss, ranking_loss as ranking_loss
-from afield.algorithms.lookahead import Lookahead as Lookahead
 from afield.algorithms.lp_ft import LPFT as LPFT
 from afield.algorithms.masf import MASF as MASF
 from afield.algorithms.mcc import MCC as MCC
@@ -56,8 +58,6 @@ from afield.algorithms.sam import SAM as SAM
 from afield.algorithms.sand_mask import SANDMask as SANDMask
 from afield.algorithms.sd import SD as SD
 from afield.algorithms.selfreg import SelfReg as SelfReg
-from afield.algorithms.sma import SMA as SMA
-from afield.algorithms.swad import SWAD as SWAD
 from afield.algorithms.transfer import Transfer as Transfer
 from afield.algorithms.trm import TRM as TRM
 from afield.algorithms.urm import URM as URM

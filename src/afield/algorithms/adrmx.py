@@ -9,11 +9,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from afield.algorithms.algorithm import Algorithm, Batch, Terms
-from afield.algorithms.contrastive import supervised_contrastive
-from afield.algorithms.discriminator import two_hidden_layers
-from afield.algorithms.random_objective import random_objective
+from afield.algorithms.parts.contrastive import supervised_contrastive
+from afield.algorithms.parts.discriminator import two_hidden_layers
+from afield.algorithms.parts.random_objective import random_objective
+from afield.algorithms.parts.reversal import ramp, scaled_gradient
 from afield.algorithms.registry import ALGORITHMS
-from afield.algorithms.reversal import ramp, scaled_gradient
 from afield.classifier import Classifier
 from afield.distributions import LogUniform
 from afield.validation import check_within

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from afield.algorithms.algorithm import Algorithm, Batch, Terms
-from afield.algorithms.pairing import partners_elsewhere
+from afield.algorithms.parts.pairing import partners_elsewhere
 from afield.algorithms.registry import ALGORITHMS
 from afield.classifier import Classifier
 from afield.validation import check_within

@@ -6,7 +6,7 @@ from typing import Annotated
 from torch import Tensor
 
 from afield.algorithms.algorithm import Algorithm, Batch, Terms
-from afield.algorithms.domain_gradients import add_gradient, domain_gradients
+from afield.algorithms.parts.domain_gradients import add_gradient, domain_gradients
 from afield.algorithms.registry import ALGORITHMS
 from afield.classifier import Classifier
 from afield.distributions import Uniform

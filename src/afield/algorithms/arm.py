@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from afield.algorithms.algorithm import Algorithm, Batch, Terms
-from afield.algorithms.group_means import group_means
+from afield.algorithms.parts.group_means import group_means
 from afield.algorithms.registry import ALGORITHMS
 from afield.classifier import Classifier
 from afield.validation import check_number

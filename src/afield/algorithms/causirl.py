@@ -5,9 +5,9 @@ from abc import abstractmethod
 import torch
 from torch import Tensor
 
-from afield.algorithms.alignment import Alignment
 from afield.algorithms.coral import coral_distance
 from afield.algorithms.mmd import multi_kernel_mmd
+from afield.algorithms.parts.alignment import Alignment
 from afield.algorithms.registry import ALGORITHMS
 
 REFERENCE = "Chevalley et al., Invariant Causal Mechanisms through Distribution Matching, 2022."

@@ -6,10 +6,10 @@ import torch
 from torch import Tensor, nn
 
 from afield.algorithms.algorithm import Algorithm, Batch, Terms
-from afield.algorithms.discriminator import Discriminator
+from afield.algorithms.parts.discriminator import Discriminator
+from afield.algorithms.parts.reversal import ramp
+from afield.algorithms.parts.target import entropy, features_of_both
 from afield.algorithms.registry import ALGORITHMS
-from afield.algorithms.reversal import ramp
-from afield.algorithms.target import entropy, features_of_both
 from afield.classifier import Classifier
 from afield.validation import check_within
 

@@ -5,7 +5,7 @@ from itertools import combinations
 import torch
 from torch import Tensor
 
-from afield.algorithms.alignment import Alignment
+from afield.algorithms.parts.alignment import Alignment
 from afield.algorithms.registry import ALGORITHMS
 
 

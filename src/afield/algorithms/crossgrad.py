@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from afield.algorithms.algorithm import Algorithm, Batch, Terms
-from afield.algorithms.domain_network import DomainNetwork
+from afield.algorithms.parts.domain_network import DomainNetwork
 from afield.algorithms.registry import ALGORITHMS
 from afield.classifier import Classifier
 from afield.validation import check_within

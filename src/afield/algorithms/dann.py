@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from typing import Annotated
 
 from afield.algorithms.algorithm import Algorithm, Batch, Terms
-from afield.algorithms.discriminator import Discriminator
+from afield.algorithms.parts.discriminator import Discriminator
+from afield.algorithms.parts.reversal import ramp
+from afield.algorithms.parts.target import features_of_both
 from afield.algorithms.registry import ALGORITHMS
-from afield.algorithms.reversal import ramp
-from afield.algorithms.target import features_of_both
 from afield.classifier import Classifier
 from afield.distributions import LogUniform
 from afield.validation import check_within

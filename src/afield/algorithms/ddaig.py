@@ -7,10 +7,10 @@ from typing import Annotated
 import torch.nn.functional as F
 
 from afield.algorithms.algorithm import Algorithm, Batch, Terms
-from afield.algorithms.domain_network import DomainNetwork
-from afield.algorithms.perturbation_network import PerturbationNetwork
+from afield.algorithms.parts.domain_network import DomainNetwork
+from afield.algorithms.parts.perturbation_network import PerturbationNetwork
+from afield.algorithms.parts.reversal import scaled_gradient
 from afield.algorithms.registry import ALGORITHMS
-from afield.algorithms.reversal import scaled_gradient
 from afield.classifier import Classifier
 from afield.distributions import LogUniform
 from afield.validation import check_within

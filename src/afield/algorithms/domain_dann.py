@@ -7,9 +7,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from afield.algorithms.algorithm import Algorithm, Batch, Terms
-from afield.algorithms.discriminator import two_hidden_layers
+from afield.algorithms.parts.discriminator import two_hidden_layers
+from afield.algorithms.parts.reversal import ramp, scaled_gradient
 from afield.algorithms.registry import ALGORITHMS
-from afield.algorithms.reversal import ramp, scaled_gradient
 from afield.classifier import Classifier
 from afield.distributions import LogUniform
 from afield.validation import check_within

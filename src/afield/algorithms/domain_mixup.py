@@ -6,7 +6,7 @@ from typing import Annotated
 from torch.distributions import Beta
 
 from afield.algorithms.algorithm import Algorithm, Batch, Terms
-from afield.algorithms.pairing import partners_elsewhere
+from afield.algorithms.parts.pairing import partners_elsewhere
 from afield.algorithms.registry import ALGORITHMS
 from afield.classifier import Classifier
 from afield.distributions import LogUniform

@@ -5,8 +5,8 @@ from itertools import combinations
 import torch
 from torch import Tensor
 
-from afield.algorithms.alignment import Alignment
 from afield.algorithms.mmd import multi_kernel_mmd
+from afield.algorithms.parts.alignment import Alignment
 from afield.algorithms.registry import ALGORITHMS
 
 

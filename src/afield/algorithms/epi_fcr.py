@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from afield.algorithms.algorithm import Algorithm, Batch, Terms
-from afield.algorithms.random_objective import random_objective
+from afield.algorithms.parts.random_objective import random_objective
 from afield.algorithms.registry import ALGORITHMS
 from afield.classifier import Classifier
 from afield.validation import check_within

@@ -8,8 +8,8 @@ from torch import Tensor
 from torch.distributions import Normal
 
 from afield.algorithms.algorithm import Algorithm, Batch, Terms
+from afield.algorithms.parts.risks import domain_risks
 from afield.algorithms.registry import ALGORITHMS
-from afield.algorithms.risks import domain_risks
 from afield.classifier import Classifier
 from afield.distributions import LogUniform, Uniform
 from afield.validation import check_within

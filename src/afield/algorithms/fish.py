@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from afield.algorithms.algorithm import Algorithm, Batch, Terms, total
-from afield.algorithms.domain_gradients import add_gradient, of_domain, take_gradients
+from afield.algorithms.parts.domain_gradients import add_gradient, of_domain, take_gradients
 from afield.algorithms.registry import ALGORITHMS
 from afield.classifier import Classifier
 from afield.distributions import LogUniform

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from afield.algorithms.algorithm import Algorithm, Batch, Terms
-from afield.algorithms.annealing import Annealed, penalized
+from afield.algorithms.parts.annealing import Annealed, penalized
 from afield.algorithms.registry import ALGORITHMS
 from afield.classifier import Classifier
 from afield.distributions import LogUniform, Uniform

@@ -7,9 +7,9 @@ import torch
 from torch import Tensor
 
 from afield.algorithms.algorithm import Algorithm, Batch, Terms
-from afield.algorithms.annealing import Annealed, penalized
+from afield.algorithms.parts.annealing import Annealed, penalized
+from afield.algorithms.parts.risks import domain_risks
 from afield.algorithms.registry import ALGORITHMS
-from afield.algorithms.risks import domain_risks
 from afield.classifier import Classifier
 from afield.distributions import LogUniform
 

@@ -6,8 +6,8 @@ from typing import Annotated
 import torch
 
 from afield.algorithms.algorithm import Algorithm, Batch, Terms
+from afield.algorithms.parts.risks import domain_risks
 from afield.algorithms.registry import ALGORITHMS
-from afield.algorithms.risks import domain_risks
 from afield.classifier import Classifier
 from afield.distributions import LogUniform
 from afield.validation import check_within

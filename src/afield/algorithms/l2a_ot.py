@@ -8,11 +8,11 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from afield.algorithms.algorithm import Algorithm, Batch, Terms
-from afield.algorithms.domain_network import DomainNetwork
-from afield.algorithms.image_generator import ImageGenerator
-from afield.algorithms.optimal_transport import transport_distance
+from afield.algorithms.parts.domain_network import DomainNetwork
+from afield.algorithms.parts.image_generator import ImageGenerator
+from afield.algorithms.parts.optimal_transport import transport_distance
+from afield.algorithms.parts.reversal import scaled_gradient
 from afield.algorithms.registry import ALGORITHMS
-from afield.algorithms.reversal import scaled_gradient
 from afield.classifier import Classifier
 from afield.validation import check_within
 

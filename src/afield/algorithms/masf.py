@@ -8,9 +8,9 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from afield.algorithms.algorithm import Algorithm, Batch, Terms
-from afield.algorithms.inner_step import inner_step
+from afield.algorithms.parts.inner_step import inner_step
+from afield.algorithms.parts.triplets import semi_hard_triplets
 from afield.algorithms.registry import ALGORITHMS
-from afield.algorithms.triplets import semi_hard_triplets
 from afield.classifier import Classifier
 from afield.validation import check_within
 

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from torch import Tensor
 
 from afield.algorithms.algorithm import Algorithm, Batch, Terms
+from afield.algorithms.parts.target import entropy, features_of_both
 from afield.algorithms.registry import ALGORITHMS
-from afield.algorithms.target import entropy, features_of_both
 from afield.classifier import Classifier
 from afield.validation import check_within
 

@@ -5,10 +5,10 @@ from collections.abc import Sequence
 from torch import Tensor
 
 from afield.algorithms.algorithm import Algorithm, Batch, Terms
-from afield.algorithms.random_objective import random_objective
+from afield.algorithms.parts.random_objective import random_objective
+from afield.algorithms.parts.reversal import scaled_gradient
+from afield.algorithms.parts.target import features_of_both
 from afield.algorithms.registry import ALGORITHMS
-from afield.algorithms.reversal import scaled_gradient
-from afield.algorithms.target import features_of_both
 from afield.classifier import Classifier
 from afield.validation import check_within
 

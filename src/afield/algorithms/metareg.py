@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from afield.algorithms.algorithm import Algorithm, Batch, Terms
-from afield.algorithms.inner_step import inner_step
+from afield.algorithms.parts.inner_step import inner_step
 from afield.algorithms.registry import ALGORITHMS
 from afield.classifier import Classifier
 from afield.errors import InputError

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.distributions import Beta
 
 from afield.algorithms.algorithm import Algorithm, Batch, Terms
-from afield.algorithms.pairing import partners_elsewhere
+from afield.algorithms.parts.pairing import partners_elsewhere
 from afield.algorithms.registry import ALGORITHMS
 from afield.classifier import Classifier
 from afield.distributions import Choice

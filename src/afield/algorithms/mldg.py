@@ -7,7 +7,7 @@ import torch
 from torch.func import functional_call
 
 from afield.algorithms.algorithm import Algorithm, Batch, Terms
-from afield.algorithms.inner_step import inner_step
+from afield.algorithms.parts.inner_step import inner_step
 from afield.algorithms.registry import ALGORITHMS
 from afield.classifier import Classifier
 from afield.distributions import LogUniform

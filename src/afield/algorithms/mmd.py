@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from afield.algorithms.alignment import TARGET, Alignment
+from afield.algorithms.parts.alignment import TARGET, Alignment
 from afield.algorithms.registry import ALGORITHMS
 
 SCALES = (0.25, 0.5, 1.0, 2.0, 4.0)

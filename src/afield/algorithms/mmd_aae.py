@@ -8,8 +8,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from afield.algorithms.algorithm import Algorithm, Batch, Terms
+from afield.algorithms.parts.reversal import scaled_gradient
 from afield.algorithms.registry import ALGORITHMS
-from afield.algorithms.reversal import scaled_gradient
 from afield.classifier import Classifier
 from afield.validation import check_within
 

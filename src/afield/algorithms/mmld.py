@@ -7,10 +7,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from afield.algorithms.algorithm import Algorithm, Batch, Terms
-from afield.algorithms.clusters import cluster, renumbered
-from afield.algorithms.discriminator import two_hidden_layers
+from afield.algorithms.parts.clusters import cluster, renumbered
+from afield.algorithms.parts.discriminator import two_hidden_layers
+from afield.algorithms.parts.reversal import ramp, scaled_gradient
 from afield.algorithms.registry import ALGORITHMS
-from afield.algorithms.reversal import ramp, scaled_gradient
 from afield.classifier import Classifier
 from afield.models import feature_stages, stage_outputs
 from afield.validation import check_within

@@ -7,8 +7,8 @@ import torch
 import torch.nn.functional as F
 
 from afield.algorithms.algorithm import Algorithm, Batch, Terms
-from afield.algorithms.annealing import Annealed, penalized
 from afield.algorithms.mmd import multi_kernel_mmd
+from afield.algorithms.parts.annealing import Annealed, penalized
 from afield.algorithms.registry import ALGORITHMS
 from afield.classifier import Classifier
 from afield.distributions import Uniform

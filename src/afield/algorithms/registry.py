@@ -1,7 +1,7 @@
 """The registries of the training algorithms and of the weight averagings."""
 
 from afield.algorithms.algorithm import Algorithm
-from afield.algorithms.averaging import Averaging
+from afield.algorithms.averagings.averaging import Averaging
 from afield.registry import Registry
 
 ALGORITHMS: Registry[type[Algorithm]] = Registry("algorithm", group="afield.algorithms")

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from afield.algorithms.algorithm import Algorithm, Batch, Terms
-from afield.algorithms.random_objective import random_objective
+from afield.algorithms.parts.random_objective import random_objective
 from afield.algorithms.registry import ALGORITHMS
 from afield.classifier import Classifier
 from afield.distributions import LogUniform

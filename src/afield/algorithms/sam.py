@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from afield.algorithms.algorithm import Algorithm, Batch, Terms, total
-from afield.algorithms.domain_gradients import add_gradient, take_gradients
+from afield.algorithms.parts.domain_gradients import add_gradient, take_gradients
 from afield.algorithms.registry import ALGORITHMS
 from afield.classifier import Classifier
 from afield.distributions import Choice

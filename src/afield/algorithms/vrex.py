@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from typing import Annotated
 
 from afield.algorithms.algorithm import Algorithm, Batch, Terms
-from afield.algorithms.annealing import Annealed, penalized
+from afield.algorithms.parts.annealing import Annealed, penalized
+from afield.algorithms.parts.risks import domain_risks
 from afield.algorithms.registry import ALGORITHMS
-from afield.algorithms.risks import domain_risks
 from afield.classifier import Classifier
 from afield.distributions import LogUniform
 

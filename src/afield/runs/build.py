@@ -9,7 +9,7 @@ from torch import nn
 
 from afield.adaptation import build_adaptation
 from afield.algorithms import ALGORITHMS, AVERAGINGS, Algorithm
-from afield.algorithms.domain_norm import DomainFeatureNorm, name_domains
+from afield.algorithms.parts.domain_norm import DomainFeatureNorm, name_domains
 from afield.augment import Augmentation, MixingAugmentation
 from afield.classifier import Classifier
 from afield.errors import InputError, first_line, unknown_name

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from afield.algorithms.algorithm import Algorithm, Batch, Sampling, Terms
-from afield.algorithms.target import features_of_both
+from afield.algorithms.parts.target import features_of_both
 from afield.classifier import Classifier
 from afield.distributions import LogUniform
 from afield.validation import check_within

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from afield.algorithms.algorithm import Algorithm
-from afield.algorithms.averaging import Averaging, blend
+from afield.algorithms.averagings.averaging import Averaging, blend
 from afield.algorithms.registry import AVERAGINGS
 from afield.classifier import Classifier
 from afield.validation import check_within

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import Annotated
 
 from afield.algorithms.algorithm import Algorithm
-from afield.algorithms.averaging import Averaging, blend
+from afield.algorithms.averagings.averaging import Averaging, blend
 from afield.algorithms.registry import AVERAGINGS
 from afield.classifier import Classifier
 from afield.distributions import Choice

@@ -4,7 +4,7 @@ import copy
 from collections.abc import Callable
 
 from afield.algorithms.algorithm import Algorithm
-from afield.algorithms.averaging import Averaging, blend
+from afield.algorithms.averagings.averaging import Averaging, blend
 from afield.algorithms.registry import AVERAGINGS
 from afield.classifier import Classifier
 from afield.validation import check_within

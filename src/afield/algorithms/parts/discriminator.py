@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from afield.algorithms.reversal import scaled_gradient
+from afield.algorithms.parts.reversal import scaled_gradient
 
 
 def two_hidden_layers(inputs: int, hidden: int) -> tuple[nn.Module, ...]:

@@ -1,0 +1,1 @@
+"""Weight averagings, one file each. They wrap an algorithm and predict with averaged weights."""

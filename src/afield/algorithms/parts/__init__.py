@@ -1,0 +1,1 @@
+"""What several training algorithms share: networks, penalties, and steps of gradient descent."""
