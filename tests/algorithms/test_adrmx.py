@@ -10,8 +10,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from afield.algorithms import ADRMX, total
-from afield.algorithms.adrmx import partners_of_class_elsewhere
 from afield.algorithms.parts.contrastive import supervised_contrastive
+from afield.algorithms.parts.pairing import partners_of_class_elsewhere
 from tests.algorithms.small import DOMAINS, TARGETS, small
 
 

@@ -16,8 +16,8 @@ from afield.algorithms.eqrm import kernel_quantile
 from afield.algorithms.fishr import gradient_variance
 from afield.algorithms.ib_erm import feature_variance
 from afield.algorithms.mmd import multi_kernel_mmd
+from afield.algorithms.parts.pairing import same_class_partners
 from afield.algorithms.sagnet import mixed_styles, swapped_contents
-from afield.algorithms.selfreg import same_class_partners
 from tests.algorithms.small import DOMAINS, TARGETS, gradient, parts, small
 
 

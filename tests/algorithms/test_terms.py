@@ -15,11 +15,10 @@ from afield.algorithms.eqrm import kernel_quantile
 from afield.algorithms.mmd import multi_kernel_mmd
 from afield.algorithms.parts import clusters
 from afield.algorithms.parts.domain_gradients import of_domain
-from afield.algorithms.parts.pairing import partners_elsewhere
+from afield.algorithms.parts.pairing import partners_elsewhere, same_class_partners
 from afield.algorithms.parts.risks import domain_risks
 from afield.algorithms.parts.triplets import semi_hard_triplets
 from afield.algorithms.sagnet import mixed_styles, swapped_contents
-from afield.algorithms.selfreg import same_class_partners
 from afield.classifier import Classifier
 from afield.heads import LinearHead
 from afield.models import ResNet8

@@ -4,13 +4,13 @@ import copy
 from collections.abc import Sequence
 from typing import Annotated
 
-import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import nn
 
 from afield.algorithms.algorithm import Algorithm, Batch, Terms
 from afield.algorithms.parts.contrastive import supervised_contrastive
 from afield.algorithms.parts.discriminator import two_hidden_layers
+from afield.algorithms.parts.pairing import partners_of_class_elsewhere
 from afield.algorithms.parts.random_objective import random_objective
 from afield.algorithms.parts.reversal import ramp, scaled_gradient
 from afield.algorithms.registry import ALGORITHMS
@@ -99,14 +99,3 @@ class ADRMX(Algorithm):
             "contrast": self.contrast * (both[0] + both[1]),
             "adversary": F.cross_entropy(told, batch.domains),
         }
-
-
-def partners_of_class_elsewhere(targets: Tensor, domains: Tensor) -> tuple[Tensor, Tensor]:
-    """Class and domain indices ``[B]`` -> rows with an example of their class in another domain, and one for each.
-
-    The partner is drawn at random. Both results are indices ``[R]``, with R at most B.
-    """
-    chances = ((targets[:, None] == targets) & (domains[:, None] != domains)).cpu()
-    rows = chances.any(dim=1).nonzero().squeeze(1)
-    partner = torch.multinomial(chances[rows].float(), 1).squeeze(1) if len(rows) else rows
-    return rows.to(targets.device), partner.to(targets.device)

@@ -3,12 +3,12 @@
 from collections.abc import Sequence
 from typing import Annotated
 
-import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import nn
 from torch.distributions import Beta
 
 from afield.algorithms.algorithm import Algorithm, Batch, Terms
+from afield.algorithms.parts.pairing import same_class_partners
 from afield.algorithms.registry import ALGORITHMS
 from afield.classifier import Classifier
 from afield.distributions import LogUniform
@@ -72,12 +72,3 @@ class SelfReg(Algorithm):
         mixture = sum(factor * F.mse_loss(x, to[second].lerp(to[first], weight)) for factor, x, to in seen)
         factor = self.penalty * loss.detach().clamp(max=1.0)
         return {"objective": loss, "pair": factor * weight * pair, "mixture": factor * (1 - weight) * mixture}
-
-
-def same_class_partners(targets: Tensor) -> Tensor:
-    """Class indices ``[B]`` -> a random permutation within each class, ``[B]``."""
-    order = torch.randperm(len(targets)).to(targets.device)
-    shuffled = order[targets[order].argsort(stable=True)]
-    partners = torch.empty_like(order)
-    partners[targets.argsort(stable=True)] = shuffled
-    return partners
