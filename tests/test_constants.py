@@ -62,7 +62,7 @@ CONSTANTS = {
     "augment.networks.localization": {"SIDE": 16},
     "augment.networks.variants": {"SIDE": 4},
     "augment.policies.augmix": {"DEPTH": 3},
-    "augment.policies.operations": {"CHUNK": 1_048_576},
+    "augment.policies.operations": {"CHUNK": 524_288},
     "augment.policies.policy": {"VERSION": 1},
     "augment.spatial.crop": {"TRIES": 10},
 }

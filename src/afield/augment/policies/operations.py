@@ -37,7 +37,7 @@ TOGETHER = (tuple(MATRICES), tuple(TRANSLATIONS))
 GROUP = torch.tensor([NAMES.index(next((group[0] for group in TOGETHER if name in group), name)) for name in NAMES])
 """The group of each operation: the index of its first operation."""
 
-CHUNK = 1 << 20
+CHUNK = 1 << 19
 """Number of values that an operation processes at once: few enough for the cache, and enough to keep the threads busy
 between steps of the interpreter."""
 
