@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from afield.records import PlaceDifference, read_compared, read_json, read_summary
+from afield.reporting.provenance import trained_layers
 from pages.tables import ROOT, interval, table
 
 AVERAGES = "pacs-algorithms-frozen"
@@ -72,7 +73,7 @@ def result_section(folder: Path) -> str:
             f"{len(records)} runs; {seconds:.0f} s of training on {hardware['cores']} cores of {hardware['cpu']}"
             f"{' and ' + hardware['gpu'] if hardware['gpu'] else ''}. Images: {config['data']['image_size']} px. "
             f"Backbone: {config['backbone']['name']}, weights {config['backbone']['weights']}, "
-            f"{'frozen' if config['backbone']['freeze'] else 'trained'}. Training: {training['epochs']} epochs, "
+            f"{trained_layers(config['backbone'])}. Training: {training['epochs']} epochs, "
             f"optimizer {training['optimizer']}, learning rate {training['learning_rate']:g}, {training['schedule']} "
             f"schedule, batch size {training['batch_size']}. Versions: torch {versions['torch']}, "
             f"timm {versions['timm']}, Python {versions['python']}, commit {commits}. "

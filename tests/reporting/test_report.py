@@ -30,6 +30,7 @@ from afield.records import (
     write_summary,
 )
 from afield.reporting import render
+from afield.reporting.provenance import trained_layers
 from tests.made_records import made_record
 from tests.reporting.contrasts import CONTRASTS
 
@@ -402,3 +403,19 @@ def test_the_page_tells_what_is_left_to_the_model(tmp_path):
     assert "<td>43.2<small>97.5</small></td>" in text
     assert "<td>0.0<small>–</small></td>" in text
     assert f'aria-label="{PAPER} unseen: errors by coverage"' in text.replace("&lt;", "<").replace("&gt;", ">")
+
+
+@pytest.mark.parametrize(
+    ("backbone", "expected"),
+    [
+        ({"freeze": True}, "frozen"),
+        ({"freeze": False}, "all layers trained"),
+        ({"freeze": False, "partial": {"stage": "blocks.6", "views": 1}}, "trained from blocks.6 on"),
+        (
+            {"freeze": False, "partial": {"stage": "blocks.6", "views": 4}},
+            "trained from blocks.6 on, with 4 stored views of each image",
+        ),
+    ],
+)
+def test_the_trained_layers_are_named(backbone: dict[str, Any], expected: str) -> None:
+    assert trained_layers(backbone) == expected

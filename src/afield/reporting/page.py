@@ -11,7 +11,7 @@ from afield.reporting import figures
 from afield.reporting.charts import INK, PALETTE, colors
 from afield.reporting.confusion import LARGEST_TABLE, class_rows, confused_pairs, heat_rows, pooled
 from afield.reporting.learned import by_recipe
-from afield.reporting.provenance import differences, provenance
+from afield.reporting.provenance import differences, provenance, trained_layers
 from afield.reporting.templates import write_page
 
 
@@ -92,7 +92,7 @@ def _facts(configs: Sequence[Mapping[str, Any]], summary: Summary, analysis: dic
     """Facts about the comparison, by name."""
     config = configs[0]
     training, size = config["training"], config["data"]["image_size"]
-    trained = "frozen" if config["backbone"]["freeze"] else "all layers trained"
+    trained = trained_layers(config["backbone"])
     backbones = dict.fromkeys((each["backbone"]["name"], each["backbone"]["weights"]) for each in configs)
     augmentation = f"augmentation: {training['augment']}"
     domains = next(iter(summary.recipes.values())).domains

@@ -28,6 +28,16 @@ def origin(records: Sequence[Record]) -> dict[str, str]:
     }
 
 
+def trained_layers(backbone: Mapping[str, Any]) -> str:
+    """The layers that were trained, from the settings of the backbone in a record."""
+    if backbone["freeze"]:
+        return "frozen"
+    if "partial" not in backbone:
+        return "all layers trained"
+    stage, views = backbone["partial"]["stage"], backbone["partial"]["views"]
+    return f"trained from {stage} on" + (f", with {views} stored views of each image" if views > 1 else "")
+
+
 def differences(mixed: Mapping[str, Sequence[str]]) -> str:
     """A sentence that lists the versions that differ between runs (`Summary.mixed`)."""
     found = "; ".join(f"{name} {' and '.join(versions)}" for name, versions in mixed.items())
