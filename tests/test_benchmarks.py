@@ -90,6 +90,30 @@ def test_augment_ends_with_a_line_of_json_that_holds_its_ratios():
     assert result["learned"]["ratio"] == result["learned"]["augmentor"] / result["learned"]["step"]
 
 
+def test_the_study_of_heads_goes_on_where_it_was_and_pairs_each_head_with_cross_entropy_and_arcface(tmp_path):
+    rng = np.random.default_rng(0)
+    arrays = {}
+    for split in ("train", "test"):
+        arrays[f"{split}_images"] = rng.integers(256, size=(200, 32, 32, 3), dtype=np.uint8)
+        arrays[f"{split}_labels"] = np.arange(200) % 10
+    np.savez(tmp_path / "cifar10.npz", **arrays)
+    folders = ("--data", str(tmp_path), "--out", str(tmp_path / "out"), "--work", str(tmp_path / "work"))
+    command = ("reliability.py", "--quick", "--study", "heads", "--sets", "cifar10", *folders)
+    first = run(*command)
+    records = read_jsonl(tmp_path / "out" / "heads-cifar10.jsonl")
+    assert run(*command) == first
+    assert read_jsonl(tmp_path / "out" / "heads-cifar10.jsonl") == records
+    heads = ["linear", "cosine", "arcface", "cosface", "sphereface", "subcenter_arcface", "adacos"]
+    assert [record["head"] for record in records] == heads
+    found = {record["recipe"]: record for record in records}
+    for row in read_json(tmp_path / "out" / "summary.json")["rows"]:
+        for metric in ("accuracy", "map"):
+            ours = found[row["recipe"]][metric]
+            assert row[metric]["mean"] == ours
+            assert row[f"{metric}_vs_ce"]["mean"] == ours - found["erm"][metric]
+            assert row[f"{metric}_vs_arcface"]["mean"] == ours - found["arcface"][metric]
+
+
 def test_the_study_of_learned_augmentation_goes_on_where_it_was_and_compares_pairs(tmp_path):
     rng = np.random.default_rng(0)
     arrays = {}
