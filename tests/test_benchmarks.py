@@ -68,11 +68,21 @@ def test_fast_cifar_trains_each_for_its_time_and_goes_on_where_it_was(tmp_path):
         arrays[f"{split}_images"] = rng.integers(256, size=(count, 12, 12, 3), dtype=np.uint8)
         arrays[f"{split}_labels"] = np.arange(count) % 2
     np.savez(tmp_path / "small.npz", **arrays)
-    command = ("fast_cifar.py", "--quick", "--threads", "1", "--data", str(tmp_path / "small.npz"), "--out")
-    first, again = (json.loads(run(*command, str(tmp_path / "out")).splitlines()[-1]) for _ in range(2))
+    out = ("--out", str(tmp_path / "out"))
+    command = ("fast_cifar.py", "--quick", "--threads", "1", "--data", str(tmp_path / "small.npz"), *out, "--seeds")
+    assert json.loads(run(*command, "0", "1", "--time-budget", "0").splitlines()[-1])["contestants"] == {}
+    first, again = (json.loads(run(*command, "0", "1").splitlines()[-1]) for _ in range(2))
     assert first == again
     assert list(first["contestants"]) == ["fast_cifar", "ResNet-8", "ResNet-18"]
-    for record in read_jsonl(tmp_path / "out" / "records.jsonl"):
+    records = read_jsonl(tmp_path / "out" / "records.jsonl")
+    found = {(record["contestant"], record["seed"]): record["accuracy"] for record in records}
+    for row in read_json(tmp_path / "out" / "summary.json")["rows"]:
+        name = row["contestant"]
+        assert row["accuracy"]["mean"] == pytest.approx((found[name, 0] + found[name, 1]) / 2)
+        if name != "fast_cifar":
+            gain = [found["fast_cifar", seed] - found[name, seed] for seed in (0, 1)]
+            assert row["fast_cifar_over_accuracy"]["mean"] == pytest.approx(np.mean(gain))
+    for record in records:
         seen = record["images"]["train"] * record["epochs"]
         assert record["images_per_second"] == pytest.approx(seen / record["training_s"], rel=0.1)
         assert record["training"]["epochs"] == record["epochs"]
