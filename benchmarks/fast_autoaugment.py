@@ -1,13 +1,14 @@
-"""Is a policy that was searched on a few of your own images better than none? A CIFAR-10 subset, ResNet-8.
+"""Searched, published and learned augmentations with few images. A CIFAR-10 subset, ResNet-8.
 
-Fast AutoAugment searches on the training images only. Then networks are trained with equal epochs, splits and initial
-weights: without augmentation; with the searched policy; with crop and flip; and with crop and flip followed by the
-searched policy, by AutoAugment's policy for CIFAR-10, and by TrivialAugment. There is one search; the seeds are those
-of training.
+Networks are trained with equal epochs, splits and initial weights: without augmentation; with crop and flip; and with
+crop and flip followed by each of the rivals. The rivals are the three policies of AutoAugment, RandAugment,
+TrivialAugment, and the two augmentations that a run learns in the middle of its epochs (`dagan` and `learned`). Then
+Fast AutoAugment searches a policy on the training images only, with several search seeds. Networks are also trained
+with each searched policy, alone and after crop and flip.
 
-    python benchmarks/fast_autoaugment.py --data FOLDER --out results/fast-autoaugment [--seeds 3] [--quick]
+    python benchmarks/fast_autoaugment.py --data FOLDER --out results/fast-autoaugment [--seeds 3] [--searches 3]
 
-FOLDER contains ``cifar10.npz``. Finished runs are not repeated. ``--time-budget`` (seconds) ends the search early and
+FOLDER contains ``cifar10.npz``. Finished runs are not repeated. ``--time-budget`` (seconds) ends a search early and
 stops between runs; the same command then continues. The last line is one JSON object.
 """
 
@@ -27,6 +28,7 @@ from reliability import subset
 import afield
 from afield.augment import Policy
 from afield.data import ImageSet, Validation, parts_of
+from afield.errors import InputError
 from afield.evaluation import estimate, paired_difference
 from afield.models import BackboneConfig
 from afield.recipes import Recipe
@@ -36,26 +38,37 @@ from afield.runs.execute import execute
 from afield.runs.run import Run
 
 SIZE = {"images": 2000, "test": 4000, "epochs": 40, "folds": 5, "trials": 40, "top": 5}
-QUICK = {"images": 500, "test": 500, "epochs": 1, "folds": 2, "trials": 3, "top": 2}
+QUICK = {"images": 500, "test": 500, "epochs": 2, "folds": 2, "trials": 3, "top": 2}
 BASE = "crop_flip"
-RIVALS = ("autoaugment_cifar10", "trivialaugment")
+POLICIES = ("autoaugment_cifar10", "autoaugment_imagenet", "autoaugment_svhn", "randaugment", "trivialaugment")
+LEARNED = ("dagan", "learned")
 
 
-def search(images: ImageSet, size: dict[str, int], work: Path, until: float) -> Policy:
-    """Search the policy; its file is ``search/policy.json``."""
-    return afield.augment_search(
-        data=images.name,
-        out=work / "search",
-        augment=BASE,
-        precision="bf16",
-        device="cpu",
-        epochs=size["epochs"],
-        folds=size["folds"],
-        searches=1,
-        trials=size["trials"],
-        top=size["top"],
-        time_budget=None if until == float("inf") else f"{max(0.0, until - time.monotonic())}s",
-    )
+def search(images: ImageSet, size: dict[str, int], seed: int, work: Path, until: float) -> Policy | None:
+    """Search a policy in the folder ``search-SEED``; None if the time ends before the search is complete."""
+    left = until - time.monotonic()
+    if left <= 0:
+        return None
+    try:
+        policy: Policy = afield.augment_search(
+            data=images.name,
+            out=work / f"search-{seed}",
+            augment=BASE,
+            precision="bf16",
+            device="cpu",
+            epochs=size["epochs"],
+            folds=size["folds"],
+            searches=1,
+            trials=size["trials"],
+            top=size["top"],
+            seed=seed,
+            time_budget=None if left == float("inf") else f"{left}s",
+        )
+    except InputError:  # the time ended before the first candidate
+        if time.monotonic() < until:
+            raise
+        return None
+    return policy if policy.origin["trials"] == size["folds"] * size["trials"] else None
 
 
 def same_images(policy: Policy, saved: Path, images: ImageSet) -> bool:
@@ -66,9 +79,17 @@ def same_images(policy: Policy, saved: Path, images: ImageSet) -> bool:
 
 
 def train(
-    setup: ExperimentConfig, recipes: dict[str, Recipe], seeds: int, search_s: float, work: Path, until: float
+    setup: ExperimentConfig,
+    recipes: dict[str, Recipe],
+    seeds: int,
+    work: Path,
+    until: float,
+    policy: Policy | None = None,
 ) -> list[dict[str, Any]]:
-    """A line for each run within the time budget, seed by seed; the accuracy is that of the last epoch."""
+    """A line for each run within the time budget, seed by seed; the accuracy is that of the last epoch.
+
+    The search time is that of `policy`, or the time in which the run learned its augmentation.
+    """
     fabric, lines = Fabric(accelerator="cpu", precision="bf16-mixed"), []
     for seed, (name, recipe) in product(range(seeds), recipes.items()):
         if time.monotonic() > until:
@@ -77,7 +98,11 @@ def train(
         record = execute(run, work / "runs" / run.hash, fabric)
         accuracy = next(iter(record.epochs[-1].test.values()))["accuracy"]
         line = {"augment": name, "seed": seed, "accuracy": accuracy, "train_loss": record.epochs[-1].train_loss}
-        line["search_s"] = search_s if name.endswith("found") else 0.0
+        line["search_s"] = record.learned.search_s if record.learned else 0.0
+        if policy:
+            line |= {"search": policy.origin["search"]["seed"], "search_s": policy.origin["seconds"]["all"]}
+        if record.learned:
+            line |= {"collapses": record.learned.collapses, "settings": record.learned.settings}
         kept = ("run", "config", "split_hash", "duration_s", "versions", "hardware", "commit")
         lines.append(line | {key: getattr(record, key) for key in kept})
         print(f"{name} seed {seed}: {100 * accuracy:.2f} %, {record.duration_s:.0f} s", flush=True)
@@ -86,28 +111,43 @@ def train(
 
 def summarize(lines: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Accuracy of each augmentation over seeds, paired differences to none and to crop and flip, and search time."""
-    by_name: dict[str, dict[int, dict[str, Any]]] = {}
+    groups: dict[tuple[str, int | None], dict[int, dict[str, Any]]] = {}
     for line in lines:
-        by_name.setdefault(line["augment"], {})[line["seed"]] = line
+        groups.setdefault((line["augment"], line.get("search")), {})[line["seed"]] = line
     rows = []
-    for name, group in by_name.items():
-        seeds = sorted(group)
-        over = {other: [by_name[other][seed]["accuracy"] for seed in seeds] for other in _plain(name)}
-        accuracy = [group[seed]["accuracy"] for seed in seeds]
-        rows.append(
-            {
-                "augment": name,
-                "accuracy": estimate(accuracy).as_dict(),
-                "over": {other: paired_difference(accuracy, plain).as_dict() for other, plain in over.items()},
-                "search_s": group[seeds[0]]["search_s"],
-            }
-        )
+    for (name, number), group in groups.items():
+        row: dict[str, Any] = {"augment": name} | ({} if number is None else {"search": number})
+        row["accuracy"] = estimate([line["accuracy"] for line in group.values()]).as_dict()
+        row["over"] = {}
+        for other in () if name == "none" else ("none", BASE):
+            plain = groups.get((other, None), {})
+            if other != name and (seeds := sorted(group.keys() & plain.keys())):
+                pairs = [[each[seed]["accuracy"] for seed in seeds] for each in (group, plain)]
+                row["over"][other] = paired_difference(*pairs).as_dict()
+        row["search_s"] = sum(line["search_s"] for line in group.values()) / len(group)
+        rows.append(row)
     return rows
 
 
-def _plain(name: str) -> list[str]:
-    """The baselines of an augmentation: none, and the augmentation that it extends."""
-    return [other for other in ("none", BASE) if name != other and (other == "none" or name.startswith(other))]
+def over_searches(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The gain of the searched policies, alone and after crop and flip, with the search seed as the random draw.
+
+    The gain of a search seed is the mean over the seeds of training.
+    """
+    found: dict[str, list[dict[str, Any]]] = {}
+    for row in rows:
+        if "search" in row:
+            found.setdefault(row["augment"], []).append(row)
+    return [
+        {
+            "augment": name,
+            "gains": {row["search"]: {other: gain["mean"] for other, gain in row["over"].items()} for row in group},
+            "over": {
+                other: estimate([row["over"][other]["mean"] for row in group]).as_dict() for other in group[0]["over"]
+            },
+        }
+        for name, group in found.items()
+    ]
 
 
 def main() -> None:
@@ -118,41 +158,64 @@ def main() -> None:
     parser.add_argument(
         "--work", type=Path, default=Path("runs/fast-autoaugment"), help="folder for search, runs, subset"
     )
-    parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--rivals", nargs="*", choices=RIVALS, default=RIVALS)
+    parser.add_argument("--seeds", type=int, default=3, help="number of training seeds")
+    parser.add_argument("--searches", type=int, default=3, help="number of search seeds")
+    parser.add_argument("--rivals", nargs="*", choices=(*POLICIES, *LEARNED), default=(*POLICIES, *LEARNED))
     parser.add_argument("--time-budget", type=float, default=float("inf"), help="seconds")
     parser.add_argument("--quick", action="store_true")
     args = parser.parse_args()
     torch.set_num_threads(1)
     until, size = time.monotonic() + args.time_budget, QUICK if args.quick else SIZE
     images = subset(args.data / "cifar10.npz", size["images"], size["test"], 32, args.work)
-    policy = search(images, size, args.work, until)
-    saved = args.out / "policy.json"
-    policy.write(saved)
     training = choose_training("scratch", epochs=size["epochs"], augment=BASE, precision="bf16")
     setup = ExperimentConfig(images, BackboneConfig("resnet8"), False, Validation(), training)
-    chains = {"none": "none", "found": str(saved), BASE: BASE, f"{BASE} + found": f"{BASE}+{saved}"}
-    chains |= {f"{BASE} + {name}": f"{BASE}+{name}" for name in args.rivals}
-    recipes = {name: Recipe("erm", augment=chain) for name, chain in chains.items()}
-    lines = train(setup, recipes, args.seeds, policy.origin["seconds"]["all"], args.work, until)
+    recipes = {name: Recipe("erm", augment=name) for name in ("none", BASE)}
+    for name in args.rivals:
+        options = {"epochs": 1} if args.quick and name in LEARNED else {}
+        recipes[f"{BASE} + {name}"] = Recipe("erm", augment=f"{BASE}+{name}", augment_options=options)
+    lines, policies = train(setup, recipes, args.seeds, args.work, until), dict[int, Policy]()
+    for number in range(args.searches):
+        policy = search(images, size, number, args.work, until)
+        if policy is None:
+            break
+        policies[number], saved = policy, policy_file(args.out, number)
+        policy.write(saved)
+        chains = {"found": str(saved), f"{BASE} + found": f"{BASE}+{saved}"}
+        recipes = {name: Recipe("erm", augment=chain) for name, chain in chains.items()}
+        lines += train(setup, recipes, args.seeds, args.work, until, policy)
     if not lines:
         parser.exit(2, "--time-budget ended before the first run; the same command goes on\n")
     write_jsonl(args.out / "records.jsonl", lines)
     rows = summarize(lines)
-    write_json(args.out / "summary.json", {"policy": policy.digest, "size": size, "rows": rows})
-    print(f"{'augmentation':32}{'n':>3}{'accuracy, %':>13}{'sd':>6}  {'95 %':16}{'search, s':>9}  difference, 95 %")
+    searches, digests = over_searches(rows), {number: policy.digest for number, policy in policies.items()}
+    write_json(args.out / "summary.json", {"policies": digests, "size": size, "rows": rows, "searches": searches})
+    print(f"{'augmentation':36}{'n':>3}{'accuracy, %':>13}{'sd':>6}  {'95 %':16}{'search, s':>9}  difference, 95 %")
     for row in rows:
         value = row["accuracy"]
-        line = f"{row['augment']:32}{value['n']:3}{100 * value['mean']:13.2f}{100 * (value['sd'] or 0):6.2f}"
-        line += f"  {span(value):16}{row['search_s']:9.0f}  "
-        print(
-            line
-            + "; ".join(f"{100 * gain['mean']:+.2f} {span(gain)} compared with {o}" for o, gain in row["over"].items())
-        )
-    found = {row["augment"]: row["accuracy"]["mean"] for row in rows}
+        line = f"{label(row):36}{value['n']:3}{100 * value['mean']:13.2f}{100 * (value['sd'] or 0):6.2f}"
+        print(f"{line}  {span(value):16}{row['search_s']:9.0f}  {gains(row)}")
+    for row in searches:
+        print(f"{row['augment']}, over {len(row['gains'])} searches: {gains(row)}")
+    found = {label(row): row["accuracy"]["mean"] for row in rows}
     result = {f"{name}_over_none": round(value / found["none"], 4) for name, value in found.items() if name != "none"}
-    result |= {"search_s": policy.origin["seconds"]["all"], "same_images": same_images(policy, saved, images)}
+    result["search_s"] = {number: policy.origin["seconds"]["all"] for number, policy in policies.items()}
+    result["same_images"] = {n: same_images(policy, policy_file(args.out, n), images) for n, policy in policies.items()}
     print(json.dumps({"benchmark": "fast_autoaugment", **result}))
+
+
+def policy_file(out: Path, seed: int) -> Path:
+    """The file of the policy of a search seed."""
+    return out / f"policy-{seed}.json"
+
+
+def label(row: dict[str, Any]) -> str:
+    """The name of a row, with its search seed."""
+    return f"{row['augment']}, search {row['search']}" if "search" in row else str(row["augment"])
+
+
+def gains(row: dict[str, Any]) -> str:
+    """The differences of a row in percentage points."""
+    return "; ".join(f"{100 * gain['mean']:+.2f} {span(gain)} compared with {o}" for o, gain in row["over"].items())
 
 
 def span(value: dict[str, Any]) -> str:

@@ -1,6 +1,6 @@
 """Accuracy of `fast_cifar` and plain training on the test images of CIFAR-10, at equal wall time.
 
-    python benchmarks/fast_cifar.py --data cifar10.npz [--minutes 10] [--threads 1] [--out results/fast-cifar] [--quick]
+    python benchmarks/fast_cifar.py --data cifar10.npz --seeds 0 1 2 [--minutes 10] [--threads 1] [--quick]
 
 Three contestants train one after the other on the same threads: `fast_cifar` (preset, recipe and a whitened network),
 and the preset `scratch` with batches of 128, crops and flips and the recipe `erm`, on ResNet-8 and on ResNet-18 with
@@ -10,8 +10,10 @@ only, without this timing and without evaluation. All training images are used e
 after each epoch; nothing is selected on them. The accuracy is that of the last epoch; the accuracy with test-time
 augmentation is reported separately.
 
-Finished contestants are kept in `--out`; the same command continues with the next one. With `--threads 1 --only NAME`
-several can train at once, each on its own core. The last line is one JSON object.
+Every seed times the steps and trains all contestants again, so the number of epochs can differ between seeds. Finished
+contestants are kept in `--out`; the same command continues with the next one. `--time-budget` (seconds) stops between
+contestants. With `--threads 1 --only NAME` several can train at once, each on its own core. The last line is one JSON
+object.
 """
 
 from __future__ import annotations
@@ -23,6 +25,7 @@ import os
 import tempfile
 import time
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +38,7 @@ from afield.classifier import Classifier
 from afield.data import ImageSet, Validation, load
 from afield.data.images import SPLITS
 from afield.deploy.tta import mean_logits
-from afield.evaluation import accuracy
+from afield.evaluation import accuracy, estimate, paired_difference
 from afield.models import BackboneConfig
 from afield.recipes import RECIPES
 from afield.records import read_json, write_json, write_jsonl
@@ -115,19 +118,19 @@ def rate(contestant: Contestant, data: ImageSet, fabric: Fabric, seconds: float,
     return found
 
 
-def compete(contestant: Contestant, data: ImageSet, args: argparse.Namespace) -> dict[str, Any]:
-    """The record of one contestant."""
-    print(contestant.name, flush=True)
+def compete(contestant: Contestant, data: ImageSet, seed: int, args: argparse.Namespace) -> dict[str, Any]:
+    """The record of one contestant with one seed."""
+    print(f"{contestant.name}, seed {seed}", flush=True)
     fabrics = {name: Fabric(accelerator=args.device, devices=1, precision=PRECISIONS[name]) for name in PRECISIONS}
     budget = 60 * args.minutes
-    rates = {name: rate(contestant, data, fabric, budget / 50, args.seed) for name, fabric in fabrics.items()}
+    rates = {name: rate(contestant, data, fabric, budget / 50, seed) for name, fabric in fabrics.items()}
     precision = max(rates, key=lambda name: rates[name])
     print(f"  {', '.join(f'{name}: {value:,.0f} images/s' for name, value in rates.items())}", flush=True)
     images = 0.99 * int((data.given != TEST).sum())
     epochs = max(1, round(budget * rates[precision] / images))
     training = dataclasses.replace(contestant.training, epochs=epochs, precision=precision)
     began = time.perf_counter()
-    outcome = train(contestant.run(data, training, args.seed), fabrics[precision])
+    outcome = train(contestant.run(data, training, seed), fabrics[precision])
     wall = time.perf_counter() - began
     rows = np.flatnonzero(data.given == TEST)
 
@@ -140,7 +143,7 @@ def compete(contestant: Contestant, data: ImageSet, args: argparse.Namespace) ->
         "contestant": contestant.name,
         "backbone": contestant.backbone,
         "recipe": contestant.recipe,
-        "seed": args.seed,
+        "seed": seed,
         "accuracy": accuracy(logits(pixels).numpy(), labels),
         "accuracy_tta": accuracy(mean_logits(logits, pixels, "mirror_translate").numpy(), labels),
         "budget_s": budget,
@@ -155,6 +158,27 @@ def compete(contestant: Contestant, data: ImageSet, args: argparse.Namespace) ->
     }
 
 
+def summarize(records: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Accuracy of each contestant over seeds, and the paired difference of `fast_cifar` to it, without and with TTA."""
+    by_name: dict[str, dict[int, dict[str, Any]]] = {}
+    for record in records:
+        by_name.setdefault(record["contestant"], {})[record["seed"]] = record
+    rows = []
+    for name, group in by_name.items():
+        row: dict[str, Any] = {"contestant": name, "backbone": next(iter(group.values()))["backbone"]}
+        ours = by_name.get("fast_cifar", {})
+        for metric in ("accuracy", "accuracy_tta"):
+            row[metric] = estimate([record[metric] for record in group.values()]).as_dict()
+            if name != "fast_cifar" and (seeds := sorted(group.keys() & ours.keys())):
+                pairs = [[each[seed][metric] for seed in seeds] for each in (ours, group)]
+                row[f"fast_cifar_over_{metric}"] = paired_difference(*pairs).as_dict()
+        for key in ("training_s", "images_per_second"):
+            row[key] = estimate([record[key] for record in group.values()]).as_dict()
+        row["epochs"] = sorted({record["epochs"] for record in group.values()})
+        rows.append(row)
+    return rows
+
+
 def main() -> None:
     """Train the contestants that are not finished, and print the table and the JSON line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -165,7 +189,8 @@ def main() -> None:
         "--threads", type=int, default=os.cpu_count(), help="CPU threads of each contestant (default: all cores)"
     )
     parser.add_argument("--device", default="cpu", help="cpu or cuda")
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0], help="seeds of initial weights and training")
+    parser.add_argument("--time-budget", type=float, default=float("inf"), help="seconds")
     parser.add_argument("--only", nargs="+", help="contestants to train; several processes can share one folder")
     parser.add_argument("--quick", action="store_true", help="one second for each contestant, as a functional check")
     parser.add_argument("--out", type=Path, default=Path("results/fast-cifar"))
@@ -182,23 +207,26 @@ def main() -> None:
     chosen = args.only or [contestant.name for contestant in contestants]
     if unknown := set(chosen) - {contestant.name for contestant in contestants}:
         parser.error(f"--only takes {', '.join(contestant.name for contestant in contestants)}; got {min(unknown)}")
-    records = []
-    for contestant in contestants:
-        file = args.out / f"{contestant.name}-{args.seed}.json"
-        if contestant.name in chosen and not file.exists():
-            write_json(file, compete(contestant, data, args))
+    until, records = time.monotonic() + args.time_budget, []
+    for seed, contestant in product(args.seeds, contestants):
+        file = args.out / f"{contestant.name}-{seed}.json"
+        if contestant.name in chosen and not file.exists() and time.monotonic() < until:
+            write_json(file, compete(contestant, data, seed, args))
         if file.exists():
             records.append(read_json(file))
     write_jsonl(args.out / "records.jsonl", records)
-    print(f"{'contestant':12}{'accuracy, %':>13}{'with TTA, %':>15}{'s':>8}{'epochs':>8}{'images/s':>10}{'bits':>6}")
-    for row in records:
+    rows = summarize(records)
+    write_json(args.out / "summary.json", {"minutes": args.minutes, "rows": rows})
+    columns = {"seed": 6, "accuracy, %": 13, "TTA, %": 8, "s": 8, "epochs": 8, "images/s": 10, "bits": 6}
+    print(f"{'contestant':12}" + "".join(f"{name:>{width}}" for name, width in columns.items()))
+    for record in records:
         print(
-            f"{row['contestant']:12}{100 * row['accuracy']:>13.2f}{100 * row['accuracy_tta']:>15.2f}"
-            f"{row['training_s']:>8.1f}{row['epochs']:>8}{row['images_per_second']:>10,.0f}"
-            f"{row['training']['precision']:>6}"
+            f"{record['contestant']:12}{record['seed']:>6}{100 * record['accuracy']:>13.2f}"
+            f"{100 * record['accuracy_tta']:>8.2f}{record['training_s']:>8.1f}{record['epochs']:>8}"
+            f"{record['images_per_second']:>10,.0f}{record['training']['precision']:>6}"
         )
-    names = ("accuracy", "accuracy_tta", "training_s", "epochs", "images_per_second")
-    result = {row["contestant"]: {name: row[name] for name in names} for row in records}
+    names = ("accuracy", "accuracy_tta", "training_s", "images_per_second")
+    result = {row["contestant"]: {name: row[name]["mean"] for name in names} for row in rows}
     print(json.dumps({"benchmark": "fast_cifar", "minutes": args.minutes, "contestants": result}))
 
 

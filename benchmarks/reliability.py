@@ -1,9 +1,10 @@
 """Do margin heads train from scratch as reliably as cross-entropy? CIFAR-10 and CIFAR-100 subsets, ResNet-8.
 
-Two studies run every setting with every seed, on equal splits and initial weights:
+Three studies run every setting with every seed, on equal splits and initial weights:
 
 * ``grid``: gradient x scale x margin x warm-up x neck, at 16 px, with little training: which settings fail, and how.
 * ``confirm``: the default head at margins 0 to 0.5 and cross-entropy, at 32 px, with twice the images.
+* ``heads``: every kind of head with its defaults and cross-entropy, with the setup of ``confirm``.
 
     python benchmarks/reliability.py --data FOLDER --out results/margin-reliability [--study grid] [--quick]
 
@@ -29,7 +30,7 @@ from afield.data import ImageSet, Validation, load, parts_of
 from afield.evaluation import estimate, paired_difference
 from afield.heads import scale_floor
 from afield.models import BackboneConfig
-from afield.recipes import Recipe
+from afield.recipes import RECIPES, Recipe
 from afield.records import read_jsonl, seed_for, write_json, write_jsonl
 from afield.runs.config import ExperimentConfig, choose_training
 from afield.runs.execute import execute
@@ -42,6 +43,11 @@ STUDIES = {
     "grid": {"images": 3000, "test": 2000, "side": 16, "epochs": 8, "batch": 64, "seeds": 3},
     "confirm": {"images": 6000, "test": 5000, "side": 32, "epochs": 12, "batch": 128, "seeds": 5},
 }
+STUDIES["heads"] = STUDIES["confirm"]
+HEADS = ("erm", "normalized_softmax", "arcface", "cosface", "sphereface", "subcenter_arcface", "adacos")
+"""The recipes of the study of heads. Each has one head with its defaults, and cross-entropy as the loss."""
+RIVALS = {"ce": "erm", "arcface": "arcface"}
+"""The recipes that the others are compared with, by their suffix in the summary."""
 
 
 def subset(file: Path, images: int, test: int, side: int, folder: Path) -> ImageSet:
@@ -94,6 +100,12 @@ def confirm(classes: int, steps: int) -> Iterator[tuple[dict[str, Any], Recipe]]
         yield {"head": "arcface", "margin": margin}, margin_recipe(f"arcface-{margin}", {"margin_rad": margin})
 
 
+def heads(classes: int, steps: int) -> Iterator[tuple[dict[str, Any], Recipe]]:
+    """Each kind of head with its defaults; cross-entropy comes first."""
+    for name in HEADS:
+        yield {"head": RECIPES[name].head}, RECIPES[name]
+
+
 def run_study(study: str, data: str, args: argparse.Namespace, until: float) -> list[dict[str, Any]]:
     """All runs of a study within the time budget: setting, seed, and top-1 and mAP of the last epoch, or the error."""
     size = STUDIES[study] | ({"images": 500, "test": 500, "epochs": 1, "seeds": 1} if args.quick else {})
@@ -103,7 +115,7 @@ def run_study(study: str, data: str, args: argparse.Namespace, until: float) -> 
     )
     setup = ExperimentConfig(images, BackboneConfig("resnet8"), False, Validation(), training)
     steps = size["epochs"] * int(size["images"] * 0.9 // size["batch"])
-    settings = list({"grid": grid, "confirm": confirm}[study](CLASSES[data], steps))
+    settings = list({"grid": grid, "confirm": confirm, "heads": heads}[study](CLASSES[data], steps))
     fabric = Fabric(accelerator="cpu", precision="bf16-mixed")
     found = []
     for seed, (setting, recipe) in product(range(size["seeds"]), settings[: 8 if args.quick else None]):
@@ -126,9 +138,10 @@ def run_study(study: str, data: str, args: argparse.Namespace, until: float) -> 
 
 
 def summarize(lines: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Top-1 and mAP over seeds of each study, data set and setting, and differences to cross-entropy without neck.
+    """Top-1 and mAP over seeds of each study, data set and setting, and paired differences to the rivals.
 
-    A setting *fails* where its mean top-1 is under half of cross-entropy's.
+    The rivals are cross-entropy without neck and, in the study of heads, ArcFace. A setting *fails* where its mean
+    top-1 is under half of cross-entropy's.
     """
     keys = ("head", "scale", "margin", "gradient", "warmup", "neck")
     groups: dict[tuple[str, str, str], list[dict[str, Any]]] = {}
@@ -146,10 +159,13 @@ def summarize(lines: list[dict[str, Any]]) -> list[dict[str, Any]]:
             **{key: group[0][key] for key in keys if key in group[0]},
         }
         for metric in ("accuracy", "map"):
-            values = [by_seed[seed][metric] for seed in seeds]
-            row[metric] = estimate(values).as_dict()
-            difference = paired_difference(values, [base[seed][metric] for seed in seeds])
-            row[f"{metric}_vs_ce"] = {"mean": difference.mean, "ci95": difference.ci95}
+            row[metric] = estimate([by_seed[seed][metric] for seed in seeds]).as_dict()
+            for suffix, name in RIVALS.items():
+                rival = {line["seed"]: line[metric] for line in groups.get((study, data, name), ())}
+                if common := [seed for seed in seeds if seed in rival]:
+                    pairs = [by_seed[seed][metric] for seed in common], [rival[seed] for seed in common]
+                    difference = paired_difference(*pairs)
+                    row[f"{metric}_vs_{suffix}"] = {"mean": difference.mean, "ci95": difference.ci95}
         row["fails"] = row["accuracy"]["mean"] < 0.5 * estimate([base[seed]["accuracy"] for seed in seeds]).mean
         rows.append(row)
     return rows
@@ -182,9 +198,9 @@ def main() -> None:
             f"{100 * row['map']['mean']:7.1f}{100 * gain:+8.1f}  {interval}{'  FAILS' if row['fails'] else ''}"
         )
     ratios = {}
-    for row in (row for row in rows if row["study"] == "confirm"):
+    for row in (row for row in rows if row["study"] != "grid"):
         cross_entropy = row["accuracy"]["mean"] - row["accuracy_vs_ce"]["mean"]
-        ratios[f"{row['data']}/{row['recipe']}"] = round(row["accuracy"]["mean"] / cross_entropy, 3)
+        ratios[f"{row['study']}/{row['data']}/{row['recipe']}"] = round(row["accuracy"]["mean"] / cross_entropy, 3)
     print(json.dumps({"benchmark": "reliability", "top1_over_cross_entropy": ratios}))
 
 

@@ -76,11 +76,21 @@ def test_fast_cifar_trains_each_for_its_time_and_goes_on_where_it_was(tmp_path):
         arrays[f"{split}_images"] = rng.integers(256, size=(count, 12, 12, 3), dtype=np.uint8)
         arrays[f"{split}_labels"] = np.arange(count) % 2
     np.savez(tmp_path / "small.npz", **arrays)
-    command = ("fast_cifar.py", "--quick", "--threads", "1", "--data", str(tmp_path / "small.npz"), "--out")
-    first, again = (json.loads(run(*command, str(tmp_path / "out")).splitlines()[-1]) for _ in range(2))
+    out = ("--out", str(tmp_path / "out"))
+    command = ("fast_cifar.py", "--quick", "--threads", "1", "--data", str(tmp_path / "small.npz"), *out, "--seeds")
+    assert json.loads(run(*command, "0", "1", "--time-budget", "0").splitlines()[-1])["contestants"] == {}
+    first, again = (json.loads(run(*command, "0", "1").splitlines()[-1]) for _ in range(2))
     assert first == again
     assert list(first["contestants"]) == ["fast_cifar", "ResNet-8", "ResNet-18"]
-    for record in read_jsonl(tmp_path / "out" / "records.jsonl"):
+    records = read_jsonl(tmp_path / "out" / "records.jsonl")
+    found = {(record["contestant"], record["seed"]): record["accuracy"] for record in records}
+    for row in read_json(tmp_path / "out" / "summary.json")["rows"]:
+        name = row["contestant"]
+        assert row["accuracy"]["mean"] == pytest.approx((found[name, 0] + found[name, 1]) / 2)
+        if name != "fast_cifar":
+            gain = [found["fast_cifar", seed] - found[name, seed] for seed in (0, 1)]
+            assert row["fast_cifar_over_accuracy"]["mean"] == pytest.approx(np.mean(gain))
+    for record in records:
         seen = record["images"]["train"] * record["epochs"]
         assert record["images_per_second"] == pytest.approx(seen / record["training_s"], rel=0.1)
         assert record["training"]["epochs"] == record["epochs"]
@@ -96,6 +106,75 @@ def test_augment_ends_with_a_line_of_json_that_holds_its_ratios():
     for setting in ("32 px, batch 128", "224 px, batch 32"):
         assert all(row["ratio"] > 1 for row in result[setting].values())
     assert result["learned"]["ratio"] == result["learned"]["augmentor"] / result["learned"]["step"]
+
+
+def write_noise(path: Path) -> None:
+    """Write an ``.npz`` file like that of CIFAR-10, with 200 images of noise in each split."""
+    rng, arrays = np.random.default_rng(0), {}
+    for split in ("train", "test"):
+        arrays[f"{split}_images"] = rng.integers(256, size=(200, 32, 32, 3), dtype=np.uint8)
+        arrays[f"{split}_labels"] = np.arange(200) % 10
+    np.savez(path, **arrays)
+
+
+def test_the_study_of_heads_goes_on_where_it_was_and_pairs_each_head_with_cross_entropy_and_arcface(tmp_path):
+    write_noise(tmp_path / "cifar10.npz")
+    folders = ("--data", str(tmp_path), "--out", str(tmp_path / "out"), "--work", str(tmp_path / "work"))
+    command = ("reliability.py", "--quick", "--study", "heads", "--sets", "cifar10", *folders)
+    first = run(*command)
+    records = read_jsonl(tmp_path / "out" / "heads-cifar10.jsonl")
+    assert run(*command) == first
+    assert read_jsonl(tmp_path / "out" / "heads-cifar10.jsonl") == records
+    heads = ["linear", "cosine", "arcface", "cosface", "sphereface", "subcenter_arcface", "adacos"]
+    assert [record["head"] for record in records] == heads
+    found = {record["recipe"]: record for record in records}
+    for row in read_json(tmp_path / "out" / "summary.json")["rows"]:
+        for metric in ("accuracy", "map"):
+            ours = found[row["recipe"]][metric]
+            assert row[metric]["mean"] == ours
+            assert row[f"{metric}_vs_ce"]["mean"] == ours - found["erm"][metric]
+            assert row[f"{metric}_vs_arcface"]["mean"] == ours - found["arcface"][metric]
+
+
+def test_policies_go_on_where_they_were_with_a_search_for_each_search_seed(tmp_path):
+    write_noise(tmp_path / "cifar10.npz")
+    folders = ("--data", str(tmp_path), "--out", str(tmp_path / "out"), "--work", str(tmp_path / "work"))
+    counts = ("--seeds", "1", "--searches", "2", "--rivals", "dagan")
+    command = ("fast_autoaugment.py", "--quick", *counts, *folders)
+    first, records = json.loads(run(*command).splitlines()[-1]), read_jsonl(tmp_path / "out" / "records.jsonl")
+    assert json.loads(run(*command).splitlines()[-1]) == first
+    assert read_jsonl(tmp_path / "out" / "records.jsonl") == records
+    assert first["same_images"] == {"0": True, "1": True}
+    found = {(record["augment"], record.get("search")): record for record in records}
+    searched = [(name, number) for number in (0, 1) for name in ("found", "crop_flip + found")]
+    assert list(found) == [("none", None), ("crop_flip", None), ("crop_flip + dagan", None), *searched]
+    assert found["crop_flip + dagan", None]["search_s"] > 0
+    assert found["found", 0]["search_s"] == first["search_s"]["0"]
+    digests = read_json(tmp_path / "out" / "summary.json")["policies"]
+    assert digests["0"] != digests["1"]
+    for name, number in searched:  # a run knows its policy by its content
+        assert digests[str(number)] in found[name, number]["config"]["recipe"]["augment"]
+
+
+def test_the_gain_of_searched_policies_is_averaged_over_training_seeds_and_then_over_search_seeds(monkeypatch):
+    monkeypatch.syspath_prepend(FOLDER)
+    script = runpy.run_path(str(FOLDER / "fast_autoaugment.py"))
+    values = {("none", None): (0.50, 0.52), ("crop_flip", None): (0.56, 0.56)}
+    values |= {("found", 0): (0.55, 0.59), ("found", 1): (0.54, 0.54), ("found", 2): (0.60, 0.60)}
+    lines = [
+        {"augment": name, "seed": seed, "accuracy": accuracy, "search_s": 0.0, "search": number}
+        for (name, number), pair in values.items()
+        for seed, accuracy in enumerate(pair)
+    ]
+    rows = script["summarize"](lines)
+    assert [list(row["over"]) for row in rows] == [[], ["none"], *[["none", "crop_flip"]] * 3]
+    assert rows[2]["over"]["none"]["mean"] == pytest.approx(0.06)  # 0.05 and 0.07
+    (found,) = script["over_searches"](rows)
+    assert [gain["none"] for gain in found["gains"].values()] == pytest.approx([0.06, 0.03, 0.09])
+    assert [gain["crop_flip"] for gain in found["gains"].values()] == pytest.approx([0.01, -0.02, 0.04])
+    assert found["over"]["none"]["n"] == 3
+    half = 4.30265 * 0.03 / 3**0.5  # the quantile of t with two degrees of freedom
+    assert found["over"]["none"]["ci95"] == pytest.approx([0.06 - half, 0.06 + half], abs=1e-6)
 
 
 def test_the_study_of_learned_augmentation_goes_on_where_it_was_and_compares_pairs(tmp_path):

@@ -9,7 +9,7 @@ from afield.reporting.document import said
 from afield.reproduction import seeds
 from afield.reproduction.augmentation.arms import BASELINE, DEFAULT
 from afield.reproduction.augmentation.plan import STUDY
-from pages.tables import ROOT, filled, interval, study, table
+from pages.tables import ROOT, filled, interval, not_run, study, table
 
 
 def reproduced() -> str:
@@ -43,6 +43,23 @@ def sizes_table() -> str:
         )
     header = ("training images", "n", "none", "matched", "learned", "matched − none", "learned − none")
     return table((*header, "learned − matched", "collapsed"), lines)
+
+
+def searches_table(rows: list[dict[str, Any]] | None) -> str:
+    """The gain of the searched policies with each search seed, and its mean over search seeds."""
+    if not rows:
+        return not_run("python benchmarks/fast_autoaugment.py --data FOLDER --out results/fast-autoaugment")
+    lines = [
+        (
+            f"`{row['augment']}`",
+            f"`{other}`",
+            *(f"{100 * gain[other]:+.1f}" for gain in row["gains"].values()),
+            interval(mean, "+"),
+        )
+        for row in rows
+        for other, mean in row["over"].items()
+    ]
+    return table(("augmentation", "vs", *(f"search {seed}" for seed in rows[0]["gains"]), "mean"), lines)
 
 
 def augmentation_page() -> str:
@@ -81,16 +98,17 @@ def augmentation_page() -> str:
         for row in rows
         if "collapses" in row
     ]
+    searched = study("fast-autoaugment")
     cost = read_json(ROOT / "results" / "augment.json")["learned"]
     policy = [
         (
-            f"`{row['augment']}`",
+            f"`{row['augment']}`" + (f", search {row['search']}" if "search" in row else ""),
             str(row["accuracy"]["n"]),
             interval(row["accuracy"]),
             *(interval(row["over"][plain], "+") if plain in row["over"] else "" for plain in ("none", "crop_flip")),
             f"{row['search_s']:.0f}",
         )
-        for row in study("fast-autoaugment")["rows"]
+        for row in searched["rows"]
     ]
     parts = {
         "reproduced": reproduced(),
@@ -105,5 +123,6 @@ def augmentation_page() -> str:
         ),
         "cost": f"{100 * cost['ratio']:.1f} %",
         "policy": table(("augmentation", "n", "accuracy", "vs none", "vs crop_flip", "search, s"), policy),
+        "searches": searches_table(searched.get("searches")),
     }
     return filled("augmentation.md.in", parts)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from afield.records import read_json
-from pages.tables import ROOT, filled, interval, study, table
+from pages.tables import ROOT, filled, interval, not_run, study, table
 
 
 def confirmation_table(rows: Sequence[dict[str, Any]]) -> str:
@@ -24,6 +24,39 @@ def confirmation_table(rows: Sequence[dict[str, Any]]) -> str:
         for row in sorted(rows, key=lambda row: len(row["data"]))
     ]
     return table(("data", "objective", "top-1", "mAP", "top-1 vs CE", "mAP vs CE"), lines)
+
+
+HEADS = {
+    "erm": "cross-entropy",
+    "normalized_softmax": "normalized softmax",
+    "arcface": "ArcFace",
+    "cosface": "CosFace",
+    "sphereface": "SphereFace",
+    "subcenter_arcface": "sub-center ArcFace",
+    "adacos": "AdaCos",
+}
+"""Names of the heads, by recipe."""
+
+
+def heads_table(rows: Sequence[dict[str, Any]]) -> str:
+    """Top-1 and mAP of each kind of head, with paired differences to cross-entropy and to ArcFace."""
+    if not rows:
+        return not_run("python benchmarks/reliability.py --study heads --data FOLDER --out results/margin-reliability")
+    columns = [(metric, name) for metric in ("accuracy", "map") for name in ("", "_vs_ce", "_vs_arcface")]
+    rivals = {"erm": "_vs_ce", "arcface": "_vs_arcface"}
+    lines = [
+        (
+            "CIFAR-10" if row["data"] == "cifar10" else "CIFAR-100",
+            HEADS[row["recipe"]],
+            *(
+                "" if rivals.get(row["recipe"]) == name else interval(row[metric + name], "+" if name else "")
+                for metric, name in columns
+            ),
+        )
+        for row in sorted(rows, key=lambda row: len(row["data"]))
+    ]
+    header = ("data", "head", *(f"{metric}{vs}" for metric in ("top-1", "mAP") for vs in ("", " vs CE", " vs ArcFace")))
+    return table(header, lines)
 
 
 def grid_table(rows: Sequence[dict[str, Any]]) -> str:
@@ -58,7 +91,7 @@ def grid_cell(row: dict[str, Any]) -> str:
 def margins_page() -> str:
     """The studies of margin heads, and their cost."""
     rows = study("margin-reliability")["rows"]
-    of = {name: [row for row in rows if row["study"] == name] for name in ("confirm", "grid")}
+    of = {name: [row for row in rows if row["study"] == name] for name in ("confirm", "heads", "grid")}
     plain = {(row["data"], row["recipe"]): row["accuracy"] for row in of["grid"] if row["head"] == "linear"}
     grids = "\n".join(
         f"{title}, cross-entropy: {interval(plain[data, 'erm'])}; with a neck: {interval(plain[data, 'erm+neck'])}.\n\n"
@@ -90,6 +123,7 @@ def margins_page() -> str:
     sampled = costs["sampled"]
     parts = {
         "confirm": confirmation_table(of["confirm"]),
+        "heads": heads_table(of["heads"]),
         "grid": grids,
         "thousand": curves,
         "costs": heads,

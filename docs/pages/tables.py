@@ -17,6 +17,11 @@ def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     return "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n"
 
 
+def not_run(command: str) -> str:
+    """What a page shows in place of a table that has no record yet."""
+    return f"Not run yet: `{command}`.\n"
+
+
 def interval(value: dict[str, Any], sign: str = "") -> str:
     """``71.9 ± 0.5 [70.2, 73.6]``: mean, standard deviation and 95 % interval, as percentages."""
     deviation = f" ± {100 * value['sd']:.1f}" if value.get("sd") is not None else ""

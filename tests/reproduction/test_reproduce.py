@@ -234,14 +234,15 @@ def test_seeds_without_all_parts_are_left_out():
     assert seeds.paired({0: 1.0}, {1: 1.0}) is None
 
 
-def test_sizes_name_every_published_table_in_full(monkeypatch, tmp_path):
+@pytest.mark.parametrize(("size", "stems"), [("small", ("",)), ("full", ("", ", small stem"))])
+def test_sizes_name_every_published_table_in_full(size, stems, monkeypatch, tmp_path):
     from afield.reproduction.margin import plan as module
     from afield.reproduction.margin.page import PUBLISHED
 
     monkeypatch.setattr(Place, "cifar", lambda place, name: digits())
-    found = {study.name: study for study in module.studies(Place("full", tmp_path))}
+    found = {study.name: study for study in module.studies(Place(size, tmp_path))}
     for data, network in PUBLISHED:
-        assert {f"{data}/{network}", f"{data}/{network}, small stem"} <= found.keys()
+        assert {f"{data}/{network}{stem}" for stem in stems} <= found.keys()
         assert {"cross-entropy", module.PAPER.name} <= {recipe.name for recipe in found[f"{data}/{network}"].recipes}
     assert module.PAPER.head_options == {"scale": 1.0, "margin_rad": 0.1, "gradient": "exact"}
 
