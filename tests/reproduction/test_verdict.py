@@ -12,7 +12,7 @@ from afield.evaluation import Estimate, estimate
 from afield.records import Learned, Record, read_records
 from afield.reproduction import PAPERS, verdict
 from afield.reproduction.combined.page import BASE, default_recipe
-from afield.reproduction.flattening.page import SCRATCH, TUNED, verdicts
+from afield.reproduction.flattening.page import FROZEN, SCRATCH, TUNED, regularizers, verdicts
 from afield.reproduction.paper import Judged, document, learning_steps, verdict_table
 from afield.reproduction.verdict import Verdict, differences, holds_on, judge_difference, judge_value, untrained
 from afield.training import PRESETS
@@ -202,6 +202,20 @@ def test_verdicts_of_paper_a_come_from_the_study_in_which_a_system_runs():
     lines[0].config["training"]["epochs"] = 3
     found = {row[0]: row for row in next(verdicts(lines)).tables[0].rows}
     assert found["table 1: flattening 0.5, average"][4] == "not comparable (epochs 3, not 30)"
+
+
+def test_regularizers_are_compared_with_cross_entropy_and_with_flattening():
+    accuracies = {"erm": (0.80, 0.81), "dropout 0.5": (0.81, 0.83), "flattening 0.5": (0.85, 0.84)}
+    lines = [line(FROZEN, name, seed, value) for name, of in accuracies.items() for seed, value in enumerate(of)]
+    (section,) = regularizers(lines)
+    assert section.text[0].endswith("All other recipes have dropout 0 and weight decay 0.0005.")
+    (table,) = section.tables
+    assert [row[0] for row in table.rows] == ["erm", "dropout 0.5", "label_smoothing", "flattening 0.5"]
+    _, dropout, smoothing, flattening = table.rows
+    assert dropout[1:] == ("82.0 (n = 2)", "+1.5 (n = 2)", "+2.5 (n = 2)")  # 1 and 2 points; 4 and 1 points
+    assert smoothing[1:] == ("–", "–", "–")
+    assert flattening[1:] == ("84.5 (n = 2)", "+4.0 (n = 2)", "")
+    assert not list(regularizers([each for each in lines if each.recipe != "dropout 0.5"]))
 
 
 def test_a_long_reason_that_verdicts_share_is_given_once_in_the_caption():
