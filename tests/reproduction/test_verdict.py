@@ -11,7 +11,7 @@ import pytest
 from afield.evaluation import Estimate, estimate
 from afield.records import Learned, Record, read_records
 from afield.reproduction import PAPERS, verdict
-from afield.reproduction.combined.page import BASE, default_recipe
+from afield.reproduction.combined.page import BASE, against_parts, default_recipe, gains_over_parts
 from afield.reproduction.flattening.page import FROZEN, SCRATCH, TUNED, regularizers, verdicts
 from afield.reproduction.paper import Judged, document, learning_steps, verdict_table
 from afield.reproduction.verdict import Verdict, differences, holds_on, judge_difference, judge_value, untrained
@@ -158,6 +158,30 @@ def test_the_default_recipe_is_the_largest_gain_that_harms_nowhere():
     assert default_recipe(gains)[0] == "c"  # (5 + 0) / 2 = 2.5 points
     assert default_recipe({"two": gains["two"]})[0] == BASE
     assert default_recipe({})[0] == BASE
+
+
+def test_a_combination_is_better_if_it_is_better_than_each_of_its_parts():
+    accuracies = {
+        "flattening": (0.50, 0.51, 0.52),
+        "margin": (0.50, 0.50, 0.50),
+        "learned augmentation": (0.55, 0.55, 0.55),
+        "flattening + margin": (0.54, 0.551, 0.559),
+        "margin + learned augmentation": (0.56, 0.551, 0.562),
+    }
+    lines = [line("CIFAR-10", name, seed, value) for name, of in accuracies.items() for seed, value in enumerate(of)]
+    found = gains_over_parts(lines, "CIFAR-10")
+    assert {name: list(by_part) for name, by_part in found.items()} == {
+        "flattening + margin": ["flattening", "margin"],
+        "margin + learned augmentation": ["margin", "learned augmentation"],
+    }
+    # 0.04, 0.041 and 0.039; the quantile 0.9875 of t with two degrees of freedom, because there are two combinations
+    half = 6.20535 * 0.001 / 3**0.5
+    assert found["flattening + margin"]["flattening"].ci95 == pytest.approx((0.04 - half, 0.04 + half), abs=1e-7)
+    (section,) = against_parts(lines)
+    assert [row[-1] for row in section.tables[0].rows] == ["yes", "no"]  # 1.0, 0.1 and 1.2 points are not significant
+    (section,) = against_parts([each for each in lines if each.seed < 2])  # no intervals
+    assert [row[-1] for row in section.tables[0].rows] == ["no", "no"]
+    assert not list(against_parts([each for each in lines if each.recipe != "margin"]))
 
 
 def line(study: str, recipe: str, seed: int, accuracy: float) -> Record:
