@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from afield.cli import main
-from afield.data import make_fold
+from afield.data import load, make_fold
 from afield.data.splits import Validation
 from afield.evaluation import METRICS
 from afield.records import Record, read_json, read_records
@@ -194,8 +194,6 @@ def test_exemplars_are_classes_of_one_image_at_half_size():
 
 
 def test_fewer_keeps_the_shares_of_domains_and_classes():
-    from afield.data import load
-
     data = load("digits")
     part = fewer(data, 400)
     assert abs(len(part) - 400) <= 20
@@ -245,6 +243,30 @@ def test_sizes_name_every_published_table_in_full(size, stems, monkeypatch, tmp_
         assert {f"{data}/{network}{stem}" for stem in stems} <= found.keys()
         assert {"cross-entropy", module.PAPER.name} <= {recipe.name for recipe in found[f"{data}/{network}"].recipes}
     assert module.PAPER.head_options == {"scale": 1.0, "margin_rad": 0.1, "gradient": "exact"}
+
+
+def test_combinations_on_cifar_train_in_the_stages_of_paper_b(monkeypatch, tmp_path):
+    from afield.reproduction.combined.plan import studies
+
+    asked: list[tuple[int, ...]] = []
+    monkeypatch.setattr(Place, "cifar", lambda place, name: digits())
+    monkeypatch.setattr(Place, "pacs", lambda place, size: load("digits"))
+    monkeypatch.setattr(Pictures, "subset", lambda pictures, *counts: asked.append(counts) or pictures)
+    found = {study.name: study for study in studies(Place("small", tmp_path))}
+    study = found["CIFAR-10"]
+    assert (asked, study.seeds) == ([(6000, 10_000)], 5)
+    first, last = study.setup.training, study.setup.tuning
+    assert (first.epochs, first.augment, first.learning_rate) == (12, "none", 0.1)
+    assert last == dataclasses.replace(first, epochs=16, learning_rate=0.05)
+    assert (first.batch_size, first.warmup, first.precision) == (128, 0.2, "bf16")
+    recipes = {recipe.name: recipe for recipe in study.recipes}
+    assert len(recipes) == 8
+    for name, recipe in recipes.items():
+        assert recipe.augment == ("learned" if "learned" in name else None)
+        assert recipe.head == ("arcface" if "margin" in name else "linear")
+        assert ("complement_flattening" in recipe.losses) == ("flattening" in name)
+        assert not recipe.augment_options  # at least 400 steps by default
+    assert found["PACS, from scratch"].recipes[-1].augment == "crop_flip+learned"
 
 
 def test_committed_reproductions_name_their_size_and_paper():

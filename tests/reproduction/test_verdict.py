@@ -11,8 +11,8 @@ import pytest
 from afield.evaluation import Estimate, estimate
 from afield.records import Learned, Record, read_records
 from afield.reproduction import PAPERS, verdict
-from afield.reproduction.combined.page import BASE, default_recipe
-from afield.reproduction.flattening.page import SCRATCH, TUNED, verdicts
+from afield.reproduction.combined.page import BASE, against_parts, default_recipe, gains_over_parts
+from afield.reproduction.flattening.page import FROZEN, SCRATCH, TUNED, regularizers, verdicts
 from afield.reproduction.paper import Judged, document, learning_steps, verdict_table
 from afield.reproduction.verdict import Verdict, differences, holds_on, judge_difference, judge_value, untrained
 from afield.training import PRESETS
@@ -160,6 +160,30 @@ def test_the_default_recipe_is_the_largest_gain_that_harms_nowhere():
     assert default_recipe({})[0] == BASE
 
 
+def test_a_combination_is_better_if_it_is_better_than_each_of_its_parts():
+    accuracies = {
+        "flattening": (0.50, 0.51, 0.52),
+        "margin": (0.50, 0.50, 0.50),
+        "learned augmentation": (0.55, 0.55, 0.55),
+        "flattening + margin": (0.54, 0.551, 0.559),
+        "margin + learned augmentation": (0.56, 0.551, 0.562),
+    }
+    lines = [line("CIFAR-10", name, seed, value) for name, of in accuracies.items() for seed, value in enumerate(of)]
+    found = gains_over_parts(lines, "CIFAR-10")
+    assert {name: list(by_part) for name, by_part in found.items()} == {
+        "flattening + margin": ["flattening", "margin"],
+        "margin + learned augmentation": ["margin", "learned augmentation"],
+    }
+    # 0.04, 0.041 and 0.039; the quantile 0.9875 of t with two degrees of freedom, because there are two combinations
+    half = 6.20535 * 0.001 / 3**0.5
+    assert found["flattening + margin"]["flattening"].ci95 == pytest.approx((0.04 - half, 0.04 + half), abs=1e-7)
+    (section,) = against_parts(lines)
+    assert [row[-1] for row in section.tables[0].rows] == ["yes", "no"]  # 1.0, 0.1 and 1.2 points are not significant
+    (section,) = against_parts([each for each in lines if each.seed < 2])  # no intervals
+    assert [row[-1] for row in section.tables[0].rows] == ["no", "no"]
+    assert not list(against_parts([each for each in lines if each.recipe != "margin"]))
+
+
 def line(study: str, recipe: str, seed: int, accuracy: float) -> Record:
     """A line of two unseen domains, one two points above and one two points below this accuracy."""
     test = {"art_painting": accuracy + 0.02, "sketch": accuracy - 0.02}
@@ -202,6 +226,20 @@ def test_verdicts_of_paper_a_come_from_the_study_in_which_a_system_runs():
     lines[0].config["training"]["epochs"] = 3
     found = {row[0]: row for row in next(verdicts(lines)).tables[0].rows}
     assert found["table 1: flattening 0.5, average"][4] == "not comparable (epochs 3, not 30)"
+
+
+def test_regularizers_are_compared_with_cross_entropy_and_with_flattening():
+    accuracies = {"erm": (0.80, 0.81), "dropout 0.5": (0.81, 0.83), "flattening 0.5": (0.85, 0.84)}
+    lines = [line(FROZEN, name, seed, value) for name, of in accuracies.items() for seed, value in enumerate(of)]
+    (section,) = regularizers(lines)
+    assert section.text[0].endswith("All other recipes have dropout 0 and weight decay 0.0005.")
+    (table,) = section.tables
+    assert [row[0] for row in table.rows] == ["erm", "dropout 0.5", "label_smoothing", "flattening 0.5"]
+    _, dropout, smoothing, flattening = table.rows
+    assert dropout[1:] == ("82.0 (n = 2)", "+1.5 (n = 2)", "+2.5 (n = 2)")  # 1 and 2 points; 4 and 1 points
+    assert smoothing[1:] == ("–", "–", "–")
+    assert flattening[1:] == ("84.5 (n = 2)", "+4.0 (n = 2)", "")
+    assert not list(regularizers([each for each in lines if each.recipe != "dropout 0.5"]))
 
 
 def test_a_long_reason_that_verdicts_share_is_given_once_in_the_caption():

@@ -127,7 +127,14 @@ UNITS = (
 
 def study_caption(lines: Sequence[Record]) -> str:
     """The name of a study, its setup and its number of seeds, as text."""
-    return f"{lines[0].study}: {set_up(lines[0])} n = {len({line.seed for line in lines})} seeds."
+    tuning = lines[0].config.get("tuning")
+    then = (
+        f" Then {tuning['epochs']} epochs with learning rate {tuning['learning_rate']:g} and the augmentation of the "
+        "recipe."
+        if tuning
+        else ""
+    )
+    return f"{lines[0].study}: {set_up(lines[0])}{then} n = {len({line.seed for line in lines})} seeds."
 
 
 def learning_steps(lines: Sequence[Record]) -> str:

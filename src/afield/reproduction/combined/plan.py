@@ -37,46 +37,56 @@ class Scale:
     """The scale of the experiment.
 
     Attributes:
-        seeds: numbers of seeds with frozen features, and of the other studies.
+        seeds: numbers of seeds with frozen features, on CIFAR-10, and of the other studies.
         tuned: whether to fine-tune a network on PACS at 224 pixels.
         domains: numbers of images and epochs of a ResNet-8 on PACS at 32 pixels.
-        cifar: numbers of training images, test images and epochs of a ResNet-8 on CIFAR-10.
+        cifar: numbers of training and test images of CIFAR-10, and epochs of a ResNet-8 before and after learning an
+            augmentation.
         learning: settings of learning an augmentation.
     """
 
-    seeds: tuple[int, int]
+    seeds: tuple[int, int, int]
     tuned: bool
     domains: tuple[int, int]
-    cifar: tuple[int, int, int]
+    cifar: tuple[int, int, int, int]
     learning: Mapping[str, int] = field(default_factory=dict)
 
 
 SIZES = {
-    "smoke": Scale((2, 1), False, (200, 2), (120, 60, 2), {"epochs": 1, "epoch_steps": 1}),
-    "small": Scale((5, 3), False, (2500, 8), (2500, 2000, 12)),
-    "full": Scale((5, 3), True, (9991, 30), (50_000, 10_000, 30)),
+    "smoke": Scale((2, 1, 1), False, (200, 2), (120, 60, 1, 1), {"epochs": 1, "epoch_steps": 1}),
+    "small": Scale((5, 5, 3), False, (2500, 8), (6000, 10_000, 12, 16)),
+    "full": Scale((5, 3, 3), True, (9991, 30), (50_000, 10_000, 30, 30)),
 }
 
 
 def studies(place: Place) -> Iterator[Study]:
     """Create the studies."""
     scale = SIZES[place.size]
-    many, few = scale.seeds
+    frozen_seeds, cifar_seeds, few = scale.seeds
     features = [parts for parts in COMBINATIONS if "learned augmentation" not in parts]
     recipes = tuple(combination(parts, "learned", scale.learning) for parts in features)
-    yield Study(place.frozen_pacs(), recipes, many, name="PACS, frozen")
+    yield Study(place.frozen_pacs(), recipes, frozen_seeds, name="PACS, frozen")
     images, epochs = scale.domains
-    train, test, cifar_epochs = scale.cifar
-    domains, one = fewer(place.pacs(32), images), place.cifar("cifar10").subset(train, test).image_set()
-    for name, data, length in (("PACS, from scratch", domains, epochs), ("CIFAR-10", one, cifar_epochs)):
-        setup = from_scratch(data, epochs=length, batch_size=64, warmup=0.2, augment="crop_flip")
-        yield Study(setup, _all(setup, scale.learning), few, name=name)
+    setup = from_scratch(fewer(place.pacs(32), images), epochs=epochs, batch_size=64, warmup=0.2, augment="crop_flip")
+    yield Study(setup, _all("crop_flip+learned", scale.learning), few, name="PACS, from scratch")
+    yield Study(_cifar(place, *scale.cifar), _all("learned", scale.learning), cifar_seeds, name="CIFAR-10")
     if scale.tuned:
         setup = place.tuned_pacs()
-        yield Study(setup, _all(setup, scale.learning), few, name="PACS, fine-tuned")
+        yield Study(setup, _all(f"{setup.training.augment}+learned", scale.learning), few, name="PACS, fine-tuned")
 
 
-def _all(setup: ExperimentConfig, learning: Mapping[str, int]) -> tuple[Recipe, ...]:
-    """All eight combinations. The learned augmentation follows that of the setup."""
-    chain = f"{setup.training.augment}+learned"
-    return tuple(combination(parts, chain, learning) for parts in COMBINATIONS)
+def _cifar(place: Place, train: int, test: int, before: int, after: int) -> ExperimentConfig:
+    """The setup of paper B: every run trains without augmentation, then again at half of the learning rate.
+
+    A learned augmentation is learned in between and used in the second training. So its learning costs the other
+    recipes no epoch, and all recipes have the same epochs.
+    """
+    data = place.cifar("cifar10").subset(train, test).image_set()
+    setup = from_scratch(data, epochs=before, batch_size=128, warmup=0.2, augment="none")
+    rate = setup.training.learning_rate / 2
+    return dataclasses.replace(setup, tuning=dataclasses.replace(setup.training, epochs=after, learning_rate=rate))
+
+
+def _all(learned: str, learning: Mapping[str, int]) -> tuple[Recipe, ...]:
+    """All eight combinations."""
+    return tuple(combination(parts, learned, learning) for parts in COMBINATIONS)

@@ -9,7 +9,17 @@ from afield.records import Record
 from afield.reporting import plots
 from afield.reporting.document import Figure, Section, Table, said
 from afield.reproduction import seeds
-from afield.reproduction.flattening.plan import ERM, FROZEN, LAMBDAS, SCRATCH, SYSTEMS, TUNED, flattening, studies
+from afield.reproduction.flattening.plan import (
+    ERM,
+    FROZEN,
+    LAMBDAS,
+    REGULARIZERS,
+    SCRATCH,
+    SYSTEMS,
+    TUNED,
+    flattening,
+    studies,
+)
 from afield.reproduction.paper import Judged, Paper, study_caption, verdict_table
 from afield.reproduction.verdict import differences, holds_on, untrained
 
@@ -155,6 +165,34 @@ def sweep(lines: Sequence[Record]) -> Iterator[Section]:
     yield Section("Table 2: lambda from 0 to 4", tables=(Table.of(caption, rows),), figures=tuple(figures))
 
 
+def regularizers(lines: Sequence[Record]) -> Iterator[Section]:
+    """Other amounts of dropout and weight decay, and label smoothing, against flattening."""
+    inside = seeds.of(lines, FROZEN)
+    there, best = seeds.names(inside), flattening(0.5).name
+    regularized = [recipe.name for recipe in REGULARIZERS if recipe.name in there]
+    if not regularized or ERM.name not in there:
+        return
+    names = (ERM.name, *regularized, "label_smoothing", best)
+    found = {name: seeds.of_recipe(inside, FROZEN, name) for name in names}
+    rows = [
+        {
+            "recipe": name,
+            "accuracy": said(seeds.over(by_seed)),
+            "− erm": said(seeds.paired(by_seed, found[ERM.name]), "+") if name != ERM.name else "",
+            f"{best} − it": said(seeds.paired(found[best], by_seed), "+") if name != best else "",
+        }
+        for name, by_seed in found.items()
+    ]
+    training = seeds.of(inside, FROZEN, ERM.name)[0].config["training"]
+    text = (
+        "The paper names dropout and weight decay as regularizers, without a number. A recipe with one of these names "
+        f"changes this setting only. All other recipes have dropout {training['dropout']:g} and weight decay "
+        f"{training['weight_decay']:g}.",
+    )
+    caption = f"Average over the unseen domains, {FROZEN}."
+    yield Section("Regularizers", text, (Table.of(caption, rows),))
+
+
 SHOWN = ("dog", "0")
 """The class of figure 1, and the class shown first with the embedded digits."""
 
@@ -187,5 +225,5 @@ def _wrong(lines: Sequence[Record], true: str, wrong: int) -> Estimate:
     return estimate([float(np.mean(values)) for values in by_seed.values()])
 
 
-SECTIONS = (verdicts, tables, sweep, wrong_classes)
+SECTIONS = (verdicts, tables, sweep, regularizers, wrong_classes)
 FLATTENING = Paper("flattening", "Complement flattening (paper A)", studies, SECTIONS)

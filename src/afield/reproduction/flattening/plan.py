@@ -28,6 +28,11 @@ TUNED, FROZEN, SCRATCH = "PACS, fine-tuned", "PACS, frozen", "PACS, from scratch
 ERM = Recipe("erm")
 LAMBDAS = (0.25, 0.5, 1.0, 2.0, 4.0)
 RIVALS = ("label_smoothing", "complement_entropy", "confidence_penalty")
+REGULARIZERS = (
+    *(Recipe(f"dropout {value:g}", training={"dropout": value}) for value in (0.0, 0.5)),
+    *(Recipe(f"weight decay {value:g}", training={"weight_decay": value}) for value in (1e-4, 1e-3, 1e-2)),
+)
+"""The regularizers in the text of the paper, which has no numbers for them. Each recipe replaces one setting."""
 
 
 def flattening(weight: float) -> Recipe:
@@ -45,6 +50,7 @@ class Scale:
         tuned: whether to fine-tune with the setup of the paper.
         scratch: number of epochs of a ResNet-8 on PACS at 32 pixels; 0 omits the study.
         corrupted: numbers of training images, test images and epochs on CIFAR-10 with corruptions.
+        regularizers: recipes with another dropout or weight decay, for the frozen backbone.
         backbone: backbone for CIFAR-10 with corruptions.
     """
 
@@ -53,13 +59,14 @@ class Scale:
     tuned: bool
     scratch: int
     corrupted: tuple[int, int, int]
+    regularizers: tuple[Recipe, ...] = REGULARIZERS
     backbone: BackboneConfig = RESNET8
 
 
 SIZES = {
-    "smoke": Scale((2, 2), (0.5, 1.0), False, 0, (120, 40, 1)),
+    "smoke": Scale((2, 2), (0.5, 1.0), False, 0, (120, 40, 1), REGULARIZERS[:1]),
     "small": Scale((5, 3), LAMBDAS, False, 5, (4000, 1000, 10)),
-    "full": Scale((5, 3), LAMBDAS, True, 0, (50_000, 10_000, 30), BackboneConfig("resnet18", "small")),
+    "full": Scale((5, 3), LAMBDAS, True, 0, (50_000, 10_000, 30), backbone=BackboneConfig("resnet18", "small")),
 }
 
 
@@ -72,7 +79,7 @@ def studies(place: Place) -> Iterator[Study]:
         recipes = (ERM, flattening(0.5), flattening(1.0), *competitors(setup))
         yield Study(setup, recipes, few, name=TUNED, wrong_classes=True)
     setup, rivals = place.frozen_pacs(), (RECIPES[name] for name in RIVALS)
-    featured = (ERM, *map(flattening, scale.lambdas), *rivals, *competitors(setup))
+    featured = (ERM, *map(flattening, scale.lambdas), *rivals, *scale.regularizers, *competitors(setup))
     yield Study(setup, featured, many, name=FROZEN, wrong_classes=True)
     if scale.scratch:
         setup = from_scratch(place.pacs(32), epochs=scale.scratch)
