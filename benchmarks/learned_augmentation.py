@@ -8,7 +8,7 @@ The measures of an augmentor use validation images.
     python benchmarks/learned_augmentation.py --data cifar10.npz --out results/learned-augmentation [--size SIZE]
 
 ``--size`` sets the number of images, the epochs of the stages and the seeds. ``few`` and ``many`` compare the main arms
-on 2,000 and 20,000 images; ``full`` is the paper's size (ResNet-18, all images, 100 + 50 + 100 epochs). Finished arms
+on 2,000 and 20,000 images, ``many-long`` with four times the epochs of stage three; ``full`` is the paper's size (ResNet-18, all images, 100 + 50 + 100 epochs). Finished arms
 are not repeated.
 ``--time-budget`` (seconds) stops between arms; the same command then continues. The last line is one JSON object.
 """
@@ -66,6 +66,7 @@ SIZES = {
     "few": Size(2000, 4000, (12, 10, 16), (5, 0, 0)),
     "usual": Size(6000, 10_000, (12, 10, 16), (10, 5, 3)),
     "many": Size(20_000, 4000, (3, 10, 4), (5, 0, 0)),
+    "many-long": Size(20_000, 4000, (3, 10, 16), (5, 0, 0)),
     "full": Size(50_000, 10_000, (100, 50, 100), (3, 3, 3), BackboneConfig("resnet18", "small")),
 }
 
