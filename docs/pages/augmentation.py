@@ -19,20 +19,28 @@ def reproduced() -> str:
     return said(seeds.paired(ours, plain), "+")
 
 
-SIZES = ("learned-augmentation-few", "learned-augmentation")
-"""The studies of the main arms, by number of images."""
+SIZES = {
+    "learned-augmentation-few": 16,
+    "learned-augmentation": 16,
+    "learned-augmentation-many": 4,
+    "learned-augmentation-long": 16,
+}
+"""The studies of the main arms by number of images, with the epochs of fine-tuning."""
 
 
 def sizes_table() -> str:
     """Accuracy without augmentation, with the matched random affine and with the default augmentor, by size."""
     lines = []
-    for name in SIZES:
+    for name, epochs in SIZES.items():
+        if not (ROOT / "results" / name).exists():
+            continue
         arms = {row["arm"]: row for row in study(name)["rows"]}
         plain, rival, ours = (arms[arm] for arm in (BASELINE, "random affine, matched", DEFAULT))
         images = read_jsonl(ROOT / "results" / name / "records.jsonl")[0]["images"]["train"]
         lines.append(
             (
                 f"{images:,}",
+                str(epochs),
                 str(ours["accuracy"]["n"]),
                 *(interval(row["accuracy"]) for row in (plain, rival, ours)),
                 interval(rival["vs none"], "+"),
@@ -41,7 +49,7 @@ def sizes_table() -> str:
                 f"{sum(ours['collapses'].values())} of {ours['accuracy']['n']}",
             )
         )
-    header = ("training images", "n", "none", "matched", "learned", "matched − none", "learned − none")
+    header = ("training images", "epochs", "n", "none", "matched", "learned", "matched − none", "learned − none")
     return table((*header, "learned − matched", "collapsed"), lines)
 
 
