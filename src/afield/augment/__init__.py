@@ -4,7 +4,9 @@ from afield.augment.base import (
     AUGMENTATIONS as AUGMENTATIONS,
     Augmentation as Augmentation,
     MixingAugmentation as MixingAugmentation,
+    RelabelingAugmentation as RelabelingAugmentation,
     Visit as Visit,
+    change_targets as change_targets,
     sample_at as sample_at,
     takes_bytes as takes_bytes,
 )
