@@ -37,6 +37,7 @@ from afield.evaluation import diagnose_cyclegan
 from afield.preview.draws import subjects
 from afield.preview.failures import hardest
 from afield.records import read_json
+from afield.reporting.learned import measure_curves
 from afield.training import Subset, prepared
 from afield.training.target import target_batches
 from tests.conftest import write_photos
@@ -632,6 +633,12 @@ def test_learning_that_was_interrupted_ends_with_the_same_weights_and_measures(t
     assert again.epochs == whole.epochs
     assert again.augmentor.digest == whole.augmentor.digest
     assert learn(file).augmentor.digest == whole.augmentor.digest  # nothing left to do
+
+
+def test_a_report_has_a_curve_of_the_cycle():
+    measures = {"distance": 0.2, "cycle": 0.3, "recognized_before": 1.0, "recognized_after": 0.5}
+    curves = measure_curves([{"validation": measures}, {"validation": measures | {"cycle": 0.1}}])
+    assert "difference after translation and back" in curves
 
 
 def test_few_images_are_passed_over_until_an_epoch_has_its_steps():
