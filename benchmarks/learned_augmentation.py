@@ -8,8 +8,8 @@ The measures of an augmentor use validation images.
     python benchmarks/learned_augmentation.py --data cifar10.npz --out results/learned-augmentation [--size SIZE]
 
 ``--size`` sets the number of images, the epochs of the stages and the seeds. ``few`` and ``many`` compare the main arms
-on 2,000 and 20,000 images, ``many-long`` with four times the epochs of stage three; ``full`` is the paper's size (ResNet-18, all images, 100 + 50 + 100 epochs). Finished arms
-are not repeated.
+on 2,000 and 20,000 images, ``many-long`` with four times the epochs of stage three. ``full`` is the paper's size
+(ResNet-18, all images, 100 + 50 + 100 epochs). Finished arms are not repeated.
 ``--time-budget`` (seconds) stops between arms; the same command then continues. The last line is one JSON object.
 """
 

@@ -375,3 +375,30 @@ def test_a_bundle_has_parts_of_a_limited_size_and_unpacks_to_the_same_images(tmp
     bundle["unpack"](tmp_path / "parts", tmp_path / "new")
     for name, values in np.load(tmp_path / "new" / "cifar10.npz").items():
         assert np.array_equal(values, arrays[name])  # these plain images survive JPEG
+
+
+def test_translation_goes_on_where_it_was_and_pairs_each_arm_with_erm(tmp_path):
+    rng = np.random.default_rng(0)
+    arrays = {"class_names": np.array(["airplane", "automobile", "bird", "deer", "dog", "horse", "ship"])}
+    for split, count in (("train", 60), ("test", 6)):
+        arrays[f"{split}_images"] = rng.integers(256, size=(7 * count, 32, 32, 3), dtype=np.uint8)
+        arrays[f"{split}_labels"] = np.repeat(np.arange(7), count)
+    np.savez(tmp_path / "cifar10.npz", **arrays)
+    command = ("translation.py", "--quick", "--data", str(tmp_path), "--work", str(tmp_path / "runs"), "--out")
+    first, again = (json.loads(run(*command, str(tmp_path / f"{i}")).splitlines()[-1]) for i in range(2))
+    assert first == again
+    assert list(first["percent"]) == ["erm", "class_weights", "class_balanced_sampling", "dagan", "translation"]
+    records = {record["recipe"]: record for record in read_jsonl(tmp_path / "0" / "records.jsonl")}
+    assert list(records.values()) == read_jsonl(tmp_path / "1" / "records.jsonl")
+    assert records["translation"]["learned"]["settings"]["targets"] == "deer,dog"
+    # 40 images of each of four classes and 10 of each of two; some of them are for validation.
+    images = records["erm"]["images"]
+    assert (images["train"] + images["validation"], images["test/test"]) == (4 * 40 + 2 * 10, 6 * 4)
+    found = read_json(tmp_path / "0" / "summary.json")["arms"]
+    for arm, record in records.items():
+        details = record["details"]
+        assert found[arm]["rare"]["mean"] == pytest.approx(details["rare"])
+        difference = details["rare"] - records["erm"]["details"]["rare"]
+        assert found[arm]["rare over erm"]["mean"] == pytest.approx(difference, abs=1e-6)
+        balanced = record["epochs"][-1]["test"]["test"]["balanced_accuracy"]
+        assert balanced == pytest.approx((4 * details["common"] + 2 * details["rare"]) / 6, abs=1e-5)

@@ -14,8 +14,17 @@ import pytest
 import torch
 
 from afield.algorithms import ALGORITHMS, AVERAGINGS, Algorithm
-from afield.augment import AUGMENTATIONS, AffineBounds, AugmentorConfig, AugMix, DaganConfig, RandomAffine, Standard
-from afield.augment.learned import AffineSettings, DaganSettings
+from afield.augment import (
+    AUGMENTATIONS,
+    AffineBounds,
+    AugmentorConfig,
+    AugMix,
+    DaganConfig,
+    RandomAffine,
+    Standard,
+    TranslatorConfig,
+)
+from afield.augment.learned import AffineSettings, CycleGanSettings, DaganSettings
 from afield.errors import InputError
 from afield.heads import HEADS
 from afield.losses import (
@@ -184,6 +193,13 @@ SETTINGS = {
         **{"augmentor": DaganConfig(), "recognition_weight": (0.1, 0, 1000), "spread_weight": (0.0, 0, 1000)},
         **{"critic_steps": (5, 1, 1000), "penalty_weight": (10.0, 0, 1000), "epochs": (30, 1, 100_000)},
         **{"batch_size": (64, 1, 1_000_000), "learning_rate": (1e-3, 1e-12, 1000)},
+    },
+    TranslatorConfig: {"width": (16, 1, 10_000), "blocks": (3, 1, 100)},
+    CycleGanSettings: {
+        **{"reference": None, "targets": None, "probability": (None, 0, 1), "network": TranslatorConfig()},
+        **{"cycle_weight": (10.0, 0, 1000), "identity_weight": (5.0, 0, 1000), "pool": (50, 0, 100_000)},
+        **{"epochs": (20, 1, 100_000), "epoch_steps": (100, 1, 1_000_000), "batch_size": (16, 1, 1_000_000)},
+        **{"learning_rate": (2e-4, 1e-12, 1000)},
     },
     AugMix: {"severity": (3, 1, 10), "width": (3, 1, 100), "alpha": (1.0, 1e-6, 1e6)},
 }

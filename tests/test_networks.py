@@ -11,9 +11,11 @@ from afield.algorithms.mmld import MMLD
 from afield.algorithms.parts.discriminator import Discriminator as PlaceDiscriminator
 from afield.algorithms.parts.domain_network import DomainNetwork
 from afield.algorithms.parts.image_generator import ImageGenerator
+from afield.augment.learned.cyclegan.patches import PatchDiscriminator
 from afield.augment.learned.dagan.critic import Critic
 from afield.augment.learned.discriminator import Discriminator
 from afield.augment.networks.localization import Localization
+from afield.augment.networks.translator import Translator, TranslatorConfig
 from afield.augment.networks.variants import VariantNetwork
 from afield.models import ResNet8
 from tests.classifiers import small_classifier
@@ -164,6 +166,42 @@ def test_a_network_of_variants():
     out = F.conv2d(out, found[20], found[21], padding=1).sigmoid()
     share = out[:, 3:]
     torch.testing.assert_close(network(batch, noise), (1 - share) * batch + share * out[:, :3])
+
+
+def instance_norm(x):
+    return (x - x.mean(dim=(2, 3), keepdim=True)) / (x.var(dim=(2, 3), keepdim=True, correction=0) + 1e-5).sqrt()
+
+
+def test_a_translator():
+    network = Translator(TranslatorConfig(width=4, blocks=2))
+
+    def apply(x, index, stride=1):
+        return instance_norm(F.conv2d(F.pad(x, (1, 1, 1, 1), mode="reflect"), found[index], stride=stride))
+
+    shapes = [(4, 3, 3, 3), (8, 4, 3, 3), *4 * [(8, 8, 3, 3)], (4, 8, 3, 3), (3, 4, 3, 3), (3,)]
+    found = weights(network, shapes)
+    batch = images(3, 11, 16)
+    x = apply(apply(2 * batch - 1, 0).relu(), 1, stride=2).relu()
+    for index in (2, 4):
+        x = x + apply(apply(x, index).relu(), index + 1)
+    x = apply(F.interpolate(x, (11, 16)), 6).relu()
+    x = F.conv2d(F.pad(x, (1, 1, 1, 1), mode="reflect"), found[7], found[8]).tanh()
+    torch.testing.assert_close(2 * network(batch) - 1, x, atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(network(batch)[1:2], network(batch[1:2]))
+
+
+def test_a_discriminator_of_patches():
+    network = PatchDiscriminator(4)
+    shapes = [(4, 3, 4, 4), (4,), (8, 4, 4, 4), (16, 8, 3, 3), (1, 16, 3, 3), (1,)]
+    first, a, second, third, last, b = weights(network, shapes)
+    batch = images(3, 16, 12)
+    x = F.leaky_relu(F.conv2d(2 * batch - 1, first, a, stride=2, padding=1), 0.2)
+    x = F.leaky_relu(instance_norm(F.conv2d(x, second, stride=2, padding=1)), 0.2)
+    x = F.leaky_relu(instance_norm(F.conv2d(x, third, padding=1)), 0.2)
+    expected = F.conv2d(x, last, b, padding=1)[:, 0]
+    assert expected.shape == (3, 4, 3)
+    torch.testing.assert_close(network(batch), expected, atol=1e-4, rtol=1e-4)
+    assert network(images(1, 8, 8)).shape == (1, 2, 2)
 
 
 def test_the_discriminator_of_mmld_sees_directions():

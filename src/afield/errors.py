@@ -1,7 +1,7 @@
 """The exception for invalid input, and error messages that suggest valid names."""
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import NoReturn
 
 _MARGINS = ("margin_rad", "margin_cos", "margin_multiplier")
@@ -37,7 +37,7 @@ def suggestion(name: str, allowed: Iterable[str]) -> str:
     names = sorted(allowed)
     same = [each for each in MEANING.get(name, ()) if each in names]
     near = same or difflib.get_close_matches(name, names, n=3, cutoff=0.5)
-    return f"did you mean {' or '.join(map(repr, near))}?" if near else f"allowed: {_shortened(names)}"
+    return f"did you mean {' or '.join(map(repr, near))}?" if near else f"allowed: {shortened(names)}"
 
 
 def first_line(error: BaseException) -> str:
@@ -45,7 +45,8 @@ def first_line(error: BaseException) -> str:
     return (str(error).splitlines() or [type(error).__name__])[0]
 
 
-def _shortened(names: list[str], limit: int = 12) -> str:
+def shortened(names: Sequence[str], limit: int = 12) -> str:
+    """The first names, joined by commas, and the number of the others."""
     rest = len(names) - limit
     if not names:
         return "none"

@@ -4,7 +4,9 @@ from afield.augment.base import (
     AUGMENTATIONS as AUGMENTATIONS,
     Augmentation as Augmentation,
     MixingAugmentation as MixingAugmentation,
+    RelabelingAugmentation as RelabelingAugmentation,
     Visit as Visit,
+    change_targets as change_targets,
     sample_at as sample_at,
     takes_bytes as takes_bytes,
 )
@@ -17,8 +19,13 @@ from afield.augment.networks.affine_augmentor import (
     AffineAugmentor as AffineAugmentor,
     AugmentorConfig as AugmentorConfig,
 )
+from afield.augment.networks.cyclegan_augmentor import (
+    CycleGanAugmentor as CycleGanAugmentor,
+    CycleGanConfig as CycleGanConfig,
+)
 from afield.augment.networks.dagan_augmentor import DaganAugmentor as DaganAugmentor, DaganConfig as DaganConfig
 from afield.augment.networks.network_file import NetworkAugmentation as NetworkAugmentation, read_saved as read_saved
+from afield.augment.networks.translator import Translator as Translator, TranslatorConfig as TranslatorConfig
 from afield.augment.params import in_words as in_words
 from afield.augment.policies.augmix import AugMix as AugMix
 from afield.augment.policies.autoaugment import AutoAugment as AutoAugment

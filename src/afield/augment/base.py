@@ -30,6 +30,15 @@ class MixingAugmentation(Augmentation, Protocol):
         """Mix targets: class indices ``[B]`` or probabilities ``[B, K]`` -> probabilities ``[B, K]``."""
 
 
+@runtime_checkable
+class RelabelingAugmentation(Augmentation, Protocol):
+    """An augmentation that turns images of one class into images of another class."""
+
+    @abstractmethod
+    def relabel(self, targets: Tensor, params: Any) -> Tensor:
+        """Change targets: class indices ``[B]`` or probabilities ``[B, K]`` -> the same."""
+
+
 class SavedAugmentation(Augmentation, Protocol):
     """A searched or learned augmentation that is saved in a file."""
 
@@ -50,26 +59,38 @@ class Visit(NamedTuple):
         indices: indices of the batch in the training images, int64 ``[B]``.
         epoch: number of the epoch, from 0.
         seed: seed of the run.
+        targets: class indices of the images, int64 ``[B]``; None if they have no labels.
     """
 
     indices: Tensor
     epoch: int
     seed: int
+    targets: Tensor | None = None
 
 
 @runtime_checkable
-class EpochAwareAugmentation(Augmentation, Protocol):
-    """An augmentation whose parameters for an image depend on those in other epochs."""
+class VisitAwareAugmentation(Augmentation, Protocol):
+    """An augmentation whose parameters for an image depend on those in other epochs, or on its class."""
 
     def sample_at(self, images: Tensor, generator: Generator, visit: Visit) -> Any:
         """Sample parameters for training images ``[B, 3, H, W]`` with known indices."""
 
 
 def sample_at(augmentation: Augmentation, images: Tensor, generator: Generator, visit: Visit) -> Any:
-    """Sample parameters for training images. Only epoch-aware augmentations use `visit`."""
-    if isinstance(augmentation, EpochAwareAugmentation):
+    """Sample parameters for training images. Only visit-aware augmentations use `visit`."""
+    if isinstance(augmentation, VisitAwareAugmentation):
         return augmentation.sample_at(images, generator, visit)
     return augmentation.sample(images, generator)
+
+
+def change_targets(augmentation: Augmentation, targets: Tensor, params: Any, num_classes: int) -> Tensor:
+    """The targets of augmented images, from class indices ``[B]`` or probabilities ``[B, K]``.
+
+    They are probabilities if images are mixed; otherwise their form does not change.
+    """
+    if isinstance(augmentation, MixingAugmentation):
+        return augmentation.mix_targets(targets, params, num_classes)
+    return augmentation.relabel(targets, params) if isinstance(augmentation, RelabelingAugmentation) else targets
 
 
 AUGMENTATIONS: Registry[Callable[[], Augmentation]] = Registry("augmentation", group="afield.augmentations")

@@ -11,8 +11,10 @@ from afield.augment.base import (
     AUGMENTATIONS,
     Augmentation,
     MixingAugmentation,
+    RelabelingAugmentation,
     SavedAugmentation,
     Visit,
+    change_targets,
     sample_at,
     takes_bytes,
 )
@@ -40,14 +42,29 @@ class Chain:
         return tuple(part.sample(images, generator) for part in self.parts)
 
     def sample_at(self, images: Tensor, generator: Generator, visit: Visit) -> tuple[Any, ...]:
-        """Sample the parameters of each part, for training images with known indices."""
-        return tuple(sample_at(part, images, generator, visit) for part in self.parts)
+        """Sample the parameters of each part, for training images with known indices.
+
+        Each part gets the class indices that the parts before it leave.
+        """
+        drawn = []
+        for part in self.parts:
+            drawn.append(sample_at(part, images, generator, visit))
+            if isinstance(part, RelabelingAugmentation) and visit.targets is not None:
+                visit = visit._replace(targets=part.relabel(visit.targets, drawn[-1]))
+        return tuple(drawn)
 
     def apply(self, images: Tensor, params: tuple[Any, ...]) -> Tensor:
         """Apply all parts in order."""
         for part, drawn in zip(self.parts, params, strict=True):
             images = part.apply(images, drawn)
         return images
+
+    def relabel(self, targets: Tensor, params: tuple[Any, ...]) -> Tensor:
+        """Change targets as all parts do: class indices ``[B]`` or probabilities ``[B, K]`` -> the same."""
+        for part, drawn in zip(self.parts, params, strict=True):
+            if isinstance(part, RelabelingAugmentation):
+                targets = part.relabel(targets, drawn)
+        return targets
 
 
 class MixingChain(Chain):
@@ -56,8 +73,7 @@ class MixingChain(Chain):
     def mix_targets(self, targets: Tensor, params: tuple[Any, ...], num_classes: int) -> Tensor:
         """Mix targets: class indices ``[B]`` or probabilities ``[B, K]`` -> probabilities ``[B, K]``."""
         for part, drawn in zip(self.parts, params, strict=True):
-            if isinstance(part, MixingAugmentation):
-                targets = part.mix_targets(targets, drawn, num_classes)
+            targets = change_targets(part, targets, drawn, num_classes)
         return targets
 
 

@@ -91,6 +91,7 @@ class AugmentShow(ImageOptions):
         from afield.preview.failures import hardest
         from afield.preview.lookup import find_augmentation
         from afield.reporting.augmentation import Transformations, render_augmentation
+        from afield.runs.augmentation import check_classes
 
         check_number("--count", self.count, 2, 100, whole=True)
         shown = find_augmentation(self.what)
@@ -99,6 +100,7 @@ class AugmentShow(ImageOptions):
             data = self.load_data(size, callback.decode)
         if shown.record and data.images.shape[1] != size:
             raise InputError(f"{data.name}: images are {data.images.shape[1]} px wide; {self.what} needs {size} px")
+        check_classes(shown.augmentation, data.class_names)
         hard = []
         if shown.record and (Path(self.what) / MODEL).exists():
             model = load(self.what)

@@ -1,7 +1,11 @@
 """Metrics, selection rules and statistics, without torch."""
 
 from afield.evaluation.bootstrap import bootstrap as bootstrap
-from afield.evaluation.collapse import diagnose as diagnose, diagnose_dagan as diagnose_dagan
+from afield.evaluation.collapse import (
+    diagnose as diagnose,
+    diagnose_cyclegan as diagnose_cyclegan,
+    diagnose_dagan as diagnose_dagan,
+)
 from afield.evaluation.metrics import (
     accuracy as accuracy,
     balanced_accuracy as balanced_accuracy,

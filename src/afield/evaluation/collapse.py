@@ -11,7 +11,7 @@ SMALLEST_SPREAD = 0.02
 LARGEST_SHARE_AT_BOUND = 0.5
 
 SMALLEST_PIXEL_DISTANCE = 0.01
-"""Smallest mean difference between variants and images, of pixel values in [0, 1]: 2.5 of 255 levels."""
+"""Smallest mean difference between new and original images, of pixel values in [0, 1]: 2.5 of 255 levels."""
 SMALLEST_SHARE_SPREAD = 0.1
 """Smallest spread between draws, as a fraction of that distance."""
 
@@ -56,6 +56,19 @@ def diagnose_dagan(measures: Mapping[str, float], settings: Mapping[str, Any]) -
     if _unrecognized(measures):
         found["destroyed"] = "the classifier no longer recognizes the class; a larger recognition_weight helps"
     return found
+
+
+def diagnose_cyclegan(measures: Mapping[str, float], settings: Mapping[str, Any]) -> dict[str, str]:
+    """Detect a collapse of translators: name -> description, and a setting that helps.
+
+    Args:
+        measures: result of `afield.augment.learned.measure_translations`.
+        settings: fields of `afield.augment.learned.CycleGanSettings`.
+    """
+    if measures["distance"] >= SMALLEST_PIXEL_DISTANCE:
+        return {}
+    helps = "a smaller identity_weight" if settings["identity_weight"] else "more epochs"
+    return {"identity": f"the translations are almost equal to the images; {helps} may help"}
 
 
 def _unrecognized(measures: Mapping[str, float]) -> bool:

@@ -1,10 +1,11 @@
 """Images before and after an augmentation, and statistics of its transformations."""
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Generator
 
-from afield.augment import AffineParams, Augmentation, decompose, in_words
+from afield.augment import AffineParams, Augmentation, Visit, decompose, in_words, sample_at
 from afield.comparison.analysis import thumbnail
 from afield.data import ImageSet
 from afield.pixels import to_array, to_batch
@@ -19,13 +20,16 @@ MEASURED = 256
 def subjects(data: ImageSet, augmentation: Augmentation, *, count: int, seed: int) -> list[Subject]:
     """Random images from all domains in turn, each with six augmented versions.
 
-    All images form one batch, so that mixing augmentations only mix images of the preview.
+    All images form one batch, so that mixing augmentations only mix images of the preview. Each version is that of
+    another epoch.
     """
     rng = np.random.default_rng(seed_for("augmentation shown", seed))
     chosen = _in_turn(data.domains, rng)[:count]
     images, generator = to_batch(data.images[chosen]), Generator().manual_seed(seed_for("augmentation draws", seed))
     size = data.images.shape[1:3]
-    params = [augmentation.sample(images, generator) for _ in range(DRAWS)]
+    indices, targets = torch.from_numpy(chosen), torch.from_numpy(data.labels[chosen])
+    visits = [Visit(indices, epoch, seed, targets) for epoch in range(DRAWS)]
+    params = [sample_at(augmentation, images, generator, visit) for visit in visits]
     augmented = [to_array(augmentation.apply(images, drawn)) for drawn in params]
     found = []
     for row, index in enumerate(chosen):

@@ -7,7 +7,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Generator, nn
 
-from afield.augment import Augmentation, in_words
+from afield.augment import Augmentation, RelabelingAugmentation, Visit, in_words, sample_at
 from afield.comparison.analysis import thumbnail
 from afield.data import ImageSet
 from afield.errors import unknown_name
@@ -27,7 +27,8 @@ def hardest(
 ) -> list[HardClass]:
     """Find the transformations with the highest loss for each class, at most one per image.
 
-    Only images that the classifier recognizes without augmentation are used. The result has at most 20 classes, those
+    Only images that the classifier recognizes without augmentation are used. The loss is that of the class that an
+    image has after the transformation. The result has at most 20 classes, those
     with the hardest transformations first.
 
     Args:
@@ -63,10 +64,14 @@ def _hardest_of_class(
         return HardClass(name, 0, ())
     pictures, images, before = pictures[known.numpy()], images[known], before[known, target]
     generator = Generator().manual_seed(seed_for("hardest draws", seed, name))
-    params = [augmentation.sample(images, generator) for _ in range(DRAWS)]
+    labels = torch.full((len(images),), target)
+    visits = [Visit(torch.arange(len(images)), epoch, seed, labels) for epoch in range(DRAWS)]
+    params = [sample_at(augmentation, images, generator, visit) for visit in visits]
+    relabel = augmentation.relabel if isinstance(augmentation, RelabelingAugmentation) else lambda labels, drawn: labels
+    right = torch.stack([relabel(labels, drawn) for drawn in params])
     augmented = torch.stack([augmentation.apply(images, drawn) for drawn in params])
     log_p = torch.stack([classifier(batch).float().log_softmax(dim=1) for batch in augmented])
-    least, worst = log_p[:, :, target].min(dim=0)
+    least, worst = log_p.gather(2, right[:, :, None]).squeeze(2).min(dim=0)
     draws = [
         Hard(
             before=thumbnail(pictures[image]),

@@ -52,7 +52,7 @@ class Hard:
         after: augmented image.
         words: transformation as text.
         right_before: probability of the true class for the original image.
-        right_after: probability of the true class for the augmented image.
+        right_after: probability of the class of the augmented image.
         predicted: predicted class of the augmented image.
     """
 

@@ -31,6 +31,7 @@ PANELS = (
     Panel("distance from the identity", "distance"),
     Panel("entropy of the classifier", "entropy_after", "entropy_before", "bits"),
     Panel("recognized by the teacher", "recognized_after", "recognized_before", "%"),
+    Panel("difference after translation and back", "cycle"),
     Panel("spread over images", "image_spread"),
     Panel("spread over samples of an image", "draw_spread"),
     Panel("parameters at their bound", "at_bound", unit="%"),

@@ -1,8 +1,9 @@
 """The augmentation of a run, and its learned part."""
 
+from collections.abc import Sequence
 from typing import Any
 
-from afield.augment import Augmentation, Identity, build_chain
+from afield.augment import Augmentation, CycleGanAugmentor, Identity, build_chain
 from afield.augment.learned import AUGMENTORS
 from afield.errors import InputError
 from afield.recipes import Recipe
@@ -49,7 +50,8 @@ def check_augmentation(setup: ExperimentConfig, recipe: Recipe) -> Augmentation:
 
     Raises:
         InputError: if a name is unknown, options are not used, the backbone is frozen, so that there are no images to
-            augment, or there are too few epochs for the stages of a learned augmentation.
+            augment, a saved translation is for other classes, or there are too few epochs for the stages of a learned
+            augmentation.
     """
     names = augmentation_names(setup, recipe)
     if setup.stores and recipe.augment not in (None, "none"):
@@ -58,6 +60,7 @@ def check_augmentation(setup: ExperimentConfig, recipe: Recipe) -> Augmentation:
             f"features only; {ON_IMAGES}"
         )
     augmentation = build_chain(names, dict.fromkeys(AUGMENTORS.names, Identity()))
+    check_classes(augmentation, setup.data.class_names)
     learned = learned_part(names)
     if learned is not None:
         augmentor_settings(recipe, learned)
@@ -69,3 +72,10 @@ def check_augmentation(setup: ExperimentConfig, recipe: Recipe) -> Augmentation:
             f"recipe {recipe.name!r} has augment_options ({options}), but augment={names!r} has no learned part"
         )
     return augmentation
+
+
+def check_classes(augmentation: Augmentation, class_names: Sequence[str]) -> None:
+    """Raise `InputError` if a part of the augmentation translates between other classes than those of the data."""
+    for part in getattr(augmentation, "parts", [augmentation]):
+        if isinstance(part, CycleGanAugmentor):
+            part.check_classes(class_names)

@@ -57,7 +57,7 @@ def run_stages(
         callback: receives the progress.
 
     Raises:
-        InputError: if there is more than one process.
+        InputError: if there is more than one process, or the augmentation cannot be learned on the training images.
         HeldError: if another process is training the shared first stage.
     """
     names = augmentation_names(run.setup, run.recipe)
@@ -66,7 +66,10 @@ def run_stages(
         return Stages(build_chain(names), run.training)
     if fabric.world_size > 1:
         raise InputError(f"augmentation {names!r} is learned in one process: --devices must be 1")
-    training = run.training
+    training, class_names = run.training, run.setup.data.class_names
+    if kind is not None:
+        settings = augmentor_settings(run.recipe, kind)
+        AUGMENTORS[kind].check(settings, parts.train, class_names)
     if tuning is None:
         first, first_names = dataclasses.replace(training, epochs=training.epochs // 2), fixed_part(names)
         last, first_folder = dataclasses.replace(training, epochs=training.epochs - first.epochs), folder
@@ -87,7 +90,6 @@ def run_stages(
         )
     if kind is None:
         return Stages(build_chain(names), last)
-    settings = augmentor_settings(run.recipe, kind)
     learned = AUGMENTORS[kind].learn(
         LogitsOnly(classifier),
         parts.train,
@@ -96,11 +98,12 @@ def run_stages(
         seed=run.training_seed,
         checkpoint_file=folder / SECOND,
         fabric=fabric,
+        class_names=class_names,
         on_epoch=callback.learning,
     )
     record = Learned(
         kind=kind,
-        settings=dataclasses.asdict(settings),
+        settings=dataclasses.asdict(learned.settings),
         first_epochs=first.epochs,
         epochs=tuple(learned.epochs),
         collapses=learned.collapses,

@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from afield.augment import Augmentation, MixingAugmentation, Visit, sample_at, takes_bytes
+from afield.augment import Augmentation, Visit, change_targets, sample_at, takes_bytes
 from afield.fabric import Fabric
 from afield.pixels import as_floats
 from afield.prefetch import prefetch
@@ -42,6 +42,7 @@ def prepared(
     epoch: int = 0,
     seed: int = 0,
     threads: int = 1,
+    labeled: bool = True,
 ) -> Generator[Prepared, None, None]:
     """Prepare batches in the background; images are augmented. Features need no preparation, and no background.
 
@@ -58,22 +59,23 @@ def prepared(
         epoch: index of the epoch, from 0, for augmentations that depend on it.
         seed: seed of the run, for the same augmentations.
         threads: number of threads that apply augmentations.
+        labeled: whether the augmentation may use the labels.
     """
     examples = source.batches(positions)
     as_bytes = takes_bytes(augmentation)
 
     def draw(indices: NDArray[np.int64]) -> tuple[Tensor, Tensor, Any, Tensor]:
-        inputs, targets = fabric.to_device(next(examples))
+        inputs, labels = next(examples)
+        inputs, targets = fabric.to_device((inputs, labels))
         inputs = inputs if as_bytes else as_floats(inputs)
-        visit = Visit(torch.from_numpy(indices), epoch, seed)
+        visit = Visit(torch.from_numpy(indices), epoch, seed, labels if labeled else None)
         params = sample_at(augmentation, inputs, generator, visit) if inputs.ndim == 4 else None
         return inputs, targets, params, generator.get_state()
 
     def apply(drawn: tuple[Tensor, Tensor, Any, Tensor]) -> Prepared:
         inputs, targets, params, state = drawn
         if inputs.ndim == 4:
-            if isinstance(augmentation, MixingAugmentation):
-                targets = augmentation.mix_targets(targets, params, num_classes)
+            targets = change_targets(augmentation, targets, params, num_classes)
             inputs = as_floats(augmentation.apply(inputs, params))
         return Prepared(inputs, targets, state)
 

@@ -53,4 +53,5 @@ def target_batches(
         fabric=fabric,
         epoch=epoch,
         seed=seed,
+        labeled=False,
     )

@@ -140,7 +140,7 @@ def test_what_is_no_learned_augmentation_is_refused(tmp_path):
     with pytest.raises(InputError, match=r"cannot read .*x\.safetensors"):
         build_chain(str(file))
     save_file({"a": torch.zeros(1)}, file)
-    with pytest.raises(InputError, match="is not a learned augmentation: its metadata has none of augmentor, dagan"):
+    with pytest.raises(InputError, match="is not a learned augmentation: its metadata has none of augmentor, cyclegan"):
         build_chain(str(file))
     save_file({"a": torch.zeros(1)}, file, metadata={"dagan": json.dumps({"noise": 3})})
     with pytest.raises(InputError, match=r"cannot read .*x\.safetensors as a learned augmentor of kind 'dagan'"):

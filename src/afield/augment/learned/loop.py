@@ -5,10 +5,10 @@ import math
 import time
 import warnings
 from abc import abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import torch
@@ -47,12 +47,14 @@ class Learned:
 
     Attributes:
         augmentor: trained augmentor.
+        settings: settings of the game.
         epochs: measures of each part by name, for each epoch. The first element is before training.
         collapses: failures by name, with a setting that helps; empty if there is none.
         seconds: duration of training, without measurements.
     """
 
     augmentor: NetworkAugmentation
+    settings: Any
     epochs: list[dict[str, Measures]]
     collapses: dict[str, str]
     seconds: float
@@ -78,7 +80,7 @@ class Game(nn.Module):
         diagnose: maps measures and settings to collapses, texts by name.
         augmentor: augmentor to train.
         settings: settings of the type above.
-        optimizers: optimizers by the name of the module (an attribute of the game) that they optimize.
+        optimizers: optimizers by name.
         step: called with the tensors of a batch and a generator; updates the networks.
     """
 
@@ -93,10 +95,22 @@ class Game(nn.Module):
     def __init__(self, settings: Any, classifier: nn.Module) -> None:
         super().__init__()
 
-    @staticmethod
+    @classmethod
+    def check(cls, settings: Any, train: Subset, class_names: Sequence[str]) -> None:
+        """Raise `InputError` if settings, training images and names of the K classes do not fit together."""
+
+    @classmethod
+    def create(cls, settings: Any, classifier: nn.Module, train: Subset, class_names: Sequence[str]) -> Self:
+        """Create the game for these training images, with the names of the K classes."""
+        return cls(settings, classifier)
+
     @abstractmethod
-    def examples(train: Subset) -> Examples:
+    def examples(self, train: Subset) -> Examples:
         """Create the training examples from the training images."""
+
+    def measured_images(self, part: Subset) -> Subset:
+        """The images of a part that `measure` measures."""
+        return part
 
     @staticmethod
     def passes(settings: Any, steps: int) -> int:
@@ -135,6 +149,7 @@ class Game(nn.Module):
         seed: int,
         checkpoint_file: Path,
         fabric: Fabric,
+        class_names: Sequence[str] | None = None,
         on_epoch: Callable[[int, int, str], None] = lambda epoch, epochs, detail: None,
     ) -> Learned:
         """Train an augmentation for a classifier. Resumes from `checkpoint_file` if it exists.
@@ -150,15 +165,19 @@ class Game(nn.Module):
             seed: seed of all random numbers.
             checkpoint_file: file to write every 20 seconds and at the end. The caller removes it.
             fabric: device and precision, of one process.
+            class_names: names of the K classes; None: their indices.
             on_epoch: called after each epoch, with its number, the number of epochs, and a line of text.
 
         Raises:
             InputError: if the training images are not suitable.
         """
-        examples, parts = cls.examples(train), {"train": train, **watched}
+        names = class_names or [str(index) for index in range(train.labels.max() + 1)]
+        cls.check(settings, train, names)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed_for("augmentor", seed))
-            game = cls(settings, classifier).to(fabric.device)
+            game = cls.create(settings, classifier, train, names).to(fabric.device)
+        examples = game.examples(train)
+        parts = {name: game.measured_images(part) for name, part in {"train": train, **watched}.items()}
         generator = Generator()
         state = _restore(checkpoint_file, game, generator)
         shown = [name for name, part in parts.items() if len(part)][:2][-1]
@@ -195,7 +214,7 @@ class Game(nn.Module):
         collapses = cls.diagnose(state.epochs[-1][shown], dataclasses.asdict(settings))
         for name, text in collapses.items():
             warnings.warn(f"the augmentor collapsed ({name}): {text}", stacklevel=2)
-        return Learned(game.augmentor, state.epochs, collapses, state.seconds)
+        return Learned(game.augmentor, game.settings, state.epochs, collapses, state.seconds)
 
 
 AUGMENTORS: Registry[type[Game]] = Registry("learned augmentation")

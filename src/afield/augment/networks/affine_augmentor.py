@@ -6,6 +6,7 @@ from typing import Literal
 import torch
 from torch import Generator, Tensor
 
+from afield.augment.base import OnBatch
 from afield.augment.networks.localization import Localization
 from afield.augment.networks.network_file import NetworkAugmentation
 from afield.augment.spatial.affine import AffineBounds, AffineParams, Padding, apply_affine, compose
@@ -53,7 +54,7 @@ class AffineChoice:
     width: Tensor
 
 
-class AffineAugmentor(NetworkAugmentation):
+class AffineAugmentor(OnBatch, NetworkAugmentation):
     """Learned augmentation that selects an affine transformation for each image. Initially close to the identity.
 
     `afield.augment.learned.learn_affine` trains it. After training, it is used like any other augmentation.

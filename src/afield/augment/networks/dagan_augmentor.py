@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Generator, Tensor
 
+from afield.augment.base import OnBatch
 from afield.augment.networks.network_file import NetworkAugmentation
 from afield.augment.networks.variants import VariantNetwork
 from afield.augment.params import UNTOUCHED, PerImage
@@ -48,7 +49,7 @@ class DaganParams(PerImage):
         return "a variant" if self.applied[index] else UNTOUCHED
 
 
-class DaganAugmentor(NetworkAugmentation):
+class DaganAugmentor(OnBatch, NetworkAugmentation):
     """Learned augmentation that generates class-preserving variants of images of any height and width.
 
     `afield.augment.learned.learn_dagan` trains it. After training, it is used like any other augmentation.

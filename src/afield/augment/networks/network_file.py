@@ -12,7 +12,7 @@ import safetensors.torch
 from safetensors import SafetensorError, safe_open
 from torch import nn
 
-from afield.augment.base import OnBatch
+from afield.augment.base import Augmentation
 from afield.errors import InputError
 from afield.records import write_atomic
 from afield.validation import read_settings
@@ -25,7 +25,7 @@ KINDS: dict[str, type[NetworkAugmentation]] = {}
 """Classes by the metadata key of their config."""
 
 
-class NetworkAugmentation(OnBatch):
+class NetworkAugmentation(Augmentation):
     """Base class of augmentations that consist of a config and a trained network.
 
     Attributes:
@@ -41,6 +41,7 @@ class NetworkAugmentation(OnBatch):
     network: nn.Module
 
     def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
         KINDS[cls.kind] = cls
 
     @property
@@ -75,10 +76,10 @@ class NetworkAugmentation(OnBatch):
 
 
 def read_saved(path: Path) -> NetworkAugmentation:
-    """Read a trained `AffineAugmentor` or `DaganAugmentor` from a file.
+    """Read a trained `AffineAugmentor`, `DaganAugmentor` or `CycleGanAugmentor` from a file.
 
     Raises:
-        InputError: if the file does not exist, is damaged, or contains neither.
+        InputError: if the file does not exist, is damaged, or contains none of them.
     """
     try:
         with safe_open(path, framework="pt") as file:

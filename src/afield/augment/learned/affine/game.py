@@ -64,8 +64,7 @@ class AffineGame(Game):
             rate = settings.refresh_rate
             self.optimizers["classifier"] = torch.optim.SGD(self.classifier.parameters(), rate, momentum=0.9)
 
-    @staticmethod
-    def examples(train: Subset) -> Examples:
+    def examples(self, train: Subset) -> Examples:
         """Images ``[B, 3, H, W]`` in [0, 1] with their labels ``[B]``."""
         return Examples(len(train), lambda indices, generator: train.take(indices))
 

@@ -55,8 +55,7 @@ class DaganGame(Game):
             for name, module in (("network", self.network), ("critic", self.critic))
         }
 
-    @staticmethod
-    def examples(train: Subset) -> Examples:
+    def examples(self, train: Subset) -> Examples:
         """See `Pairs.take`."""
         pairs = Pairs(train)
         return Examples(len(pairs), pairs.take)

@@ -1,0 +1,1 @@
+"""Training of a CycleGAN from a common class to rare classes."""
