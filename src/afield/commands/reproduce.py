@@ -33,8 +33,8 @@ class Reproduce(LaunchOptions):
 
     Attributes:
         paper: The paper; combined puts the methods of all of them together.
-        size: Size of the experiments: smoke, seconds, on the embedded digits; small, under an hour on two cores; full,
-            by the paper's protocol.
+        size: Size of the experiments: smoke, seconds, on the embedded digits; small, one to one and a half hours on
+            two cores; full, by the paper's protocol.
         data: Folder with cifar10.npz, cifar100.npz and pacs/; by default $AFIELD_DATA, else data.
         only: Studies to run, by name or its beginning, such as cifar10/resnet18 or cifar10; the page shows all that
             are done.
