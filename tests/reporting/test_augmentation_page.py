@@ -154,6 +154,12 @@ def test_ranges_are_those_of_the_bound(digits: ImageSet) -> None:
     assert ranges(digits, build_chain("cutout"), seed=0) == []
 
 
+def test_the_versions_of_an_image_are_those_of_one_epoch_after_another(digits: ImageSet) -> None:
+    for subject in subjects(digits, build_chain("alternating_flip"), count=4, seed=0):
+        words = [draw.words for draw in subject.draws]
+        assert words in (3 * ["flipped", "unchanged"], 3 * ["unchanged", "flipped"])
+
+
 @dataclass(frozen=True)
 class Dimming(PerImage):
     factor: torch.Tensor

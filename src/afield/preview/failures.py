@@ -28,8 +28,7 @@ def hardest(
     """Find the transformations with the highest loss for each class, at most one per image.
 
     Only images that the classifier recognizes without augmentation are used. The loss is that of the class that an
-    image has after the transformation. The result has at most 20 classes, those
-    with the hardest transformations first.
+    image has after the transformation. The result has at most 20 classes, those with the hardest transformations first.
 
     Args:
         data: labeled images.
