@@ -9,8 +9,8 @@
 - **run**: the bytes that a run writes.
 - **process**: wall seconds until a process is ready for its first run.
 
-Lines are fitted by least squares; ``worst`` is the largest relative error of a line at a measured size. One thread. The
-last line is one JSON object.
+Lines are fitted by least squares; ``worst`` is the largest relative error of a line at a measured size, and
+``growth`` the exponent between the two largest sizes. One thread. The last line is one JSON object.
 """
 
 from __future__ import annotations
@@ -52,7 +52,13 @@ def line(sizes: Sequence[int], seconds: Sequence[float]) -> dict[str, Any]:
     x, y = np.asarray(sizes, float), np.asarray(seconds)
     each, fixed = np.polyfit(x, y, 1, w=1 / y)
     worst = float(np.abs((fixed + each * x) / y - 1).max())
-    return {"sizes": list(sizes), "seconds": list(seconds), "fixed_s": fixed, "each_s": each, "worst": worst}
+    found = {"sizes": list(sizes), "seconds": list(seconds), "fixed_s": fixed, "each_s": each, "worst": worst}
+    return found | {"growth": growth(sizes, seconds)}
+
+
+def growth(sizes: Sequence[int], values: Sequence[float]) -> float:
+    """The exponent of a power law through the values at the two largest sizes: 1 if they are proportional."""
+    return float(np.log(values[-1] / values[-2]) / np.log(sizes[-1] / sizes[-2]))
 
 
 def least(work: Callable[[], object], rounds: int) -> float:

@@ -26,7 +26,7 @@ CONSTANTS = {
     "evaluation.shown_domains": {"SHOWN_DOMAINS": 24},
     "evaluation.statistics": {"LEAST_VALUES": 3},
     "evaluation.transferability": {"ROUNDS": 1000, "TOLERANCE": 1e-8, "EPS": 1e-10},
-    "data.splits": {"CROSS_VALIDATION_FOLDS": 5},
+    "data.splits": {"CROSS_VALIDATION_FOLDS": 5, "SMALL_DOMAIN": 1000, "SMALL_DOMAINS": 4096},
     "algorithms.adrmx": {"TEMPERATURE": 0.07},
     "algorithms.parts.alignment": {"TARGET": -1},
     "algorithms.and_mask": {"TINY": 1e-10},

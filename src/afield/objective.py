@@ -71,6 +71,7 @@ class Objective(nn.Module):
             raise ValueError(f"linear_losses need a head with class vectors on the unit sphere, got {head}")
         self.neck = neck
         self.head: Any = head
+        self._splits = isinstance(head, SplittingHead)
         self.weights = {**losses, **{f"linear/{name}": weight for name, weight in (linear_losses or {}).items()}}
         options = loss_options or {}
         self._losses = nn.ModuleDict({name: _Term(name, options.get(name, {})) for name in losses})
@@ -156,7 +157,7 @@ class Objective(nn.Module):
         """The logits as `TargetSplit`, if all losses support it and it saves work; otherwise None."""
         if len(self._split_losses) < len(self._losses) or is_soft(targets):
             return None
-        if isinstance(self.head, SplittingHead):
+        if self._splits:
             return self.head.target_split(features, targets)
         if len(self._losses) > 1:
             return split_target(self.head(features, targets), counted(targets, IGNORE_INDEX))

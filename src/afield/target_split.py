@@ -63,6 +63,9 @@ def check_targets(targets: Tensor, classes: int, ignore_index: int | None = None
             row = int(wrong.int().argmax())
             raise ValueError(f"target probabilities must be at least 0 and sum to 1, got {targets[row].tolist()}")
         return
+    low, high = targets.aminmax()
+    if low >= 0 and high < classes:
+        return
     wrong = (targets < 0) | (targets >= classes)
     if ignore_index is not None:
         wrong &= targets != ignore_index

@@ -7,9 +7,10 @@ import math
 import numpy as np
 import pytest
 from hypothesis import given, settings, strategies as st
+from scipy.optimize import minimize_scalar
 from scipy.special import softmax
 
-from afield.evaluation import expected_calibration_error
+from afield.evaluation import expected_calibration_error, negative_log_likelihood
 from afield.evaluation.confidence import TEMPERATURES, Scored, fit_temperature, threshold_for
 
 
@@ -46,6 +47,23 @@ def test_the_loss_is_stationary_at_the_temperature_and_each_part_has_the_same_we
 
     assert slope(*parts[0]) + slope(*parts[1]) == pytest.approx(0, abs=1e-3)
     assert abs(slope(*parts[0])) > 0.05
+
+
+@pytest.mark.parametrize("classes", [2, 7, 100])
+def test_the_temperature_is_that_of_the_plain_loss_to_the_last_bit(classes):
+    rng = np.random.default_rng(classes)
+    parts = [
+        (rng.normal(0, 3, (count, classes)).astype(np.float32), rng.integers(classes, size=count)) for count in (50, 90)
+    ]
+    parts = [(logits + 4 * np.eye(classes, dtype=np.float32)[labels], labels) for logits, labels in parts]
+
+    def loss(log_temperature):
+        each = [negative_log_likelihood(logits / math.exp(log_temperature), labels) for logits, labels in parts]
+        return sum(each) / len(each)
+
+    plain = minimize_scalar(loss, bounds=[*map(math.log, TEMPERATURES)], method="bounded", options={"xatol": 1e-4})
+    assert fit_temperature(parts) == math.exp(plain.x)
+    assert TEMPERATURES[0] * 2 < math.exp(plain.x) < TEMPERATURES[1] / 2
 
 
 def test_the_temperature_stays_in_its_range():

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 import torch
 from hypothesis import assume, given, settings, strategies as st
-from scipy.special import softmax
+from hypothesis.extra.numpy import arrays
+from scipy.special import log_softmax, softmax
 
 from afield.errors import InputError
 from afield.evaluation import (
@@ -120,6 +121,13 @@ def test_nll_is_the_mean_cross_entropy_also_at_huge_logits():
     expected = -(math.log(probabilities([1, 2])[0]) + math.log(probabilities([0, -1])[0])) / 2
     assert negative_log_likelihood(logits, np.array([0, 0])) == pytest.approx(expected)
     assert negative_log_likelihood(np.array([[1000.0, 0.0]], dtype=np.float32), np.array([1])) == pytest.approx(1000.0)
+
+
+@given(arrays(np.float32, (5, 4), elements=st.floats(-80, 80, width=32)))
+def test_nll_is_that_of_the_log_softmax_of_scipy_to_the_last_bit(logits):
+    labels = np.array([0, 3, 1, 2, 2])
+    expected = -log_softmax(logits.astype(np.float64), axis=1)[np.arange(5), labels]
+    assert negative_log_likelihood(logits, labels) == expected.mean()
 
 
 def test_calibration_error_adds_gaps_of_both_signs_by_the_size_of_their_bins():

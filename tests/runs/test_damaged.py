@@ -5,14 +5,16 @@ from __future__ import annotations
 import errno
 import os
 import time
+import zlib
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 import afield
-from afield.data import Validation, load
+from afield.data import Validation, load, store
 from afield.data.cache import cache_root
 from afield.launch.fabric import make_fabric
 from afield.models import BackboneConfig
@@ -73,6 +75,32 @@ def test_damaged_features_are_extracted_again(photos, name, damage):
         assert np.array_equal(extracted(frozen(photos)), before)
 
 
+def test_images_are_read_for_their_checksum_only_if_the_stamp_of_their_file_changed(photos, monkeypatch):
+    before, checked = np.array(load(str(photos), image_size=16).images), []
+    checksum = store._pixel_checksum
+    monkeypatch.setattr(store, "_pixel_checksum", lambda images: checked.append(len(images)) or checksum(images))
+    assert np.array_equal(load(str(photos), image_size=16).images, before)
+    assert checked == []
+    (file,) = cache_root().rglob("images.npy")
+    os.utime(file)  # as in a copy of the cache
+    assert np.array_equal(load(str(photos), image_size=16).images, before)
+    assert checked == [len(before)]
+
+
+def test_a_process_checks_whole_features_once(photos, monkeypatch):
+    setup, fabric, checked = frozen(photos), make_fabric("cpu", "32"), []
+    extracted(setup)
+    assert features.missing_features(setup, fabric) == 0
+    checksum = SimpleNamespace(crc32=lambda block: checked.append(len(block)) or zlib.crc32(block))
+    monkeypatch.setattr("afield.data.features.zlib", checksum)
+    assert features.missing_features(setup, fabric) == 0
+    assert checked == []
+    (file,) = cache_root().rglob("features.npy")
+    os.utime(file)
+    assert features.missing_features(setup, fabric) == 0
+    assert sum(checked) == len(setup.data)
+
+
 def test_features_of_other_weights_are_other_features(photos, tmp_path):
     import safetensors.torch
 
@@ -108,7 +136,7 @@ def test_an_image_edited_to_the_same_size_within_the_resolution_of_the_clock_is_
     size = max(first.stat().st_size, second.stat().st_size)
     for file in (first, second):
         file.write_bytes(file.read_bytes().ljust(size, b"\0"))
-    monkeypatch.setattr("afield.data.cache._stamp", lambda path: [path.stat().st_size, ago, ago])
+    monkeypatch.setattr("afield.data.cache.stamp", lambda path: [path.stat().st_size, ago, ago])
     before = load(str(photos), image_size=16)
     first.write_bytes(second.read_bytes())
     after = load(str(photos), image_size=16)

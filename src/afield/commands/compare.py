@@ -154,10 +154,12 @@ class Compare(TrainingOptions, TrackingOptions, LaunchOptions):
 
     def plan(self, purpose: Comparison, runs: Sequence[Run], executor: Executor) -> dict[str, Any]:
         """Also rank backbones by their features."""
-        from afield.comparison.backbones import rank
+        found = super().plan(purpose, runs, executor)
+        if not self.backbones:
+            return found
+        from afield.comparison.backbones import rank  # imports scikit-learn
 
-        ranked = {"backbones": rank(purpose.setups, executor.fabric(runs[0]))} if self.backbones else {}
-        return super().plan(purpose, runs, executor) | ranked
+        return found | {"backbones": rank(purpose.setups, executor.fabric(runs[0]))}
 
     def _setups(self, callback: Callback) -> dict[str, ExperimentConfig]:
         """The configuration of each backbone, by its label. All have the same images, in the size of the first."""

@@ -37,7 +37,10 @@ def check(runs: Sequence[Run]) -> None:
             be combined, the backbone does not support the image size or cannot be divided at the stage, there are too
             few domains, or a split cannot be created.
     """
-    for same in {id(run.setup): [each for each in runs if each.setup is run.setup] for run in runs}.values():
+    by_setup: dict[int, list[Run]] = {}
+    for run in runs:
+        by_setup.setdefault(id(run.setup), []).append(run)
+    for same in by_setup.values():
         _check(same)
 
 
@@ -54,10 +57,10 @@ def _check(runs: Sequence[Run]) -> None:
     if setup.partial is not None:
         divide(backbone, setup.partial.stage, size)
     mean, std = setup.backbone.normalization
+    domains = min(run.num_domains for run in {run.held_out: run for run in runs}.values())
     for recipe in {run.recipe.name: run.recipe for run in runs}.values():
         objective = build_objective(recipe, features, len(setup.data.class_names))
         check_targets(recipe, objective, check_augmentation(setup, recipe))
-        domains = min(run.num_domains for run in runs)
         check_algorithm(setup, recipe, domains)
         check_adaptation(setup, recipe)
         check_combination(setup, recipe)

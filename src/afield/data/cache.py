@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import stat
 import statistics
 import time
 import warnings
@@ -22,6 +21,7 @@ from afield.data import store
 from afield.data.decode import BadImageError, decode, longer_side, squash
 from afield.data.images import SPLITS, ImageSet
 from afield.data.layout import Listing
+from afield.data.stamp import stamp
 from afield.errors import InputError
 from afield.names import shown
 from afield.records import canonical_json, exclusive, read_json, write_json, writing
@@ -72,7 +72,7 @@ class Reading:
 SAMPLE = 32
 """Approximate number of images whose size is looked at."""
 
-FORMAT = 4
+FORMAT = 5
 
 MISSING = "missing"
 """The key of a dangling link."""
@@ -149,14 +149,14 @@ def content_keys(folder: Path, paths: Sequence[str]) -> list[str]:
         known = read_json(stats_file)
     keys, fresh = [], dict[str, list[Any]]()
     for path in paths:
-        stamp = _stamp(folder / path)
-        if stamp is None:  # a missing file or dangling link, which may exist again later
+        found = stamp(folder / path)
+        if found is None:  # a missing file or dangling link, which may exist again later
             keys.append(MISSING)
             continue
         *before, key = known.get(path, [""])
-        keys.append(key if before == stamp else _file_digest(folder / path))
-        if time.time_ns() - max(stamp[1:]) > CLOCK_NS:
-            fresh[path] = [*stamp, keys[-1]]
+        keys.append(key if before == found else _file_digest(folder / path))
+        if time.time_ns() - max(found[1:]) > CLOCK_NS:
+            fresh[path] = [*found, keys[-1]]
     if fresh != known:
         with suppress(OSError):  # a cache may be read-only
             write_json(stats_file, fresh)
@@ -201,16 +201,6 @@ def allocate(path: Path, dtype: DTypeLike, shape: tuple[int, ...]) -> np.memmap:
         with writing(path), open(path, "r+b") as file:
             os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
     return array
-
-
-def _stamp(path: Path) -> list[int] | None:
-    """The size, and the times of the last changes of the content and of the metadata; None if it is not a file."""
-    try:
-        found = path.stat()
-    except (OSError, ValueError):
-        path.is_file()  # raises errors other than those of a missing file
-        return None
-    return [found.st_size, found.st_mtime_ns, found.st_ctime_ns] if stat.S_ISREG(found.st_mode) else None
 
 
 def _file_digest(path: Path) -> str:

@@ -93,6 +93,7 @@ def load_examples(
     if "" in domains and any(domains):
         raise InputError(f"{name}: {paths[domains.index('')]} has no domain, but other images have")
     domain_names = tuple(sorted(set(domains))) if any(domains) else (shown(Path(name).stem),)
-    numbers = [domain_names.index(domain) if domain else 0 for domain in domains]
+    number = {name: i for i, name in enumerate(domain_names)}
+    numbers = [number[domain] if domain else 0 for domain in domains]
     given = [SPLITS.index(split) if split else -1 for split in splits]
     return cached_set(stored, Listing(name, paths, indices, numbers, given, names, domain_names), reading)

@@ -3,12 +3,14 @@
 import warnings
 import zlib
 from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from afield.data.cache import allocate
+from afield.data.stamp import stamp
 from afield.records import exclusive, read_json, write_json
 
 FEATURES, STATE = "features.npy", "state.json"
@@ -48,7 +50,15 @@ def finished(folder: Path) -> int:
 
 
 def _blocks(folder: Path) -> list[list[int]]:
-    """The end row and the checksum of each cached block of features. Empty if a block is damaged."""
+    """The end row and the checksum of each cached block of features. Empty if a block is damaged.
+
+    A process checks the blocks once, as long as the stamps of the files are the same: each of its runs asks for them.
+    """
+    return [*_checked_blocks(folder, repr([stamp(folder / name) for name in (STATE, FEATURES)]))]
+
+
+@cache
+def _checked_blocks(folder: Path, stamps: str) -> list[list[int]]:
     if not (folder / STATE).exists():
         return []
     try:

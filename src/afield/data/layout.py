@@ -105,8 +105,9 @@ def list_folder(root: Path, layout: Layout | None = None, *, min_classes: int = 
     tops = {folder: checked_name(folder.parent.name, "domain") for folder in folders} if depth == 2 else {}
     with_domains = layout == "domain/class"
     domains = tuple(sorted(set(tops.values()))) if with_domains else (shown(root.name),)
-    label = {folder: classes.index(name) for folder, name in names.items()}
-    domain = {folder: domains.index(name) if with_domains else 0 for folder, name in tops.items()}
+    class_index, domain_index = ({name: i for i, name in enumerate(each)} for each in (classes, domains))
+    label = {folder: class_index[name] for folder, name in names.items()}
+    domain = {folder: domain_index[name] if with_domains else 0 for folder, name in tops.items()}
     return Listing(
         name=str(root),
         paths=tuple(file.relative_to(root).as_posix() for _, file in found),

@@ -4,6 +4,7 @@ import hashlib
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,9 @@ from afield.records import seed_for
 Indices = NDArray[np.int64]
 
 CROSS_VALIDATION_FOLDS = 5
+
+SMALL_DOMAIN, SMALL_DOMAINS = 1000, 4096
+"""Largest number of images of a domain whose random order is kept in memory, and largest number of such orders."""
 
 
 @dataclass(frozen=True)
@@ -203,15 +207,28 @@ def _drawn(data: ImageSet, rest: Indices, validation: Validation, fraction: floa
     chosen = np.zeros(len(rest), dtype=bool)
     labels, domains = data.labels[rest], data.domains[rest]
     left = Counter(labels.tolist())
-    groups = rest if data.groups is None else data.groups[rest]
     counts = _validation_counts(domains, fraction, seed)
     ends = np.cumsum(np.unique(domains, return_counts=True)[1])
     members = np.split(np.argsort(domains, kind="stable"), ends[:-1])
     for (domain, count), inside in zip(counts.items(), members, strict=True):
-        rng = np.random.default_rng(seed_for("validation", seed, data.domain_names[domain]))
-        order = inside[_order(labels[inside], validation, rng)]
-        chosen[[*_whole_groups(order, groups, labels, count, left)]] = True
-    return chosen if data.groups is None else np.isin(groups, groups[chosen])
+        draw = _order if len(inside) <= SMALL_DOMAIN else _order.__wrapped__
+        order = inside[draw(labels[inside].tobytes(), validation.stratified, seed, data.domain_names[domain])]
+        if data.groups is None:
+            chosen[[*_single_images(order, labels, count, left)]] = True
+        else:
+            chosen[[*_whole_groups(order, data.groups[rest], labels, count, left)]] = True
+    return chosen if data.groups is None else np.isin(data.groups[rest], data.groups[rest][chosen])
+
+
+def _single_images(order: Indices, labels: Indices, count: int, left: Counter[int]) -> Iterator[int]:
+    """Yield `count` indices in order, but not the last image of a class; see `_whole_groups`."""
+    for index, label in zip(order.tolist(), labels[order].tolist(), strict=True):
+        if count <= 0:
+            return
+        if left[label] > 1:
+            yield index
+            left[label] -= 1
+            count -= 1
 
 
 def _whole_groups(order: Indices, groups: Indices, labels: Indices, count: int, left: Counter[int]) -> Iterator[int]:
@@ -257,10 +274,21 @@ def _validation_counts(domains: Indices, fraction: float, seed: int) -> dict[int
     return counts
 
 
-def _order(labels: Indices, validation: Validation, rng: np.random.Generator) -> Indices:
-    """The random order of the images of a domain. If stratified, each class is spread evenly over the order."""
+@lru_cache(maxsize=SMALL_DOMAINS)
+def _order(content: bytes, stratified: bool, seed: int, domain: str) -> Indices:
+    """The random order of the images of a domain. If stratified, each class is spread evenly over the order.
+
+    Orders are kept, because the splits of one seed draw the same ones: a thousand domains have a thousand splits.
+
+    Args:
+        content: the labels of the images, int64.
+        stratified: see `Validation`.
+        seed: seed of the split.
+        domain: name of the domain.
+    """
+    labels, rng = np.frombuffer(content, np.int64), np.random.default_rng(seed_for("validation", seed, domain))
     order = rng.permutation(len(labels))
-    if validation.stratified:
+    if stratified:
         sizes = np.unique(labels, return_counts=True)[1]
         by_class = order[np.argsort(labels[order], kind="stable")]
         within = np.arange(len(labels)) - np.repeat(np.cumsum(sizes) - sizes, sizes)

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from afield.data.decode import BadImageError
 from afield.data.images import pixel_digest
+from afield.data.stamp import stamp
 from afield.prefetch import prefetch
 from afield.records import canonical_json, read_json, write_json, writing
 
@@ -34,22 +35,32 @@ class Stored:
 
 
 def read(folder: Path) -> Stored | None:
-    """Read a folder written by `fill`. Return None if it is missing or damaged (wrong checksum)."""
+    """Read a folder written by `fill`. Return None if it is missing or damaged (wrong checksum).
+
+    The checksum of the images is computed again only if the stamp of their file has changed. All of them are read for
+    it.
+    """
     try:
         index = read_json(folder / INDEX)
         images, digests = np.load(folder / IMAGES, mmap_mode="r"), np.load(folder / DIGESTS)
-        checksum, pixels = index.pop("checksum"), 0
-        for start in range(0, len(images), ROWS):
-            pixels = zlib.crc32(images[start : start + ROWS].data, pixels)
-        whole = checksum == _checksum(pixels, digests, index)
+        whole = index.pop("checksum") == _checksum(digests, index)
+        whole = whole and (index["stamp"] == stamp(folder / IMAGES) or index["pixels"] == _pixel_checksum(images))
     except Exception:  # a damaged file can raise any exception
         return None
     return Stored(images, digests, index) if whole else None
 
 
-def _checksum(pixels: int, digests: NDArray[np.uint64], index: dict[str, Any]) -> int:
-    """CRC-32 of the whole content, continued from the checksum of the pixels."""
-    return zlib.crc32(canonical_json(index).encode(), zlib.crc32(digests.data, pixels))
+def _pixel_checksum(images: NDArray[np.uint8]) -> int:
+    """CRC-32 of the images."""
+    found = 0
+    for start in range(0, len(images), ROWS):
+        found = zlib.crc32(images[start : start + ROWS].data, found)
+    return found
+
+
+def _checksum(digests: NDArray[np.uint64], index: dict[str, Any]) -> int:
+    """CRC-32 of the digests and the index, which contains the checksum of the pixels."""
+    return zlib.crc32(canonical_json(index).encode(), zlib.crc32(digests.data))
 
 
 def fill(
@@ -99,10 +110,11 @@ def fill(
             _header(file, (len(digests), *shape))
             file.flush()
             os.fsync(file.fileno())
-        hashes, contents = np.array(digests, dtype=np.uint64), {"bad": bad, **about()}
+        hashes = np.array(digests, dtype=np.uint64)
+        contents = {"bad": bad, **about(), "pixels": pixels, "stamp": stamp(partial / IMAGES)}
         with writing(partial / DIGESTS):
             np.save(partial / DIGESTS, hashes)
-        write_json(partial / INDEX, {**contents, "checksum": _checksum(pixels, hashes, contents)})
+        write_json(partial / INDEX, {**contents, "checksum": _checksum(hashes, contents)})
         shutil.rmtree(target, ignore_errors=True)
         os.replace(partial, target)
     except BaseException:

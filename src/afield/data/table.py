@@ -193,7 +193,8 @@ def _single_rows(
     differ = [
         path for path, found in doubled.items() if len({tuple(v[i] for v in values.values() if v) for i in found}) > 1
     ]
-    chosen = [found[0] for path, found in rows.items() if path not in set(differ)]
+    ambiguous = set(differ)
+    chosen = [found[0] for path, found in rows.items() if path not in ambiguous]
     notes = (f"ignored {len(differ):,} images with different rows, {_such_as(differ)}",) if differ else ()
     return chosen, notes
 

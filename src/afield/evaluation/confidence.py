@@ -6,10 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import minimize_scalar
 from scipy.special import softmax
 
-from afield.evaluation.metrics import Floats, Labels, negative_log_likelihood
+from afield.evaluation.metrics import Floats, Labels, cross_entropies
 
 TEMPERATURES = (0.05, 20.0)
 """Range of temperatures."""
@@ -71,10 +70,17 @@ def fit_temperature(parts: Sequence[tuple[Floats, Labels]]) -> float:
     References:
         Guo et al., "On Calibration of Modern Neural Networks", ICML 2017, section 4.2.
     """
+    from scipy.optimize import minimize_scalar
+
+    largest = [logits.max(axis=1, keepdims=True) for logits, _ in parts]
 
     def mean_loss(log_temperature: float) -> float:
         temperature = math.exp(log_temperature)
-        return sum(negative_log_likelihood(logits / temperature, labels) for logits, labels in parts) / len(parts)
+        losses = [
+            cross_entropies(logits / temperature, most / temperature, labels).mean()
+            for (logits, labels), most in zip(parts, largest, strict=True)
+        ]
+        return sum(losses) / len(parts)
 
     low, high = map(math.log, TEMPERATURES)
     return math.exp(minimize_scalar(mean_loss, bounds=(low, high), method="bounded", options={"xatol": 1e-4}).x)

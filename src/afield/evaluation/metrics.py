@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
-from scipy.special import log_softmax, softmax
+from scipy.special import softmax
 
 from afield.evaluation.registry import METRICS
 
@@ -95,7 +95,13 @@ def expected_calibration_error(logits: Floats, labels: Labels, *, bins: int = 15
 )
 def negative_log_likelihood(logits: Floats, labels: Labels, *, weight: Weight = None) -> Any:
     """Negative log-likelihood of the true classes: the mean cross-entropy, in nats."""
-    return _mean(-log_softmax(logits.astype(np.float64), axis=1)[np.arange(len(labels)), labels], weight)
+    return _mean(cross_entropies(logits, logits.max(axis=1, keepdims=True), labels), weight)
+
+
+def cross_entropies(logits: Floats, largest: Floats, labels: Labels) -> Floats:
+    """The cross-entropy of each image, ``[N]``, from its logits ``[N, K]`` and the largest of them, ``[N, 1]``."""
+    shifted = logits.astype(np.float64) - largest
+    return np.log(np.exp(shifted).sum(axis=1)) - shifted[np.arange(len(labels)), labels]
 
 
 @METRICS.register(

@@ -53,6 +53,8 @@ def decode(kind: Any, value: Any, where: str) -> Any:
 
 def encode(value: Any) -> Any:
     """Convert dataclasses, mappings and lists of them to what `json.dumps` writes; the inverse of `decode`."""
+    if isinstance(value, float | str | int) or value is None:
+        return value
     if is_dataclass(value) and not isinstance(value, type):
         return {name: encode(getattr(value, name)) for name in _names(type(value))}
     if isinstance(value, Mapping):

@@ -4,6 +4,7 @@ import dataclasses
 import hashlib
 import math
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
@@ -97,6 +98,10 @@ class ExperimentConfig:
 
     def config(self) -> dict[str, Any]:
         """The settings for records and hashes of runs. Files are identified by content, not by path."""
+        return self._config
+
+    @cached_property
+    def _config(self) -> dict[str, Any]:
         return {
             "data": {
                 "name": Path(self.data.name).name,

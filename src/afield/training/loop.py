@@ -119,6 +119,7 @@ def fit(
     validate = partial(validation_loss, algorithm, parts.val, batch_size, fabric)
     augment_generator, target_generator = torch.Generator(), torch.Generator()
     target = parts.target if algorithm.uses_target else None
+    zero = _double(0.0, fabric)
     predict_parts = predict_parts or partial(predict_watched, parts=parts, batch_size=batch_size, fabric=fabric)
 
     while state.epoch < training.epochs and not state.stopped(training.patience):
@@ -172,7 +173,7 @@ def fit(
                 other = None if unlabeled is None else unlabeled.inputs
                 batch = labeled(ready.inputs, ready.targets, parts.train, indices, step / steps, fabric, other)
                 for name, term in _update(algorithm, model, batch, training.accumulate, fabric).items():
-                    sums[name] = sums.get(name, _double(0.0, fabric)) + term
+                    sums[name] = sums.get(name, zero) + term
                 if training.clip_grad:
                     fabric.clip_gradients(model, stepper, max_norm=training.clip_grad, error_if_nonfinite=False)
                 stepper.step()

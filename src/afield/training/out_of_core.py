@@ -63,11 +63,13 @@ def read_batches(array: np.memmap, batches: Sequence[NDArray[np.int64]], window:
 def _grouped(batches: Sequence[NDArray[np.int64]], window: int) -> Iterator[list[NDArray[np.int64]]]:
     """Group batches into windows. A window contains at least one batch."""
     group: list[NDArray[np.int64]] = []
+    count = 0
     for rows in batches:
-        if group and sum(map(len, group)) + len(rows) > window:
+        if group and count + len(rows) > window:
             yield group
-            group = []
+            group, count = [], 0
         group.append(rows)
+        count += len(rows)
     if group:
         yield group
 

@@ -2,7 +2,6 @@
 
 import numpy as np
 import torch
-from scipy.optimize import linear_sum_assignment
 from threadpoolctl import threadpool_limits
 from torch import Tensor
 
@@ -29,6 +28,8 @@ def renumbered(found: Tensor, before: Tensor, count: int) -> Tensor:
         before: previous cluster indices, ``[N]``.
         count: number of clusters.
     """
+    from scipy.optimize import linear_sum_assignment
+
     shared = np.zeros((count, count), dtype=np.int64)
     np.add.at(shared, (found.cpu().numpy(), before.cpu().numpy()), 1)
     _, numbers = linear_sum_assignment(shared, maximize=True)
