@@ -95,13 +95,13 @@ def pacs_units() -> list[Unit]:
 
 def margin_units() -> list[Unit]:
     """The studies of tables 1 and 2. Those with all margins of figure 2 have more recipes."""
-    from afield.reproduction.margin.plan import NETWORKS, SIZES
+    from afield.reproduction.margin.plan import NETWORKS, SETS, SIZES
 
     full, units = SIZES["full"], list[Unit]()
     names = {**NETWORKS, "efficientnet_b0": "EfficientNet-B0"}
     for network in full.networks:
         rate = RATES[f"{names[network.name]}, 32 px{', small stem' if network.stem == 'small' else ''}"]
-        for name in network.sets:
+        for name in SETS:
             recipes = 1 + len(full.margins) if network.key in full.swept and name == "cifar10" else 2
             images = recipes * full.seeds * network.epochs * (CIFAR_IMAGES + EVALUATION * CIFAR_TEST)
             units.append(Unit("margin", f"{name}/{network.key}", images / rate))

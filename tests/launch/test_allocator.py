@@ -19,7 +19,9 @@ for _ in range(10):
     torch.ones(25_000_000).sum()
 print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 """
-"""Prints the page faults of ten tensors of 100 MB, one after another: 24,400 each if each is requested anew."""
+"""Prints the page faults of ten tensors of 100 MB, one after another."""
+PAGES = 25_000_000 * 4 // 4096
+"""The page faults of a tensor that is requested from the system."""
 
 
 def changed_and_faults(**environment: str) -> tuple[bool, int]:
@@ -35,7 +37,7 @@ def changed_and_faults(**environment: str) -> tuple[bool, int]:
 def test_later_tensors_use_the_memory_of_freed_ones():
     changed, faults = changed_and_faults()
     assert changed
-    assert faults < 1000
+    assert faults < 3 * PAGES  # of ten
 
 
 def test_settings_of_the_environment_are_left_alone():
