@@ -27,7 +27,18 @@ def time_of(seconds: float) -> str:
 
 def scaling_page() -> str:
     """The cost of an image, a class, a run and a process, and estimates for larger runs."""
-    names = ("scaling", "data", "jobs", "frozen", "loop", "installation", "inference", "startup", "frozen_former")
+    names = (
+        "scaling",
+        "data",
+        "jobs",
+        "frozen",
+        "loop",
+        "installation",
+        "inference",
+        "startup",
+        "frozen_former",
+        "allocator",
+    )
     found = {name: read_json(ROOT / "results" / f"{name}.json") for name in names}
     costs, data, hardware = found["scaling"], found["data"], found["scaling"]["hardware"]
     fits = {"image": "image", "class": "class", "class, a tenth seen": "class, Partial FC"}
@@ -91,7 +102,20 @@ def scaling_page() -> str:
         for who, name in (("ours", "32"), ("bf16", "bf16"))
     ]
     startup, former = found["startup"]["compare"], found["frozen_former"]
+    kept = [
+        (
+            task,
+            *(f"{row[kind]['images_per_cpu_second']:.0f}" for kind in ("default", "kept")),
+            f"{row['speed_ratio']:.2f}",
+            *(f"{row[kind]['peak_mib']:,.0f}" for kind in ("default", "kept")),
+        )
+        for task, row in found["allocator"]["tasks"].items()
+    ]
     parts = {
+        "kept": table(
+            ("task", "default, images/CPU s", "kept, images/CPU s", "ratio", "default, peak MiB", "kept, peak MiB"),
+            kept,
+        ),
         "start_rounds": str(installation["rounds"]),
         "start": table(("process", "CPU time, ms", "over `python -c pass`"), start),
         "installed": f"{installation['bytes'] / 1e6:,.0f}",
