@@ -23,6 +23,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
+from partial import CLASSES, step_of
 from torch import nn
 
 from afield.launch.allocator import keep_freed_memory
@@ -32,7 +33,7 @@ from afield.records import write_json
 from afield.runs.provenance import provenance
 
 TASKS = ("whole network", "blocks.6", "features", "resnet8, 32 px")
-CLASSES, STEPS = 7, 3
+STEPS = 3
 
 
 def work(task: str, size: int, batch: int) -> Callable[[], None]:
@@ -48,14 +49,7 @@ def work(task: str, size: int, batch: int) -> Callable[[], None]:
     network = nn.Sequential(network, nn.Linear(features, CLASSES)).to(memory_format=torch.channels_last)
     if task == "features":
         return torch.no_grad()(lambda: network.eval()(inputs))
-    optimizer = torch.optim.SGD(network.parameters(), 0.001, momentum=0.9)
-
-    def step() -> None:
-        nn.functional.cross_entropy(network(inputs), targets).backward()
-        optimizer.step()
-        optimizer.zero_grad()
-
-    return step
+    return step_of(network, inputs, targets)
 
 
 def measure(task: str, size: int, batch: int) -> dict[str, float]:
@@ -104,15 +98,13 @@ def main() -> None:
                 found.setdefault((task, kind), []).append(json.loads(done.stdout))
     tasks = {}
     for task in args.tasks:
+        default, kept = found[task, "default"], found[task, "kept"]
         row = {
-            kind: {name: round(statistics.median(one[name] for one in found[task, kind]), 1) for name in rows[0]}
-            for kind in ("default", "kept")
-            if (rows := found[task, kind])
+            kind: {name: round(statistics.median(one[name] for one in rows), 1) for name in rows[0]}
+            for kind, rows in (("default", default), ("kept", kept))
         }
-        ratios = [
-            kept["images_per_cpu_second"] / default["images_per_cpu_second"]
-            for default, kept in zip(found[task, "default"], found[task, "kept"], strict=True)
-        ]
+        speed = "images_per_cpu_second"
+        ratios = [ours[speed] / theirs[speed] for ours, theirs in zip(kept, default, strict=True)]
         tasks[task] = row | {"speed_ratio": round(statistics.median(ratios), 2)}
     result = {
         "benchmark": "allocator",
