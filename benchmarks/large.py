@@ -35,7 +35,7 @@ import numpy as np
 import torch
 from lightning_fabric import Fabric
 from many_runs import commands, write_images, write_runs
-from scaling import growth
+from scaling import growth, noise
 
 from afield.commands.compare import Compare
 from afield.data import Validation, load, make_fold
@@ -85,17 +85,7 @@ def mapped_noise(file: Path, count: int) -> ImageSet:
         np.lib.format.write_array_header_1_0(out, {"descr": "|u1", "fortran_order": False, "shape": shape})
         for start in range(0, count, CHUNK):
             out.write(rng.bytes(min(CHUNK, count - start) * SIDE * SIDE * 3))
-    return ImageSet(
-        name="noise",
-        images=np.load(file, mmap_mode="r"),
-        labels=np.arange(count) % 10,
-        domains=np.zeros(count, np.int64),
-        digests=np.arange(count, dtype=np.uint64),
-        class_names=tuple("abcdefghij"),
-        domain_names=("all",),
-        paths=tuple(map(str, range(count))),
-        given=np.full(count, -1, np.int8),
-    )
+    return noise(np.load(file, mmap_mode="r"))
 
 
 def images(count: int, quick: bool) -> Figures:

@@ -28,6 +28,7 @@ from typing import Any
 import numpy as np
 import torch
 from lightning_fabric import Fabric
+from numpy.typing import NDArray
 from torch import nn
 
 from afield.data import Validation
@@ -72,20 +73,25 @@ def least(work: Callable[[], object], rounds: int) -> float:
     return min(found)
 
 
-def run_of(images: int) -> Run:
-    """ResNet-8 on noise at 32 px, ten classes."""
-    rng = np.random.default_rng(0)
-    data = ImageSet(
+def noise(images: NDArray[np.uint8]) -> ImageSet:
+    """Images ``[N, H, W, 3]`` of one domain with ten classes in turn."""
+    count = len(images)
+    return ImageSet(
         name="noise",
-        images=rng.integers(256, size=(images, 32, 32, 3), dtype=np.uint8),
-        labels=np.arange(images) % 10,
-        domains=np.zeros(images, np.int64),
-        digests=np.arange(images, dtype=np.uint64),
+        images=images,
+        labels=np.arange(count) % 10,
+        domains=np.zeros(count, np.int64),
+        digests=np.arange(count, dtype=np.uint64),
         class_names=tuple("abcdefghij"),
         domain_names=("all",),
-        paths=tuple(map(str, range(images))),
-        given=np.full(images, -1, np.int8),
+        paths=tuple(map(str, range(count))),
+        given=np.full(count, -1, np.int8),
     )
+
+
+def run_of(images: int) -> Run:
+    """ResNet-8 on noise at 32 px, ten classes."""
+    data = noise(np.random.default_rng(0).integers(256, size=(images, 32, 32, 3), dtype=np.uint8))
     training = choose_training("scratch", epochs=EPOCHS, batch_size=64, augment="crop_flip")
     return Run(ExperimentConfig(data, BackboneConfig("resnet8"), False, Validation(), training), RECIPES["erm"], (), 0)
 

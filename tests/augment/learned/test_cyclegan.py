@@ -12,7 +12,6 @@ import torch
 from lightning_fabric import Fabric
 from torch import nn
 
-import afield.augment.learned.loop as loop
 from afield.augment import (
     CycleGanAugmentor,
     CycleGanConfig,
@@ -40,6 +39,7 @@ from afield.records import read_json
 from afield.reporting.learned import measure_curves
 from afield.training import Subset, prepared
 from afield.training.target import target_batches
+from tests.augment.learned.interrupted import ends_the_same
 from tests.conftest import write_photos
 
 SMALL = TranslatorConfig(width=4, blocks=1)
@@ -614,25 +614,7 @@ def test_learning_that_was_interrupted_ends_with_the_same_weights_and_measures(t
     assert len(whole.epochs) == 3
     assert set(whole.epochs[0]) == {"train", "validation"}  # no image of the reference in the third part
     assert (whole.settings.reference, whole.settings.targets) == ("a", "b,c")
-    step, count = CycleGanGame.step, 0
-
-    def dying(*arguments):
-        nonlocal count
-        count += 1
-        if count > last:
-            raise KeyboardInterrupt
-        step(*arguments)
-
-    file = tmp_path / "again.safetensors"
-    with monkeypatch.context() as patch:
-        patch.setattr(CycleGanGame, "step", dying)
-        patch.setattr(loop, "CHECKPOINT_SECONDS", -1.0)
-        with pytest.raises(KeyboardInterrupt):
-            learn(file)
-    again = learn(file)
-    assert again.epochs == whole.epochs
-    assert again.augmentor.digest == whole.augmentor.digest
-    assert learn(file).augmentor.digest == whole.augmentor.digest  # nothing left to do
+    ends_the_same(learn, whole, CycleGanGame, tmp_path, monkeypatch, last)
 
 
 def test_a_report_has_a_curve_of_the_cycle():

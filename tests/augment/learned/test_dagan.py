@@ -14,7 +14,6 @@ from lightning_fabric import Fabric
 from safetensors.torch import save_file
 from torch import nn
 
-import afield.augment.learned.loop as loop
 from afield.augment import AffineAugmentor, DaganAugmentor, DaganConfig, build_chain, chain_key
 from afield.augment.learned import Critic, DaganGame, DaganSettings, learn_dagan, measure_variants
 from afield.augment.learned.dagan.critic import critic_gap, gradient_penalty
@@ -23,6 +22,7 @@ from afield.augment.learned.dagan.pairs import Pairs
 from afield.errors import InputError
 from afield.evaluation import diagnose_dagan
 from afield.training import Subset
+from tests.augment.learned.interrupted import ends_the_same
 
 ALWAYS = DaganConfig(probability=1.0)
 
@@ -301,25 +301,7 @@ def test_learning_that_was_interrupted_ends_with_the_same_weights_and_measures(t
     assert len(whole.epochs) == 3
     assert set(whole.epochs[0]) == {"train", "validation"}
 
-    step, count = DaganGame.step, 0
-
-    def dying(*arguments):
-        nonlocal count
-        count += 1
-        if count > last:
-            raise KeyboardInterrupt
-        step(*arguments)
-
-    file = tmp_path / "again.safetensors"
-    with monkeypatch.context() as patch:
-        patch.setattr(DaganGame, "step", dying)
-        patch.setattr(loop, "CHECKPOINT_SECONDS", -1.0)
-        with pytest.raises(KeyboardInterrupt):
-            learn(file)
-    again = learn(file)
-    assert again.epochs == whole.epochs
-    assert again.augmentor.digest == whole.augmentor.digest
-    assert learn(file).augmentor.digest == whole.augmentor.digest  # nothing left to do
+    ends_the_same(learn, whole, DaganGame, tmp_path, monkeypatch, last)
 
 
 @pytest.mark.filterwarnings("ignore:the augmentor collapsed")
