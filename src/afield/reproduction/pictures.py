@@ -101,15 +101,6 @@ def digits() -> Pictures:
     return Pictures("digits", train, test, data.class_names, flippable=False)
 
 
-def fewer(data: ImageSet, count: int) -> ImageSet:
-    """A random subset of about `count` images, with the same fraction of each domain and class."""
-    order = np.random.default_rng(seed_for("fewer", data.name.rpartition("/")[2])).permutation(len(data))
-    group = data.domains * len(data.class_names) + data.labels
-    kept = [order[group[order] == each] for each in np.unique(group)]
-    chosen = np.sort(np.concatenate([members[: max(1, round(count * len(members) / len(data)))] for members in kept]))
-    return data.subset(chosen)
-
-
 def pacs(folder: Path, image_size: int) -> ImageSet:
     """Load PACS from ``FOLDER/pacs``, resized to squares with this side in pixels.
 

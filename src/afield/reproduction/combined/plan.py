@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 from itertools import combinations
 
 from afield.recipes import Recipe
-from afield.reproduction.pictures import fewer
 from afield.reproduction.place import Place, from_scratch
 from afield.reproduction.study import Study
 from afield.runs.config import ExperimentConfig
@@ -37,9 +36,8 @@ class Scale:
     """The scale of the experiment.
 
     Attributes:
-        seeds: numbers of seeds with frozen features, on CIFAR-10, and of the other studies.
+        seeds: numbers of seeds with frozen features, on CIFAR-10, and of fine-tuning.
         tuned: whether to fine-tune a network on PACS at 224 pixels.
-        domains: numbers of images and epochs of a ResNet-8 on PACS at 32 pixels.
         cifar: numbers of training and test images of CIFAR-10, and epochs of a ResNet-8 before and after learning an
             augmentation.
         learning: settings of learning an augmentation.
@@ -47,32 +45,29 @@ class Scale:
 
     seeds: tuple[int, int, int]
     tuned: bool
-    domains: tuple[int, int]
     cifar: tuple[int, int, int, int]
     learning: Mapping[str, int] = field(default_factory=dict)
 
 
 SIZES = {
-    "smoke": Scale((2, 1, 1), False, (200, 2), (120, 60, 1, 1), {"epochs": 1, "epoch_steps": 1}),
-    "small": Scale((5, 5, 3), False, (2500, 8), (6000, 10_000, 12, 16)),
-    "full": Scale((5, 3, 3), True, (9991, 30), (50_000, 10_000, 30, 30)),
+    "smoke": Scale((2, 1, 1), False, (120, 60, 1, 1), {"epochs": 1, "epoch_steps": 1}),
+    "small": Scale((5, 5, 3), False, (6000, 10_000, 12, 16)),
+    "full": Scale((5, 3, 3), True, (50_000, 10_000, 30, 30)),
 }
 
 
 def studies(place: Place) -> Iterator[Study]:
     """Create the studies."""
     scale = SIZES[place.size]
-    frozen_seeds, cifar_seeds, few = scale.seeds
+    frozen_seeds, cifar_seeds, tuned_seeds = scale.seeds
     features = [parts for parts in COMBINATIONS if "learned augmentation" not in parts]
     recipes = tuple(combination(parts, "learned", scale.learning) for parts in features)
     yield Study(place.frozen_pacs(), recipes, frozen_seeds, name="PACS, frozen")
-    images, epochs = scale.domains
-    setup = from_scratch(fewer(place.pacs(32), images), epochs=epochs, batch_size=64, warmup=0.2, augment="crop_flip")
-    yield Study(setup, _all("crop_flip+learned", scale.learning), few, name="PACS, from scratch")
     yield Study(_cifar(place, *scale.cifar), _all("learned", scale.learning), cifar_seeds, name="CIFAR-10")
     if scale.tuned:
         setup = place.tuned_pacs()
-        yield Study(setup, _all(f"{setup.training.augment}+learned", scale.learning), few, name="PACS, fine-tuned")
+        recipes = _all(f"{setup.training.augment}+learned", scale.learning)
+        yield Study(setup, recipes, tuned_seeds, name="PACS, fine-tuned")
 
 
 def _cifar(place: Place, train: int, test: int, before: int, after: int) -> ExperimentConfig:
