@@ -246,7 +246,7 @@ def test_combinations_on_cifar_train_in_the_stages_of_paper_b(monkeypatch, tmp_p
     monkeypatch.setattr(Pictures, "subset", lambda pictures, *counts: asked.append(counts) or pictures)
     found = {study.name: study for study in studies(Place("small", tmp_path))}
     study = found["CIFAR-10"]
-    assert (asked, study.seeds) == ([(6000, 10_000)], 5)
+    assert (asked, study.seeds) == ([(6000, 5000)], 5)
     first, last = study.setup.training, study.setup.tuning
     assert (first.epochs, first.augment, first.learning_rate) == (12, "none", 0.1)
     assert last == dataclasses.replace(first, epochs=16, learning_rate=0.05)

@@ -51,7 +51,7 @@ class Scale:
 
 SIZES = {
     "smoke": Scale((2, 1, 1), False, (120, 60, 1, 1), {"epochs": 1, "epoch_steps": 1}),
-    "small": Scale((5, 5, 3), False, (6000, 10_000, 12, 16)),
+    "small": Scale((5, 5, 3), False, (6000, 5000, 12, 16)),
     "full": Scale((5, 3, 3), True, (50_000, 10_000, 30, 30)),
 }
 
