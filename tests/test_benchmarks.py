@@ -10,6 +10,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
+from sklearn.datasets import load_sample_image
 
 from afield.algorithms import ALGORITHMS, AVERAGINGS
 from afield.evaluation import estimate
@@ -52,6 +54,21 @@ def test_allocator_compares_processes_with_and_without_the_setting():
     speeds = [row[kind]["images_per_cpu_second"] for kind in ("default", "kept")]
     assert row["speed_ratio"] == pytest.approx(speeds[1] / speeds[0], abs=0.01)
     assert min(row[kind]["peak_mib"] for kind in ("default", "kept")) > 50
+
+
+def test_decode_compares_reduced_with_full_pixels(tmp_path):
+    china = Image.fromarray(load_sample_image("china.jpg")[:424])
+    for number, picture in enumerate((china, china.resize((1408, 1408)))):
+        picture.save(tmp_path / f"{number}.jpg", quality=90)
+    result = json.loads(run("decode.py", str(tmp_path), "--quick").splitlines()[-1])
+    assert result["files"] == 2
+    for rows in result["sizes"].values():
+        assert rows["full"]["full_over_this"] == 1
+        assert rows["full"]["largest_difference"] == 0 < rows["ours"]["largest_difference"] < 10
+        assert rows["ours"]["mean_difference"] < 0.3
+    reduced = result["sizes"]["224"]["ours"]
+    assert 0 < reduced["features_difference"] < 0.1
+    assert reduced["same_class"] == 2
 
 
 def test_algorithms_ends_with_a_line_of_json_that_holds_the_ratio_of_each():

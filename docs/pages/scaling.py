@@ -38,6 +38,7 @@ def scaling_page() -> str:
         "startup",
         "frozen_former",
         "allocator",
+        "decode",
     )
     found = {name: read_json(ROOT / "results" / f"{name}.json") for name in names}
     costs, data, hardware = found["scaling"], found["data"], found["scaling"]["hardware"]
@@ -111,7 +112,36 @@ def scaling_page() -> str:
         )
         for task, row in found["allocator"]["tasks"].items()
     ]
+    decode = found["decode"]
+    reduced = decode["sizes"]["224"]["ours"]
+    contestants = {
+        "full": "Pillow, full size",
+        "ours": "afield",
+        "simplejpeg": "simplejpeg",
+        "torchcodec": "TorchCodec",
+    }
+    decoders = [
+        (
+            f"{side} px",
+            contestants[name],
+            f"{row['ms']:.0f}",
+            f"{row['full_over_this']:.2f}",
+            f"{row['mean_difference']:.2f}",
+            str(row["largest_difference"]),
+        )
+        for side, rows in decode["sizes"].items()
+        for name, row in rows.items()
+    ]
     parts = {
+        "decode": table(
+            ("resized to", "decoder", "CPU ms a file", "speed / Pillow", "mean difference", "largest difference"),
+            decoders,
+        ),
+        "decode_files": str(decode["files"]),
+        **{f"decode_{which}": f"{decode['megapixels'][which]:.1f}" for which in ("smallest", "largest", "median")},
+        "decode_features": f"{100 * reduced['features_difference']:.1f}",
+        "decode_same": f"{reduced['same_class']} of them",
+        "decode_probability": f"{reduced['largest_probability_difference']:.3f}",
         "kept": table(
             ("task", "default, images/CPU s", "kept, images/CPU s", "ratio", "default, peak MiB", "kept, peak MiB"),
             kept,

@@ -9,8 +9,19 @@ import pytest
 from hypothesis import given, settings, strategies as st
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
+from sklearn import datasets
 
-from afield.data.decode import MAX_PIXELS, SUFFIXES, BadImageError, decode, squash, upright_rgb
+from afield.data.decode import (
+    MAX_PIXELS,
+    REDUCED,
+    SUFFIXES,
+    BadImageError,
+    decode,
+    decode_square,
+    longer_side,
+    squash,
+    upright_rgb,
+)
 
 RED, GREEN, BLUE, YELLOW = (220, 30, 20), (20, 180, 60), (30, 40, 200), (230, 220, 40)
 CORNERS = (RED, GREEN, BLUE, YELLOW)
@@ -303,6 +314,71 @@ def test_whatever_is_flipped_in_a_file_it_decodes_or_is_bad(kind, places):
         assert str(error)  # noqa: PT017
     else:
         assert image.mode == "RGB"
+
+
+PHOTOGRAPH = encoded(Image.fromarray(datasets.load_sample_image("china.jpg")[:424]), "JPEG", quality=95)
+"""640 x 424 pixels."""
+
+
+@pytest.mark.parametrize(
+    ("side", "size"),
+    [(None, (640, 424)), (71, (640, 424)), (70, (320, 212)), (36, (320, 212)), (35, (160, 106)), (17, (80, 53))],
+)
+def test_a_large_jpeg_is_reduced_to_three_times_the_side_needed(side, size):
+    assert decode(PHOTOGRAPH, side=side).size == size
+
+
+@pytest.mark.parametrize(("side", "mean"), [(16, 0.4), (32, 0.4), (64, 0.4), (72, 0)])
+def test_a_reduced_photograph_resizes_to_nearly_the_same_pixels(side, mean):
+    found, full = decode_square(PHOTOGRAPH, side), squash(decode(PHOTOGRAPH), side)
+    difference = np.abs(found.astype(int) - full)
+    assert difference.mean() <= mean
+    assert difference.max() <= 6
+    assert (found == full).all() == (side == 72)
+
+
+@given(
+    width=st.integers(8, 400), height=st.integers(8, 400), side=st.integers(1, 60), kind=st.sampled_from(["L", "RGB"])
+)
+@settings(max_examples=50, deadline=None)
+def test_reduced_sides_stay_three_times_as_long_as_needed(width, height, side, kind):
+    image = decode(encoded(Image.new(kind, (width, height), "gray"), "JPEG"), side=side)
+    reduced = image.size != (width, height)
+    assert image.mode == "RGB"
+    assert reduced == (min(width, height) >= 2 * REDUCED * side and width % 2 == height % 2 == 0)
+    scale = width / image.width
+    assert scale in (1, 2, 4, 8)
+    assert image.size == (width / scale, height / scale)
+    assert scale == 1 or min(image.size) >= REDUCED * side
+    assert scale == 8 or min(image.size) < 2 * REDUCED * side or image.width % 2 or image.height % 2
+
+
+@pytest.mark.parametrize("kind", ["PNG", "BMP", "TIFF", "WEBP"])
+def test_only_jpeg_is_reduced(kind):
+    assert decode(encoded(picture(), kind), side=4).size == (48, 32)
+
+
+def test_a_reduced_image_is_upright():
+    exif = Image.Exif()
+    exif[0x0112] = 6  # stored on its side
+    pixels = np.kron(quadrants(CORNERS), np.ones((8, 8, 1))).astype(np.uint8)
+    content = encoded(Image.fromarray(pixels), "JPEG", quality=95, exif=exif)
+    image = decode(content, side=20)
+    assert image.size == (64, 96)
+    found = np.array([image.getpixel(point) for point in ((5, 5), (58, 5), (5, 90), (58, 90))])
+    assert np.abs(found - np.array([BLUE, RED, YELLOW, GREEN])).max() <= 6
+
+
+def test_the_limit_of_pixels_is_that_of_the_file():
+    with pytest.raises(BadImageError, match="640 x 424 pixels, more than the allowed 200,000"):
+        decode(PHOTOGRAPH, 200_000, side=8)
+    assert longer_side(PHOTOGRAPH) == 640
+
+
+def test_a_size_with_two_sides_needs_the_longer_one():
+    found = decode_square(PHOTOGRAPH, (8, 70))
+    assert (found == squash(decode(PHOTOGRAPH, side=70), (8, 70))).all()
+    assert found.shape == (8, 70, 3)
 
 
 def test_squashing_fills_the_square_and_keeps_each_corner():

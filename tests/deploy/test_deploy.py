@@ -16,6 +16,7 @@ import afield as package
 from afield.data import Validation, make_fold
 from afield.data.cache import cache_root
 from afield.deploy import evaluate
+from afield.deploy.features import folder_features
 from afield.errors import InputError
 from afield.evaluation import balanced_accuracy, measure, negative_log_likelihood, recall
 from afield.models.fusion import FusedConvolution
@@ -51,6 +52,16 @@ def test_prediction_computes_the_logits_of_the_classifier_in_fewer_steps(model_f
     assert any(isinstance(module, FusedConvolution) for module in model.inference.modules())
     assert not any(isinstance(module, FusedConvolution) for module in model.classifier.modules())
     assert model.inference.objective is model.classifier.objective
+
+
+def test_features_of_a_folder_are_cached_by_the_size_that_the_model_takes(model_folder, tmp_path):
+    model, picture = package.load(model_folder), package.data.load("digits").images[0]
+    Image.fromarray(picture).resize((64, 64)).save(tmp_path / "digit.png")
+    smaller = dataclasses.replace(model, image_size=model.image_size // 2)
+    for each in (model, smaller, model):
+        _, features, _ = folder_features(each, tmp_path, "error")
+        expected = each.backbone_features(np.stack([each.pixels(tmp_path / "digit.png")]))
+        torch.testing.assert_close(features, expected, rtol=0, atol=1e-5)
 
 
 def test_bf16_is_computed_on_request(afield, model_folder, tmp_path):

@@ -19,6 +19,7 @@ import afield as package
 from afield.data.decode import squash
 from afield.deploy import outputs
 from afield.deploy.export import SCRIPT, export_model
+from afield.deploy.model import upright
 from afield.deploy.outputs import metadata
 from afield.deploy.resize import resize
 from tests.command_line import refused
@@ -100,13 +101,13 @@ def _photographs() -> list[np.ndarray]:
 
 
 def check_without_afield(bare, model, script, pictures):
-    """Run a script where only three packages can be imported: it prints what ``afield predict`` predicts."""
+    """Run a script where only three packages can be imported: it prints the predictions of the model at full size."""
     command = [sys.executable, "-I", "-S", "-c", BARE, bare, script, *pictures]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stderr
     assert set(done.stderr.split()) == set(PACKAGES)
     found = [json.loads(line) for line in done.stdout.splitlines()]
-    expected = package.load(model).predict(pictures)
+    expected = package.load(model).predict([upright(path) for path in pictures])
     assert [each["path"] for each in found] == [str(path) for path in pictures]
     assert [each["label"] for each in found] == [each.label for each in expected]
     for one, other in zip(found, expected, strict=True):

@@ -18,7 +18,7 @@ from numpy.typing import DTypeLike, NDArray
 from platformdirs import user_cache_path
 
 from afield.data import store
-from afield.data.decode import BadImageError, decode, longer_side, squash
+from afield.data.decode import BadImageError, decode_square, longer_side
 from afield.data.images import SPLITS, ImageSet
 from afield.data.layout import Listing
 from afield.data.stamp import stamp
@@ -61,7 +61,7 @@ class Reading:
 
     def square(self, content: bytes) -> NDArray[np.uint8]:
         """Decode an image file to ``[S, S, 3]``; raises `afield.data.decode.BadImageError` for a bad file."""
-        return squash(decode(content), self.image_size)
+        return decode_square(content, self.image_size)
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -72,7 +72,7 @@ class Reading:
 SAMPLE = 32
 """Approximate number of images whose size is looked at."""
 
-FORMAT = 5
+FORMAT = 6
 
 MISSING = "missing"
 """The key of a dangling link."""

@@ -160,14 +160,20 @@ def _inputs(model: Model, picture: Picture, preprocess: bool) -> NDArray:
 def _difference(
     model: Model, probabilities: Callable[[NDArray], NDArray[np.float32]], pictures: Sequence[Picture], preprocess: bool
 ) -> float:
-    """The largest difference of a probability. Raises `InputError` if it is more than `TOLERANCE`."""
+    """The largest difference of a probability. Raises `InputError` if it is more than `TOLERANCE`.
+
+    Both models take the images at full size, also those that `Model.predict` would decode at a reduced scale.
+    """
     largest = 0.0
-    for number, (picture, expected) in enumerate(zip(pictures, model.predict(pictures), strict=True), start=1):
-        found = probabilities(_inputs(model, picture, preprocess))
+    for number, picture in enumerate(pictures, start=1):
+        image = np.asarray(upright(picture))
+        (expected,) = model.predict([image])
+        found = probabilities(_inputs(model, image, preprocess))
         difference = float(np.abs(found[0] - [*expected.probabilities.values()]).max())
         if not difference <= TOLERANCE:
+            path = picture if isinstance(picture, str | Path) else f"test image {number}"
             raise InputError(
-                f"the exported model differs from the model: on {expected.path or f'test image {number}'}, "
+                f"the exported model differs from the model: on {path}, "
                 f"a probability differs by {difference:.2g}, more than {TOLERANCE:g}; nothing was written"
             )
         largest = max(largest, difference)

@@ -12,8 +12,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from afield.data.cache import MISSING, cache_root, content_keys
-from afield.data.decode import BadImageError, decode, squash
+from afield.data.cache import FORMAT, MISSING, cache_root, content_keys
+from afield.data.decode import BadImageError, decode_square
 from afield.data.features import cached_features
 from afield.deploy.model import BATCH, Model
 from afield.deploy.predict import OnBadImage, image_paths
@@ -46,7 +46,7 @@ def folder_features(
 
     def read(file: Path) -> NDArray[np.uint8] | None:
         with suppress(BadImageError):
-            return squash(decode(file.read_bytes()), model.size)
+            return decode_square(file.read_bytes(), model.size)
         return None
 
     features, losses = image_features(model, [keyed[file] for file in items], items, read, progress)
@@ -81,7 +81,7 @@ def image_features(
         progress: called with the number of finished images and the number of all images.
     """
     computed = computation(torch.device("cpu"), model.precision)
-    digest = hashlib.sha256(canonical_json([computed, key]).encode())
+    digest = hashlib.sha256(canonical_json([FORMAT, computed, model.size, key]).encode())
     for name, tensor in model.classifier.state_dict().items():
         if not name.startswith(("objective.", "feature_norm.")):
             digest.update(name.encode() + tensor.numpy().tobytes())

@@ -185,7 +185,7 @@ class Model:
         Raises:
             InputError: a file that is missing or is not an image.
         """
-        return squash(upright(picture), self.size)
+        return squash(upright(picture, side=max(self.size)), self.size)
 
     def prediction(self, picture: Picture, probabilities: Sequence[float]) -> Prediction:
         """The prediction for a picture with these probabilities ``[K]``."""
@@ -198,8 +198,8 @@ class Model:
         )
 
 
-def upright(picture: Picture) -> Image.Image:
-    """A picture of any kind as upright RGB, in its own size.
+def upright(picture: Picture, side: int | None = None) -> Image.Image:
+    """A picture of any kind as upright RGB, in its own size; a file can be reduced, see `afield.data.decode.decode`.
 
     Raises:
         InputError: a file that is missing or is not an image.
@@ -207,7 +207,9 @@ def upright(picture: Picture) -> Image.Image:
     if isinstance(picture, np.ndarray):
         picture = Image.fromarray(picture)
     try:
-        return upright_rgb(picture) if isinstance(picture, Image.Image) else decode(Path(picture).read_bytes())
+        if isinstance(picture, Image.Image):
+            return upright_rgb(picture)
+        return decode(Path(picture).read_bytes(), side=side)
     except OSError as error:
         raise InputError(f"cannot read {picture}: {error.strerror}") from None
     except BadImageError as error:

@@ -17,7 +17,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from afield.data.decode import BadImageError, decode, squash
+from afield.data.decode import BadImageError, decode_square
 from afield.deploy.model import Model
 from afield.names import shown
 from afield.serving.batches import Batcher, Classify
@@ -136,7 +136,7 @@ class _Server:
     def _pixels(self, content: bytes) -> NDArray[np.uint8] | str:
         """The image as the model takes it, or the reason why it is bad."""
         try:
-            return squash(decode(content, self.limits.pixels), self.model.size)
+            return decode_square(content, self.model.size, self.limits.pixels)
         except BadImageError as error:
             return str(error)
 

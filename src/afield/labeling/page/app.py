@@ -68,7 +68,7 @@ def serve(session: Session, port: int, on_ready: Callable[[str], None]) -> None:
 
 def as_jpeg(file: Path) -> bytes:
     """Convert an image file of any supported format to an upright JPEG for browsers."""
-    image, buffer = decode(file.read_bytes()), io.BytesIO()
+    image, buffer = decode(file.read_bytes(), side=LARGEST_SIDE), io.BytesIO()
     image.thumbnail((LARGEST_SIDE, LARGEST_SIDE))
     image.save(buffer, "JPEG", quality=92)
     return buffer.getvalue()
