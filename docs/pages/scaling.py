@@ -140,7 +140,7 @@ def scaling_page() -> str:
         "decode_files": str(decode["files"]),
         **{f"decode_{which}": f"{decode['megapixels'][which]:.1f}" for which in ("smallest", "largest", "median")},
         "decode_features": f"{100 * reduced['features_difference']:.1f}",
-        "decode_same": f"{reduced['same_class']} of them",
+        "decode_same": f"{reduced['same_class']} of {decode['files']}",
         "decode_probability": f"{reduced['largest_probability_difference']:.3f}",
         "kept": table(
             ("task", "default, images/CPU s", "kept, images/CPU s", "ratio", "default, peak MiB", "kept, peak MiB"),
