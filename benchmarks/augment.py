@@ -5,8 +5,11 @@
 Three comparisons: TrivialAugmentWide and RandAugment with random parameters for each image, and torchvision v2's
 applied to one image at a time on the same uint8 tensors, then stacked; random resized crop, flip and normalization from
 uint8, and torchvision v2's on Pillow images; and the time that a learned augmentor adds to a training step of
-ResNet-18. All use one thread. The contestants take turns and draw new parameters every round. A ratio is that of
-medians of CPU seconds, so other work on the machine has little influence. The last line is one JSON object.
+ResNet-18. All use one thread. At 224 px, each color operation is also compared with torchvision's alone. Both do the
+same float32 arithmetic, so `passes`, the time of ours as a multiple of that of multiplying the same float32 batch by a
+number in place, shows how much could be saved at all. The contestants take turns and draw new parameters every round. A
+ratio is that of medians of CPU seconds, so other work on the machine has little influence. The last line is one JSON
+object.
 """
 
 from __future__ import annotations
@@ -26,6 +29,7 @@ from torch import Tensor
 from torchvision.transforms import v2
 
 from afield.augment import AffineAugmentor, RandAugment, RandomResizedCrop, TrivialAugmentWide
+from afield.augment.policies.operations import operate
 from afield.pixels import as_floats
 from afield.records import write_json
 from afield.runs.provenance import provenance
@@ -63,6 +67,37 @@ def policies(size: int, batch: int, rounds: int) -> dict[str, dict[str, float]]:
             "torchvision": lambda theirs=theirs: torch.stack([theirs(image) for image in images]),
         }
         found[type(ours).__name__] = rates(contestants, batch, rounds)
+    return found
+
+
+PEERS: Mapping[str, tuple[Callable[[Tensor, float], Tensor], float]] = {
+    "brightness": (lambda image, m: v2.functional.adjust_brightness(image, 1 + m), 0.3),
+    "color": (lambda image, m: v2.functional.adjust_saturation(image, 1 + m), 0.3),
+    "contrast": (lambda image, m: v2.functional.adjust_contrast(image, 1 + m), 0.3),
+    "sharpness": (lambda image, m: v2.functional.adjust_sharpness(image, 1 + m), 0.3),
+    "hue": (lambda image, m: v2.functional.adjust_hue(image, m), 0.1),
+    "posterize": (lambda image, m: v2.functional.posterize(image, int(m)), 4),
+    "solarize": (lambda image, m: v2.functional.solarize(image, 255 * m), 0.5),
+    "autocontrast": (lambda image, m: v2.functional.autocontrast(image), 0),
+    "equalize": (lambda image, m: v2.functional.equalize(image), 0),
+    "invert": (lambda image, m: v2.functional.invert(image), 0),
+}
+"""torchvision's function for each color operation, and a magnitude."""
+
+
+def operations(size: int, batch: int, rounds: int) -> dict[str, dict[str, float]]:
+    """Images per second of both, their ratio, and our time in passes over the float32 batch, for each operation."""
+    images = photographs(batch, size)
+    floats, found = images.float(), {}
+    for name, (theirs, magnitude) in PEERS.items():
+        contestants: dict[str, Batch] = {
+            "afield": lambda: operate(name, images, magnitude),  # noqa: B023 - called before the next operation
+            "torchvision": lambda: torch.stack([theirs(image, magnitude) for image in images]),  # noqa: B023
+            "pass": lambda: floats.mul_(1.0),
+        }
+        seconds = medians(contestants, rounds)
+        ours, peer, one = seconds.values()
+        found[name] = {"afield": batch / ours, "torchvision": batch / peer, "ratio": peer / ours, "passes": ours / one}
     return found
 
 
@@ -125,12 +160,16 @@ def main() -> None:
         "224 px, batch 32": policies(224, 32, 10 * times),
     }
     result["224 px, batch 32"]["crop + flip + normalize"] = crops(224, 32, 15 * times)
+    result["operations, 224 px, batch 32"] = operations(224, 32, 10 * times)
     result["learned"] = augmentor_cost(128, 5 * times)
     print(f"{'images/s':20}{'':26}{'afield':>10}{'peer':>10}{'ratio':>8}")
     for setting in ("32 px, batch 128", "224 px, batch 32"):
         for name, row in result[setting].items():
             ours, peer, ratio = row.values()
             print(f"{setting:20}{name:26}{ours:>10,.0f}{peer:>10,.0f}{ratio:>8.2f}")
+    for name, row in result["operations, 224 px, batch 32"].items():
+        ours, peer, ratio, passes = row.values()
+        print(f"{'224 px':20}{name:26}{ours:>10,.0f}{peer:>10,.0f}{ratio:>8.2f}{passes:8.1f} passes")
     cost = result["learned"]
     print(f"AffineAugmentor: {100 * cost['ratio']:.1f} % of a training step of ResNet-18 at 32 px, batch 128")
     if args.out:
