@@ -5,11 +5,13 @@
 Three comparisons: TrivialAugmentWide and RandAugment with random parameters for each image, and torchvision v2's
 applied to one image at a time on the same uint8 tensors, then stacked; random resized crop, flip and normalization from
 uint8, and torchvision v2's on Pillow images; and the time that a learned augmentor adds to a training step of
-ResNet-18. All use one thread. At 224 px, each color operation is also compared with torchvision's alone. Both do the
-same float32 arithmetic, so `passes`, the time of ours as a multiple of that of multiplying the same float32 batch by a
-number in place, shows how much could be saved at all. The contestants take turns and draw new parameters every round. A
-ratio is that of medians of CPU seconds, so other work on the machine has little influence. The last line is one JSON
-object.
+ResNet-18. At 224 px, each color operation is also compared with torchvision's alone. Both do the same float32
+arithmetic, so `passes`, the time of ours as a multiple of that of multiplying the same float32 batch by a number in
+place, shows how much could be saved at all.
+
+All use one thread of one process, which keeps freed memory as afield's commands do. The contestants take turns and draw
+new parameters every round. A ratio is that of medians of CPU seconds, so other work on the machine has little
+influence. The last line is one JSON object.
 """
 
 from __future__ import annotations
@@ -30,6 +32,7 @@ from torchvision.transforms import v2
 
 from afield.augment import AffineAugmentor, RandAugment, RandomResizedCrop, TrivialAugmentWide
 from afield.augment.policies.operations import operate
+from afield.launch.allocator import keep_freed_memory
 from afield.pixels import as_floats
 from afield.records import write_json
 from afield.runs.provenance import provenance
@@ -151,6 +154,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="fewer rounds")
     parser.add_argument("--out", type=Path, help="also write the JSON object, with hardware and versions, to this file")
     args = parser.parse_args()
+    keep_freed_memory()
     torch.set_num_threads(1)
     torch.manual_seed(0)
     times = 1 if args.quick else 5

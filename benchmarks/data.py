@@ -8,10 +8,11 @@ images (here faster than on tensors) and `DataLoader(num_workers=2, persistent_w
 in every epoch. Ours crops from images that were decoded and resized to the training size once; the time for this is
 reported separately. It uses two threads and no worker processes, and its batches are channels-last.
 
-Each contestant is a process tree that waits while the other works. They take turns; the results are medians over
-rounds. `cpu` is the ratio of CPU seconds per image, on which other work on the machine has less influence. Memory is
-the largest sum of proportional set sizes of a process tree. Ours includes the pages of the memory-mapped cache, which
-the kernel can reclaim; `anonymous` excludes them. The last line is one JSON object.
+Each contestant is a process tree that waits while the other works, and keeps freed memory as afield's commands do. They
+take turns; the results are medians over rounds. `cpu` is the ratio of CPU seconds per image, on which other work on the
+machine has less influence. Memory is the largest sum of proportional set sizes of a process tree. Ours includes the
+pages of the memory-mapped cache, which the kernel can reclaim; `anonymous` excludes them. The last line is one JSON
+object.
 """
 
 from __future__ import annotations
@@ -40,6 +41,7 @@ from torchvision.transforms import v2
 
 from afield.augment import Chain, ColorJitter, RandomResizedCrop
 from afield.data import load
+from afield.launch.allocator import keep_freed_memory
 from afield.pixels import as_floats
 from afield.records import write_json
 from afield.runs.provenance import provenance
@@ -95,6 +97,7 @@ CONTESTANTS = {"afield": our_batches, "torchvision": their_batches}
 
 def serve(name: str, folder: str, size: int, jitter: bool) -> None:
     """Run as a contestant: read a number of batches from stdin, make them, and print the seconds that this took."""
+    keep_freed_memory()
     torch.set_num_threads(1)
     batches = CONTESTANTS[name](folder, size, BATCH[size], jitter)
     assert next(batches).shape == (BATCH[size], 3, size, size)

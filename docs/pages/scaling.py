@@ -39,6 +39,7 @@ def scaling_page() -> str:
         "frozen_former",
         "allocator",
         "decode",
+        "augment",
     )
     found = {name: read_json(ROOT / "results" / f"{name}.json") for name in names}
     costs, data, hardware = found["scaling"], found["data"], found["scaling"]["hardware"]
@@ -112,6 +113,27 @@ def scaling_page() -> str:
         )
         for task, row in found["allocator"]["tasks"].items()
     ]
+    policies = [
+        (
+            setting,
+            name,
+            f"{row['afield']:,.0f}",
+            f"{row.get('torchvision', row.get('pillow')):,.0f}",
+            f"{row['ratio']:.1f}",
+        )
+        for setting in ("32 px, batch 128", "224 px, batch 32")
+        for name, row in found["augment"][setting].items()
+    ]
+    operations = [
+        (
+            f"`{name}`",
+            f"{row['afield']:,.0f}",
+            f"{row['torchvision']:,.0f}",
+            f"{row['ratio']:.1f}",
+            f"{row['passes']:.1f}",
+        )
+        for name, row in found["augment"]["operations, 224 px, batch 32"].items()
+    ]
     decode = found["decode"]
     reduced = decode["sizes"]["224"]["ours"]
     contestants = {
@@ -137,6 +159,8 @@ def scaling_page() -> str:
             ("resized to", "decoder", "CPU ms a file", "speed / Pillow", "mean difference", "largest difference"),
             decoders,
         ),
+        "policies": table(("images", "augmentation", "afield, images/s", "torchvision, images/s", "ratio"), policies),
+        "operations": table(("operation", "afield, images/s", "torchvision, images/s", "ratio", "passes"), operations),
         "decode_files": str(decode["files"]),
         **{f"decode_{which}": f"{decode['megapixels'][which]:.1f}" for which in ("smallest", "largest", "median")},
         "decode_features": f"{100 * reduced['features_difference']:.1f}",
