@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ from afield.cli import main
 from afield.data import load, make_fold
 from afield.data.splits import Validation
 from afield.evaluation import METRICS
-from afield.records import Record, read_json, read_records
+from afield.records import Record, read_json, read_records, write_records
 from afield.reproduction import PAPERS, seeds
 from afield.reproduction.corruptions import CORRUPTIONS, with_corruptions
 from afield.reproduction.deadline import Deadline, OutOfTimeError
@@ -114,6 +115,24 @@ def test_killed_and_run_again_with_two_jobs_it_keeps_what_is_finished_and_has_th
     assert {path: path.stat().st_mtime_ns for path in kept} == kept
     assert lines_of(out) == lines_of(margin)
     assert tables_of("margin", out) == tables_of("margin", margin)
+
+
+def test_runs_with_a_record_are_not_repeated(margin, afield, tmp_path):
+    out, lines = tmp_path / "out", read_records(margin)
+    out.mkdir()
+    write_records(out / "records.jsonl", [line for line in lines if line.study != "plane"])
+    code, printed, err = afield(*smoke("margin", out, "--dry-run"))
+    assert code == 0, err
+    assert printed.count("to do") == 3
+    finish("margin", out)
+    assert len(list(out.glob("runs/*/done"))) == 3
+    assert lines_of(out) == lines_of(margin)
+    assert tables_of("margin", out) == tables_of("margin", margin)
+    shutil.rmtree(out / "runs")
+    finish("margin", out)
+    assert not (out / "runs").exists()
+    assert lines_of(out) == lines_of(margin)
+    assert read_json(out / "summary.json")["done"] == len(lines)
 
 
 def test_a_time_budget_ends_it_with_a_code_of_its_own_and_the_same_command_goes_on(margin, afield, tmp_path):

@@ -159,14 +159,14 @@ class LaunchOptions(ABC):
         from afield.launch.ray import gpus_for_a_run, run_on_ray
 
         if self.launcher == "ray":
-            gpus = gpus_for_a_run(self.device, max(map(executor.threads_of, runs)))
+            gpus = gpus_for_a_run(self.device, max(map(executor.threads_of, runs), default=1))
             return partial(run_on_ray, executor=executor, gpus=gpus)
         return partial(run_here, executor=executor, call_workers=call_workers)
 
     def _write_script(self, runs: Sequence[Run], executor: Executor) -> Path:
         from afield.launch.slurm import write_script
 
-        threads = max(map(executor.threads_of, runs))
+        threads = max(map(executor.threads_of, runs), default=1)
         words = as_words(dataclasses.replace(self, launcher="local", threads=threads))
         command = [sys.executable, "-m", "afield", self.verb, *words]
         gpu = self.device == "cuda"

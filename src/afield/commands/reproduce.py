@@ -44,7 +44,8 @@ class Reproduce(LaunchOptions):
             is repeated.
         threads: Number of CPU threads of each run.
         device: Device type.
-        out: Folder of records and page; by default runs/reproduce-PAPER.
+        out: Folder of records and page; by default runs/reproduce-PAPER. Runs that have a record in it are not
+            repeated.
     """
 
     examples: ClassVar[tuple[str, ...]] = (
@@ -103,21 +104,23 @@ class Reproduce(LaunchOptions):
         return Deadline(callback, parse_seconds("--time-budget", self.time_budget))
 
     def load(self, callback: Callback) -> tuple[list[Study], Sequence[Run]]:
-        """All studies, and the runs of the chosen ones."""
+        """All studies, and the runs of the chosen ones that have no record yet."""
         from afield.comparison.compare import check
         from afield.models import BackboneConfig
         from afield.models.weights import PACKAGE, PACKAGE_BACKBONE
         from afield.reproduction import PAPERS
         from afield.reproduction.place import Place
+        from afield.reproduction.study import earlier_records
 
         network = PACKAGE_BACKBONE if self.pretrained == PACKAGE else "resnet18"
         pretrained = BackboneConfig(network, weights=self.pretrained) if self.pretrained else None
         studies = list(PAPERS[self.paper].studies(Place(self.size, Path(self.data), pretrained)))
         runs: dict[str, Run] = {}
+        earlier = earlier_records(self.run_folder)
         for study in self._chosen(studies):
             of_study = study.runs()
             check(of_study)
-            runs |= {run.hash: run for run in of_study}
+            runs |= {run.hash: run for run in of_study if (study.name, run.hash) not in earlier}
         return studies, list(runs.values())
 
     def conduct(self, purpose: list[Study], runs: Sequence[Run], executor: Executor, launch: Launch) -> Outcome:

@@ -11,7 +11,7 @@ from afield.launch.local import Executor, Launch
 from afield.records import write_json, write_records
 from afield.reproduction.deadline import OutOfTimeError
 from afield.reproduction.paper import Paper, document
-from afield.reproduction.study import Study
+from afield.reproduction.study import Study, earlier_records
 from afield.runs.execute import DONE
 from afield.runs.run import Run
 
@@ -46,7 +46,8 @@ def reproduce(
 
     Args:
         paper: paper.
-        studies: all studies of the paper. The page contains their finished runs.
+        studies: all studies of the paper. The page contains their finished runs, including those of an earlier call
+            whose records are in the folder.
         chosen: runs to execute.
         executor: executor of the runs. The caller must have locked its folder; its callback can stop the work
             (`Deadline`).
@@ -54,6 +55,7 @@ def reproduce(
         about: ``size`` and ``command``, for the page.
     """
     out, left = executor.out, _unfinished(chosen, executor)
+    earlier = earlier_records(out)
     run_s = plan(left, executor, at_once=1)["run_s"]
     try:
         if left:
@@ -63,7 +65,7 @@ def reproduce(
     except OutOfTimeError:
         pass
     finally:
-        records = [record for study in studies for record in study.records(executor)]
+        records = [record for study in studies for record in study.records(executor, earlier)]
         total = sum(len(study.runs()) for study in studies)
         about = {**about, "paper": paper.name, "tasks": total, "done": len(records)}
         write_records(out / RECORDS, records)

@@ -2,23 +2,32 @@
 
 import dataclasses
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 from afield.comparison.analysis import read_predictions, wrong_class_probabilities
-from afield.comparison.compare import check
+from afield.comparison.compare import RECORDS, check
 from afield.comparison.grid import Comparison
 from afield.data import parts_of
 from afield.errors import InputError
 from afield.evaluation import SELECTIONS, expected_calibration_error
 from afield.launch.local import Executor
 from afield.recipes import Recipe
-from afield.records import Record, Selection, read_record
+from afield.records import Record, Selection, read_record, read_records
 from afield.runs.config import ExperimentConfig
 from afield.runs.execute import DONE, RECORD
 from afield.runs.run import Measure, Run
 from afield.training import Subset
+
+Earlier = Mapping[tuple[str | None, str], Record]
+"""Records of earlier calls by study and hash of the run."""
+
+
+def earlier_records(out: Path) -> Earlier:
+    """The records that an earlier call wrote into this folder, which may be all that is left of its runs."""
+    return {(record.study, record.run): record for record in read_records(out)} if (out / RECORDS).exists() else {}
 
 
 @contextmanager
@@ -48,9 +57,20 @@ class Study(Comparison):
         """See `Comparison`. A diverged run has a record and does not stop the other runs."""
         return [dataclasses.replace(run, measure=self.measure, may_diverge=True) for run in super().runs()]
 
-    def records(self, executor: Executor) -> list[Record]:
-        """The records of finished runs, with the metrics of the selected epoch on each held-out part."""
-        return [self._record(run, executor) for run in self.runs() if (executor.folder(run) / DONE).exists()]
+    def records(self, executor: Executor, earlier: Earlier) -> list[Record]:
+        """The records of finished runs, with the metrics of the selected epoch on each held-out part.
+
+        Args:
+            executor: executor of the runs.
+            earlier: the records of runs whose folders may no longer exist.
+        """
+        found = []
+        for run in self.runs():
+            if (executor.folder(run) / DONE).exists():
+                found.append(self._record(run, executor))
+            elif record := earlier.get((self.name, run.hash)):
+                found.append(record)
+        return found
 
     def _record(self, run: Run, executor: Executor) -> Record:
         """The record of a run. For a diverged run, the metrics are at chance level."""
