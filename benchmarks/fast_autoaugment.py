@@ -8,8 +8,9 @@ with each searched policy, alone and after crop and flip.
 
     python benchmarks/fast_autoaugment.py --data FOLDER --out results/fast-autoaugment [--seeds 3] [--searches 3]
 
-FOLDER contains ``cifar10.npz``. Finished runs are not repeated. ``--time-budget`` (seconds) ends a search early and
-stops between runs; the same command then continues. The last line is one JSON object.
+FOLDER contains ``cifar10.npz``. Finished runs and searches are not repeated, also if only the records and policies in
+`--out` are left of them. ``--time-budget`` (seconds) ends a search early and stops between runs; the same command then
+continues. The last line is one JSON object.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from __future__ import annotations
 import argparse
 import json
 import time
+from collections.abc import Mapping
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -32,7 +34,7 @@ from afield.errors import InputError
 from afield.evaluation import estimate, paired_difference
 from afield.models import BackboneConfig
 from afield.recipes import Recipe
-from afield.records import write_json, write_jsonl
+from afield.records import read_jsonl, write_json, write_jsonl
 from afield.runs.config import ExperimentConfig, choose_training
 from afield.runs.execute import execute
 from afield.runs.run import Run
@@ -44,13 +46,19 @@ POLICIES = ("autoaugment_cifar10", "autoaugment_imagenet", "autoaugment_svhn", "
 LEARNED = ("dagan", "learned")
 
 
-def search(images: ImageSet, size: dict[str, int], seed: int, work: Path, until: float) -> Policy | None:
-    """Search a policy in the folder ``search-SEED``; None if the time ends before the search is complete."""
+def search(images: ImageSet, size: dict[str, int], seed: int, saved: Path, work: Path, until: float) -> Policy | None:
+    """Search a policy in the folder ``search-SEED``; None if the time ends before the search is complete.
+
+    A complete policy in the file `saved` is not searched again.
+    """
+    wanted = size["folds"] * size["trials"]
+    if saved.exists() and (policy := Policy.read(saved)).origin["trials"] == wanted:
+        return policy
     left = until - time.monotonic()
     if left <= 0:
         return None
     try:
-        policy: Policy = afield.augment_search(
+        policy = afield.augment_search(
             data=images.name,
             out=work / f"search-{seed}",
             augment=BASE,
@@ -68,7 +76,7 @@ def search(images: ImageSet, size: dict[str, int], seed: int, work: Path, until:
         if time.monotonic() < until:
             raise
         return None
-    return policy if policy.origin["trials"] == size["folds"] * size["trials"] else None
+    return policy if policy.origin["trials"] == wanted else None
 
 
 def same_images(policy: Policy, saved: Path, images: ImageSet) -> bool:
@@ -84,17 +92,22 @@ def train(
     seeds: int,
     work: Path,
     until: float,
+    known: Mapping[str, dict[str, Any]],
     policy: Policy | None = None,
 ) -> list[dict[str, Any]]:
     """A line for each run within the time budget, seed by seed; the accuracy is that of the last epoch.
 
-    The search time is that of `policy`, or the time in which the run learned its augmentation.
+    `known` has the lines of earlier calls by the hash of the run. The search time is that of `policy`, or the time in
+    which the run learned its augmentation.
     """
     fabric, lines = Fabric(accelerator="cpu", precision="bf16-mixed"), []
     for seed, (name, recipe) in product(range(seeds), recipes.items()):
+        run = Run(setup, recipe, tuple(parts_of(setup.data)), seed)
+        if line := known.get(run.hash):
+            lines.append(line)
+            continue
         if time.monotonic() > until:
             break
-        run = Run(setup, recipe, tuple(parts_of(setup.data)), seed)
         record = execute(run, work / "runs" / run.hash, fabric)
         accuracy = next(iter(record.epochs[-1].test.values()))["accuracy"]
         line = {"augment": name, "seed": seed, "accuracy": accuracy, "train_loss": record.epochs[-1].train_loss}
@@ -173,19 +186,22 @@ def main() -> None:
     for name in args.rivals:
         options = {"epochs": 1} if args.quick and name in LEARNED else {}
         recipes[f"{BASE} + {name}"] = Recipe("erm", augment=f"{BASE}+{name}", augment_options=options)
-    lines, policies = train(setup, recipes, args.seeds, args.work, until), dict[int, Policy]()
+    records = args.out / "records.jsonl"
+    known = {line["run"]: line for line in read_jsonl(records)} if records.exists() else {}
+    lines, policies = train(setup, recipes, args.seeds, args.work, until, known), dict[int, Policy]()
     for number in range(args.searches):
-        policy = search(images, size, number, args.work, until)
+        saved = policy_file(args.out, number)
+        policy = search(images, size, number, saved, args.work, until)
         if policy is None:
             break
-        policies[number], saved = policy, policy_file(args.out, number)
+        policies[number] = policy
         policy.write(saved)
         chains = {"found": str(saved), f"{BASE} + found": f"{BASE}+{saved}"}
         recipes = {name: Recipe("erm", augment=chain) for name, chain in chains.items()}
-        lines += train(setup, recipes, args.seeds, args.work, until, policy)
+        lines += train(setup, recipes, args.seeds, args.work, until, known, policy)
     if not lines:
         parser.exit(2, "--time-budget ended before the first run; the same command goes on\n")
-    write_jsonl(args.out / "records.jsonl", lines)
+    write_jsonl(records, lines)
     rows = summarize(lines)
     searches, digests = over_searches(rows), {number: policy.digest for number, policy in policies.items()}
     write_json(args.out / "summary.json", {"policies": digests, "size": size, "rows": rows, "searches": searches})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import runpy
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -159,8 +160,10 @@ def test_policies_go_on_where_they_were_with_a_search_for_each_search_seed(tmp_p
     counts = ("--seeds", "1", "--searches", "2", "--rivals", "dagan")
     command = ("fast_autoaugment.py", "--quick", *counts, *folders)
     first, records = json.loads(run(*command).splitlines()[-1]), read_jsonl(tmp_path / "out" / "records.jsonl")
+    shutil.rmtree(tmp_path / "work")
     assert json.loads(run(*command).splitlines()[-1]) == first
     assert read_jsonl(tmp_path / "out" / "records.jsonl") == records
+    assert not (tmp_path / "work" / "runs").exists()
     assert first["same_images"] == {"0": True, "1": True}
     found = {(record["augment"], record.get("search")): record for record in records}
     searched = [(name, number) for number in (0, 1) for name in ("found", "crop_flip + found")]
