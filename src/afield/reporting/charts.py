@@ -100,8 +100,12 @@ def label_curves(axes: Axes, x: str, y: str, *, epochs: bool = False) -> None:
 
 
 def legend(figure: Figure, columns: int = 2, *, enlarge: float = 1) -> None:
-    """Add a legend below the axes."""
-    figure.legend(loc="outside lower center", ncols=columns, frameon=False, fontsize=8, markerscale=enlarge)
+    """Add a legend below the axes, with fewer columns if the names are too long for the width of the figure."""
+    for count in range(columns, 0, -1):
+        found = figure.legend(loc="outside lower center", ncols=count, frameon=False, fontsize=8, markerscale=enlarge)
+        if found.get_window_extent().width <= figure.bbox.width or count == 1:
+            return
+        found.remove()
 
 
 def short(name: str, longest: int = 30) -> str:
