@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from afield.records import read_json
+from pages.large import trials
 from pages.tables import ROOT, filled, table
 
 PACS_IMAGES = 9991
@@ -159,6 +160,7 @@ def scaling_page() -> str:
             ("resized to", "decoder", "CPU ms a file", "speed / Pillow", "mean difference", "largest difference"),
             decoders,
         ),
+        "trials": trials(),
         "policies": table(("images", "augmentation", "afield, images/s", "torchvision, images/s", "ratio"), policies),
         "operations": table(("operation", "afield, images/s", "torchvision, images/s", "ratio", "passes"), operations),
         "decode_files": str(decode["files"]),
