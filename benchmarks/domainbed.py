@@ -3,10 +3,10 @@
     python benchmarks/domainbed.py --domainbed FOLDER [--out FILE] [--quick]
 
 FOLDER is a copy of the DomainBed repository, whose code is imported. Both sides have the same small network in float64
-(4 inputs, 8 features, 3 classes), batches of 8 examples of each domain, hyper-parameters and random draws. Each
-algorithm is compared as it is and, if it deviates, once more without the deviations. The differences are relative: of
-the loss and its terms, of the gradient, and of the weights after five steps (by the distance that they moved). The last
-line is one JSON object.
+(4 inputs, or images of 3 x 4 x 4; 8 features, 3 classes), batches of 8 examples of each domain, hyper-parameters and
+random draws. Each algorithm is compared as it is and, if it deviates, once more without the deviations. The differences
+are relative: of the loss and its terms, of the gradient, and of the weights after five steps (by the distance that they
+moved). The last line is one JSON object.
 """
 
 from __future__ import annotations
@@ -15,13 +15,14 @@ import argparse
 import functools
 import hashlib
 import importlib
+import io
 import itertools
 import json
 import subprocess
 import sys
 import types
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, redirect_stdout
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,7 @@ from unittest import mock
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.distributions import Normal
 
@@ -36,16 +38,23 @@ from afield.algorithms import (
     ALGORITHMS,
     Algorithm,
     Batch,
+    adrmx,
+    arm,
     causirl,
     domain_dann,
     domain_mixup,
     domain_mmd,
     eqrm,
     mldg,
+    mtl,
     rdm,
     selfreg,
+    trm,
+    urm,
 )
 from afield.algorithms.eqrm import kernel_quantile
+from afield.algorithms.parts.group_means import group_means
+from afield.algorithms.trm import solve_by_series
 from afield.classifier import Classifier
 from afield.heads import LinearHead
 from afield.objective import Objective
@@ -53,6 +62,7 @@ from afield.records import write_json
 from afield.runs.provenance import provenance
 
 INPUTS, FEATURES, CLASSES, EACH = 4, 8, 3, 8
+IMAGE = (3, 4, 4)
 RATE, STEPS = 0.01, 5
 PROGRESS = 0.99  # of the training, so that all penalties are at their full factors
 
@@ -74,6 +84,45 @@ def with_equal_halves(domains: int, step: int) -> Minibatches:
     return [(x.repeat_interleave(2, 0), y.repeat_interleave(2)) for x, y in minibatches(domains, step)]
 
 
+def images(domains: int, step: int) -> Minibatches:
+    """Normalized images ``[8, 3, 4, 4]`` and targets ``[8]`` of each domain."""
+    generator = torch.Generator().manual_seed(2000 + step)
+    parts = minibatches(domains, step)
+    return [(torch.randn(EACH, *IMAGE, generator=generator) + x.mean(), y) for x, y in parts]
+
+
+class Featurizer(nn.Sequential):
+    """The network of both sides, ``[B, 4]`` -> ``[B, 8]``, with the attribute that DomainBed reads."""
+
+    n_outputs = FEATURES
+
+    def __init__(self, inputs: int = INPUTS) -> None:
+        super().__init__(nn.Linear(inputs, FEATURES), nn.Tanh())
+
+
+class ImageFeaturizer(Featurizer):
+    """The same for images ``[B, 3, 4, 4]``. It adds a fourth channel to the first one."""
+
+    def __init__(self) -> None:
+        super().__init__(IMAGE[0] * IMAGE[1] * IMAGE[2])
+
+    def forward(self, x: Tensor) -> Tensor:
+        """See the class."""
+        if x.shape[1] > IMAGE[0]:
+            x = x[:, :3] + F.pad(x[:, 3:], (0, 0, 0, 0, 0, 2))
+        return super().forward(x.flatten(1))
+
+
+class PaddedFeaturizer(Featurizer):
+    """`Featurizer`, whose features are followed by as many zeros, ``[B, 4]`` -> ``[B, 16]``."""
+
+    n_outputs = 2 * FEATURES
+
+    def forward(self, x: Tensor) -> Tensor:
+        """See the class."""
+        return F.pad(super().forward(x), (0, FEATURES))
+
+
 @dataclass(frozen=True)
 class Setup:
     """The settings of one comparison.
@@ -86,6 +135,9 @@ class Setup:
         domains: number of domains.
         batches: makes the minibatches of a step.
         trained: module whose weights our optimizer updates; empty for all.
+        joint: whether all gradients of a step of theirs are computed first, and a single optimizer then updates all
+            weights, as in ours.
+        update: replaces their ``update``, with the arguments of their algorithm and the minibatches.
     """
 
     options: dict[str, Any] = field(default_factory=dict)
@@ -95,6 +147,8 @@ class Setup:
     domains: int = 3
     batches: Callable[[int, int], Minibatches] = minibatches
     trained: str = ""
+    joint: bool = False
+    update: Callable[[Any, Minibatches], Report] = lambda theirs, parts: theirs.update(parts)
 
 
 @dataclass(frozen=True)
@@ -105,11 +159,14 @@ class Case:
         ours: its name here.
         theirs: its name in DomainBed.
         same: the comparison of both as they are.
-        terms: our terms, or ``total``, as functions of what their ``update`` reports.
+        terms: our terms, sums of them (``first+second``), or ``total``, as functions of what their ``update`` reports.
         aligned: the comparison without the deviations; None if there are none.
         deviations: what differs, as a sentence.
         modules: modules with equal weights, theirs and ours.
         updates: calls of their ``update`` for one step of ours.
+        shape: shape of an input.
+        network: our network.
+        prepare: changes both algorithms, theirs and ours, before the weights of `modules` are copied to theirs.
     """
 
     ours: str
@@ -123,21 +180,23 @@ class Case:
         ("classifier", "classifier.objective.head"),
     )
     updates: int = 1
+    shape: tuple[int, ...] = (INPUTS,)
+    network: type[Featurizer] = Featurizer
+    prepare: Callable[[Any, Algorithm], None] = lambda theirs, ours: None
 
 
-class Featurizer(nn.Sequential):
-    """The network of both sides, ``[B, 4]`` -> ``[B, 8]``, with the attribute that DomainBed reads."""
+class OneChannel(nn.Conv2d):
+    """A convolution to one channel, which is followed by two channels of zeros."""
 
-    n_outputs = FEATURES
-
-    def __init__(self) -> None:
-        super().__init__(nn.Linear(INPUTS, FEATURES), nn.Tanh())
+    def forward(self, x: Tensor) -> Tensor:
+        """See the class."""
+        return F.pad(super().forward(x), (0, 0, 0, 0, 0, 2))
 
 
 class Recorder(torch.optim.Optimizer):
     """An optimizer that moves nothing, and adds the gradients of its steps to `sums`."""
 
-    def __init__(self, params: Any, sums: dict[nn.Parameter, Tensor]) -> None:
+    def __init__(self, params: Any, sums: dict[nn.Parameter, Tensor], **_: Any) -> None:
         super().__init__(params, {})
         self.sums = sums
         self.weights = [weight for group in self.param_groups for weight in group["params"]]
@@ -167,6 +226,8 @@ def patched(*patches: Patch) -> Iterator[None]:
 def our_batch(parts: Minibatches) -> Batch:
     """The minibatches as a batch."""
     inputs, targets = (torch.cat(each) for each in zip(*parts, strict=True))
+    if inputs.ndim == 4:
+        inputs = (1 + inputs) / 2  # our classifier normalizes images
     domains = torch.arange(len(parts)).repeat_interleave(len(parts[0][0]))
     return Batch(inputs, targets, domains, torch.arange(len(inputs)), PROGRESS)
 
@@ -174,17 +235,18 @@ def our_batch(parts: Minibatches) -> Batch:
 def make_ours(case: Case, setup: Setup) -> Algorithm:
     """Our algorithm, with random weights that depend on nothing else."""
     torch.manual_seed(0)
-    objective = Objective(LinearHead(FEATURES, CLASSES), {"cross_entropy": 1.0})
-    classifier = Classifier(Featurizer(), objective, mean=(0.5,) * 3, std=(0.5,) * 3, dropout=0.0)
+    objective = Objective(LinearHead(case.network.n_outputs, CLASSES), {"cross_entropy": 1.0})
+    classifier = Classifier(case.network(), objective, mean=(0.5,) * 3, std=(0.5,) * 3, dropout=0.0)
     return ALGORITHMS[case.ours](classifier, [100] * setup.domains, **setup.options)
 
 
 def make_theirs(case: Case, setup: Setup, ours: Algorithm, optimizer: Any) -> Any:
     """DomainBed's algorithm with the weights of ours; `optimizer` takes the place of its Adam."""
     common = {"lr": RATE, "weight_decay": 0.0, "nonlinear_classifier": False, "class_balanced": False}
-    with patched((torch.optim, "Adam", optimizer)):
+    with patched((torch.optim, "Adam", optimizer)), redirect_stdout(io.StringIO()):  # URM prints
         make = importlib.import_module("domainbed.algorithms").get_algorithm_class(case.theirs)
-        theirs = make((INPUTS,), CLASSES, setup.domains, common | setup.hparams)
+        theirs = make(case.shape, CLASSES, setup.domains, common | setup.hparams)
+    case.prepare(theirs, ours)
     for weight, other in weight_pairs(case, theirs, ours):
         weight.data.copy_(other.data)
     return theirs
@@ -199,12 +261,12 @@ def weight_pairs(case: Case, theirs: Any, ours: Algorithm) -> list[tuple[nn.Para
     ]
 
 
-def update_theirs(case: Case, theirs: Any, parts: Minibatches) -> Report:
+def update_theirs(case: Case, setup: Setup, theirs: Any, parts: Minibatches) -> Report:
     """One step of theirs. Optimizers that it creates are SGD."""
     report: dict[str, float] = {}
     with patched((torch.optim, "Adam", plain_sgd)):
         for _ in range(case.updates):
-            report |= theirs.update(parts)
+            report |= setup.update(theirs, parts)
     return report
 
 
@@ -231,14 +293,14 @@ def first_step(case: Case, setup: Setup) -> dict[str, Any]:
     """
     sums: dict[nn.Parameter, Tensor] = {}
     ours = make_ours(case, setup)
-    theirs = make_theirs(case, setup, ours, lambda params, **_: Recorder(params, sums))
+    theirs = make_theirs(case, setup, ours, functools.partial(Recorder, sums=sums))
     pairs = [pair for pair in weight_pairs(case, theirs, ours) if pair[0] in sums]
     start = [weight.detach().clone() for weight, _ in pairs]
     parts = setup.batches(setup.domains, 0)
-    found, terms = update_theirs(case, theirs, parts), update_ours(ours, parts)
+    found, terms = update_theirs(case, setup, theirs, parts), update_ours(ours, parts)
     terms["total"] = sum(terms.values())
     losses = {
-        name: abs(setup.factor * terms[name] - expected(found)) / abs(expected(found))
+        name: abs(setup.factor * sum(terms[each] for each in name.split("+")) - expected(found)) / abs(expected(found))
         for name, expected in case.terms.items()
     }
     recorded = flat([sums[weight] for weight, _ in pairs])
@@ -252,15 +314,22 @@ def several_steps(case: Case, setup: Setup, steps: int) -> dict[str, Any]:
     """The relative difference of the weights after several steps."""
     name = "Adam" if setup.factor == 1 else "SGD"
     make = torch.optim.Adam if setup.factor == 1 else plain_sgd
+    sums: dict[nn.Parameter, Tensor] = {}
     ours = make_ours(case, setup)
-    theirs = make_theirs(case, setup, ours, make)
+    theirs = make_theirs(case, setup, ours, functools.partial(Recorder, sums=sums) if setup.joint else make)
     pairs = weight_pairs(case, theirs, ours)
     start = flat([weight for weight, _ in pairs])
     weights = [weight for weight in ours.get_submodule(setup.trained).parameters() if weight.requires_grad]
     optimizer = make(weights, lr=RATE * setup.factor)
+    joint = make(list(sums), lr=RATE) if setup.joint else None
     for step in range(steps):
         parts = setup.batches(setup.domains, step)
-        update_theirs(case, theirs, parts)
+        update_theirs(case, setup, theirs, parts)
+        if joint is not None:
+            for weight, gradient in sums.items():
+                weight.grad = gradient.clone()
+                gradient.zero_()
+            joint.step()
         optimizer.zero_grad()
         update_ours(ours, parts)
         optimizer.step()
@@ -324,6 +393,94 @@ def part_sizes() -> Callable[..., int]:
     return lambda *_: next(sizes)
 
 
+def uniform(shape: torch.Size, **_: Any) -> Tensor:
+    """In place of random numbers in [0, 1)."""
+    return (0.618 * torch.arange(shape.numel()) % 1).view(shape)
+
+
+def signed_for_ours(shape: torch.Size, **theirs: Any) -> Tensor:
+    """`uniform` for DomainBed, which maps it to [-1, 1); for ours, which names no options, mapped in this way."""
+    return uniform(shape) if theirs else 2 * uniform(shape) - 1
+
+
+def kept_with_graph(draw: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    """`Tensor.normal_`, but results of a computation keep their values."""
+    return lambda self, *args, **options: self if self.grad_fn is not None else draw(self, *args, **options)
+
+
+def with_mean(values: Tensor, groups: Tensor) -> Tensor:
+    """`group_means` plus the mean of all examples, which ARM subtracts."""
+    return group_means(values, groups) + values.mean(dim=0)
+
+
+def series_of_weights(slopes: list[Tensor], weights: list[Tensor], direction: list[Tensor]) -> list[Tensor]:
+    """`solve_by_series` of the matrix of a linear head alone, with the second term in place of the first one."""
+    first = slopes[:1], weights[:1], direction[:1]
+    (product,) = torch.autograd.grad(slopes[:1], weights[:1], grad_outputs=direction[:1], retain_graph=True)
+    return [solve_by_series(*first)[0] - product, torch.zeros_like(weights[1])]
+
+
+def contrastive_with_constants(features: Tensor, targets: Tensor, temperature: float) -> Tensor:
+    """`supervised_contrastive` with the constants of DomainBed in the logarithm and in the number of examples."""
+    unit = F.normalize(features)
+    others = ~torch.eye(len(features), dtype=torch.bool)
+    similar = (unit @ unit.T / temperature).exp().where(others, 0)
+    positives = (targets[:, None] == targets) & others
+    logs = (similar / (similar.sum(dim=1, keepdim=True) + 2e-5) + 1e-5).log().where(positives, 0)
+    rows = positives.any(dim=1)
+    return -(logs.sum(dim=1)[rows] / positives.sum(dim=1)[rows]).sum() / (rows.sum() + 1)
+
+
+def remixed_in_turn() -> Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]:
+    """In place of partners: the pairs of rows that DomainBed takes for each class if permutations are `shifts`."""
+    by = itertools.cycle((1, 2))
+
+    def pairs(targets: Tensor, _: Tensor) -> tuple[Tensor, Tensor]:
+        rows = torch.tensor([next(by) for _ in targets.unique()])
+        return rows, rows + 1
+
+    return pairs
+
+
+def copy_weights(target: nn.Module, source: nn.Module) -> None:
+    """Copy all parameters."""
+    for weight, other in zip(target.parameters(), source.parameters(), strict=True):
+        weight.data.copy_(other.data)
+
+
+def adversary_at_head(theirs: Any, ours: Algorithm) -> None:
+    """`Transfer`: the adversary starts at the head."""
+    copy_weights(theirs.adv_classifier, ours.classifier.objective.head)
+
+
+def ascent_first(theirs: Any, parts: Minibatches) -> Report:
+    """`Transfer` with the ascent from the current head, and then the step."""
+    copy_weights(theirs.adv_classifier, theirs.classifier)
+    theirs.update_count.fill_(1)
+    return [theirs.update_second(parts) for _ in range(theirs.d_steps_per_g + 1)][-1]
+
+
+def predictors_at_head(theirs: Any, ours: Any) -> None:
+    """`TRM`: the predictors of the domains start at the head."""
+    for theirs_of_domain, ours_of_domain in zip(theirs.clist, ours.predictors, strict=False):
+        copy_weights(theirs_of_domain, ours_of_domain)
+
+
+def one_channel(theirs: Any, ours: Any) -> None:
+    """`ARM`: the context has a single channel."""
+    ours.context[6] = OneChannel(64, 1, 5, padding=2)
+
+
+def concatenated(theirs: Any, ours: Any) -> None:
+    """`MTL`: the context is in the places of the zeros of `PaddedFeaturizer`, and its matrix is fixed."""
+    ours.context.weight = nn.Parameter(F.pad(torch.eye(FEATURES), (0, FEATURES, FEATURES, 0)), requires_grad=False)
+
+
+def other_branch(theirs: Any, ours: Any) -> None:
+    """`ADRMX`: the second network starts at weights of its own; the difference would otherwise be 0."""
+    ours.domain_branch.backbone = Featurizer()
+
+
 def penalized(
     name: str, theirs: str, factor: float, objective: str = "loss"
 ) -> Mapping[str, Callable[[Report], float]]:
@@ -341,6 +498,7 @@ HALVES = "DomainBed multiplies the slopes of two halves of a batch; here the slo
 KERNELS = "The widths of our kernels follow the mean distance; DomainBed's are fixed, and it adds up their values."
 IN_TURN = "DomainBed updates the parts in turn, each at the weights that the others have reached."
 FLOAT32 = " It computes the weights of the classes in float32."
+REVERSED = "The factor of our reversed gradient rises from 0, and our discriminator has dropout."
 
 
 def cases() -> list[Case]:
@@ -371,12 +529,35 @@ def cases() -> list[Case]:
     )
     last: tuple[Patch, ...] = (in_order, (torch, "randint", lambda high, size: torch.tensor(high - 1)))
     steady: tuple[Patch, ...] = ((domain_dann, "ramp", lambda progress: 1.0), (nn, "Dropout", lambda *_: nn.Identity()))
+    remixed: tuple[Patch, ...] = (
+        *steady[1:],
+        (adrmx, "ramp", lambda progress: 1.0),
+        (adrmx, "supervised_contrastive", contrastive_with_constants),
+        (torch, "randperm", shifts()),
+        (adrmx, "partners_of_class_elsewhere", remixed_in_turn()),
+    )
+    signed: tuple[Patch, ...] = (
+        (torch, "rand", signed_for_ours),
+        (urm, "magnitudes", lambda features: features),
+        (importlib.import_module("domainbed.algorithms").URM, "_modify_generator_output", lambda _: None),
+    )
+    embedded: tuple[Patch, ...] = (
+        (Tensor, "normal_", kept_with_graph(Tensor.normal_)),
+        (mtl, "centered", lambda embeddings: embeddings),
+    )
     adversarial = {"lambda": 1.0, "lr_d": RATE, "lr_g": RATE, "weight_decay_d": 0.0, "weight_decay_g": 0.0}
     adversarial |= {"beta1": 0.5, "grad_penalty": 0.0, "d_steps_per_g_step": 1}
     adversarial |= {"mlp_width": 16, "mlp_depth": 3, "mlp_dropout": 0.0}
     irm = {"irm_lambda": 100.0, "irm_penalty_anneal_iters": -1}
     bottleneck = {"ib_lambda": 100.0, "ib_penalty_anneal_iters": -1}
     contrastive = {"lmbda": 0.1, "temperature": 0.1, "is_project": False, "is_normalized": False, "is_flipped": True}
+    nearby = {"t_lambda": 0.5, "delta": 0.1, "d_steps_per_g": 10, "lr_d": 0.1, "gda": False}
+    near = {"penalty": 0.5, "radius": 0.1, "steps": 10, "rate": 0.1}
+    transferred = {"iters": 0, "cos_lambda": 1.0, "groupdro_eta": 0.01}
+    uniformed = {"urm_adv_lambda": 0.1, "urm_discriminator_lr": RATE, "urm_discriminator_optimizer": "adam"}
+    uniformed |= {"urm_generator_output": "tanh", "urm_discriminator_label_smoothing": 0}
+    uniformed |= {"urm_discriminator_hidden_layers": 1}
+    disentangled = adversarial | {"cnt_lambda": 1.0, "dclf_lambda": 1.0, "rmxd_lambda": 1.0, "disc_lambda": 0.75}
     matched = {"rdm_lambda": 5.0, "rdm_penalty_anneal_iters": -1, "rdm_lr": RATE}
     networks = (("network.net.0", "classifier.backbone"), ("network.net.1", "classifier.objective.head"))
     gaussian = {"options": {"penalty": 1.0}, "hparams": {"mmd_gamma": 1.0}}
@@ -434,8 +615,8 @@ def cases() -> list[Case]:
                 theirs,
                 Setup({"adversary": 1.0, "hidden": 16}, adversarial),
                 {"objective": lambda r: r["gen_loss"] + r["disc_loss"], "domain": lambda r: r["disc_loss"]},
-                Setup({"adversary": 1.0, "hidden": 16}, adversarial, steady),
-                f"The factor of our reversed gradient rises from 0, and our discriminator has dropout. {IN_TURN}{more}",
+                Setup({"adversary": 1.0, "hidden": 16}, adversarial, steady, joint=True),
+                f"{REVERSED} {IN_TURN}{more}",
                 (*Case.modules, ("discriminator", "discriminator"), *embeddings),
                 updates=2,
             )
@@ -449,7 +630,8 @@ def cases() -> list[Case]:
             "SagNet",
             Setup({"adversary": 0.1}, {"sag_w_adv": 0.1}, styles),
             {"objective": lambda r: r["loss_c"], "style": lambda r: r["loss_s"], "adversary": lambda r: r["loss_adv"]},
-            deviations=f"{IN_TURN} It draws another partner for the adversary.",
+            Setup({"adversary": 0.1}, {"sag_w_adv": 0.1}, styles, joint=True),
+            f"{IN_TURN} It draws another partner for the adversary.",
             modules=(
                 ("network_f", "classifier.backbone"),
                 ("network_c", "classifier.objective.head"),
@@ -555,6 +737,98 @@ def cases() -> list[Case]:
             ),
             f"{KERNELS} {DIVIDED} DomainBed also penalizes the variance of the losses.",
         ),
+        Case(
+            "arm",
+            "ARM",
+            Setup(hparams={"batch_size": EACH}, batches=images),
+            aligned=Setup(
+                hparams={"batch_size": EACH},
+                patches=((arm, "group_means", with_mean),),
+                batches=images,
+                trained="classifier",
+            ),
+            deviations="Here, the mean context of the batch is subtracted. In DomainBed the optimizer does not update "
+            "the context network, which keeps its random weights, and the context is a further channel of the image "
+            "(one of the three channels has a context in this comparison).",
+            modules=(*Case.modules, ("context_net.context_net", "context")),
+            shape=IMAGE,
+            network=ImageFeaturizer,
+            prepare=one_channel,
+        ),
+        Case(
+            "mtl",
+            "MTL",
+            Setup({"decay": 0.01}, {"mtl_ema": 0.99}),
+            aligned=Setup({"decay": 0.01}, {"mtl_ema": 0.99}, embedded, factor=3.0),
+            deviations="DomainBed replaces the embedding by random numbers, and adds up the losses of the domains. "
+            "Here, the mean embedding is subtracted, and a trained matrix adds the embedding to the features (fixed in "
+            "this comparison, so that the head sees both as in DomainBed).",
+            network=PaddedFeaturizer,
+            prepare=concatenated,
+        ),
+        Case(
+            "trm",
+            "TRM",
+            Setup({"implicit": 1.0, "rate": 0.01}, transferred),
+            {"objective": lambda r: r["nll"], "transfer+implicit": lambda r: r["trm_loss"]},
+            Setup(
+                {"implicit": 1.0, "rate": 0.0},
+                transferred | {"groupdro_eta": 0.0},
+                ((trm, "solve_by_series", series_of_weights),),
+            ),
+            "DomainBed's Hessian is that of the weights without the biases, and the second term of its series takes "
+            "the place of the first one. It changes the weights of the domains before the gradient, by weighted risks "
+            "(without the deviations, these weights are fixed). Its predictors start at random weights (at the head in "
+            "this comparison).",
+            prepare=predictors_at_head,
+        ),
+        Case(
+            "transfer",
+            "Transfer",
+            Setup(near, nearby),
+            {"objective": lambda r: r["loss"], "gap": lambda r: r["gap"]},
+            Setup(near | {"rate": 0.05}, nearby, joint=True, update=ascent_first),
+            "DomainBed uses the result of the ascent in the next step, its optimizer takes one step for the objective "
+            "and one for the gap, and the rate of its ascent is multiplied by the factor of the gap.",
+            prepare=adversary_at_head,
+        ),
+        Case(
+            "adrmx",
+            "ADRMX",
+            Setup({"adversary": 0.75, "hidden": 16}, disentangled),
+            {
+                "objective": lambda r: r["loss_clf_int"],
+                "invariant": lambda r: r["loss_clf_fin"],
+                "domain": lambda r: r["loss_dmn"],
+                "remix": lambda r: r["loss_remixed"],
+                "contrast": lambda r: r["loss_cnt_int"] + r["loss_cnt_final"],
+                "adversary": lambda r: r["loss_disc"],
+            },
+            Setup({"adversary": 0.75, "hidden": 16}, disentangled, remixed, joint=True),
+            f"{REVERSED} {IN_TURN} It remixes one pair of examples for each class, of any class and domain, and has "
+            "constants in the contrastive loss. Its heads have hidden layers, and its discriminator has more of them "
+            "(as many as ours in this comparison).",
+            (
+                ("featurizer_label", "classifier.backbone"),
+                ("classifier_label_1", "classifier.objective.head"),
+                ("featurizer_domain", "domain_branch.backbone"),
+                ("classifier_label_2", "domain_branch.objective.head"),
+                ("classifier_domain", "domain_head"),
+                ("discriminator", "discriminator"),
+            ),
+            updates=2,
+            prepare=other_branch,
+        ),
+        Case(
+            "urm",
+            "URM",
+            Setup({"adversary": 0.1}, uniformed, ((torch, "rand", uniform),)),
+            {"objective+uniform": lambda r: r["loss"]},
+            Setup({"adversary": 0.1}, uniformed, signed),
+            "In DomainBed the features pass through tanh before the head and the discriminator, and the noise is in "
+            "[-1, 1); here, only the discriminator receives tanh of their magnitudes, and the noise is in [0, 1).",
+            (*Case.modules, ("discriminator", "discriminator")),
+        ),
     ]
 
 
@@ -584,7 +858,10 @@ def load(folder: Path) -> dict[str, Any]:
         del sys.modules[name]
     sys.modules["backpack"] = types.SimpleNamespace(backpack=None, extend=lambda module: module)  # type: ignore
     sys.modules["backpack.extensions"] = types.SimpleNamespace(BatchGrad=None)  # type: ignore
-    importlib.import_module("domainbed.networks").Featurizer = lambda *_: Featurizer()
+    networks = importlib.import_module("domainbed.networks")
+    networks.Featurizer = lambda shape, *_: Featurizer() if len(shape) == 1 else ImageFeaturizer()
+    networks.Classifier = lambda inputs, outputs, is_nonlinear=False: nn.Linear(inputs, outputs)
+    networks.MNIST_CNN = Featurizer  # URM accepts only networks of DomainBed
     algorithms = importlib.import_module("domainbed.algorithms")
     algorithms.backpack = True
     algorithms.Fishr._get_grads = gradients_of_examples

@@ -52,7 +52,9 @@ class ADRMX(Algorithm):
         those of the recipe, and a linear layer for the domains; they have hidden layers in DomainBed. Each example is
         remixed with one that the paper describes; DomainBed draws one pair for each class, and does not check its
         class and domain. The contrastive loss does not depend on the domain, as with the default weights in DomainBed,
-        whose small constants in the logarithm are left out.
+        whose small constants in the logarithm are left out. It is averaged over the examples; DomainBed divides by one
+        more than their number. Differences shorter than 0.1 are divided by 0.1 instead of their length, because the
+        difference of both networks is 0 at the start.
     """
 
     domains_at_least = 2

@@ -39,7 +39,10 @@ class ARM(Algorithm):
     References:
         Zhang et al., "Adaptive Risk Minimization: Learning to Adapt to Domain Shift", NeurIPS 2021, section 4.1
         (ARM-CML). There, the context is an additional channel of the image; here it is added to the three channels, so
-        that the architecture of the backbone does not change.
+        that the architecture of the backbone does not change. The mean context of the batch is subtracted here, not in
+        the paper and in DomainBed. The optimizer of DomainBed does not update the context network, which keeps its
+        random weights; here and in the paper it learns. A batch that cannot be divided into sets of 8 is a single set
+        in DomainBed.
     """
 
     domains_at_least = 2

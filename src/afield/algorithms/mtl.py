@@ -40,7 +40,7 @@ class MTL(Algorithm):
     References:
         Blanchard et al., "Domain Generalization by Marginal Transfer Learning", JMLR 2021, section 4, in the form of
         DomainBed, for networks instead of kernels. DomainBed's code replaces the embedding by random numbers before
-        the head; here the head sees the embedding.
+        the head; here the head sees the embedding. It also adds up the losses of the domains, which are averaged here.
     """
 
     domains_at_least = 2
@@ -70,6 +70,11 @@ class MTL(Algorithm):
         means = group_means(features, rows).to(self.embeddings.dtype)
         followed = self.embeddings[domains].lerp(means, 1 - self.decay)
         self.embeddings[domains] = followed.detach()
-        context = self.context(followed - followed.mean(dim=0))
+        context = self.context(centered(followed))
         embedded = self.classifier.dropout(features) + context[rows]
         return {"objective": self.classifier.objective(embedded, batch.targets)}
+
+
+def centered(embeddings: Tensor) -> Tensor:
+    """Embeddings ``[E, D]`` minus their mean."""
+    return embeddings - embeddings.mean(dim=0)

@@ -41,7 +41,8 @@ class Transfer(Algorithm):
     References:
         Zhang et al., "Quantifying and Improving Transferability in Domain Generalization", NeurIPS 2021, algorithm 1.
         The ascent starts at the current head, and its result is used in the same step. In DomainBed, the result is used
-        in the next step, and the optimizer takes one step for the objective and one for the gap.
+        in the next step, the optimizer takes one step for the objective and one for the gap, and the rate of the ascent
+        is multiplied by the penalty.
     """
 
     domains_at_least = 2

@@ -53,7 +53,7 @@ class TRM(Algorithm):
         biases; in DomainBed, it has the weights only. The code there changes the first term of the series in place, so
         that it counts as the second one; the gradient of the risks has the weights of the domains after their update;
         and that update uses risks that are multiplied by their weights. Here, the update is that of `GroupDRO`, after
-        the step.
+        the step. The predictors start at the head; in DomainBed, each starts at random weights of its own.
     """
 
     domains_at_least = 2

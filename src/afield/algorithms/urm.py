@@ -65,15 +65,20 @@ class URM(Algorithm):
     def terms(self, batch: Batch) -> Terms:
         """``objective``, ``uniform`` (the loss of the backbone) and ``discriminator``."""
         features = self.classifier.features(batch.inputs)
-        magnitudes = features.abs().tanh()
-        noise = torch.rand(magnitudes.shape).to(magnitudes)
+        seen = magnitudes(features)
+        noise = torch.rand(seen.shape).to(seen)
         frozen = copy.deepcopy(self.discriminator).requires_grad_(False)
         return {
             "objective": self.classifier.objective(self.classifier.dropout(features), batch.targets),
-            "uniform": self.adversary * taken_for_noise(frozen, magnitudes),
+            "uniform": self.adversary * taken_for_noise(frozen, seen),
             "discriminator": taken_for_noise(self.discriminator, noise)
-            + self.adversary * F.softplus(self.discriminator(magnitudes.detach())).mean(),
+            + self.adversary * F.softplus(self.discriminator(seen.detach())).mean(),
         }
+
+
+def magnitudes(features: Tensor) -> Tensor:
+    """Features ``[B, D]`` -> what the discriminator compares with the noise, ``[B, D]``, in [0, 1)."""
+    return features.abs().tanh()
 
 
 def taken_for_noise(discriminator: nn.Module, values: Tensor) -> Tensor:
