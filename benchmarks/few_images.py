@@ -3,9 +3,9 @@
     python benchmarks/few_images.py FOLDER --each 60 --out few.csv
     afield compare --data few.csv --root FOLDER ...
 
-FOLDER contains domain/class/image. The images are drawn at random, with a seed that depends on domain and class only, so
-a smaller number gives a part of the same images. A class with fewer images has all of them. The last line is one JSON
-object.
+FOLDER contains domain/class/image. The images are drawn at random, with a seed that depends on domain and class only,
+so a smaller number gives a part of the same images. A class with fewer images has all of them. The last line is one
+JSON object.
 """
 
 from __future__ import annotations
