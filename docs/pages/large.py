@@ -37,7 +37,7 @@ def trials() -> str:
         else:
             missing.append(not_run(command))
     header = ("work", "number", "CPU time, s", "growth", "memory, MB")
-    return (table(header, found) if found else "") + "\n".join(missing)
+    return "\n".join([*([table(header, found)] if found else []), *missing])
 
 
 def _rows(name: str, record: dict[str, Any]) -> Iterator[tuple[str, ...]]:

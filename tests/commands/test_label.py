@@ -244,11 +244,11 @@ def test_a_bad_image_is_an_error_also_after_it_was_skipped_and_a_mended_one_is_r
 def test_an_error_of_the_machine_is_no_verdict_on_an_image(photo_model, site, monkeypatch):
     model = package.load(photo_model)
 
-    def fail(content: bytes) -> None:
+    def fail(content: bytes, size: tuple[int, int]) -> None:
         raise MemoryError
 
     with monkeypatch.context() as patched:
-        patched.setattr("afield.deploy.features.decode", fail)
+        patched.setattr("afield.deploy.features.decode_square", fail)
         with pytest.raises(MemoryError):
             labeling_task(model, site, on_bad_image="skip")
     assert len(labeling_task(model, site, on_bad_image="skip").paths) == 36

@@ -154,10 +154,10 @@ def test_images_come_with_their_class_domain_path_and_pixels(domains):
 def test_the_second_load_decodes_nothing_and_gives_the_same(domains, monkeypatch):
     first = load(str(domains), image_size=8)
 
-    def refuse(content):
+    def refuse(content, size):
         raise AssertionError("decoded again")
 
-    monkeypatch.setattr(afield.data.cache, "decode", refuse)
+    monkeypatch.setattr(afield.data.cache, "decode_square", refuse)
     second = load(str(domains), image_size=8)
     assert (second.images == first.images).all()
     assert second.fingerprint == first.fingerprint
@@ -168,7 +168,7 @@ def test_the_second_load_decodes_nothing_and_gives_the_same(domains, monkeypatch
 def test_a_new_time_of_change_alone_decodes_nothing(domains, monkeypatch):
     first = load(str(domains), image_size=8)
     os.utime(domains / "night/cat/a.png", (1, 1))
-    monkeypatch.setattr(afield.data.cache, "decode", None)
+    monkeypatch.setattr(afield.data.cache, "decode_square", None)
     assert load(str(domains), image_size=8).fingerprint == first.fingerprint
 
 
@@ -192,7 +192,7 @@ def test_a_changed_removed_or_added_file_is_noticed(domains):
 def test_a_moved_folder_is_not_decoded_again_and_keeps_its_fingerprint(domains, tmp_path, monkeypatch):
     first = load(str(domains), image_size=8)
     shutil.move(domains, tmp_path / "elsewhere")
-    monkeypatch.setattr(afield.data.cache, "decode", None)
+    monkeypatch.setattr(afield.data.cache, "decode_square", None)
     assert load(str(tmp_path / "elsewhere"), image_size=8).fingerprint == first.fingerprint
 
 

@@ -65,7 +65,7 @@ def test_shards_are_decoded_once_until_they_change(tmp_path, monkeypatch):
     path = shard(tmp_path / "a.tar", *example("0", 10, 0), *example("1", 20, 1))
     first = load(str(path), image_size=8)
     with monkeypatch.context() as patch:
-        patch.setattr("afield.data.cache.decode", None)
+        patch.setattr("afield.data.cache.decode_square", None)
         assert load(str(path), image_size=8).fingerprint == first.fingerprint
     shard(path, *example("0", 11, 0), *example("1", 20, 1))
     assert red(load(str(path), image_size=8)) == [11, 20]
@@ -202,7 +202,7 @@ def test_a_data_set_of_the_hugging_face_library_keeps_classes_domains_and_splits
     assert (red(data), data.class_names, data.domain_names) == ([10, 20, 30], ("cat", "owl"), ("day", "night"))
     assert (data.labels.tolist(), data.domains.tolist(), data.given.tolist()) == ([1, 0, 1], [0, 1, 1], [0, 0, 2])
     assert data.paths == ("train/0", "train/1", "test/0")
-    monkeypatch.setattr("afield.data.cache.decode", None)
+    monkeypatch.setattr("afield.data.cache.decode_square", None)
     assert np.array_equal(load(name, image_size=8).images, data.images)
 
 

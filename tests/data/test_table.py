@@ -284,7 +284,7 @@ def test_folders_that_are_named_like_classes_are_not(tmp_path, names):
 def test_the_second_load_of_a_table_decodes_nothing(folder, monkeypatch):
     table = write(folder / "t.csv", ROWS)
     first = load(str(table), image_size=8)
-    monkeypatch.setattr("afield.data.cache.decode", None)
+    monkeypatch.setattr("afield.data.cache.decode_square", None)
     assert np.array_equal(load(str(table), image_size=8).images, first.images)
     shutil.copy(folder / ROWS[0]["path"], folder / ROWS[1]["path"])
     with pytest.raises(TypeError):
