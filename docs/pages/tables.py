@@ -23,10 +23,10 @@ def not_run(command: str) -> str:
 
 
 def interval(value: dict[str, Any], sign: str = "") -> str:
-    """``71.9 ± 0.5 [70.2, 73.6]``: mean, standard deviation and 95 % interval, as percentages."""
+    """``71.9 ± 0.5 [70.2, 73.6]``: mean, standard deviation and 95 % interval, as percentages, as far as they exist."""
     deviation = f" ± {100 * value['sd']:.1f}" if value.get("sd") is not None else ""
-    span = ", ".join(f"{100 * end:{sign}.1f}" for end in value["ci95"])
-    return f"{100 * value['mean']:{sign}.1f}{deviation} [{span}]"
+    span = " [{}]".format(", ".join(f"{100 * end:{sign}.1f}" for end in value["ci95"])) if value["ci95"] else ""
+    return f"{100 * value['mean']:{sign}.1f}{deviation}{span}"
 
 
 def between(text: str, **contents: str) -> str:
