@@ -16,6 +16,7 @@ from __future__ import annotations
 import argparse
 import importlib.util
 import json
+import math
 import statistics
 import time
 from collections.abc import Callable
@@ -30,7 +31,7 @@ from PIL import Image
 
 from afield.data.decode import decode, decode_square, squash
 from afield.models.weights import PACKAGE, PACKAGE_BACKBONE, read_tensors, weights_file
-from afield.pixels import as_floats, to_batch
+from afield.pixels import to_batch
 from afield.records import write_json
 from afield.runs.provenance import provenance
 
@@ -98,7 +99,7 @@ def effect(full: NDArray[np.uint8], ours: NDArray[np.uint8]) -> dict[str, Any]:
 
 
 def _normalized(images: NDArray[np.uint8]) -> torch.Tensor:
-    return (as_floats(to_batch(images)) - 0.5) / 0.5
+    return (to_batch(images) - 0.5) / 0.5
 
 
 def main() -> None:
@@ -115,7 +116,7 @@ def main() -> None:
     if not paths:
         parser.error(f"{args.photos} contains no JPEG files")
     files = [path.read_bytes() for path in paths]
-    pixels = [decode(content).width * decode(content).height for content in files]
+    pixels = [math.prod(decode(content).size) for content in files]
     record = {
         "files": len(files),
         "megapixels": {

@@ -49,7 +49,7 @@ LEARNED = ("dagan", "learned")
 def search(images: ImageSet, size: dict[str, int], seed: int, saved: Path, work: Path, until: float) -> Policy | None:
     """Search a policy in the folder ``search-SEED``; None if the time ends before the search is complete.
 
-    A complete policy in the file `saved` is not searched again.
+    A complete policy is written to the file `saved`, and not searched again.
     """
     wanted = size["folds"] * size["trials"]
     if saved.exists() and (policy := Policy.read(saved)).origin["trials"] == wanted:
@@ -76,7 +76,10 @@ def search(images: ImageSet, size: dict[str, int], seed: int, saved: Path, work:
         if time.monotonic() < until:
             raise
         return None
-    return policy if policy.origin["trials"] == wanted else None
+    if policy.origin["trials"] != wanted:
+        return None
+    policy.write(saved)
+    return policy
 
 
 def same_images(policy: Policy, saved: Path, images: ImageSet) -> bool:
@@ -195,7 +198,6 @@ def main() -> None:
         if policy is None:
             break
         policies[number] = policy
-        policy.write(saved)
         chains = {"found": str(saved), f"{BASE} + found": f"{BASE}+{saved}"}
         recipes = {name: Recipe("erm", augment=chain) for name, chain in chains.items()}
         lines += train(setup, recipes, args.seeds, args.work, until, known, policy)
