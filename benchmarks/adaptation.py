@@ -286,7 +286,7 @@ def main() -> None:
     backbone = BackboneConfig(args.backbone, weights=args.weights) if frozen else BackboneConfig()
     data = load(args.data, image_size=backbone.image_size)
     setup = ExperimentConfig(data, backbone, frozen, Validation(), choose_training("frozen" if frozen else "digits"))
-    heads = Heads(setup, stored_features(setup, make_fabric("cpu", "32")), args.heads)
+    heads = Heads(setup, stored_features(setup, "none", make_fabric("cpu", "32")), args.heads)
     results, expected, logits = [], [], defaultdict(list)
     for seed in range(1 if args.quick else args.seeds):
         for new in data.domain_names:

@@ -58,7 +58,7 @@ def table_of(folder: Path, per_domain: int, file: Path) -> Path:
 
 def scores_of(setup: ExperimentConfig) -> dict[str, dict[str, float]]:
     """The scores of a backbone by new place, from the features of the other domains."""
-    features, data = stored_features(setup, make_fabric("cpu", "32")), setup.data
+    features, data = stored_features(setup, "none", make_fabric("cpu", "32")), setup.data
     assert features is not None
     found = {}
     for index, domain in enumerate(data.domain_names):

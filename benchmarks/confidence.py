@@ -53,7 +53,7 @@ class Heads:
 
     def __init__(self, setup: ExperimentConfig, folder: Path) -> None:
         self.setup, self.folder, self.fabric = setup, folder, make_fabric("cpu", "32")
-        features = stored_features(setup, self.fabric)
+        features = stored_features(setup, "none", self.fabric)
         assert features is not None
         self.features = features
 

@@ -44,7 +44,7 @@ def read_study(args: argparse.Namespace) -> LabelingStudy:
     data = load(args.data, image_size=args.image_size or backbone.image_size)
     check_budget(data, args.budgets[-1])
     setup = ExperimentConfig(data, backbone, True, Validation(), choose_training("frozen"))
-    features = stored_features(setup, make_fabric("auto", "32"))
+    features = stored_features(setup, "none", make_fabric("auto", "32"))
     assert features is not None
     return LabelingStudy(features, data.labels, data.domains, data.domain_names, tuple(args.budgets), args.trust)
 

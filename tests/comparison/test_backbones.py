@@ -55,7 +55,7 @@ def test_the_ranking_scores_the_features_that_training_would_see(monkeypatch, ph
     found = rank(setups, fabric)
     assert [row["log_me"] for row in found] == sorted((row["log_me"] for row in found), reverse=True)
     for row in found:
-        features = np.asarray(stored_features(setups[row["backbone"]], fabric))[rows]
+        features = np.asarray(stored_features(setups[row["backbone"]], "none", fabric))[rows]
         assert row["log_me"] == pytest.approx(log_me(features, data.labels[rows]), abs=1e-4)
         assert row["h_score"] == pytest.approx(h_score(features, data.labels[rows]), abs=1e-3)
 

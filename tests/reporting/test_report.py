@@ -409,10 +409,11 @@ def test_the_page_tells_what_is_left_to_the_model(tmp_path):
     ("backbone", "expected"),
     [
         ({"freeze": True}, "frozen"),
+        ({"freeze": True, "views": 2}, "frozen, with 2 stored views of each image"),
         ({"freeze": False}, "all layers trained"),
-        ({"freeze": False, "partial": {"stage": "blocks.6", "views": 1}}, "trained from blocks.6 on"),
+        ({"freeze": False, "partial": {"stage": "blocks.6"}}, "trained from blocks.6 on"),
         (
-            {"freeze": False, "partial": {"stage": "blocks.6", "views": 4}},
+            {"freeze": False, "partial": {"stage": "blocks.6"}, "views": 4},
             "trained from blocks.6 on, with 4 stored views of each image",
         ),
     ],

@@ -143,6 +143,20 @@ def test_ready_features_are_standardized_by_the_training_images_of_their_domain(
     assert np.array_equal(found[unseen], features[unseen])
 
 
+def test_other_views_are_standardized_by_the_images_themselves():
+    data = images()
+    features, fold = features_of(data), make_fold(data, ("c",), Validation(0.25), 0, HALF)
+    first = standardized(features, fold, data.domains)
+    view = 3 * features + 1
+    found = standardized(np.concatenate([features, view]), fold, data.domains)
+    assert np.array_equal(found[: len(data)], first)
+    train = fold.train[data.domains[fold.train] == 1]
+    mean, std = features[train].mean(axis=0), features[train].std(axis=0)
+    np.testing.assert_allclose(found[len(data) + train], (view[train] - mean) / std, rtol=1e-4, atol=1e-5)
+    unseen = np.flatnonzero(data.domains == 2)
+    assert np.array_equal(found[len(data) + unseen], view[unseen])
+
+
 def test_a_frozen_backbone_is_tested_on_features_standardized_by_the_new_place(tmp_path):
     """With so many images, pseudo-count 0 and a head that is linear: the mean of its logits is that of the bias."""
     run = a_run("standardize", frozen=True)

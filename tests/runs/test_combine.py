@@ -50,7 +50,7 @@ def run_of(setup, recipe, seed=0, overrides=THREE):
 
 
 def finish(run, folder):
-    return execute(run, folder / run.hash, FABRIC, features=stored_features(run.setup, FABRIC))
+    return execute(run, folder / run.hash, FABRIC, features=stored_features(run.setup, "none", FABRIC))
 
 
 def logits_of(folder, run):
@@ -258,4 +258,4 @@ def test_runs_that_need_others_are_refused_in_several_processes(setup, tmp_path)
     fabric = SimpleNamespace(world_size=2, device=FABRIC.device)
     run = run_of(frozen(setup), "eoa")
     with pytest.raises(InputError, match="recipe 'eoa' trains several runs in one process: --devices must be 1"):
-        execute(run, tmp_path / run.hash, fabric, features=stored_features(run.setup, FABRIC))
+        execute(run, tmp_path / run.hash, fabric, features=stored_features(run.setup, "none", FABRIC))

@@ -45,7 +45,7 @@ def frozen(photos: Path, weights: str = "none") -> ExperimentConfig:
 
 
 def extracted(setup: ExperimentConfig) -> np.ndarray:
-    found = features.stored_features(setup, make_fabric("cpu", "32"))
+    found = features.stored_features(setup, "none", make_fabric("cpu", "32"))
     assert found is not None
     return np.array(found)
 
@@ -90,14 +90,14 @@ def test_images_are_read_for_their_checksum_only_if_the_stamp_of_their_file_chan
 def test_a_process_checks_whole_features_once(photos, monkeypatch):
     setup, fabric, checked = frozen(photos), make_fabric("cpu", "32"), []
     extracted(setup)
-    assert features.missing_features(setup, fabric) == 0
+    assert features.missing_features(setup, "none", fabric) == 0
     checksum = SimpleNamespace(crc32=lambda block: checked.append(len(block)) or zlib.crc32(block))
     monkeypatch.setattr("afield.data.features.zlib", checksum)
-    assert features.missing_features(setup, fabric) == 0
+    assert features.missing_features(setup, "none", fabric) == 0
     assert checked == []
     (file,) = cache_root().rglob("features.npy")
     os.utime(file)
-    assert features.missing_features(setup, fabric) == 0
+    assert features.missing_features(setup, "none", fabric) == 0
     assert sum(checked) == len(setup.data)
 
 

@@ -30,10 +30,10 @@ STAGE = "stages.2"
 FABRIC = make_fabric("cpu", "32", 1, 1)
 
 
-def setup_of(digits, **partial) -> ExperimentConfig:
+def setup_of(digits, views=1, dtype="float16") -> ExperimentConfig:
     training = choose_training("partial", epochs=2, learning_rate=0.05, dropout=0.3)
-    part = PartialTraining(STAGE, **partial)
-    return ExperimentConfig(digits, BackboneConfig("resnet8"), False, Validation(), training, partial=part)
+    part, backbone = PartialTraining(STAGE, dtype), BackboneConfig("resnet8")
+    return ExperimentConfig(digits, backbone, False, Validation(), training, partial=part, views=views)
 
 
 class Frozen(nn.Module):
@@ -58,7 +58,7 @@ def test_it_equals_the_whole_network_with_its_first_stages_frozen(digits, tmp_pa
     setup = setup_of(digits, dtype="float32")
     setup = dataclasses.replace(setup, training=dataclasses.replace(setup.training, batch_norm=batch_norm))
     run = Run(setup, resolve([recipe])[0], ("wall",), 0)
-    features = stored_features(setup, FABRIC)
+    features = stored_features(setup, "none", FABRIC)
     assert (features.shape, features.dtype) == ((len(digits), 8, 8, 32), np.float32)
     _, parts, classifier = prepare(run, features, FABRIC)
 
@@ -85,7 +85,7 @@ def test_it_equals_the_whole_network_with_its_first_stages_frozen(digits, tmp_pa
 
 
 def test_half_precision_rounds_the_activations_alone(digits):
-    exact, stored = (stored_features(setup_of(digits, dtype=name), FABRIC) for name in ("float32", "float16"))
+    exact, stored = (stored_features(setup_of(digits, dtype=name), "none", FABRIC) for name in ("float32", "float16"))
     assert stored.dtype == np.float16
     assert np.array_equal(stored, exact.astype(np.float16))
     ((maps, _),) = Subset(stored, digits.labels, np.arange(3)).batches([np.arange(3)])
@@ -94,11 +94,11 @@ def test_half_precision_rounds_the_activations_alone(digits):
 
 def test_a_view_is_the_image_or_a_crop_of_it_and_each_epoch_draws_one(digits):
     setup = setup_of(digits, views=3)
-    features = stored_features(setup, FABRIC)
+    features = stored_features(setup, "crop", FABRIC)
     views = features.reshape(3, len(digits), 8, 8, 32).astype(np.float32)
-    assert np.array_equal(features[: len(digits)], stored_features(setup_of(digits), FABRIC))
+    assert np.array_equal(features[: len(digits)], stored_features(setup_of(digits), "none", FABRIC))
     assert not any(np.array_equal(views[a, 5], views[b, 5]) for a, b in ((0, 1), (0, 2), (1, 2)))
-    assert missing_features(setup, FABRIC) == 0
+    assert missing_features(setup, "crop", FABRIC) == 0
     run = Run(setup, RECIPES["erm"], ("wall",), 0)
     _, parts, _ = prepare(run, features, FABRIC)
     drawn = parts.train.with_random_views(np.random.default_rng(0))
@@ -115,7 +115,7 @@ def test_a_view_is_the_image_or_a_crop_of_it_and_each_epoch_draws_one(digits):
 def test_the_model_is_one_network_of_images(digits):
     setup = setup_of(digits, dtype="float32")
     run = Run(setup, RECIPES["erm"], ("wall",), 0)
-    _, parts, classifier = prepare(run, stored_features(setup, FABRIC), FABRIC)
+    _, parts, classifier = prepare(run, stored_features(setup, "none", FABRIC), FABRIC)
     with torch.no_grad():
         classifier.backbone[1].conv1.weight.mul_(1.5)
     expected = predict(classifier, parts.val, batch_size=64, fabric=FABRIC)
@@ -124,7 +124,7 @@ def test_the_model_is_one_network_of_images(digits):
     torch.testing.assert_close(predict(whole, images, batch_size=64, fabric=FABRIC), expected, atol=1e-5, rtol=1e-5)
 
 
-FAST = ("--train-from", STAGE, "--backbone", "resnet8", "--epochs", 2, "--recipe", "erm")
+FAST = ("--train-from", STAGE, "--views", 2, "--backbone", "resnet8", "--epochs", 2, "--recipe", "erm")
 
 
 def test_train_predicts_exports_and_survives_kill_9(tmp_path, afield):
@@ -141,7 +141,7 @@ def test_train_predicts_exports_and_survives_kill_9(tmp_path, afield):
     whole, killed = (package.load(folder) for folder in folders)
     for name, tensor in whole.classifier.state_dict().items():
         assert torch.equal(tensor, killed.classifier.state_dict()[name]), name
-    assert first["config"]["backbone"]["partial"] == {"stage": STAGE, "views": 1, "dtype": "float16"}
+    assert first["config"]["backbone"]["partial"] == {"stage": STAGE, "dtype": "float16"}
     pytest.importorskip("onnxruntime")
     code, out, err = afield("export", folders[0], "--out", tmp_path / "model.onnx")
     assert code == 0, err
@@ -153,9 +153,8 @@ def test_train_predicts_exports_and_survives_kill_9(tmp_path, afield):
     [
         (("--train-from", "stages.9"), "stage to train from: 'stages.9'"),
         (("--train-from", STAGE, "--freeze"), "--freeze and --train-from are mutually exclusive"),
-        (("--train-from", STAGE, "--augment", "crop"), "--train-from extracts features once.*--views stores augmented"),
-        (("--train-from", STAGE, "--views", 0), "--views must be"),
-        (("--views", 2), "--views and --stored-dtype need --train-from"),
+        (("--train-from", STAGE, "--augment", "crop"), "--train-from extracts features once; --augment needs --views"),
+        (("--stored-dtype", "float32"), "--stored-dtype needs --train-from"),
         (("--train-from", STAGE, "--recipes", "jigen"), "algorithm jigen needs images; --train-from provides"),
         (
             ("--train-from", STAGE, "--recipes", "erm", "--set", "erm.augment=mixup"),

@@ -57,7 +57,7 @@ def compare_strategies(options: Compare) -> LabelingSummary | dict[str, Any]:
             return plan(jobs, out, at_once=options.jobs, features_s=_features_seconds(options, setup))
     with held(out), watching() as callback:
         fabric = options.make_fabric("32")
-        setup, jobs = _load(options, callback, lambda setup: stored_features(setup, fabric, callback.features))
+        setup, jobs = _load(options, callback, lambda setup: stored_features(setup, "none", fabric, callback.features))
         claim(out, _images(setup))
         records = measure(jobs, out, processes=options.jobs, callback=callback)
         data, backbone = _images(setup)["data"], setup.backbone
@@ -110,4 +110,4 @@ def _stand_in(setup: ExperimentConfig) -> Any:
 def _features_seconds(options: Compare, setup: ExperimentConfig) -> float:
     from afield.comparison.estimate import features_seconds
 
-    return features_seconds(setup, options.make_fabric("32"))
+    return features_seconds(setup, "none", options.make_fabric("32"))

@@ -156,8 +156,8 @@ class ExperimentOptions(ImageOptions):
         freeze: Train the head only, on features that are extracted once; the default for photographs.
         train_from: Train the backbone from this stage on, such as blocks.6 or layer4. The activations before it are
             computed and stored once, in evaluation mode.
-        views: Number of views of each image to store with --train-from: the image, and random crops (half of them
-            mirrored), one of which is drawn in each epoch.
+        views: Number of views of each image to store with --freeze or --train-from: the image, and augmented images, by
+            the recipe's augmentation or --augment (by default crop_flip). Each epoch draws one of them.
         stored_dtype: Number format of the activations that --train-from stores.
         splits: Folder with official train and crossval lists.
         validation: How validation images are drawn: stratified by class, or at random as in JiGen.
@@ -226,14 +226,17 @@ class TrainingOptions(TrainingSettings, ExperimentOptions):
         backbone, freeze, why = (given, self.freeze, "") if given else default_backbone(data, self.stem)
         if given is None:
             training = self._training(backbone, freeze)
-            if freeze and training.augment != "none":
+            if freeze and self.views == 1 and training.augment != "none":
                 raise InputError(
-                    f"a frozen backbone, the default for photographs, cannot be combined with --augment; {ON_IMAGES}"
+                    "a frozen backbone, the default for photographs, needs --views with --augment, to store augmented "
+                    f"images; {ON_IMAGES}"
                 )
         if self.augment is None:
             training = keep_class(training, data)
         memory = choose_memory(data, training.batch_size, allowed)
-        return ExperimentConfig(data, backbone, freeze, validation, training, memory, partial=partial, why_backbone=why)
+        return ExperimentConfig(
+            data, backbone, freeze, validation, training, memory, partial=partial, views=self.views, why_backbone=why
+        )
 
     def given_backbone(self) -> BackboneConfig | None:
         """The backbone of the options; None if it depends on the images.
@@ -258,16 +261,19 @@ class TrainingOptions(TrainingSettings, ExperimentOptions):
         from afield.runs.config import PartialTraining
 
         if self.train_from is not None:
-            return PartialTraining(self.train_from, self.views, self.stored_dtype)
-        if (self.views, self.stored_dtype) != (1, "float16"):
-            raise InputError("--views and --stored-dtype need --train-from")
+            return PartialTraining(self.train_from, self.stored_dtype)
+        if self.stored_dtype != "float16":
+            raise InputError("--stored-dtype needs --train-from")
         return None
 
     def _training(self, backbone: BackboneConfig | None, freeze: bool) -> TrainConfig:
         """The training settings; without a backbone, a check of those that are given, before images are decoded."""
-        from afield.runs.config import choose_preset, choose_training
+        from afield.runs.config import VIEWS_AUGMENT, choose_preset, choose_training
 
         partial, preset = self.train_from is not None, self.preset or "frozen"
         if self.preset is None and backbone is not None:
             preset = choose_preset(self.data, backbone, freeze, partial)
-        return choose_training(preset, **{name: getattr(self, name) for name in settings_of(TrainConfig)})
+        given = {name: getattr(self, name) for name in settings_of(TrainConfig)}
+        if self.views > 1 and self.augment is None:
+            given["augment"] = VIEWS_AUGMENT
+        return choose_training(preset, **given)

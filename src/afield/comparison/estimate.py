@@ -3,7 +3,7 @@
 import dataclasses
 import statistics
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import accumulate
 from math import prod
 from pathlib import Path
@@ -17,7 +17,7 @@ from afield.augment.learned import AUGMENTORS
 from afield.fabric import Fabric
 from afield.launch.local import Executor, cpu_threads
 from afield.records import canonical_json, read_record
-from afield.runs.augmentation import augmentation_names, augmentor_settings, check_augmentation, learned_part
+from afield.runs.augmentation import augmentor_settings, check_augmentation, learned_part
 from afield.runs.build import build_algorithm
 from afield.runs.config import ExperimentConfig
 from afield.runs.execute import CHECKPOINTS, DONE, RECORD
@@ -73,9 +73,9 @@ def plan(runs: Sequence[Run], executor: Executor, *, at_once: int, later: Sequen
             with cpu_threads(executor.threads_of(run)):
                 rates[_kind(run)] = _seconds(run, executor.fabric(run)) / _images(run, train.count(run))
     features_s = 0.0
-    for run in {id(run.setup): run for run in left}.values():
+    for run in _one_of_each(left):
         with cpu_threads(executor.threads_of(run)):
-            features_s += features_seconds(run.setup, executor.fabric(run))
+            features_s += features_seconds(run.setup, run.augment, executor.fabric(run))
     times = [rates[_kind(run)] * _images(run, train.count(run)) for run in (*left, *later)]
     run_s = statistics.mean(times) if times else 0.0
     return {
@@ -107,13 +107,18 @@ def _pixels(runs: Sequence[Run], executor: Executor) -> Iterator[float]:
     for run in runs:
         if not run.setup.stores:
             yield _images(run, train.count(run)) * prod(run.setup.data.images.shape[1:3])
-    for run in {id(run.setup): run for run in runs if run.setup.stores}.values():
-        yield missing_features(run.setup, executor.fabric(run)) * prod(run.setup.data.images.shape[1:3])
+    for run in _one_of_each(runs):
+        yield missing_features(run.setup, run.augment, executor.fabric(run)) * prod(run.setup.data.images.shape[1:3])
 
 
-def features_seconds(setup: ExperimentConfig, fabric: Fabric) -> float:
+def _one_of_each(runs: Iterable[Run]) -> Iterable[Run]:
+    """One of the runs for each set of stored features that they use."""
+    return {(id(run.setup), run.augment): run for run in runs if run.setup.stores}.values()
+
+
+def features_seconds(setup: ExperimentConfig, augment: str, fabric: Fabric) -> float:
     """The time to extract the missing features, estimated from one batch after a warm-up batch."""
-    if not setup.stores or not (missing := missing_features(setup, fabric)):
+    if not (missing := missing_features(setup, augment, fabric)):
         return 0.0
     extract = extractor(setup, fabric)
     images = torch.from_numpy(np.array(setup.data.images[:BATCH])).permute(0, 3, 1, 2)
@@ -170,7 +175,7 @@ def _images(run: Run, count: int) -> float:
     setup, epochs = run.setup, float(run.training.epochs)
     if setup.tuning is not None:
         epochs += run.recipe.train_config(setup.tuning).epochs
-    learned = learned_part(augmentation_names(setup, run.recipe))
+    learned = learned_part(run.augment)
     if learned is not None:
         settings = augmentor_settings(run.recipe, learned)
         steps = count // min(settings.batch_size, count)
@@ -182,7 +187,7 @@ def _images(run: Run, count: int) -> float:
 def _seconds(run: Run, fabric: Fabric) -> float:
     """The time of a run, estimated from a short epoch after an even shorter one."""
     setup, began = run.setup, time.perf_counter()
-    features = blank_features(setup, fabric)
+    features = blank_features(setup, run.augment, fabric)
     _, parts, classifier = prepare(run, features, fabric)
     start_s = time.perf_counter() - began
     batch = min(run.training.batch_size, len(parts.train))

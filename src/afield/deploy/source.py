@@ -189,7 +189,8 @@ def learn_source(folder: Path, data: ImageSet, fabric: Fabric, callback: Callbac
     validation = Validation(config["validation"]["fraction"], config["validation"]["stratified"])
     backbone = BackboneConfig(**description["backbone"], weights=named)
     training, metric = TrainConfig(**config["training"]), config.get("metric", "accuracy")
-    setup = ExperimentConfig(data, backbone, frozen, validation, training, metric=metric)
+    views = config["backbone"].get("views", 1)
+    setup = ExperimentConfig(data, backbone, frozen, validation, training, metric=metric, views=views if frozen else 1)
     recipe, member = recipe_from(description["recipe"], MODEL), config.get("member", 0)
     run = Run(setup, recipe, tuple(config["held_out"]), config["seed"], member)
     features = backbone_features(model.classifier, _images(data)).numpy() if frozen else None
@@ -198,9 +199,11 @@ def learn_source(folder: Path, data: ImageSet, fabric: Fabric, callback: Callbac
     why = why_no_plays(run)
     if not frozen and named != weights:
         why = "the training of the network started from a weights file that the model folder does not contain"
+    if frozen and views > 1:
+        why = "the model folder does not contain the augmented images that the head was trained on"
     if not why and (part := config["backbone"].get("partial")) is not None:
-        run = replace(run, setup=replace(setup, partial=PartialTraining(**part)))
-        features = stored_features(run.setup, fabric, callback.features)
+        run = replace(run, setup=replace(setup, partial=PartialTraining(**part), views=views))
+        features = stored_features(run.setup, run.augment, fabric, callback.features)
     source = replace(source, why_no_plays=why, plays=[] if why else calibrate(run, features, folder, fabric, callback))
     source.save(folder)
     clear(folder)

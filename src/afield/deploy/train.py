@@ -85,7 +85,7 @@ def _train_ensemble(run: Run, out: Path, fabric: Fabric, callback: Callback, com
     def folder_of(member: Run) -> Path:
         return saved.member(out, member.member)
 
-    features = stored_features(run.setup, fabric, callback.features)
+    features = stored_features(run.setup, run.augment, fabric, callback.features)
     return execute(run, out, fabric, features=features, callback=callback, on_trained=keep, folder_of=folder_of)
 
 
@@ -95,7 +95,7 @@ def _train_model(run: Run, out: Path, fabric: Fabric, callback: Callback, compar
     if not all((out / name).exists() for name in (saved.MODEL, saved.WEIGHTS)):
         (out / DONE).unlink(missing_ok=True)
     unseen = compared(run, comparison) if comparison else {}
-    features = stored_features(setup, fabric, callback.features)
+    features = stored_features(setup, run.augment, fabric, callback.features)
     plays, why = list[Play](), why_no_plays(run) or (AGAIN if features is None else "")
     if not why and not (out / DONE).exists():
         plays = calibrate(run, features, out, fabric, callback)

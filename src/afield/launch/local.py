@@ -69,7 +69,7 @@ class Executor:
             HeldError: if another process is executing the run or training a stage that it needs.
         """
         fabric, folder = self.fabric(run), self.folder(run)
-        features = stored_features(run.setup, fabric, self.callback.features)
+        features = stored_features(run.setup, run.augment, fabric, self.callback.features)
         with nullcontext() if fabric.world_size > 1 else exclusive(folder), cpu_threads(self.threads_of(run)):
             return execute(run, folder, fabric, features=features, callback=self.callback)
 

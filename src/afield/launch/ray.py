@@ -95,15 +95,15 @@ def run_on_ray(runs: Sequence[Run], executor: Executor, *, gpus: int) -> Iterato
             yield run, _reported(run, read_record(executor.folder(run) / RECORD), executor)
         else:
             missing.append(run)
-    shared, waiting = dict[int, Any](), dict[Any, Run]()
+    shared, waiting = dict[tuple[int, str], Any](), dict[Any, Run]()
     for run in missing:
         threads, setup = executor.threads_of(run), run.setup
-        if id(setup) not in shared:
-            features = stored_features(setup, executor.fabric(run), executor.callback.features)
-            shared[id(setup)] = ray.put((_portable(setup), None if features is None else np.asarray(features)))
+        if (inputs := (id(setup), run.augment)) not in shared:
+            features = stored_features(setup, run.augment, executor.fabric(run), executor.callback.features)
+            shared[inputs] = ray.put((_portable(setup), None if features is None else np.asarray(features)))
         others = {field.name: getattr(run, field.name) for field in dataclasses.fields(run) if field.name != "setup"}
         task = ray.remote(num_cpus=threads, num_gpus=gpus)(_execute_on_node)
-        waiting[task.remote(shared[id(setup)], others, executor.make_fabric, threads)] = run
+        waiting[task.remote(shared[inputs], others, executor.make_fabric, threads)] = run
     try:
         while waiting:
             executor.callback.run(len(runs) - len(waiting), len(runs), next(iter(waiting.values())))

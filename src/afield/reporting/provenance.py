@@ -30,12 +30,11 @@ def origin(records: Sequence[Record]) -> dict[str, str]:
 
 def trained_layers(backbone: Mapping[str, Any]) -> str:
     """The layers that were trained, from the settings of the backbone in a record."""
-    if backbone["freeze"]:
-        return "frozen"
-    if "partial" not in backbone:
+    if not backbone["freeze"] and "partial" not in backbone:
         return "all layers trained"
-    stage, views = backbone["partial"]["stage"], backbone["partial"]["views"]
-    return f"trained from {stage} on" + (f", with {views} stored views of each image" if views > 1 else "")
+    trained = "frozen" if backbone["freeze"] else f"trained from {backbone['partial']['stage']} on"
+    views = backbone.get("views", 1)
+    return f"{trained}, with {views} stored views of each image" if views > 1 else trained
 
 
 def differences(mixed: Mapping[str, Sequence[str]]) -> str:

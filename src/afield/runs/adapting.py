@@ -23,15 +23,17 @@ def standardizes(recipe: Recipe) -> bool:
 
 
 def standardized(features: NDArray[np.float32], fold: Fold, domains: NDArray[np.int64]) -> NDArray[np.float32]:
-    """Return a copy of precomputed features ``[N, D]`` with training and validation rows standardized by domain.
+    """Return a copy of stored features ``[V * N, D]`` with training and validation rows standardized by domain.
 
-    The statistics are computed from the training images of the domain. All other rows are unchanged.
+    The statistics are computed from the training images of the domain, without their other views. The rows of images of
+    other parts are unchanged.
     """
     found = np.array(features)
+    views = np.arange(0, len(features), len(domains))[:, None]
     for domain in np.unique(domains[fold.train]):
         statistics = FeatureStatistics.of(torch.from_numpy(features[fold.train[domains[fold.train] == domain]]))
         seen = np.concatenate([fold.train, fold.val])
-        rows = seen[domains[seen] == domain]
+        rows = (views + seen[domains[seen] == domain]).ravel()
         found[rows] = (features[rows] - statistics.mean.numpy()) / statistics.std.numpy()
     return found
 

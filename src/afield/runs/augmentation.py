@@ -3,13 +3,23 @@
 from collections.abc import Sequence
 from typing import Any
 
-from afield.augment import Augmentation, CycleGanAugmentor, Identity, build_chain
+from afield.augment import (
+    Augmentation,
+    CycleGanAugmentor,
+    Identity,
+    MixingAugmentation,
+    RelabelingAugmentation,
+    build_chain,
+)
 from afield.augment.learned import AUGMENTORS
 from afield.errors import InputError
 from afield.recipes import Recipe
 from afield.runs.config import ExperimentConfig
 from afield.runs.default_backbone import ON_IMAGES
 from afield.validation import read_settings
+
+CHANGES_TARGETS = (MixingAugmentation, RelabelingAugmentation)
+"""Augmentations that change the targets of a batch."""
 
 
 def augmentation_names(setup: ExperimentConfig, recipe: Recipe) -> str:
@@ -46,20 +56,21 @@ def augmentor_settings(recipe: Recipe, learned: str) -> Any:
 
 
 def check_augmentation(setup: ExperimentConfig, recipe: Recipe) -> Augmentation:
-    """Check the augmentation of a run and return it, with an identity in place of the learned part.
+    """Check the augmentation of a run and return what augments its batches.
+
+    This is the augmentation with an identity in place of the learned part. Stored features are not augmented, because
+    their views are.
 
     Raises:
-        InputError: if a name is unknown, options are not used, the backbone is frozen, so that there are no images to
-            augment, a saved translation is for other classes, or there are too few epochs for the stages of a learned
-            augmentation.
+        InputError: if a name is unknown, options are not used, a saved translation is for other classes, there are too
+            few epochs for the stages of a learned augmentation, or training uses stored features without views, or with
+            an augmentation that learns or that changes targets.
     """
     names = augmentation_names(setup, recipe)
-    if setup.stores and recipe.augment not in (None, "none"):
-        raise InputError(
-            f"recipe {recipe.name!r} has augment={recipe.augment!r}, which needs images; {setup.stores} uses "
-            f"features only; {ON_IMAGES}"
-        )
     augmentation = build_chain(names, dict.fromkeys(AUGMENTORS.names, Identity()))
+    if setup.stores and names != "none":
+        _check_views(setup, recipe, augmentation)
+        augmentation = Identity()
     check_classes(augmentation, setup.data.class_names)
     learned = learned_part(names)
     if learned is not None:
@@ -72,6 +83,17 @@ def check_augmentation(setup: ExperimentConfig, recipe: Recipe) -> Augmentation:
             f"recipe {recipe.name!r} has augment_options ({options}), but augment={names!r} has no learned part"
         )
     return augmentation
+
+
+def _check_views(setup: ExperimentConfig, recipe: Recipe, augmentation: Augmentation) -> None:
+    names = augmentation_names(setup, recipe)
+    parts = getattr(augmentation, "parts", [augmentation])
+    storable = not learned_part(names) and not any(isinstance(part, CHANGES_TARGETS) for part in parts)
+    if not storable or setup.views == 1:
+        raise InputError(
+            f"recipe {recipe.name!r} has augment={names!r}, which needs images{' or --views' if storable else ''}; "
+            f"{setup.stores} uses features only; {ON_IMAGES}"
+        )
 
 
 def check_classes(augmentation: Augmentation, class_names: Sequence[str]) -> None:

@@ -23,6 +23,9 @@ LEAST_BATCHES = 32
 LATER = ("class_", "layer_decay", "batch_norm", "clip_grad", "patience")
 """First letters of settings that earlier versions did not have."""
 
+VIEWS_AUGMENT = "crop_flip"
+"""The default augmentation of stored views."""
+
 EMBEDDED = ("digits", "colored_digits")
 """Data sets with a preset of the same name."""
 
@@ -38,17 +41,11 @@ class PartialTraining:
 
     Attributes:
         stage: first stage that trains; see `afield.models.divide`.
-        views: number of stored views of each image. The first view is the image itself, the others are random crops,
-            half of them mirrored. Each epoch trains on one of the views of each image, at random.
         dtype: number format of the stored activations.
     """
 
     stage: str
-    views: int = 1
     dtype: Literal["float16", "float32"] = "float16"
-
-    def __post_init__(self) -> None:
-        check_number("--views", self.views, 1, 100, whole=True)
 
 
 @dataclass(frozen=True)
@@ -68,6 +65,8 @@ class ExperimentConfig:
         metric: name of the metric on validation images that selects the saved epoch of a run.
         train_domains: domains to train on; empty for all that are not held out.
         partial: which part of the backbone trains, on stored activations; None for all of it, or none with `freeze`.
+        views: number of stored views of each image, with `freeze` or `partial`: the image itself, and augmented images.
+            Each epoch trains on one of them, at random. A recipe without an augmentation has the first view only.
         why_backbone: why this backbone was chosen, for the user; empty if the user chose it. It changes no result.
     """
 
@@ -82,14 +81,19 @@ class ExperimentConfig:
     metric: str = "accuracy"
     train_domains: tuple[str, ...] = ()
     partial: PartialTraining | None = None
+    views: int = 1
     why_backbone: str = ""
 
     def __post_init__(self) -> None:
+        check_number("--views", self.views, 1, 100, whole=True)
         if self.freeze and self.partial is not None:
             raise InputError("--freeze and --train-from are mutually exclusive")
-        if self.stores and self.training.augment != "none":
-            views = "" if self.freeze else "; --views stores augmented images"
-            raise InputError(f"{self.stores} extracts features once and cannot be combined with --augment{views}")
+        if self.views > 1 and not self.stores:
+            raise InputError("--views needs --freeze or --train-from")
+        if self.stores and self.views == 1 and self.training.augment != "none":
+            raise InputError(
+                f"{self.stores} extracts features once; --augment needs --views, to store augmented images"
+            )
 
     @property
     def stores(self) -> str:
@@ -114,6 +118,7 @@ class ExperimentConfig:
                 "weights": self.backbone.weights_key,
                 "freeze": self.freeze,
                 **({} if self.partial is None else {"partial": dataclasses.asdict(self.partial)}),
+                **({} if self.views == 1 else {"views": self.views}),
             },
             "validation": {
                 "fraction": self.validation.fraction,

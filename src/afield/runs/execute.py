@@ -188,7 +188,7 @@ def _needed(
 
 
 def _member(run: Run, folder: Path, fabric: Fabric, callback: Callback) -> Member:
-    features = stored_features(run.setup, fabric, callback.features)
+    features = stored_features(run.setup, run.augment, fabric, callback.features)
     with exclusive(folder):
         record = execute(run, folder, fabric, features=features, callback=callback)
     if not record.epochs:

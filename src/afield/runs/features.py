@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from afield.augment import Standard
+from afield.augment import Augmentation, Visit, build_chain, chain_key, sample_at, takes_bytes
 from afield.classifier import Classifier
 from afield.data.cache import cache_root
 from afield.data.features import cached_features, finished
@@ -36,50 +36,63 @@ def frozen_backbone(config: BackboneConfig) -> tuple[nn.Module, int]:
 
 
 def stored_features(
-    setup: ExperimentConfig, fabric: Fabric, progress: Callable[[int, int], None] = lambda done, total: None
+    setup: ExperimentConfig,
+    augment: str,
+    fabric: Fabric,
+    progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> NDArray[np.floating] | None:
     """What training uses in place of all images, memory-mapped; None if it uses images.
 
-    With a frozen backbone, these are features ``[N, D]``. If the last stages train, they are activations
-    ``[V * N, H, W, C]``: row ``v * N + i`` is view ``v`` of image ``i``.
+    With a frozen backbone, these are features ``[V * N, D]``. If the last stages train, they are activations
+    ``[V * N, H, W, C]``. Row ``v * N + i`` is view ``v`` of image ``i``: view 0 is the image itself, the others are
+    augmented.
 
-    The cache key depends on images, weights, normalization and `afield.models.computation`; see
+    The cache key depends on images, weights, normalization, `afield.models.computation` and the views; see
     `afield.data.features.cached_features`.
+
+    Args:
+        setup: images and backbone.
+        augment: names of the augmentation of the views. With ``none``, there is one view (V = 1).
+        fabric: device and precision.
+        progress: called with the number of finished rows and of all rows.
     """
     if not setup.stores:
         return None
-    data = setup.data
+    data, augmentation = setup.data, build_chain(augment)
 
     def compute(start: int) -> Iterator[NDArray[np.floating]]:
         extract = extractor(setup, fabric)
         source = Subset(data.images, data.labels, np.arange(len(data)), memory=setup.memory)
-        for view in range(start // len(data), _rows(setup) // len(data)):
+        for view in range(start // len(data), _views(setup, augment)):
             first = max(start - view * len(data), 0)
             rows = [np.arange(row, min(row + BATCH, len(data))) for row in range(first, len(data), BATCH)]
             for (images, _), (row, *_) in zip(source.batches(rows), rows, strict=True):
-                yield extract(_view(images, view, int(row), flip=data.flippable) if view else images)
+                yield extract(_view(images, augmentation, view, int(row)) if view else images)
 
-    return cached_features(_folder(setup, fabric), _rows(setup), compute, save_every=SAVE_EVERY, progress=progress)
+    folder, rows = _folder(setup, augment, fabric), _rows(setup, augment)
+    return cached_features(folder, rows, compute, save_every=SAVE_EVERY, progress=progress)
 
 
-def _view(images: Tensor, view: int, row: int, *, flip: bool) -> Tensor:
-    """A random crop of each image ``[B, 3, H, W]``, float in [0, 1]; with `flip`, half of them are mirrored."""
+def _view(images: Tensor, augmentation: Augmentation, view: int, row: int) -> Tensor:
+    """Augment the images ``[B, 3, H, W]`` from `row` on for a view from 1 on."""
+    images = images if takes_bytes(augmentation) else as_floats(images)
     generator = torch.Generator().manual_seed(seed_for("views", view, row))
-    return Standard(flip=0.5 if flip else 0.0)(as_floats(images), generator=generator)
+    visit = Visit(torch.arange(row, row + len(images)), epoch=view - 1, seed=0)
+    return augmentation.apply(images, sample_at(augmentation, images, generator, visit))
 
 
-def blank_features(setup: ExperimentConfig, fabric: Fabric) -> NDArray[np.floating] | None:
+def blank_features(setup: ExperimentConfig, augment: str, fabric: Fabric) -> NDArray[np.floating] | None:
     """Zeros in the shape of `stored_features`, for time estimates."""
     if not setup.stores:
         return None
     blank = torch.zeros(1, 3, *setup.data.images.shape[1:3])
     (row,) = extractor(setup, fabric)(blank)
-    return np.zeros((_rows(setup), *row.shape), row.dtype)
+    return np.zeros((_rows(setup, augment), *row.shape), row.dtype)
 
 
-def missing_features(setup: ExperimentConfig, fabric: Fabric) -> int:
+def missing_features(setup: ExperimentConfig, augment: str, fabric: Fabric) -> int:
     """The number of images, or views of them, whose features are not cached yet."""
-    return _rows(setup) - finished(_folder(setup, fabric))
+    return _rows(setup, augment) - finished(_folder(setup, augment, fabric))
 
 
 def extractor(setup: ExperimentConfig, fabric: Fabric) -> Callable[[Tensor], NDArray[np.floating]]:
@@ -119,15 +132,21 @@ def whole_network(setup: ExperimentConfig, classifier: Classifier) -> Classifier
     return classifier
 
 
-def _rows(setup: ExperimentConfig) -> int:
-    return len(setup.data) * (1 if setup.partial is None else setup.partial.views)
+def _views(setup: ExperimentConfig, augment: str) -> int:
+    return 1 if augment == "none" else setup.views
 
 
-def _folder(setup: ExperimentConfig, fabric: Fabric) -> Path:
+def _rows(setup: ExperimentConfig, augment: str) -> int:
+    return len(setup.data) * _views(setup, augment)
+
+
+def _folder(setup: ExperimentConfig, augment: str, fabric: Fabric) -> Path:
     backbone = setup.backbone
     mean, std = backbone.normalization
     key: list[Any] = [FORMAT, setup.data.fingerprint, backbone.name, backbone.stem, backbone.weights_key, mean, std]
     key.append(computation(fabric.device, setup.training.precision))
     if setup.partial is not None:
         key.append(dataclasses.astuple(setup.partial))
+    if (views := _views(setup, augment)) > 1:
+        key += [views, chain_key(augment)]
     return cache_root() / "features" / hashlib.sha256(canonical_json(key).encode()).hexdigest()[:24]

@@ -17,6 +17,7 @@ from afield.fabric import Fabric
 from afield.recipes import Recipe
 from afield.records import run_hash, seed_for
 from afield.runs.adapting import standardized, standardizes
+from afield.runs.augmentation import augmentation_names
 from afield.runs.build import build_classifier, build_head_classifier
 from afield.runs.classes import set_classes
 from afield.runs.config import ExperimentConfig
@@ -80,6 +81,11 @@ class Run:
     def training(self) -> TrainConfig:
         """The training settings, including those of the recipe."""
         return self.recipe.train_config(self.setup.training)
+
+    @property
+    def augment(self) -> str:
+        """The names of the augmentation."""
+        return augmentation_names(self.setup, self.recipe)
 
     @property
     def num_domains(self) -> int:

@@ -16,7 +16,7 @@ from afield.classifier import Classifier, LogitsOnly
 from afield.errors import InputError
 from afield.fabric import Fabric
 from afield.records import Learned, exclusive, run_hash
-from afield.runs.augmentation import augmentation_names, augmentor_settings, fixed_part, learned_part
+from afield.runs.augmentation import augmentor_settings, fixed_part, learned_part
 from afield.runs.build import build_algorithm
 from afield.runs.callback import Callback
 from afield.runs.run import Run
@@ -60,7 +60,7 @@ def run_stages(
         InputError: if there is more than one process, or the augmentation cannot be learned on the training images.
         HeldError: if another process is training the shared first stage.
     """
-    names = augmentation_names(run.setup, run.recipe)
+    names = "none" if run.setup.stores else run.augment
     kind, tuning = learned_part(names), run.setup.tuning
     if kind is None and tuning is None:
         return Stages(build_chain(names), run.training)
