@@ -413,6 +413,10 @@ def test_the_page_tells_what_is_left_to_the_model(tmp_path):
         ({"freeze": False}, "all layers trained"),
         ({"freeze": False, "partial": {"stage": "blocks.6"}}, "trained from blocks.6 on"),
         (
+            {"freeze": False, "partial": {"stage": "blocks.6", "views": 3}},
+            "trained from blocks.6 on, with 3 stored views of each image",
+        ),
+        (
             {"freeze": False, "partial": {"stage": "blocks.6"}, "views": 4},
             "trained from blocks.6 on, with 4 stored views of each image",
         ),

@@ -33,7 +33,7 @@ def trained_layers(backbone: Mapping[str, Any]) -> str:
     if not backbone["freeze"] and "partial" not in backbone:
         return "all layers trained"
     trained = "frozen" if backbone["freeze"] else f"trained from {backbone['partial']['stage']} on"
-    views = backbone.get("views", 1)
+    views = backbone.get("views") or backbone.get("partial", {}).get("views", 1)  # early records have it in "partial"
     return f"{trained}, with {views} stored views of each image" if views > 1 else trained
 
 
