@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Any
 
-from afield.records import read_json
+from afield.records import read_json, read_records
+from afield.reproduction import seeds
+from afield.reproduction.margin.page import PUBLISHED
+from afield.reproduction.margin.plan import CE, NETWORKS, PAPER, SETS
 from pages.tables import ROOT, filled, interval, not_run, study, table
 
 
@@ -57,6 +61,16 @@ def heads_table(rows: Sequence[dict[str, Any]]) -> str:
     ]
     header = ("data", "head", *(f"{metric}{vs}" for metric in ("top-1", "mAP") for vs in ("", " vs CE", " vs ArcFace")))
     return table(header, lines)
+
+
+def networks_table() -> str:
+    """Top-1 of the paper's networks with cross-entropy and with the paper's head, and the paired difference."""
+    records, lines = read_records(ROOT / "results" / "reproduce-margin"), []
+    for data, network in PUBLISHED:
+        plain, margin = (seeds.of_recipe(records, f"{data}/{network}", recipe.name) for recipe in (CE, PAPER))
+        found = [interval(asdict(seeds.over(accuracies))) for accuracies in (plain, margin)]
+        lines.append((SETS[data], NETWORKS[network], *found, interval(asdict(seeds.paired(margin, plain)), "+")))
+    return table(("data", "network", "cross-entropy", "ArcFace, as in the paper", "difference"), lines)
 
 
 def grid_table(rows: Sequence[dict[str, Any]]) -> str:
@@ -124,6 +138,7 @@ def margins_page() -> str:
     parts = {
         "confirm": confirmation_table(of["confirm"]),
         "heads": heads_table(of["heads"]),
+        "networks": networks_table(),
         "grid": grids,
         "thousand": curves,
         "costs": heads,
