@@ -20,7 +20,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from jobs import compare
+from jobs import compare, largest_change
 
 from afield.models.weights import PACKAGE, PACKAGE_BACKBONE
 from afield.records import write_json
@@ -53,15 +53,12 @@ def compared(ours: Sequence[Timed], former: Sequence[Timed]) -> dict[str, float]
         first, second = (statistics.median(getattr(each, column) for each in found[rounds]) for found in (ours, former))
         return first / second
 
-    means = [
-        [row["average"]["mean"] for row in json.loads(found[0].summary)["recipes"].values()] for found in (ours, former)
-    ]
     return {
         "cold_wall": ratio("wall_s", slice(1)),
         "cold_cpu": ratio("cpu_s", slice(1)),
         "warm_wall": ratio("wall_s", slice(1, None)),
         "warm_cpu": ratio("cpu_s", slice(1, None)),
-        "largest_change_of_a_mean": max(abs(a - b) for a, b in zip(*means, strict=True)),
+        "largest_change_of_a_mean": largest_change(ours[0].summary, former[0].summary),
     }
 
 

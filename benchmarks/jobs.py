@@ -1,11 +1,12 @@
 """Wall time of `afield compare --jobs N` relative to `--jobs 1`, and whether the summaries are equal.
 
-    python benchmarks/jobs.py [--quick] [--jobs N] [--out FILE]
+    python benchmarks/jobs.py [--former SRC] [--quick] [--jobs N] [--out FILE]
 
 The embedded digits with three recipes, in a new folder each time. The time includes loading, the start of worker
 processes and the report. Each run uses one CPU thread. For comparison, single runs use as many threads as there are
-jobs, so they can use the same cores. The commands take turns; a ratio is that of medians. Nothing else should run on
-the machine. The last line is one JSON object.
+jobs, so they can use the same cores. With --former, the folder `src` of another checkout, its `--jobs N` is measured
+too. The commands take turns; a ratio is that of medians. Nothing else should run on the machine. The last line is one
+JSON object.
 """
 
 from __future__ import annotations
@@ -36,12 +37,19 @@ def compare(*options: str, **environment: str) -> tuple[float, str]:
         return time.monotonic() - began, (Path(folder) / "summary.json").read_text()
 
 
+def largest_change(first: str, second: str) -> float:
+    """The largest difference between the mean accuracies of a recipe in two summaries."""
+    pairs = [[row["average"]["mean"] for row in json.loads(text)["recipes"].values()] for text in (first, second)]
+    return max(abs(a - b) for a, b in zip(*pairs, strict=True))
+
+
 def main() -> None:
     """Measure, and print the table and the JSON line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
         "--quick", action="store_true", help="one round with one seed, three epochs, and one thread for each run"
     )
+    parser.add_argument("--former", type=Path, help="the folder src of another checkout")
     parser.add_argument("--jobs", type=int, default=2, help="number of runs at once")
     parser.add_argument("--out", type=Path, help="also write the JSON object, with hardware and versions, to this file")
     args = parser.parse_args()
@@ -52,12 +60,16 @@ def main() -> None:
     }
     if not args.quick:
         contestants[f"--jobs 1 --threads {args.jobs}"] = ("--threads", str(args.jobs), "--jobs", "1")
+    one, many = list(contestants)[:2]
+    environments: dict[str, dict[str, str]] = {}
+    if args.former is not None:
+        former = f"former, {many}"
+        contestants[former], environments[former] = contestants[many], {"PYTHONPATH": str(args.former)}
     results: dict[str, list[tuple[float, str]]] = {name: [] for name in contestants}
     for _ in range(1 if args.quick else 3):
         for name, options in contestants.items():
-            results[name].append(compare(*options))
+            results[name].append(compare(*options, **environments.get(name, {})))
     seconds = {name: statistics.median(time for time, _ in found) for name, found in results.items()}
-    one, many = list(contestants)[:2]
     print(f"{'command':24}{'seconds':>10}{'speedup':>16}")
     for name, value in seconds.items():
         print(f"{name:24}{value:>10.1f}{seconds[one] / value:>16.2f}")
@@ -68,6 +80,11 @@ def main() -> None:
         "speed": {name: seconds[one] / value for name, value in seconds.items()},
         "identical_summary": len({summary for name in (one, many) for _, summary in results[name]}) == 1,
     }
+    if args.former is not None:
+        result["to_former"] = {
+            "wall": seconds[many] / seconds[former],
+            "largest_change_of_a_mean": largest_change(results[many][0][1], results[former][0][1]),
+        }
     if args.out:
         write_json(args.out, result | provenance())
     print(json.dumps(result))
