@@ -12,10 +12,10 @@ from afield.reproduction.augmentation.plan import STUDY
 from pages.tables import ROOT, filled, interval, not_run, study, table
 
 
-def reproduced() -> str:
-    """The difference of the default augmentor to no augmentation in the reproduction of paper B."""
+def reproduced(arm: str) -> str:
+    """The difference of an arm to no augmentation in the reproduction of paper B."""
     lines = read_records(ROOT / "results" / "reproduce-augmentation")
-    ours, plain = (seeds.of_recipe(lines, STUDY, arm) for arm in (DEFAULT, BASELINE))
+    ours, plain = (seeds.of_recipe(lines, STUDY, each) for each in (arm, BASELINE))
     return said(seeds.paired(ours, plain), "+")
 
 
@@ -117,7 +117,8 @@ def augmentation_page() -> str:
         for row in searched["rows"]
     ]
     parts = {
-        "reproduced": reproduced(),
+        "reproduced": reproduced(DEFAULT),
+        "reproduced_random": reproduced("random_affine"),
         "sizes": sizes_table(),
         "accuracy": table(
             ("augmentation", "n", "accuracy", "vs none", "vs matched", "vs TrivialAugment", "search, s", "training, s"),

@@ -5,8 +5,8 @@ from typing import Any
 
 SMALLEST_DISTANCE = 0.05
 """Smallest distance of theta from the identity, equal to a rotation by two degrees."""
-SMALLEST_GAIN = 0.05
-"""Smallest increase of the entropy, in bits."""
+SMALLEST_CHANGE = 0.05
+"""Smallest change of the entropy, in bits."""
 SMALLEST_SPREAD = 0.02
 LARGEST_SHARE_AT_BOUND = 0.5
 
@@ -26,10 +26,13 @@ def diagnose(measures: Mapping[str, float], settings: Mapping[str, Any]) -> dict
         settings: fields of `afield.augment.learned.AffineSettings`.
     """
     gain = measures["entropy_after"] - measures["entropy_before"]
-    if measures["distance"] < SMALLEST_DISTANCE or gain < SMALLEST_GAIN:
+    if measures["distance"] < SMALLEST_DISTANCE or abs(gain) < SMALLEST_CHANGE:
         what = "the transformations are close to the identity: the classifier sees nothing new"
-        return {"identity": f"{what}; {_helping_identity(settings)}"}
+        return {"identity": f"{what}; {_raising_entropy(settings)}"}
     found = {}
+    if gain < 0:
+        what = "the classifier is more certain of the transformed images than of the original ones"
+        found["certain"] = f"{what}; {_raising_entropy(settings)}"
     spread = max(measures["image_spread"], measures["draw_spread"])
     if spread < SMALLEST_SPREAD or measures["at_bound"] > LARGEST_SHARE_AT_BOUND:
         what = "every image is transformed in the same way, as far as the bound allows"
@@ -75,7 +78,7 @@ def _unrecognized(measures: Mapping[str, float]) -> bool:
     return measures["recognized_after"] < SMALLEST_SHARE_RECOGNIZED * measures["recognized_before"]
 
 
-def _helping_identity(settings: Mapping[str, Any]) -> str:
+def _raising_entropy(settings: Mapping[str, Any]) -> str:
     if settings["sign"] == "printed":
         return "sign=corrected helps: the printed sign lowers the entropy"
     if settings["discriminator"] != "none":

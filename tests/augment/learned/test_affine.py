@@ -215,6 +215,8 @@ SETTINGS = dataclasses.asdict(AffineSettings())
         ({"distance": 0.01}, {"discriminator": "saturating"}, "identity", "discriminator=none"),
         ({"entropy_after": 1.41}, {"recognized": 0.99}, "identity", "a smaller recognized"),
         ({"distance": 0.01}, {"recognized": None}, "identity", "entropy_weight"),
+        ({"entropy_after": 1.36}, {}, "identity", "entropy_weight"),
+        ({"entropy_after": 1.34}, {"sign": "printed"}, "certain", "sign=corrected"),
         ({"image_spread": 0.001, "draw_spread": 0.001}, {}, "one corner", "draw=distribution"),
         ({"at_bound": 0.9}, {}, "one corner", "spread_weight"),
         ({"recognized_after": 0.5}, {}, "destroyed", "recognized=0.9"),

@@ -1,5 +1,6 @@
 """The page of paper B: learned augmentation."""
 
+import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 
@@ -17,6 +18,9 @@ from afield.reproduction.verdict import NOT_REPRODUCED, NOT_RUN, REPRODUCED, Ver
 
 PUBLISHED = {BASELINE: 0.8736, METHOD: 0.8760}
 """Table 1: test accuracy."""
+
+POSITIVE = (0.0, math.inf)
+"""The range of distances and ratios."""
 
 NO_GAIN = 0.005
 """Largest difference that is no gain. In the paper, a difference of 0.24 points is no gain."""
@@ -88,7 +92,7 @@ def collapse_claims(lines: Sequence[Record]) -> Iterator[Judged]:
             as_claimed = count == (len(found) if collapses else 0)
             why = f"identity in {count} of {len(found)} runs, one setup"
             verdict = Verdict(REPRODUCED if as_claimed else NOT_REPRODUCED, why)
-            distance = estimate([learned.measures["distance"] for learned in found])
+            distance = estimate([learned.measures["distance"] for learned in found], within=POSITIVE)
         yield Judged(text, "−", distance, verdict, factor=1, digits=3)
 
 
@@ -162,22 +166,25 @@ def study(lines: Sequence[Record]) -> Iterator[Section]:
         ends = [learned.measures for learned in found]
         right = [end["discriminator_accuracy"] for end in ends if "discriminator_accuracy" in end]
         known = [end["recognized_after"] / end["recognized_before"] for end in ends if end["recognized_before"]]
-        distance, spread = (estimate([end[name] for end in ends]) for name in ("distance", "image_spread"))
+        distance, spread = (
+            estimate([end[name] for end in ends], within=POSITIVE) for name in ("distance", "image_spread")
+        )
         gain = estimate([end["entropy_after"] - end["entropy_before"] for end in ends])
         row = {
             "augmentor": arm,
             "distance": said(distance, digits=3, factor=1),
             "spread over images": said(spread, digits=3, factor=1),
             "entropy gain, bits": said(gain, "+", digits=2, factor=1),
-            "recognized, %": said(estimate(known) if known else None),
+            "recognized, %": said(estimate(known, within=POSITIVE) if known else None),
             "accuracy of D, %": said(estimate(right)) if right else "",
             "collapse": ", ".join(f"{name} ({n} of {len(found)})" for name, n in counts.items()) or "none",
         }
         rows.append(row)
     text = (
         "The printed loss, −log(log2 m − H), decreases with decreasing entropy H. Minimizing it lowers the entropy, "
-        "contrary to the text of the paper, and the identity is then close to optimal. Minimizing log(log2 m − H) "
-        "raises the entropy, but does not keep images recognizable. A teacher keeps them recognizable.",
+        "contrary to the text of the paper. The identity is then close to optimal, and only transformations that "
+        "destroy the images and leave the classifier certain are better. Minimizing log(log2 m − H) raises the "
+        "entropy, but does not keep images recognizable. A teacher keeps them recognizable.",
     )
     caption = (
         "Measures on validation images. Recognized: accuracy of the teacher after augmentation, relative to before."
