@@ -162,6 +162,7 @@ AUGMENTATION = {
     "jigen_crop": {"size": None, "scale": (0.8, 1.0), "ratio": (3 / 4, 4 / 3), "flip": 0.5},
     "mixup": {"alpha": 0.2},
     "none": {},
+    "random_conv": {"sizes": (1, 3, 5, 7), "mix": True, "p": 1.0},
     "random_affine": {"bounds": AffineBounds(15.0, 1.2, 0.0, 0.2), "probability": 1.0, "padding": "reflection"},
     "random_erasing": {"p": 0.5, "scale": (0.02, 0.33), "ratio": (0.3, 3.3), "fill": 0.0},
     "randaugment": {"num_ops": 2, "magnitude": 9, "bins": 31},
@@ -297,7 +298,7 @@ def test_algorithms_that_need_class_indices_or_one_process():
 
 def test_augmentations_that_take_bytes():
     takes = {name for name in AUGMENTATIONS.names if getattr(AUGMENTATIONS[name](), "takes_bytes", None) is True}
-    floats = {"augmix", "crop", "crop_flip", "crop_flip_jitter", "mixup", "random_affine"}
+    floats = {"augmix", "crop", "crop_flip", "crop_flip_jitter", "mixup", "random_affine", "random_conv"}
     assert takes == set(AUGMENTATIONS.names) - floats
 
 

@@ -58,13 +58,14 @@ def _section(entry: Entry[Recipe], evidence: list[str], described: dict[str, str
 
 
 def _objective(recipe: Recipe) -> str:
-    """The weighted losses, the head, and the training settings of a recipe."""
+    """The weighted losses, the head, the augmentation, and the training settings of a recipe."""
     terms = [f"{weight:g} x `{loss}`" for loss, weight in recipe.losses.items()]
     terms += [f"{weight:g} x `{loss}` of the linear layer" for loss, weight in recipe.linear_losses.items()]
     text = f"{' + '.join(terms)}, head `{recipe.head}`"
     options = {**recipe.head_options, **recipe.training}
     options |= {f"{loss} {name}": value for loss, own in recipe.loss_options.items() for name, value in own.items()}
     options |= {} if recipe.start is None else {"start": recipe.start}
+    options |= {} if recipe.augment is None else {"augmentation": recipe.augment}
     return text + "".join(f", {key} `{value}`" for key, value in options.items())
 
 

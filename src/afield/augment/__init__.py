@@ -38,6 +38,7 @@ from afield.augment.policies.operations import (
 from afield.augment.policies.policy import Policy as Policy
 from afield.augment.policies.randaugment import RandAugment as RandAugment
 from afield.augment.policies.trivial import TrivialAugmentWide as TrivialAugmentWide
+from afield.augment.random_conv import RandomConv as RandomConv
 from afield.augment.spatial.affine import (
     AffineBounds as AffineBounds,
     AffineParams as AffineParams,

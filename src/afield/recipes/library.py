@@ -138,6 +138,11 @@ _LIBRARY = (
         "Howard, Some Improvements on Deep Convolutional Neural Network Based Image Classification, 2013.",
     ),
     (
+        Recipe("random_conv", augment="crop+random_conv"),
+        "Cross-entropy on images with random colors and textures, by a random convolution of each image.",
+        "Xu et al., Robust and Generalizable Visual Representation Learning via Random Convolutions, ICLR 2021.",
+    ),
+    (
         Recipe("class_weights", training={"class_weights": "balanced"}),
         "Weights each class inversely to its number of training images.",
         "King and Zeng, Logistic Regression in Rare Events Data, Political Analysis 2001.",
