@@ -39,9 +39,10 @@ from sklearn.datasets import load_sample_images
 
 from afield.classifier import Classifier
 from afield.data.decode import decode, squash
-from afield.deploy.model import Model, load, save
+from afield.deploy.model import Model
 from afield.deploy.onnx_graph import make_graph, onnx_probabilities
 from afield.deploy.outputs import Outputs
+from afield.deploy.saved_model import load, save
 from afield.models import BackboneConfig, build_backbone
 from afield.pixels import to_batch
 from afield.recipes import RECIPES

@@ -86,7 +86,7 @@ class AugmentShow(ImageOptions):
         from afield.console import watching
         from afield.data.catalog import DEFAULT_IMAGE_SIZE
         from afield.deploy import load
-        from afield.deploy.model import MODEL
+        from afield.deploy.saved_model import MODEL
         from afield.preview.draws import ranges, subjects
         from afield.preview.failures import hardest
         from afield.preview.lookup import find_augmentation

@@ -14,8 +14,9 @@ from afield.classifier import Classifier
 from afield.data import ImageSet
 from afield.deploy.fine_tune import fine_tuned
 from afield.deploy.label import audited, refitted
-from afield.deploy.model import MODEL, Model, load, read_description, save_weights
+from afield.deploy.model import Model
 from afield.deploy.place import Place
+from afield.deploy.saved_model import MODEL, load, read_description, save_weights
 from afield.deploy.source import Source
 from afield.errors import InputError
 from afield.labeling.audit import Fraction

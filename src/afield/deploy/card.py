@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from afield.deploy.model import MODEL, Description, read_description
+from afield.deploy.saved_model import MODEL, Description, read_description
 from afield.errors import InputError, unknown_name
 from afield.evaluation import METRICS, first_best
 from afield.records import Figures, Record, SummaryRow, read_compared, read_record, read_summary, write_atomic

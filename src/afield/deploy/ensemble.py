@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from afield.deploy.confidence import CONFIDENCE
-from afield.deploy.model import MEMBERS, MODEL, WEIGHTS, load, member, read_description
+from afield.deploy.saved_model import MEMBERS, MODEL, WEIGHTS, load, member, read_description
 from afield.errors import InputError
 from afield.records import write_json
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from afield.deploy.card import CARD, card_text, short_card
 from afield.deploy.confidence import CONFIDENCE
 from afield.deploy.hub import FORM, model_folder
-from afield.deploy.model import MEMBERS, MODEL, load, read_description
+from afield.deploy.saved_model import MEMBERS, MODEL, load, read_description
 from afield.deploy.source import SOURCE
 from afield.deploy.timm_files import CONFIG, REST, WEIGHTS, join, write_timm_files
 from afield.errors import InputError, first_line

@@ -19,7 +19,8 @@ from afield.adaptation.forecasts import Reference
 from afield.algorithms import ALGORITHMS
 from afield.classifier import Classifier
 from afield.data import ImageSet, Validation
-from afield.deploy.model import MODEL, Model, load
+from afield.deploy.model import Model
+from afield.deploy.saved_model import MODEL, load
 from afield.errors import InputError
 from afield.fabric import Fabric
 from afield.models import BackboneConfig

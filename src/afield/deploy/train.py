@@ -11,8 +11,9 @@ from afield.combinations import Ensemble
 from afield.comparison.compare import check
 from afield.comparison.estimate import forecast
 from afield.data import parts_of
-from afield.deploy import model as saved
+from afield.deploy import saved_model as saved
 from afield.deploy.confidence import Confidence, compared, left_out
+from afield.deploy.model import Model
 from afield.deploy.source import AGAIN, calibrate, clear, fold_folder, folds, known_source, why_no_plays
 from afield.errors import InputError
 from afield.fabric import Fabric
@@ -113,7 +114,7 @@ def _train_model(run: Run, out: Path, fabric: Fabric, callback: Callback, compar
         classifier = whole_network(setup, classifier)
         height, width = setup.data.images.shape[1:3]
         trained = np.unique(setup.data.digests[np.concatenate([fold.train, fold.val])])
-        model = saved.Model(classifier, setup.data.class_names, height, run.config, width, trained, confidence)
+        model = Model(classifier, setup.data.class_names, height, run.config, width, trained, confidence)
         saved.save(out, model, setup.backbone, run.recipe)
 
     def folder_of(other: Run) -> Path:
