@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from afield.commands import Train
 from afield.commands.augment import AugmentLearn
 from afield.commands.compare import Compare
-from afield.commands.model import Train
 from afield.commands.search import AugmentSearch
 from afield.data import load
 from afield.models import BackboneConfig

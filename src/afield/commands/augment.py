@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated, ClassVar
 
 import tyro
 
-from afield.commands.model import Train
 from afield.commands.options import ImageOptions
+from afield.commands.train import Train
 from afield.errors import InputError
 from afield.validation import check_number
 

@@ -10,7 +10,7 @@ from typing import Annotated, ClassVar, Literal
 import tyro
 
 from afield.amounts import parse_bytes
-from afield.commands.model import ReviewOptions
+from afield.commands.model_options import ReviewOptions
 from afield.errors import InputError
 from afield.validation import check_number
 
