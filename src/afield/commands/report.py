@@ -1,16 +1,15 @@
-"""``afield report`` and ``afield list``."""
+"""``afield report``."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar
 
 import tyro
 
 from afield.errors import InputError, unknown_name
-from afield.registry import Entry
 
 if TYPE_CHECKING:
     from afield.records import Summary
@@ -126,44 +125,3 @@ def _page(options: Report, folder: Path) -> Path:
     from afield.reproduction.paper import document
 
     return document(PAPERS[summary["paper"]], read_records(folder), summary).write(folder)
-
-
-@dataclass(frozen=True)
-class Table:
-    """Print the table of a comparison for a paper, a page or a spreadsheet.
-
-    Attributes:
-        run_folder: Folder that `afield compare` wrote.
-        format: Format of the table. csv has one row for each value, not rounded; latex needs the package booktabs.
-    """
-
-    examples: ClassVar[tuple[str, ...]] = ("afield table runs/compare-photos --format latex",)
-
-    run_folder: Annotated[Path, tyro.conf.Positional]
-    format: Literal["markdown", "latex", "csv"] = "markdown"
-
-    def run(self) -> str:
-        """The table as text."""
-        from afield.records import read_summary
-        from afield.reporting.table import FORMATS
-
-        return FORMATS[self.format](read_summary(Path(self.run_folder) / "summary.json"))
-
-
-@dataclass(frozen=True)
-class List:
-    """List recipes, losses, augmentations and other parts, with a summary and a reference.
-
-    Attributes:
-        kind: Kind of part to list, such as recipes, losses or backbones; all kinds by default.
-    """
-
-    examples: ClassVar[tuple[str, ...]] = ("afield list recipes", "afield list")
-
-    kind: Annotated[str, tyro.conf.Positional] = "all"
-
-    def run(self) -> dict[str, list[Entry[Any]]]:
-        """The entries of each kind, also those of installed packages."""
-        from afield.catalog import chosen
-
-        return {kind: registry.complete() for kind, registry in chosen(self.kind).items()}
