@@ -66,6 +66,8 @@ def _objective(recipe: Recipe) -> str:
     options |= {f"{loss} {name}": value for loss, own in recipe.loss_options.items() for name, value in own.items()}
     options |= {} if recipe.start is None else {"start": recipe.start}
     options |= {} if recipe.augment is None else {"augmentation": recipe.augment}
+    options |= {f"{recipe.algorithm} {name}": value for name, value in recipe.algorithm_options.items()}
+    options |= {f"{recipe.averaging} {name}": value for name, value in recipe.averaging_options.items()}
     return text + "".join(f", {key} `{value}`" for key, value in options.items())
 
 

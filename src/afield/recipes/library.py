@@ -191,6 +191,17 @@ _LIBRARY = (
         "Kumar et al., Fine-Tuning can Distort Pretrained Features, ICLR 2022.",
     ),
     (
+        Recipe(
+            "erm_plus_plus",
+            algorithm="lp_ft",
+            algorithm_options={"head": 0.1},
+            averaging="sma",
+            averaging_options={"start": 0.12},
+        ),
+        "Trains the head first, then the whole network, and averages the weights of the steps after that (ERM++).",
+        "Teterwak et al., ERM++: An Improved Baseline for Domain Generalization, WACV 2025.",
+    ),
+    (
         Recipe("eoa", averaging="sma", combination="ensemble"),
         "Ensemble of 6 moving averages (sma): the mean of their probabilities.",
         "Arpit et al., Ensemble of Averages, NeurIPS 2022.",
