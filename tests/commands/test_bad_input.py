@@ -97,7 +97,7 @@ def test_an_algorithm_with_too_few_domains_is_refused_before_training(afield, ph
             ("--recipes", "erm+learning_loss", "--freeze"),
             "algorithm learning_loss needs images or feature maps; a frozen backbone",
         ),
-        (("--freeze", "--augment", "crop"), "--freeze extracts features once"),
+        (("--freeze", "--augment", "crop"), "augment='crop' needs --views or images; --freeze"),
         (("--set", "arcface.margin=3"), "unknown recipe field"),
         (("--recipes", "arcface", "--set", "arcface.head_options.margin=3"), "did you mean 'margin_rad'"),
         (

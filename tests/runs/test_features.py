@@ -103,18 +103,18 @@ def test_a_model_that_is_trained_on_views_predicts_images(afield, tmp_path, monk
     [
         (("--views", 2), "--views needs --freeze or --train-from"),
         (("--freeze", "--views", 0), "--views must be"),
-        (("--freeze", "--augment", "crop"), "--freeze extracts features once; --augment needs --views"),
+        (("--freeze", "--augment", "crop"), "augment='crop' needs --views or images; --freeze"),
         (
             ("--freeze", "--recipes", "erm", "--set", "erm.augment=randaugment"),
-            "augment='randaugment', which needs images or --views; --freeze",
+            "augment='randaugment' needs --views or images; --freeze",
         ),
         (
             ("--freeze", "--views", 2, "--recipes", "erm", "--set", "erm.augment=mixup"),
-            "augment='mixup', which needs images; --freeze",
+            "augment='mixup' needs images; --freeze",
         ),
         (
             ("--freeze", "--views", 2, "--recipes", "erm", "--set", "erm.augment=learned"),
-            "augment='learned', which needs images; --freeze",
+            "augment='learned' needs images; --freeze",
         ),
     ],
 )

@@ -153,12 +153,12 @@ def test_train_predicts_exports_and_survives_kill_9(tmp_path, afield):
     [
         (("--train-from", "stages.9"), "stage to train from: 'stages.9'"),
         (("--train-from", STAGE, "--freeze"), "--freeze and --train-from are mutually exclusive"),
-        (("--train-from", STAGE, "--augment", "crop"), "--train-from extracts features once; --augment needs --views"),
+        (("--train-from", STAGE, "--augment", "crop"), "augment='crop' needs --views or images; --train-from"),
         (("--stored-dtype", "float32"), "--stored-dtype needs --train-from"),
         (("--train-from", STAGE, "--recipes", "jigen"), "algorithm jigen needs images; --train-from provides"),
         (
             ("--train-from", STAGE, "--recipes", "erm", "--set", "erm.augment=mixup"),
-            "augment='mixup', which needs images; --train-from",
+            "augment='mixup' needs images; --train-from",
         ),
     ],
 )

@@ -215,7 +215,7 @@ class TrainingOptions(TrainingSettings, ExperimentOptions):
         from afield.amounts import parse_bytes
         from afield.data import Validation
         from afield.runs.config import ExperimentConfig, choose_memory, keep_class
-        from afield.runs.default_backbone import ON_IMAGES, default_backbone
+        from afield.runs.default_backbone import default_backbone
 
         given = self.given_backbone()
         validation = Validation(self.validation_fraction, self.validation == "stratified", self.splits)
@@ -226,11 +226,6 @@ class TrainingOptions(TrainingSettings, ExperimentOptions):
         backbone, freeze, why = (given, self.freeze, "") if given else default_backbone(data, self.stem)
         if given is None:
             training = self._training(backbone, freeze)
-            if freeze and self.views == 1 and training.augment != "none":
-                raise InputError(
-                    "a frozen backbone, the default for photographs, needs --views with --augment, to store augmented "
-                    f"images; {ON_IMAGES}"
-                )
         if self.augment is None:
             training = keep_class(training, data)
         memory = choose_memory(data, training.batch_size, allowed)

@@ -90,9 +90,9 @@ def _check_views(setup: ExperimentConfig, recipe: Recipe, augmentation: Augmenta
     parts = getattr(augmentation, "parts", [augmentation])
     storable = not learned_part(names) and not any(isinstance(part, CHANGES_TARGETS) for part in parts)
     if not storable or setup.views == 1:
+        needed = "--views or images" if storable else "images"
         raise InputError(
-            f"recipe {recipe.name!r} has augment={names!r}, which needs images{' or --views' if storable else ''}; "
-            f"{setup.stores} uses features only; {ON_IMAGES}"
+            f"recipe {recipe.name!r}: augment={names!r} needs {needed}; {setup.stores} stores features; {ON_IMAGES}"
         )
 
 

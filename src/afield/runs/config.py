@@ -90,10 +90,6 @@ class ExperimentConfig:
             raise InputError("--freeze and --train-from are mutually exclusive")
         if self.views > 1 and not self.stores:
             raise InputError("--views needs --freeze or --train-from")
-        if self.stores and self.views == 1 and self.training.augment != "none":
-            raise InputError(
-                f"{self.stores} extracts features once; --augment needs --views, to store augmented images"
-            )
 
     @property
     def stores(self) -> str:
