@@ -19,7 +19,7 @@ CONSTANTS = {
     "heads.scale": {"AUTO_FACTOR": 2.0},
     "evaluation.bootstrap": {"RESAMPLES": 1000, "CHUNK": 4_194_304},
     "evaluation.collapse": {
-        **{"SMALLEST_DISTANCE": 0.05, "SMALLEST_GAIN": 0.05, "SMALLEST_SPREAD": 0.02, "LARGEST_SHARE_AT_BOUND": 0.5},
+        **{"SMALLEST_DISTANCE": 0.05, "SMALLEST_CHANGE": 0.05, "SMALLEST_SPREAD": 0.02, "LARGEST_SHARE_AT_BOUND": 0.5},
         **{"SMALLEST_PIXEL_DISTANCE": 0.01, "SMALLEST_SHARE_SPREAD": 0.1, "SMALLEST_SHARE_RECOGNIZED": 0.75},
     },
     "evaluation.confidence": {"TEMPERATURES": (0.05, 20.0)},
