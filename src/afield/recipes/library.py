@@ -198,7 +198,7 @@ _LIBRARY = (
             averaging="sma",
             averaging_options={"start": 0.12},
         ),
-        "Trains the head first, then the whole network, and averages the weights of the steps after that (ERM++).",
+        "Trains the head first, then the whole network, and averages the later weights (ERM++).",
         "Teterwak et al., ERM++: An Improved Baseline for Domain Generalization, WACV 2025.",
     ),
     (
