@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
-from afield.records import read_json, read_jsonl, read_records
+from afield.records import Record, read_json, read_jsonl, read_records
 from afield.reporting.document import said
 from afield.reproduction import seeds
 from afield.reproduction.augmentation.arms import BASELINE, DEFAULT
@@ -12,9 +13,8 @@ from afield.reproduction.augmentation.plan import STUDY
 from pages.tables import ROOT, filled, interval, not_run, study, table
 
 
-def reproduced(arm: str) -> str:
-    """The difference of an arm to no augmentation in the reproduction of paper B."""
-    lines = read_records(ROOT / "results" / "reproduce-augmentation")
+def reproduced(lines: Sequence[Record], arm: str) -> str:
+    """The difference of an arm to no augmentation in the records of the reproduction of paper B."""
     ours, plain = (seeds.of_recipe(lines, STUDY, each) for each in (arm, BASELINE))
     return said(seeds.paired(ours, plain), "+")
 
@@ -116,9 +116,10 @@ def augmentation_page() -> str:
         )
         for row in searched["rows"]
     ]
+    lines = read_records(ROOT / "results" / "reproduce-augmentation")
     parts = {
-        "reproduced": reproduced(DEFAULT),
-        "reproduced_random": reproduced("random_affine"),
+        "reproduced": reproduced(lines, DEFAULT),
+        "reproduced_random": reproduced(lines, "random_affine"),
         "sizes": sizes_table(),
         "accuracy": table(
             ("augmentation", "n", "accuracy", "vs none", "vs matched", "vs TrivialAugment", "search, s", "training, s"),

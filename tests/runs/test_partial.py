@@ -15,10 +15,12 @@ from torch import Tensor, nn
 import afield as package
 from afield.augment import build_chain
 from afield.data import Validation
+from afield.deploy.source import learn_source
 from afield.launch.fabric import make_fabric
 from afield.models import BackboneConfig, divide
 from afield.recipes import RECIPES, resolve
 from afield.runs.build import build_algorithm
+from afield.runs.callback import SILENT
 from afield.runs.config import ExperimentConfig, PartialTraining, choose_training
 from afield.runs.features import frozen_backbone, missing_features, stored_features, whole_network
 from afield.runs.run import Run, prepare
@@ -146,6 +148,20 @@ def test_train_predicts_exports_and_survives_kill_9(tmp_path, afield):
     code, out, err = afield("export", folders[0], "--out", tmp_path / "model.onnx")
     assert code == 0, err
     assert Path(tmp_path / "model.onnx").exists(), out
+
+
+def test_the_source_of_a_model_is_learned_again_also_of_an_early_one(digits, tmp_path, afield):
+    """Early models have the views among the settings of partial training, and do not name the augmentation."""
+    code, _, err = afield("train", "--data", "digits", *FAST, "--out", tmp_path / "model")
+    assert code == 0, err
+    source = learn_source(tmp_path / "model", digits, FABRIC, SILENT)
+    assert (len(source.plays) > 0, source.why_no_plays) == (True, "")
+    description = json.loads((tmp_path / "model" / "model.json").read_text())
+    backbone = description["config"]["backbone"]
+    backbone["partial"]["views"] = backbone.pop("views")
+    (tmp_path / "model" / "model.json").write_text(json.dumps(description))
+    early = learn_source(tmp_path / "model", digits, FABRIC, SILENT)
+    assert (early.plays, "does not contain the augmented images" in early.why_no_plays) == ([], True)
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,12 @@ from afield.augment.base import (
     sample_at as sample_at,
     takes_bytes as takes_bytes,
 )
-from afield.augment.chain import Chain as Chain, build_chain as build_chain, chain_key as chain_key
+from afield.augment.chain import (
+    Chain as Chain,
+    build_chain as build_chain,
+    chain_key as chain_key,
+    chain_parts as chain_parts,
+)
 from afield.augment.color.jitter import ColorJitter as ColorJitter
 from afield.augment.erasing import Cutout as Cutout, RandomErasing as RandomErasing
 from afield.augment.flips import AlternatingFlip as AlternatingFlip

@@ -94,6 +94,11 @@ def build_chain(names: str, learned: Mapping[str, Augmentation] | None = None) -
     return (MixingChain if any(isinstance(part, MixingAugmentation) for part in parts) else Chain)(parts)
 
 
+def chain_parts(augmentation: Augmentation) -> Sequence[Augmentation]:
+    """The parts of a chain, or the augmentation itself."""
+    return augmentation.parts if isinstance(augmentation, Chain) else [augmentation]
+
+
 def chain_key(names: str) -> str:
     """The names for the hash of a run. A file is identified by the digest of its augmentation, not by its path."""
     parts = [(name, _read(name)) for name in names.split("+")]

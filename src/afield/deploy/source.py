@@ -25,7 +25,7 @@ from afield.errors import InputError
 from afield.fabric import Fabric
 from afield.models import BackboneConfig
 from afield.recipes import recipe_from
-from afield.records import decode, read_json
+from afield.records import decode, read_json, stored_views
 from afield.runs.adapting import source_statistics, standardizes, with_norm
 from afield.runs.callback import Callback
 from afield.runs.config import ExperimentConfig, PartialTraining
@@ -190,7 +190,7 @@ def learn_source(folder: Path, data: ImageSet, fabric: Fabric, callback: Callbac
     validation = Validation(config["validation"]["fraction"], config["validation"]["stratified"])
     backbone = BackboneConfig(**description["backbone"], weights=named)
     training, metric = TrainConfig(**config["training"]), config.get("metric", "accuracy")
-    views = config["backbone"].get("views", 1)
+    views = stored_views(config["backbone"])
     setup = ExperimentConfig(data, backbone, frozen, validation, training, metric=metric, views=views if frozen else 1)
     recipe, member = recipe_from(description["recipe"], MODEL), config.get("member", 0)
     run = Run(setup, recipe, tuple(config["held_out"]), config["seed"], member)
@@ -200,10 +200,13 @@ def learn_source(folder: Path, data: ImageSet, fabric: Fabric, callback: Callbac
     why = why_no_plays(run)
     if not frozen and named != weights:
         why = "the training of the network started from a weights file that the model folder does not contain"
-    if frozen and views > 1:
+    part = config["backbone"].get("partial", {})
+    if views > 1 and (
+        run.augment != "none" if frozen else "views" in part
+    ):  # early models do not name the augmentation
         why = "the model folder does not contain the augmented images that the head was trained on"
-    if not why and (part := config["backbone"].get("partial")) is not None:
-        run = replace(run, setup=replace(setup, partial=PartialTraining(**part), views=views))
+    if part and not why:
+        run = replace(run, setup=replace(setup, partial=PartialTraining(part["stage"], part["dtype"]), views=views))
         features = stored_features(run.setup, run.augment, fabric, callback.features)
     source = replace(source, why_no_plays=why, plays=[] if why else calibrate(run, features, folder, fabric, callback))
     source.save(folder)

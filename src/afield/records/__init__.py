@@ -15,7 +15,7 @@ from afield.records.files import (
     writing as writing,
 )
 from afield.records.frame import frame as frame
-from afield.records.migration import migrate as migrate, renamed as renamed
+from afield.records.migration import migrate as migrate, renamed as renamed, stored_views as stored_views
 from afield.records.naming import run_hash as run_hash, seed_for as seed_for
 from afield.records.reading import (
     read_compared as read_compared,

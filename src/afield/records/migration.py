@@ -1,5 +1,6 @@
 """Migration of records and summaries of version 1, which had no separate schema for reproductions."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from afield.errors import InputError
@@ -37,6 +38,14 @@ def renamed(value: Any) -> Any:
         for word, now in RENAMED.items():
             value = value.replace(word, now)
     return value
+
+
+def stored_views(backbone: Mapping[str, Any]) -> int:
+    """The number of stored views of each image, from the settings of the backbone in a record or model.
+
+    In early ones, it is a setting of the partial training.
+    """
+    return backbone.get("views") or backbone.get("partial", {}).get("views", 1)
 
 
 def _summary(old: dict[str, Any]) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from afield.amounts import duration
-from afield.records import Record
+from afield.records import Record, stored_views
 
 
 def provenance(records: Sequence[Record]) -> dict[str, str]:
@@ -33,7 +33,7 @@ def trained_layers(backbone: Mapping[str, Any]) -> str:
     if not backbone["freeze"] and "partial" not in backbone:
         return "all layers trained"
     trained = "frozen" if backbone["freeze"] else f"trained from {backbone['partial']['stage']} on"
-    views = backbone.get("views") or backbone.get("partial", {}).get("views", 1)  # early records have it in "partial"
+    views = stored_views(backbone)
     return f"{trained}, with {views} stored views of each image" if views > 1 else trained
 
 

@@ -10,6 +10,7 @@ from afield.augment import (
     MixingAugmentation,
     RelabelingAugmentation,
     build_chain,
+    chain_parts,
 )
 from afield.augment.learned import AUGMENTORS
 from afield.errors import InputError
@@ -69,7 +70,7 @@ def check_augmentation(setup: ExperimentConfig, recipe: Recipe) -> Augmentation:
     names = augmentation_names(setup, recipe)
     augmentation = build_chain(names, dict.fromkeys(AUGMENTORS.names, Identity()))
     if setup.stores and names != "none":
-        _check_views(setup, recipe, augmentation)
+        _check_views(setup, recipe, names, augmentation)
         augmentation = Identity()
     check_classes(augmentation, setup.data.class_names)
     learned = learned_part(names)
@@ -85,10 +86,9 @@ def check_augmentation(setup: ExperimentConfig, recipe: Recipe) -> Augmentation:
     return augmentation
 
 
-def _check_views(setup: ExperimentConfig, recipe: Recipe, augmentation: Augmentation) -> None:
-    names = augmentation_names(setup, recipe)
-    parts = getattr(augmentation, "parts", [augmentation])
-    storable = not learned_part(names) and not any(isinstance(part, CHANGES_TARGETS) for part in parts)
+def _check_views(setup: ExperimentConfig, recipe: Recipe, names: str, augmentation: Augmentation) -> None:
+    changes_targets = any(isinstance(part, CHANGES_TARGETS) for part in chain_parts(augmentation))
+    storable = not learned_part(names) and not changes_targets
     if not storable or setup.views == 1:
         needed = "--views or images" if storable else "images"
         raise InputError(
@@ -98,6 +98,6 @@ def _check_views(setup: ExperimentConfig, recipe: Recipe, augmentation: Augmenta
 
 def check_classes(augmentation: Augmentation, class_names: Sequence[str]) -> None:
     """Raise `InputError` if a part of the augmentation translates between other classes than those of the data."""
-    for part in getattr(augmentation, "parts", [augmentation]):
+    for part in chain_parts(augmentation):
         if isinstance(part, CycleGanAugmentor):
             part.check_classes(class_names)

@@ -10,7 +10,7 @@ from torch import nn
 from afield.adaptation import build_adaptation
 from afield.algorithms import ALGORITHMS, AVERAGINGS, Algorithm
 from afield.algorithms.parts.domain_norm import DomainFeatureNorm, name_domains
-from afield.augment import Augmentation, MixingAugmentation
+from afield.augment import Augmentation, MixingAugmentation, chain_parts
 from afield.classifier import Classifier
 from afield.errors import InputError, first_line, unknown_name
 from afield.heads import HEADS, Neck
@@ -217,7 +217,7 @@ def check_targets(recipe: Recipe, objective: Objective, augmentation: Augmentati
             f"recipe {recipe.name!r} cannot use mixup or cutmix: algorithm {recipe.algorithm} needs class indices"
         )
     features, classes = objective.head.in_features, objective.head.num_classes
-    mixing = [part for part in getattr(augmentation, "parts", [augmentation]) if isinstance(part, MixingAugmentation)]
+    mixing = [part for part in chain_parts(augmentation) if isinstance(part, MixingAugmentation)]
     mixed = min(classes, 2 ** len(mixing))
     targets = torch.zeros(2, classes)
     targets[:, :mixed] = 1 / mixed

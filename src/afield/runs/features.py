@@ -58,10 +58,10 @@ def stored_features(
     """
     if not setup.stores:
         return None
-    data, augmentation = setup.data, build_chain(augment)
+    data = setup.data
 
     def compute(start: int) -> Iterator[NDArray[np.floating]]:
-        extract = extractor(setup, fabric)
+        extract, augmentation = extractor(setup, fabric), build_chain(augment)
         source = Subset(data.images, data.labels, np.arange(len(data)), memory=setup.memory)
         for view in range(start // len(data), _views(setup, augment)):
             first = max(start - view * len(data), 0)

@@ -19,7 +19,7 @@ from afield.reproduction.verdict import NOT_REPRODUCED, NOT_RUN, REPRODUCED, Ver
 PUBLISHED = {BASELINE: 0.8736, METHOD: 0.8760}
 """Table 1: test accuracy."""
 
-POSITIVE = (0.0, math.inf)
+NOT_NEGATIVE = (0.0, math.inf)
 """The range of distances and ratios."""
 
 NO_GAIN = 0.005
@@ -92,7 +92,7 @@ def collapse_claims(lines: Sequence[Record]) -> Iterator[Judged]:
             as_claimed = count == (len(found) if collapses else 0)
             why = f"identity in {count} of {len(found)} runs, one setup"
             verdict = Verdict(REPRODUCED if as_claimed else NOT_REPRODUCED, why)
-            distance = estimate([learned.measures["distance"] for learned in found], within=POSITIVE)
+            distance = estimate([learned.measures["distance"] for learned in found], within=NOT_NEGATIVE)
         yield Judged(text, "−", distance, verdict, factor=1, digits=3)
 
 
@@ -167,7 +167,7 @@ def study(lines: Sequence[Record]) -> Iterator[Section]:
         right = [end["discriminator_accuracy"] for end in ends if "discriminator_accuracy" in end]
         known = [end["recognized_after"] / end["recognized_before"] for end in ends if end["recognized_before"]]
         distance, spread = (
-            estimate([end[name] for end in ends], within=POSITIVE) for name in ("distance", "image_spread")
+            estimate([end[name] for end in ends], within=NOT_NEGATIVE) for name in ("distance", "image_spread")
         )
         gain = estimate([end["entropy_after"] - end["entropy_before"] for end in ends])
         row = {
@@ -175,7 +175,7 @@ def study(lines: Sequence[Record]) -> Iterator[Section]:
             "distance": said(distance, digits=3, factor=1),
             "spread over images": said(spread, digits=3, factor=1),
             "entropy gain, bits": said(gain, "+", digits=2, factor=1),
-            "recognized, %": said(estimate(known, within=POSITIVE) if known else None),
+            "recognized, %": said(estimate(known, within=NOT_NEGATIVE) if known else None),
             "accuracy of D, %": said(estimate(right)) if right else "",
             "collapse": ", ".join(f"{name} ({n} of {len(found)})" for name, n in counts.items()) or "none",
         }
