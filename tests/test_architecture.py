@@ -111,6 +111,14 @@ def test_a_process_that_trains_small_networks_does_not_import_large_libraries_th
     assert done.stdout.strip() == "[]"
 
 
+def test_the_help_needs_neither_numpy_nor_torch():
+    program = "import sys; sys.argv = ['afield', '--help']\nfrom afield.cli import main\ntry:\n    main()\n"
+    program += "except SystemExit: sys.exit(2 * ('numpy' in sys.modules) + ('torch' in sys.modules))"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "compare" in done.stdout
+
+
 def test_no_module_is_a_drawer_for_odds_and_ends():
     names = {path.stem for path in ROOT.rglob("*.py")}
     assert names.isdisjoint({"utils", "util", "helpers", "helper", "misc", "common"})

@@ -11,6 +11,7 @@ import pytest
 
 import afield
 from afield import algorithms, augment, evaluation, heads, losses
+from afield.data import splits
 
 CONSTANTS = {
     "heads.angular": {"SIN_FLOOR": 1e-6},
@@ -26,7 +27,8 @@ CONSTANTS = {
     "evaluation.shown_domains": {"SHOWN_DOMAINS": 24},
     "evaluation.statistics": {"LEAST_VALUES": 3},
     "evaluation.transferability": {"ROUNDS": 1000, "TOLERANCE": 1e-8, "EPS": 1e-10},
-    "data.splits": {"CROSS_VALIDATION_FOLDS": 5, "SMALL_DOMAIN": 1000, "SMALL_DOMAINS": 4096},
+    "data.splits.fold": {"CROSS_VALIDATION_FOLDS": 5},
+    "data.splits.validation": {"SMALL_DOMAIN": 1000, "SMALL_DOMAINS": 4096},
     "algorithms.adrmx": {"TEMPERATURE": 0.07},
     "algorithms.parts.alignment": {"TARGET": -1},
     "algorithms.and_mask": {"TINY": 1e-10},
@@ -77,8 +79,8 @@ def test_the_constants_of_a_module(module, constants):
 
 
 def test_every_number_is_written_out():
-    names = ["data.splits"]
-    for folder in (algorithms, augment, evaluation, heads, losses):
+    names = []
+    for folder in (algorithms, augment, evaluation, heads, losses, splits):
         names += [
             each.name.removeprefix("afield.") for each in pkgutil.walk_packages(folder.__path__, folder.__name__ + ".")
         ]

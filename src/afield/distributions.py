@@ -4,9 +4,10 @@ import math
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
+if TYPE_CHECKING:
+    import numpy as np
 
 DIGITS = 4
 """Significant digits of a drawn number, so that it can be given as an option."""
@@ -22,7 +23,7 @@ class Uniform:
     def __post_init__(self) -> None:
         _check_order(self.low, self.high)
 
-    def draw(self, generator: np.random.Generator, default: Any) -> Any:
+    def draw(self, generator: "np.random.Generator", default: Any) -> Any:
         """A value; a whole number if the default is one."""
         return _rounded(generator.uniform(self.low, self.high), default)
 
@@ -40,7 +41,7 @@ class LogUniform:
     def __post_init__(self) -> None:
         _check_order(self.low, self.high, above_zero=True)
 
-    def draw(self, generator: np.random.Generator, default: Any) -> Any:
+    def draw(self, generator: "np.random.Generator", default: Any) -> Any:
         """A value; a whole number if the default is one."""
         return _rounded(_log_uniform(generator, self.low, self.high), default)
 
@@ -61,7 +62,7 @@ class Scaled:
     def __post_init__(self) -> None:
         _check_order(self.low, self.high, above_zero=True)
 
-    def draw(self, generator: np.random.Generator, default: Any) -> Any:
+    def draw(self, generator: "np.random.Generator", default: Any) -> Any:
         """A value; a whole number of at least 1 if the default is one."""
         value = _rounded(default * _log_uniform(generator, self.low, self.high), default)
         return max(1, value) if isinstance(value, int) else value
@@ -80,7 +81,7 @@ class Choice:
         if not self.values:
             raise ValueError("a choice needs at least one value")
 
-    def draw(self, generator: np.random.Generator, default: Any) -> Any:
+    def draw(self, generator: "np.random.Generator", default: Any) -> Any:
         """A value."""
         return self.values[int(generator.integers(len(self.values)))]
 
@@ -138,7 +139,7 @@ def _check_order(low: float, high: float, *, above_zero: bool = False) -> None:
         raise ValueError(f"the bounds must be {least}LOW < HIGH, got {low:g} and {high:g}")
 
 
-def _log_uniform(generator: np.random.Generator, low: float, high: float) -> float:
+def _log_uniform(generator: "np.random.Generator", low: float, high: float) -> float:
     return math.exp(generator.uniform(math.log(low), math.log(high)))
 
 

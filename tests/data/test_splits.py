@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from hypothesis import given, settings, strategies as st
 
-from afield.data import ImageSet, Unlabeled, Validation, load, make_fold, parts_of, splits
-from afield.data.splits import deal
+from afield.data import ImageSet, Unlabeled, Validation, load, make_fold, parts_of
+from afield.data.splits import deal, validation
 from afield.errors import InputError
 
 
@@ -347,19 +347,19 @@ def test_given_validation_images_are_the_only_ones():
 
 def test_the_order_of_a_domain_is_drawn_once_for_all_splits_of_a_seed():
     data = image_set([0, 1, 2] * 20, [name for name in "abcdef" for _ in range(10)])
-    splits._order.cache_clear()
+    validation._order.cache_clear()
     folds = [make_fold(data, [name], Validation(0.2), seed) for seed in (0, 1) for name in "abcdef"]
-    assert splits._order.cache_info().misses == 2 * 6
+    assert validation._order.cache_info().misses == 2 * 6
     for fold, (seed, name) in zip(folds, [(seed, name) for seed in (0, 1) for name in "abcdef"], strict=True):
-        splits._order.cache_clear()
+        validation._order.cache_clear()
         assert fold.hash(data) == make_fold(data, [name], Validation(0.2), seed).hash(data)
 
 
 def test_the_order_of_a_large_domain_is_not_kept_and_is_the_same(monkeypatch):
     data, found = image_set([0, 1] * 20, ["a"] * 20 + ["b"] * 20), []
     for size in (19, 20):
-        monkeypatch.setattr(splits, "SMALL_DOMAIN", size)
-        splits._order.cache_clear()
+        monkeypatch.setattr(validation, "SMALL_DOMAIN", size)
+        validation._order.cache_clear()
         found.append(make_fold(data, ["a"], Validation(0.2), 0).hash(data))
-        assert splits._order.cache_info().currsize == size - 19
+        assert validation._order.cache_info().currsize == size - 19
     assert found[0] == found[1]

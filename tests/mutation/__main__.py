@@ -27,7 +27,7 @@ MODULES = {
     "heads": "heads/*.py",
     "objective": "objective.py",
     "evaluation": "evaluation/*.py",
-    "data.splits": "data/splits.py",
+    "data.splits": "data/splits/*.py",
     "training.batches": "training/batches.py",
     "algorithms": "algorithms/**/*.py",
     "augment": "augment/**/*.py",
