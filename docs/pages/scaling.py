@@ -7,6 +7,8 @@ from pages.large import trials
 from pages.tables import ROOT, filled, table
 
 PACS_IMAGES = 9991
+LEAST_PASSES = 4
+"""Passes over a batch that an operation on bytes needs: to floats, arithmetic, and back."""
 
 
 def size_of(count: float) -> str:
@@ -71,6 +73,12 @@ def scaling_page() -> str:
         for name, speed in found["jobs"]["speed"].items()
     ]
     decoding = data["224 px"]["decode_once_s"] / PACS_IMAGES
+    plain, jitter = data["224 px"]["images_per_second"], data["224 px, color jitter"]["images_per_second"]
+    passes = sum(
+        found["augment"]["operations, 224 px, batch 32"][name]["passes"]
+        for name in ("brightness", "contrast", "color", "hue")
+    )
+    shortest = 1 / plain["afield"] + (1 / jitter["afield"] - 1 / plain["afield"]) * 4 * LEAST_PASSES / passes
     larger = [
         (
             name,
@@ -183,6 +191,10 @@ def scaling_page() -> str:
         "bytes_an_image": size_of(costs["bytes_an_image"]),
         "process_start_s": f"{costs['process_start_s']:.1f}",
         "cores": str(data["cores"]),
+        "jitter_64_cpu": f"{data['64 px, color jitter']['cpu_ratio']:.1f}",
+        "jitter_passes": f"{passes:.0f}",
+        "jitter_224": f"{data['224 px, color jitter']['ratio']:.1f}",
+        "jitter_224_limit": f"{1 / shortest / jitter['torchvision']:.1f}",
         "data": table(
             (
                 "images",
@@ -196,6 +208,7 @@ def scaling_page() -> str:
             rows,
         ),
         "jobs": table(("`afield compare` on the embedded digits", "time, s", "speedup"), jobs),
+        "jobs_former": f"{found['jobs']['to_former']['wall']:.2f}",
         "frozen_cold": f"{found['frozen']['cold_s']:.0f}",
         "frozen_warm": f"{found['frozen']['warm_median_s']:.0f}",
         "inference": table(
