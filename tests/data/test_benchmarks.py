@@ -55,6 +55,17 @@ def test_a_set_of_domain_folders_is_read_where_it_lies_and_compared_with_what_is
     assert "differs from PACS: 28 images" in data.describe()
 
 
+def test_a_folder_without_a_published_domain_is_refused_and_the_one_inside_is_named(tmp_path):
+    for domain in ("art_painting", "cartoon"):
+        paint(tmp_path / "PACS" / domain / "dog" / "a.jpg")
+    with pytest.raises(InputError) as caught:
+        load("pacs", root=tmp_path, image_size=8)
+    domains = "art_painting, cartoon, photo, sketch"
+    assert str(caught.value) == f"{tmp_path} contains no domain of PACS ({domains}); did you mean {tmp_path / 'PACS'}?"
+    with pytest.raises(InputError, match="contains no domain of VLCS"):
+        load("vlcs", root=tmp_path / "PACS", image_size=8)
+
+
 def test_the_whole_pacs_differs_in_nothing(real_data):
     from afield.data.layout import list_folder
 

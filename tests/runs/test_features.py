@@ -41,6 +41,23 @@ def test_features_are_those_of_the_network_and_each_precision_has_its_own_cache(
     assert features.missing_features(setup, "none", fabric) == features.missing_features(short, "none", fabric) == 0
 
 
+def test_features_are_kept_when_a_label_is_corrected_and_not_when_a_pixel_changes(photos):
+    data, fabric = load(str(photos), image_size=16), make_fabric("cpu", "32")
+    setup = ExperimentConfig(data, BackboneConfig("resnet8"), True, Validation(), PRESETS["frozen"])
+    features.stored_features(setup, "none", fabric)
+    labels = np.concatenate([1 - data.labels[:1], data.labels[1:]])
+    corrected = dataclasses.replace(setup, data=dataclasses.replace(data, labels=labels))
+    assert corrected.data.fingerprint != data.fingerprint
+    assert features.missing_features(corrected, "none", fabric) == 0
+    digests = np.array(data.digests)
+    digests[:1] = digests[1:2]
+    changed = dataclasses.replace(setup, data=dataclasses.replace(data, digests=digests))
+    assert features.missing_features(changed, "none", fabric) == len(data)
+    wide = np.zeros((len(data), 16, 32, 3), np.uint8)
+    wider = dataclasses.replace(setup, data=dataclasses.replace(data, images=wide))
+    assert features.missing_features(wider, "none", fabric) == len(data)
+
+
 def test_views_are_augmented_images_and_each_augmentation_has_its_own_cache(photos):
     data, fabric = load(str(photos), image_size=16), make_fabric("cpu", "32")
     training = dataclasses.replace(PRESETS["frozen"], augment="crop_flip")

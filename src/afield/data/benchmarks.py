@@ -65,6 +65,7 @@ class Benchmark:
             rows = self.rows(folder) if self.rows else read_table(table)
             found = load_table(table, rows, folder / self.images_in, self.columns, reading)
         else:
+            self._check_domains(folder)
             found = load_listing(list_folder(folder, "domain/class", min_classes=reading.min_classes), reading)
         notes = (f"differs from {self.title}: {text}" for text in self.differ(found))
         return replace(found, notes=(*found.notes, *notes))
@@ -88,6 +89,14 @@ class Benchmark:
         for name, (has, published) in counts.items():
             if has != published:
                 yield f"{has:,} {name} instead of {published:,}"
+
+    def _check_domains(self, folder: Path) -> None:
+        """Raise an error if a folder contains none of the published domains, such as the folder above theirs."""
+        if isinstance(self.domains, int) or any((folder / name).is_dir() for name in self.domains):
+            return
+        inner = [folder / name for name in self.folders if (folder / name).is_dir()]
+        nearest = f"; did you mean {inner[0]}?" if inner else ""
+        raise InputError(f"{folder} contains no domain of {self.title} ({', '.join(self.domains)}){nearest}")
 
     def _folder(self, root: Path | None) -> Path:
         data = Path(os.environ.get("AFIELD_DATA", "data"))

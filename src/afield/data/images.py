@@ -164,6 +164,13 @@ class ImageSet:
         digest.update(repr((self.images.shape[1:], self.class_names, self.domain_names)).encode())
         return digest.hexdigest()[:16]
 
+    @cached_property
+    def pixel_fingerprint(self) -> str:
+        """A hash of the pixels alone, for what depends on nothing else, such as features."""
+        digest = hashlib.sha256(np.ascontiguousarray(self.digests).tobytes())
+        digest.update(repr(self.images.shape[1:]).encode())
+        return digest.hexdigest()[:16]
+
     def describe(self) -> str:
         """A summary in a few lines: domains, classes, number of images and image size."""
         height, width = self.images.shape[1:3]

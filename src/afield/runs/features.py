@@ -47,7 +47,7 @@ def stored_features(
     ``[V * N, H, W, C]``. Row ``v * N + i`` is view ``v`` of image ``i``: view 0 is the image itself, the others are
     augmented.
 
-    The cache key depends on images, weights, normalization, `afield.models.computation` and the views; see
+    The cache key depends on pixels, weights, normalization, `afield.models.computation` and the views; see
     `afield.data.features.cached_features`.
 
     Args:
@@ -143,8 +143,8 @@ def _rows(setup: ExperimentConfig, augment: str) -> int:
 def _folder(setup: ExperimentConfig, augment: str, fabric: Fabric) -> Path:
     backbone = setup.backbone
     mean, std = backbone.normalization
-    key: list[Any] = [FORMAT, setup.data.fingerprint, backbone.name, backbone.stem, backbone.weights_key, mean, std]
-    key.append(computation(fabric.device, setup.training.precision))
+    key: list[Any] = [FORMAT, setup.data.pixel_fingerprint, backbone.name, backbone.stem, backbone.weights_key]
+    key += [mean, std, computation(fabric.device, setup.training.precision)]
     if setup.partial is not None:
         key.append(dataclasses.astuple(setup.partial))
     if (views := _views(setup, augment)) > 1:
