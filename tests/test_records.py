@@ -5,6 +5,7 @@ import dataclasses
 import errno
 import hashlib
 import json
+import math
 import os
 import pickle
 import signal
@@ -26,6 +27,7 @@ from afield.records import (
     SummaryRow,
     canonical_json,
     exclusive,
+    is_json,
     migrate,
     read_json,
     read_jsonl,
@@ -164,6 +166,42 @@ def test_reading_a_damaged_file_is_an_input_error_that_names_it(tmp_path, read, 
         read(tmp_path / "damaged.json")
 
 
+def is_json_by_definition(value, levels=100):
+    if isinstance(value, list | tuple | dict) and not levels:
+        return False
+    if isinstance(value, list | tuple):
+        return all(is_json_by_definition(each, levels - 1) for each in value)
+    if isinstance(value, dict):
+        return all(isinstance(key, str) and is_json_by_definition(value[key], levels - 1) for key in value)
+    if isinstance(value, int):
+        return -(2**63) <= value < 2**64
+    return isinstance(value, str) or value is None or (isinstance(value, float) and math.isfinite(value))
+
+
+NEARLY_JSON = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**65), 2**65) | st.floats() | st.text() | st.binary(max_size=1),
+    lambda inner: (
+        st.lists(inner) | st.tuples(inner) | st.dictionaries(st.text(max_size=2) | st.integers(0, 1), inner, max_size=3)
+    ),
+    max_leaves=10,
+)
+
+
+@given(NEARLY_JSON, st.integers(0, 4))
+def test_what_json_can_hold(value, levels):
+    assert is_json(value, levels) == is_json_by_definition(value, levels)
+    assert is_json(value) == is_json_by_definition(value)
+
+
+@pytest.mark.parametrize("wrap", [lambda inner: [inner], lambda inner: {"a": inner}, lambda inner: (inner,)])
+def test_json_is_nested_at_most_a_hundred_levels_deep(wrap):
+    value = 0
+    for _ in range(100):
+        value = wrap(value)
+    assert is_json(value)
+    assert not is_json(wrap(value))
+
+
 HOLD = """
 import sys, time
 from pathlib import Path
@@ -252,10 +290,11 @@ SUMMARY = Summary(
 
 
 def test_a_record_comes_back_as_it_was_written_to_the_last_digit(tmp_path):
-    bare = dataclasses.replace(RECORD, learned=None, selection=None, test=None, study=None, details={})
+    bare = dataclasses.replace(RECORD, run="0", learned=None, selection=None, test=None, study=None, details={})
     write_records(tmp_path / "records.jsonl", [RECORD, bare])
     write_record(tmp_path / "record.json", RECORD)
     assert read_records(tmp_path) == read_records(tmp_path / "records.jsonl") == [RECORD, bare]
+    assert read_records(tmp_path, without={RECORD.run}) == [bare]
     assert read_record(tmp_path / "record.json") == RECORD
 
 

@@ -116,8 +116,8 @@ def run_comparison(comparison: Comparison, executor: Executor, launch: Launch) -
 def earlier_records(file: Path, runs: Collection[str]) -> list[Record]:
     """The records in a file that are not of these runs, marked as not compared. A damaged file has none."""
     try:
-        found = read_records(file) if file.exists() else []
+        found = read_records(file, without=runs) if file.exists() else []
     except InputError as error:
         warnings.warn(f"{error}; its records of earlier comparisons are lost", stacklevel=2)
         return []
-    return [dataclasses.replace(record, compared=False) for record in found if record.run not in runs]
+    return [dataclasses.replace(record, compared=False) for record in found]

@@ -98,7 +98,10 @@ def _mapping_decoder(inner: Decoder) -> Decoder:
     def decoder(value: Any) -> Any:
         if not isinstance(value, dict):
             raise _WrongError(f"must be {NAMES[Mapping]}, got {_short(value)}")
-        return {key: _inside(inner, each, key) for key, each in value.items()}
+        try:
+            return {key: inner(each) for key, each in value.items()}
+        except _WrongError:  # again, to name the place, which costs too much for values that are right
+            return {key: _inside(inner, each, key) for key, each in value.items()}
 
     return decoder
 

@@ -20,15 +20,28 @@ def canonical_json(value: Any) -> str:
 
 def is_json(value: object, levels: int = 100) -> bool:
     """Whether JSON can hold a value: string keys, finite numbers, 64-bit integers, nested at most `levels` deep."""
-    if isinstance(value, str) or value is None:
-        return True
-    if isinstance(value, int | float):
-        return -(2**63) <= value < 2**64 if isinstance(value, int) else math.isfinite(value)
-    if isinstance(value, list | tuple):
-        return levels > 0 and all(is_json(each, levels - 1) for each in value)
-    if isinstance(value, Mapping):
-        return levels > 0 and all(isinstance(key, str) and is_json(each, levels - 1) for key, each in value.items())
-    return False
+    layer = [value]
+    while layer:
+        inner: list[object] = []
+        for each in layer:
+            if isinstance(each, float):
+                if not math.isfinite(each):
+                    return False
+            elif isinstance(each, str) or each is None:
+                continue
+            elif isinstance(each, int):
+                if not -(2**63) <= each < 2**64:
+                    return False
+            elif isinstance(each, (dict, Mapping)):  # the first of the two is the faster check
+                if not levels or not all(isinstance(key, str) for key in each):
+                    return False
+                inner += each.values()
+            elif isinstance(each, (list, tuple)) and levels:
+                inner += each
+            else:
+                return False
+        layer, levels = inner, levels - 1
+    return True
 
 
 @contextlib.contextmanager

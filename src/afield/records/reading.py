@@ -1,6 +1,6 @@
 """Reading and writing of records and summaries."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -11,14 +11,22 @@ from afield.records.migration import migrate
 from afield.records.types import Record, Summary
 
 
-def read_records(path: str | Path) -> list[Record]:
+def read_records(path: str | Path, *, without: Collection[str] = ()) -> list[Record]:
     """Read the records of a comparison or reproduction from its folder or from its ``records.jsonl``.
+
+    Args:
+        path: folder, or file.
+        without: hashes of runs whose records are left out.
 
     Raises:
         InputError: if the file does not exist or a line is not a record.
     """
     file = Path(path) / "records.jsonl" if Path(path).is_dir() else Path(path)
-    return [to_record(line, f"{file}, line {number}") for number, line in enumerate(read_jsonl(file), start=1)]
+    return [
+        to_record(line, f"{file}, line {number}")
+        for number, line in enumerate(read_jsonl(file), start=1)
+        if not (without and isinstance(line, dict) and line.get("run") in without)
+    ]
 
 
 def read_compared(folder: Path) -> list[Record]:
