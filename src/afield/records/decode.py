@@ -21,6 +21,9 @@ NAMES = {
     Mapping: "an object",
 }
 
+PLAIN = frozenset({float, int, str, bool, type(None)})
+"""Types of values that JSON holds as they are."""
+
 Decoder = Callable[[Any], Any]
 
 
@@ -53,12 +56,12 @@ def decode(kind: Any, value: Any, where: str) -> Any:
 
 def encode(value: Any) -> Any:
     """Convert dataclasses, mappings and lists of them to what `json.dumps` writes; the inverse of `decode`."""
-    if isinstance(value, float | str | int) or value is None:
+    if type(value) in PLAIN:
         return value
     if is_dataclass(value) and not isinstance(value, type):
         return {name: encode(getattr(value, name)) for name in _names(type(value))}
     if isinstance(value, Mapping):
-        return {key: encode(each) for key, each in value.items()}
+        return {key: each if type(each) in PLAIN else encode(each) for key, each in value.items()}
     return [encode(each) for each in value] if isinstance(value, list | tuple) else value
 
 
