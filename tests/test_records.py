@@ -298,6 +298,12 @@ def test_a_record_comes_back_as_it_was_written_to_the_last_digit(tmp_path):
     assert read_record(tmp_path / "record.json") == RECORD
 
 
+def test_a_run_that_is_not_text_is_an_input_error_also_where_runs_are_left_out(tmp_path):
+    write_jsonl(tmp_path / "records.jsonl", [encode(RECORD) | {"run": [1]}])
+    with pytest.raises(InputError, match="run must be text"):
+        read_records(tmp_path, without={RECORD.run})
+
+
 def test_a_summary_comes_back_as_it_was_written(tmp_path):
     write_summary(tmp_path / "summary.json", SUMMARY)
     assert read_summary(tmp_path / "summary.json") == SUMMARY

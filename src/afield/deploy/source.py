@@ -201,9 +201,8 @@ def learn_source(folder: Path, data: ImageSet, fabric: Fabric, callback: Callbac
     if not frozen and named != weights:
         why = "the training of the network started from a weights file that the model folder does not contain"
     part = config["backbone"].get("partial", {})
-    if views > 1 and (
-        run.augment != "none" if frozen else "views" in part
-    ):  # early models do not name the augmentation
+    augmented = run.augment != "none" if frozen else "views" in part  # early models do not name the augmentation
+    if views > 1 and augmented:
         why = "the model folder does not contain the augmented images that the head was trained on"
     if part and not why:
         run = replace(run, setup=replace(setup, partial=PartialTraining(part["stage"], part["dtype"]), views=views))

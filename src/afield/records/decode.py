@@ -21,9 +21,6 @@ NAMES = {
     Mapping: "an object",
 }
 
-PLAIN = frozenset({float, int, str, bool, type(None)})
-"""Types of values that JSON holds as they are."""
-
 Decoder = Callable[[Any], Any]
 
 
@@ -56,12 +53,12 @@ def decode(kind: Any, value: Any, where: str) -> Any:
 
 def encode(value: Any) -> Any:
     """Convert dataclasses, mappings and lists of them to what `json.dumps` writes; the inverse of `decode`."""
-    if type(value) in PLAIN:
+    if isinstance(value, float | str | int) or value is None:
         return value
     if is_dataclass(value) and not isinstance(value, type):
         return {name: encode(getattr(value, name)) for name in _names(type(value))}
     if isinstance(value, Mapping):
-        return {key: each if type(each) in PLAIN else encode(each) for key, each in value.items()}
+        return {key: encode(each) for key, each in value.items()}
     return [encode(each) for each in value] if isinstance(value, list | tuple) else value
 
 
@@ -101,10 +98,7 @@ def _mapping_decoder(inner: Decoder) -> Decoder:
     def decoder(value: Any) -> Any:
         if not isinstance(value, dict):
             raise _WrongError(f"must be {NAMES[Mapping]}, got {_short(value)}")
-        try:
-            return {key: inner(each) for key, each in value.items()}
-        except _WrongError:  # again, to name the place, which costs too much for values that are right
-            return {key: _inside(inner, each, key) for key, each in value.items()}
+        return {key: _inside(inner, each, key) for key, each in value.items()}
 
     return decoder
 

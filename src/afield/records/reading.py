@@ -25,7 +25,7 @@ def read_records(path: str | Path, *, without: Collection[str] = ()) -> list[Rec
     return [
         to_record(line, f"{file}, line {number}")
         for number, line in enumerate(read_jsonl(file), start=1)
-        if not (without and isinstance(line, dict) and line.get("run") in without)
+        if not (isinstance(line, dict) and str(line.get("run")) in without)
     ]
 
 
