@@ -7,8 +7,6 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-_loaded: dict[str, str] = {}
-
 
 @dataclass(frozen=True)
 class Plugin:
@@ -17,12 +15,14 @@ class Plugin:
     Attributes:
         name: name of the entry point.
         package: name of the package.
+        version: version of the package.
         module: name of the module that contains it.
         load: imports the part and returns it.
     """
 
     name: str
     package: str
+    version: str
     module: str
     load: Callable[[], Any]
 
@@ -32,9 +32,10 @@ def plugins(group: str) -> Mapping[str, Plugin]:
     return _by_group(tuple(sys.path)).get(group, {})
 
 
-def loaded_versions() -> dict[str, str]:
-    """The versions of the packages whose parts were used, by name."""
-    return dict(_loaded)
+def package_versions() -> dict[str, str]:
+    """The versions of all installed packages that provide parts, used or not, by name."""
+    found = _by_group(tuple(sys.path)).values()
+    return {plugin.package: plugin.version for group in found for plugin in group.values()}
 
 
 @lru_cache(maxsize=4)
@@ -45,16 +46,6 @@ def _by_group(path: tuple[str, ...]) -> Mapping[str, Mapping[str, Plugin]]:
     for group in points.groups:
         for point in points.select(group=group) if group.startswith("afield.") else ():
             if point.dist is not None:
-                plugin = Plugin(point.name, point.dist.name, point.module, _loader(point))
+                plugin = Plugin(point.name, point.dist.name, point.dist.version, point.module, point.load)
                 found.setdefault(group, {}).setdefault(point.name, plugin)
     return found
-
-
-def _loader(point: importlib.metadata.EntryPoint) -> Callable[[], Any]:
-    def load() -> Any:
-        value = point.load()
-        assert point.dist is not None
-        _loaded[point.dist.name] = point.dist.version
-        return value
-
-    return load

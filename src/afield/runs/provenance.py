@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from afield.plugins import loaded_versions
+from afield.plugins import package_versions
 
 PACKAGES = ("afield", "torch", "torchvision", "timm", "lightning-fabric", "optuna", "numpy", "scikit-learn", "pillow")
 
@@ -18,16 +18,11 @@ PACKAGES = ("afield", "torch", "torchvision", "timm", "lightning-fabric", "optun
 def provenance() -> dict[str, Any]:
     """Package versions, hardware, and the commit if afield is a source checkout (otherwise None).
 
-    The versions include those of the packages whose parts were used (`afield.plugins`).
+    The versions include those of all packages that provide parts (`afield.plugins`), so that they do not depend on what
+    the process did before.
     """
-    found = _provenance()
-    return {**found, "versions": {**found["versions"], **loaded_versions()}}
-
-
-@functools.cache
-def _provenance() -> dict[str, Any]:
     return {
-        "versions": {"python": platform.python_version(), **{name: _version(name) for name in PACKAGES}},
+        "versions": {**_versions(), **package_versions()},
         "hardware": {
             "system": f"{platform.system()} {platform.machine()}",
             "cpu": _cpu(),
@@ -39,6 +34,11 @@ def _provenance() -> dict[str, Any]:
     }
 
 
+@functools.cache
+def _versions() -> dict[str, str | None]:
+    return {"python": platform.python_version(), **{name: _version(name) for name in PACKAGES}}
+
+
 def _version(name: str) -> str | None:
     try:
         return importlib.metadata.version(name)
@@ -46,6 +46,7 @@ def _version(name: str) -> str | None:
         return None
 
 
+@functools.cache
 def _cpu() -> str:
     info = Path("/proc/cpuinfo")
     if info.exists():
@@ -55,6 +56,7 @@ def _cpu() -> str:
     return platform.processor() or platform.machine()
 
 
+@functools.cache
 def _commit() -> str | None:
     """The commit of the checkout that contains this file, with ``+`` if tracked files are modified."""
     here = Path(__file__).parent
