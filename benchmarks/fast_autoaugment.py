@@ -24,7 +24,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from lightning_fabric import Fabric
 from reliability import subset
 
 import afield
@@ -32,6 +31,7 @@ from afield.augment import Policy
 from afield.data import ImageSet, Validation, parts_of
 from afield.errors import InputError
 from afield.evaluation import estimate, paired_difference
+from afield.launch.fabric import make_fabric
 from afield.models import BackboneConfig
 from afield.recipes import Recipe
 from afield.records import read_jsonl, write_json, write_jsonl
@@ -46,7 +46,9 @@ POLICIES = ("autoaugment_cifar10", "autoaugment_imagenet", "autoaugment_svhn", "
 LEARNED = ("dagan", "learned")
 
 
-def search(images: ImageSet, size: dict[str, int], seed: int, saved: Path, work: Path, until: float) -> Policy | None:
+def search(
+    images: ImageSet, precision: str, size: dict[str, int], seed: int, saved: Path, work: Path, until: float
+) -> Policy | None:
     """Search a policy in the folder ``search-SEED``; None if the time ends before the search is complete.
 
     A complete policy is written to the file `saved`, and not searched again.
@@ -62,7 +64,7 @@ def search(images: ImageSet, size: dict[str, int], seed: int, saved: Path, work:
             data=images.name,
             out=work / f"search-{seed}",
             augment=BASE,
-            precision="bf16",
+            precision=precision,
             device="cpu",
             epochs=size["epochs"],
             folds=size["folds"],
@@ -103,7 +105,7 @@ def train(
     `known` has the lines of earlier calls by the hash of the run. The search time is that of `policy`, or the time in
     which the run learned its augmentation.
     """
-    fabric, lines = Fabric(accelerator="cpu", precision="bf16-mixed"), []
+    fabric, lines = make_fabric("cpu", setup.training.precision), []
     for seed, (name, recipe) in product(range(seeds), recipes.items()):
         run = Run(setup, recipe, tuple(parts_of(setup.data)), seed)
         if line := known.get(run.hash):
@@ -183,7 +185,8 @@ def main() -> None:
     torch.set_num_threads(1)
     until, size = time.monotonic() + args.time_budget, QUICK if args.quick else SIZE
     images = subset(args.data / "cifar10.npz", size["images"], size["test"], 32, args.work)
-    training = choose_training("scratch", epochs=size["epochs"], augment=BASE, precision="bf16")
+    precision = "32" if args.quick else "bf16"  # CPUs can be slow in bf16
+    training = choose_training("scratch", epochs=size["epochs"], augment=BASE, precision=precision)
     setup = ExperimentConfig(images, BackboneConfig("resnet8"), False, Validation(), training)
     recipes = {name: Recipe("erm", augment=name) for name in ("none", BASE)}
     for name in args.rivals:
@@ -194,7 +197,7 @@ def main() -> None:
     lines, policies = train(setup, recipes, args.seeds, args.work, until, known), dict[int, Policy]()
     for number in range(args.searches):
         saved = policy_file(args.out, number)
-        policy = search(images, size, number, saved, args.work, until)
+        policy = search(images, precision, size, number, saved, args.work, until)
         if policy is None:
             break
         policies[number] = policy

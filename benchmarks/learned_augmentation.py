@@ -222,7 +222,8 @@ def main() -> None:
     torch.set_num_threads(1)
     size = SIZES[args.size]
     first, _, third = size.epochs
-    training = choose_training("scratch", epochs=first, batch_size=128, warmup=0.2, augment="none", precision="bf16")
+    precision = "32" if args.size == "quick" else "bf16"  # CPUs can be slow in bf16
+    training = choose_training("scratch", epochs=first, batch_size=128, warmup=0.2, augment="none", precision=precision)
     data = subset(args.data, size, args.work)
     tuning = dataclasses.replace(training, epochs=third, learning_rate=training.learning_rate / 2)
     setup = ExperimentConfig(data, size.backbone, False, Validation(), training, tuning=tuning)

@@ -24,11 +24,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from lightning_fabric import Fabric
 
 from afield.data import ImageSet, Validation, load, parts_of
 from afield.evaluation import estimate, paired_difference
 from afield.heads import scale_floor
+from afield.launch.fabric import make_fabric
 from afield.models import BackboneConfig
 from afield.recipes import RECIPES, Recipe
 from afield.records import read_jsonl, seed_for, write_json, write_jsonl
@@ -110,13 +110,13 @@ def run_study(study: str, data: str, args: argparse.Namespace, until: float) -> 
     """All runs of a study within the time budget: setting, seed, and top-1 and mAP of the last epoch, or the error."""
     size = STUDIES[study] | ({"images": 500, "test": 500, "epochs": 1, "seeds": 1} if args.quick else {})
     images = subset(args.data / f"{data}.npz", size["images"], size["test"], size["side"], args.work)
-    training = choose_training(
-        "scratch", epochs=size["epochs"], batch_size=size["batch"], warmup=0.3, augment="crop_flip", precision="bf16"
-    )
+    amounts = {"epochs": size["epochs"], "batch_size": size["batch"], "warmup": 0.3}
+    precision = "32" if args.quick else "bf16"  # CPUs can be slow in bf16
+    training = choose_training("scratch", augment="crop_flip", precision=precision, **amounts)
     setup = ExperimentConfig(images, BackboneConfig("resnet8"), False, Validation(), training)
     steps = size["epochs"] * int(size["images"] * 0.9 // size["batch"])
     settings = list({"grid": grid, "confirm": confirm, "heads": heads}[study](CLASSES[data], steps))
-    fabric = Fabric(accelerator="cpu", precision="bf16-mixed")
+    fabric = make_fabric("cpu", precision)
     found = []
     for seed, (setting, recipe) in product(range(size["seeds"]), settings[: 8 if args.quick else None]):
         if time.monotonic() > until:

@@ -1,7 +1,10 @@
 """Creation of the fabric, which controls devices, precision and processes of a run."""
 
+import warnings
 from functools import cache
 from typing import Any, Final
+
+import torch
 
 from afield.errors import InputError
 from afield.fabric import Fabric
@@ -35,5 +38,16 @@ def make_fabric(device: str, precision: str, devices: int = 1, nodes: int = 1) -
         raise InputError(f"--device {device} --devices {devices}: {error}") from None
     if precision == "16-mixed" and fabric.device.type == "cpu":
         raise InputError("--precision 16-mixed needs a GPU; use --precision bf16 on a CPU")
+    if precision == "bf16" and fabric.device.type == "cpu" and not cpu_computes_bf16():
+        warnings.warn(
+            "this CPU has no instructions for bf16, so a training step can take ten times as long as in 32 bits; "
+            "use --precision 32",
+            stacklevel=2,
+        )
     fabric.launch()
     return fabric
+
+
+def cpu_computes_bf16() -> bool:
+    """Whether the CPU has instructions with which PyTorch computes convolutions in bf16."""
+    return torch.backends.mkldnn.is_available() and torch.ops.mkldnn._is_mkldnn_bf16_supported()

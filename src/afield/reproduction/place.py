@@ -50,8 +50,13 @@ class Place:
         training = choose_training("flattening_paper", precision="bf16")
         return ExperimentConfig(self.pacs(224), backbone, False, Validation(), training)
 
+    def from_scratch(
+        self, data: ImageSet, backbone: BackboneConfig = RESNET8, precision: str | None = None, **settings: Any
+    ) -> ExperimentConfig:
+        """The setup of a network trained from scratch; see `keep_class`.
 
-def from_scratch(data: ImageSet, backbone: BackboneConfig = RESNET8, **settings: Any) -> ExperimentConfig:
-    """The setup of a network trained from scratch, in bf16 by default; see `keep_class`."""
-    training = keep_class(choose_training("scratch", **{"precision": "bf16", **settings}), data)
-    return ExperimentConfig(data, backbone, False, Validation(), training)
+        The default precision is bf16, and 32 at size smoke, which many CPUs compute faster.
+        """
+        chosen = precision or ("32" if self.size == "smoke" else "bf16")
+        training = keep_class(choose_training("scratch", precision=chosen, **settings), data)
+        return ExperimentConfig(data, backbone, False, Validation(), training)

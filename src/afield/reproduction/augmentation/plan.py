@@ -17,7 +17,7 @@ from afield.models import BackboneConfig
 from afield.pixels import to_array
 from afield.records import seed_for
 from afield.reproduction.augmentation.arms import BASELINE, CORRECTED_SIGN, DEFAULT, METHOD, METHOD_ALONE, arm
-from afield.reproduction.place import RESNET8, Place, from_scratch
+from afield.reproduction.place import RESNET8, Place
 from afield.reproduction.study import Study, test_images
 from afield.runs.run import Run
 from afield.training import TrainConfig
@@ -69,7 +69,7 @@ def studies(place: Place) -> Iterator[Study]:
     scale = SIZES[place.size]
     first, second, third = scale.epochs
     data = place.cifar("cifar10").subset(*scale.images).image_set()
-    setup = from_scratch(data, scale.backbone, epochs=first, batch_size=128, warmup=0.2, augment="none")
+    setup = place.from_scratch(data, scale.backbone, epochs=first, batch_size=128, warmup=0.2, augment="none")
     if scale.faithful:
         training = TrainConfig(
             epochs=first, optimizer="adamw", learning_rate=0.1, weight_decay=0.0, schedule="constant", precision="bf16"

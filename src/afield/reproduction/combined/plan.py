@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from itertools import combinations
 
 from afield.recipes import Recipe
-from afield.reproduction.place import Place, from_scratch
+from afield.reproduction.place import Place
 from afield.reproduction.study import Study
 from afield.runs.config import ExperimentConfig
 
@@ -77,7 +77,7 @@ def _cifar(place: Place, train: int, test: int, before: int, after: int) -> Expe
     recipes no epoch, and all recipes have the same epochs.
     """
     data = place.cifar("cifar10").subset(train, test).image_set()
-    setup = from_scratch(data, epochs=before, batch_size=128, warmup=0.2, augment="none")
+    setup = place.from_scratch(data, epochs=before, batch_size=128, warmup=0.2, augment="none")
     rate = setup.training.learning_rate / 2
     return dataclasses.replace(setup, tuning=dataclasses.replace(setup.training, epochs=after, learning_rate=rate))
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from afield.models import BackboneConfig
 from afield.recipes import RECIPES, Recipe
 from afield.reproduction.corruptions import CORRUPTIONS, TEST, with_corruptions
-from afield.reproduction.place import RESNET8, Place, from_scratch
+from afield.reproduction.place import RESNET8, Place
 from afield.reproduction.study import Study, runnable
 from afield.runs.config import ExperimentConfig
 
@@ -82,12 +82,12 @@ def studies(place: Place) -> Iterator[Study]:
     featured = (ERM, *map(flattening, scale.lambdas), *rivals, *scale.regularizers, *competitors(setup))
     yield Study(setup, featured, many, name=FROZEN, wrong_classes=True)
     if scale.scratch:
-        setup = from_scratch(place.pacs(32), epochs=scale.scratch)
+        setup = place.from_scratch(place.pacs(32), epochs=scale.scratch)
         of_images = [recipe for recipe in competitors(setup) if recipe not in featured]
         yield Study(setup, (ERM, flattening(0.5), *of_images), few, name=SCRATCH)
     train, test, epochs = scale.corrupted
     data = with_corruptions(place.cifar("cifar10").subset(train, test))
-    setup = from_scratch(data, scale.backbone, epochs=epochs, batch_size=128, warmup=0.2, augment="crop_flip")
+    setup = place.from_scratch(data, scale.backbone, epochs=epochs, batch_size=128, warmup=0.2, augment="crop_flip")
     recipes = (ERM, flattening(0.5), flattening(1.0))
     yield Study(setup, recipes, few, held_out=((TEST, *CORRUPTIONS),), name="CIFAR-10, corrupted")
 

@@ -13,7 +13,7 @@ from afield.models import BackboneConfig
 from afield.models.backbone import Stem
 from afield.recipes import Recipe
 from afield.reproduction.pictures import Pictures
-from afield.reproduction.place import Place, from_scratch
+from afield.reproduction.place import Place
 from afield.reproduction.study import Study, test_images
 from afield.runs.config import ExperimentConfig
 from afield.runs.run import Run
@@ -54,14 +54,14 @@ DRAWN, SHOWN_CLASSES = 200, (0, 1, 6)
 
 @dataclass(frozen=True)
 class Network:
-    """A network with its amount of training."""
+    """A network with its amount of training, and its precision; None is that of the size."""
 
     name: str
     stem: Stem = "standard"
     images: int = 50_000
     epochs: int = 30
     batch_size: int = 128
-    precision: str = "bf16"
+    precision: str | None = None
 
     @property
     def key(self) -> str:
@@ -98,7 +98,7 @@ class Scale:
 
 
 FEW = tuple(
-    Network(name, images=4000, epochs=10, batch_size=64, precision="bf16" if name == "resnet18" else "32")
+    Network(name, images=4000, epochs=10, batch_size=64, precision=None if name == "resnet18" else "32")
     for name in NETWORKS
 )
 """The networks with few images. Depthwise convolutions are slower in bf16 than in 32 bits on a CPU."""
@@ -118,22 +118,22 @@ def studies(place: Place) -> Iterator[Study]:
     for name in SETS:
         for network in scale.networks:
             more = sweep if network.key in scale.swept and name == "cifar10" else ()
-            setup = _setup(place.cifar(name).subset(network.images, scale.images[1]), network)
+            setup = _setup(place, place.cifar(name).subset(network.images, scale.images[1]), network)
             recipes = _distinct(CE, PAPER, *more)
             yield Study(setup, recipes, scale.seeds, name=f"{name}/{network.key}")
     eight = Network("resnet8", epochs=scale.epochs)
     forms = [arcface(margin, "auto", form) for margin in scale.gradient_margins for form in FORMS]
     for name, more in (("cifar10", (*sweep, *forms)), ("cifar100", ())):
-        setup = _setup(place.cifar(name).subset(*scale.images), eight)
+        setup = _setup(place, place.cifar(name).subset(*scale.images), eight)
         recipes = _distinct(CE, PAPER, DEFAULT, BOTH, *more)
         yield Study(setup, recipes, scale.seeds, name=f"{name}/resnet8")
     classes, train, test, epochs = scale.exemplars
     exemplars = place.cifar("cifar100").exemplars(classes, train, test)
-    setup = _setup(exemplars, Network("resnet8", epochs=epochs))
+    setup = _setup(place, exemplars, Network("resnet8", epochs=epochs))
     yield Study(setup, (CE, PAPER, DEFAULT), scale.seeds, name=EXEMPLARS)
     images, epochs = scale.plane
     setup = _setup(
-        place.cifar("cifar10").subset(images, 3 * DRAWN, SHOWN_CLASSES), Network("resnet8_plane", epochs=epochs)
+        place, place.cifar("cifar10").subset(images, 3 * DRAWN, SHOWN_CLASSES), Network("resnet8_plane", epochs=epochs)
     )
     yield Study(setup, PLANE, 1, name="plane", measure=features_of_the_plane)
 
@@ -142,10 +142,12 @@ def _distinct(*recipes: Recipe) -> tuple[Recipe, ...]:
     return tuple({recipe.name: recipe for recipe in recipes}.values())
 
 
-def _setup(pictures: Pictures, network: Network) -> ExperimentConfig:
-    settings = {"epochs": network.epochs, "batch_size": network.batch_size, "precision": network.precision}
+def _setup(place: Place, pictures: Pictures, network: Network) -> ExperimentConfig:
+    amounts = {"epochs": network.epochs, "batch_size": network.batch_size}
     backbone = BackboneConfig(network.name, network.stem)
-    return from_scratch(pictures.image_set(), backbone, augment="crop_flip", warmup=0.3, **settings)
+    return place.from_scratch(
+        pictures.image_set(), backbone, network.precision, augment="crop_flip", warmup=0.3, **amounts
+    )
 
 
 def features_of_the_plane(run: Run, classifier: Classifier, augmentation: Augmentation) -> dict[str, Any]:
