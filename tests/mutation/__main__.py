@@ -36,6 +36,7 @@ OF_DEFINITIONS = ("tests/test_constants.py", "tests/test_defaults.py", "tests/te
 """The tests of what runs at import, such as defaults and entries of registries."""
 APART = (
     *(
+        "benchmarks/*",
         "commands/*",
         "comparison/*",
         "deploy/*",
@@ -47,7 +48,7 @@ APART = (
         "runs/*",
     ),
     *("labeling/test_browser", "labeling/test_page", "labeling/test_session", "reproduction/*", "search/*"),
-    *("training/test_out_of_core", "training/test_processes", "test_architecture", "test_benchmarks", "test_docs"),
+    *("training/test_out_of_core", "training/test_processes", "test_architecture", "test_docs"),
     *("test_examples", "test_integrations", "test_prefetch", "test_records", "test_wheel"),
 )
 """Test files that are not tried: those of whole commands, which take long, and those of other trades."""
