@@ -27,7 +27,7 @@ def test_bf16_on_a_cpu_without_its_instructions_is_a_warning_once(monkeypatch, c
         make_fabric("cpu", precision)
     texts = [str(each.message) for each in found if "bf16" in str(each.message)]
     assert len(texts) == said
-    assert all(text.endswith("use --precision 32") for text in texts)
+    assert all(text.endswith("ten times as long as with --precision 32") for text in texts)
 
 
 def test_fp16_on_a_cpu_is_an_error_with_the_precision_to_use():

@@ -40,8 +40,7 @@ def make_fabric(device: str, precision: str, devices: int = 1, nodes: int = 1) -
         raise InputError("--precision 16-mixed needs a GPU; use --precision bf16 on a CPU")
     if precision == "bf16" and fabric.device.type == "cpu" and not cpu_computes_bf16():
         warnings.warn(
-            "this CPU has no instructions for bf16, so a training step can take ten times as long as in 32 bits; "
-            "use --precision 32",
+            "this CPU has no instructions for bf16: a training step can take ten times as long as with --precision 32",
             stacklevel=2,
         )
     fabric.launch()
