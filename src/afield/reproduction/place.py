@@ -29,6 +29,11 @@ class Place:
     data: Path
     pretrained: BackboneConfig | None = None
 
+    @property
+    def precision(self) -> str:
+        """The precision of trained networks: bf16, and at size smoke 32, which many CPUs compute faster."""
+        return "32" if self.size == "smoke" else "bf16"
+
     def cifar(self, name: str) -> Pictures:
         """Load ``cifar10`` or ``cifar100``."""
         return digits() if self.size == "smoke" else cifar(self.data, name)
@@ -47,16 +52,12 @@ class Place:
     def tuned_pacs(self) -> ExperimentConfig:
         """The setup of a pretrained backbone, fine-tuned on PACS as in the paper on flattening."""
         backbone = self.pretrained or BackboneConfig("resnet18", weights="pretrained")
-        training = choose_training("flattening_paper", precision="bf16")
+        training = choose_training("flattening_paper", precision=self.precision)
         return ExperimentConfig(self.pacs(224), backbone, False, Validation(), training)
 
     def from_scratch(
         self, data: ImageSet, backbone: BackboneConfig = RESNET8, precision: str | None = None, **settings: Any
     ) -> ExperimentConfig:
-        """The setup of a network trained from scratch; see `keep_class`.
-
-        The default precision is bf16, and 32 at size smoke, which many CPUs compute faster.
-        """
-        chosen = precision or ("32" if self.size == "smoke" else "bf16")
-        training = keep_class(choose_training("scratch", precision=chosen, **settings), data)
+        """The setup of a network trained from scratch, in the precision of the size by default; see `keep_class`."""
+        training = keep_class(choose_training("scratch", precision=precision or self.precision, **settings), data)
         return ExperimentConfig(data, backbone, False, Validation(), training)

@@ -72,7 +72,12 @@ def studies(place: Place) -> Iterator[Study]:
     setup = place.from_scratch(data, scale.backbone, epochs=first, batch_size=128, warmup=0.2, augment="none")
     if scale.faithful:
         training = TrainConfig(
-            epochs=first, optimizer="adamw", learning_rate=0.1, weight_decay=0.0, schedule="constant", precision="bf16"
+            epochs=first,
+            optimizer="adamw",
+            learning_rate=0.1,
+            weight_decay=0.0,
+            schedule="constant",
+            precision=setup.training.precision,
         )
         setup = dataclasses.replace(setup, training=training)
     rate = setup.training.learning_rate * (0.1 if scale.faithful else 0.5)
