@@ -86,6 +86,11 @@ def test_help_shows_what_the_presets_give(capsys):
     [
         (("trian",), "unknown command 'trian'; did you mean 'train'?"),
         (("augment", "serch"), "unknown command: afield augment 'serch'; did you mean 'search'?"),
+        (
+            ("compare", "--recipes", "erm", "--seeds=2", "--recipes", "vrex"),
+            "--recipes is given twice; give it once, with all its values",
+        ),
+        (("train", "--image-size", "32", "--image_size=64"), "--image-size is given twice"),
         (("train", "--epochss", "3"), "unknown option of afield train: '--epochss'; did you mean '--epochs'"),
         (("train", "--epochs", "x"), "--epochs must be a whole number, got 'x'; `afield train --help`"),
         (("train", "--learning-rate=big"), "--learning-rate must be a number, got 'big'"),

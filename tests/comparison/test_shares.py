@@ -114,6 +114,11 @@ def test_a_dry_run_says_what_is_left_and_keeps_nothing(afield, tmp_path):
     assert "3 of 4 runs are left, about " in printed
 
 
+def test_a_dry_run_tries_an_algorithm_that_keeps_something_of_each_training_image(tmp_path):
+    plan = package.compare(recipes=("mmld",), seeds=1, epochs=1, dry_run=True, out=tmp_path / "out")
+    assert 0.01 < plan["run_s"] < 120
+
+
 def test_a_dry_run_counts_the_features_that_are_missing(tmp_path):
     shared = {**SMALL, "backbone": "resnet8_ibn", "freeze": True, "out": tmp_path / "out"}
     plan = package.compare(**shared, dry_run=True)

@@ -88,10 +88,12 @@ def _options(name: str, words: Sequence[str]) -> Any:
     verb = VERBS[name]
     known = {f"--{field.name.replace('_', '-')}" for field in dataclasses.fields(verb)} | {"--help"}
     known |= {f"--no-{option[2:]}" for option in known}
-    for word in words:
-        option = word.partition("=")[0].replace("_", "-")
-        if option.startswith("--") and option not in known and not option.startswith("--tyro-"):
+    given = [word.partition("=")[0].replace("_", "-") for word in words if word.startswith("--")]
+    for position, option in enumerate(given):
+        if option not in known and not option.startswith("--tyro-"):
             unknown_name(f"option of afield {name}:", option, {each for each in known if not each.startswith("--no-")})
+        if option in given[:position]:
+            raise InputError(f"{option} is given twice; give it once, with all its values")
     heard = io.StringIO()
     try:
         with contextlib.redirect_stderr(heard):

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from afield.algorithms import Algorithm
 from afield.augment.learned import AUGMENTORS
+from afield.classifier import Classifier
 from afield.fabric import Fabric
 from afield.launch.local import Executor, cpu_threads
 from afield.records import canonical_json, read_record
@@ -192,14 +192,13 @@ def _seconds(run: Run, fabric: Fabric) -> float:
     start_s = time.perf_counter() - began
     batch = min(run.training.batch_size, len(parts.train))
     steps = len(parts.train) // batch
-    algorithm = build_algorithm(run.recipe, classifier, parts.train.domain_sizes, run.seed)
-    step_s, _ = _epoch(run, parts, algorithm, fabric, min(PROBE_STEPS, steps))
+    step_s, _ = _epoch(run, parts, classifier, fabric, min(PROBE_STEPS, steps))
     enough = min(max(PROBE_STEPS, round(PROBE_SECONDS / step_s)), steps)
-    step_s, evaluation_s = _epoch(run, parts, algorithm, fabric, enough)
+    step_s, evaluation_s = _epoch(run, parts, classifier, fabric, enough)
     return start_s + _images(run, len(parts.train)) / len(parts.train) * (step_s * steps + evaluation_s)
 
 
-def _epoch(run: Run, parts: Splits, algorithm: Algorithm, fabric: Fabric, steps: int) -> tuple[float, float]:
+def _epoch(run: Run, parts: Splits, classifier: Classifier, fabric: Fabric, steps: int) -> tuple[float, float]:
     """Train for some steps and evaluate some images; returns the time of a step and of an evaluation of all images."""
     setup, times = run.setup, list[tuple[float, float]]()
     batch = min(run.training.batch_size, len(parts.train))
@@ -211,7 +210,7 @@ def _epoch(run: Run, parts: Splits, algorithm: Algorithm, fabric: Fabric, steps:
     with torch.random.fork_rng(devices=[]):
         began = time.perf_counter()
         fit(
-            algorithm,
+            build_algorithm(run.recipe, classifier, few.train.domain_sizes, run.seed),
             few,
             dataclasses.replace(run.training, epochs=1),
             check_augmentation(setup, run.recipe),
