@@ -29,9 +29,9 @@ QUICK = ("--seeds", "1", "--epochs", "3")
 
 
 def compare(*options: str, **environment: str) -> tuple[float, str]:
-    """Wall seconds of the command in a new folder, and the summary that it writes."""
+    """Wall seconds of a comparison in a new folder, and the summary that it writes."""
     with tempfile.TemporaryDirectory() as folder:
-        command = [sys.executable, "-m", "afield", "compare", *COMPARED, "--out", folder, *options]
+        command = [sys.executable, "-m", "afield", "compare", *options, "--out", folder]
         began = time.monotonic()
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL, env=os.environ | environment)
         return time.monotonic() - began, (Path(folder) / "summary.json").read_text()
@@ -53,13 +53,13 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, default=2, help="number of runs at once")
     parser.add_argument("--out", type=Path, help="also write the JSON object, with hardware and versions, to this file")
     args = parser.parse_args()
-    base = QUICK if args.quick else ()
+    base = (*COMPARED, *QUICK) if args.quick else COMPARED
     contestants = {
         "--jobs 1": (*base, "--threads", "1", "--jobs", "1"),
         f"--jobs {args.jobs}": (*base, "--threads", "1", "--jobs", str(args.jobs)),
     }
     if not args.quick:
-        contestants[f"--jobs 1 --threads {args.jobs}"] = ("--threads", str(args.jobs), "--jobs", "1")
+        contestants[f"--jobs 1 --threads {args.jobs}"] = (*base, "--threads", str(args.jobs), "--jobs", "1")
     one, many = list(contestants)[:2]
     environments: dict[str, dict[str, str]] = {}
     if args.former is not None:

@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from tests.launch.small_compare import FAST, finish, start
+from tests.launch.small_compare import FAST, RECIPES, finish, start
 
 needs_ray = pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="ray is not installed")
 
@@ -88,26 +88,27 @@ def test_a_cluster_gives_the_summary_of_one_process_and_does_nothing_twice(alone
 
 @needs_ray
 @pytest.mark.parametrize(
-    "arguments",
+    ("recipes", "arguments"),
     [
-        ("--recipes", "mcd", "erm+standardize+t3a", "--adapt-fraction", "0.5"),
-        ("--backbone", "resnet8_ibn", "--freeze"),  # features of the frozen backbone go out with the runs
+        (("mcd", "erm+standardize+t3a"), ("--adapt-fraction", "0.5")),
+        (RECIPES, ("--backbone", "resnet8_ibn", "--freeze")),  # features of the frozen backbone go out with the runs
     ],
 )
-def test_other_comparisons_give_the_summary_of_one_process_too(connected, tmp_path, arguments):
-    assert finish(tmp_path / "ray", *arguments, *on(connected)) == finish(tmp_path / "alone", *arguments)
+def test_other_comparisons_give_the_summary_of_one_process_too(connected, tmp_path, recipes, arguments):
+    alone = finish(tmp_path / "alone", *arguments, recipes=recipes)
+    assert finish(tmp_path / "ray", *arguments, *on(connected), recipes=recipes) == alone
 
 
 @needs_ray
 def test_what_is_wrong_with_a_run_is_said_here_in_one_line(connected, afield, tmp_path):
-    code, _, err = afield("compare", "--out", tmp_path, *FAST, "--learning-rate", "900", *on(connected))
+    code, _, err = afield("compare", "--out", tmp_path, *FAST, *RECIPES, "--learning-rate", "900", *on(connected))
     assert code == 2
     assert err.splitlines()[-1].startswith("afield: the loss of ")
 
 
 @needs_ray
 def test_a_run_that_no_node_has_room_for_is_refused(connected, afield, tmp_path):
-    code, _, err = afield("compare", "--out", tmp_path, *FAST, "--threads", "64", *on(connected))
+    code, _, err = afield("compare", "--out", tmp_path, *FAST, *RECIPES, "--threads", "64", *on(connected))
     assert code == 2
     assert "afield: --threads 64: no node of the Ray cluster has more than 1 CPUs\n" in err
 
