@@ -174,14 +174,17 @@ def test_the_deadline_ends_between_runs_and_after_epochs():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("--only", "cifar10/resnet9"), "unknown study 'cifar10/resnet9'; did you mean 'cifar10/resnet8'"),
-        (("--time-budget", "soon"), "--time-budget must be a duration such as 90s, 9m or 2h"),
-        (("--jobs", "0"), "--jobs must be a whole number between 1 and 1000, got 0"),
+        (
+            ("--size", "smoke", "--only", "cifar10/resnet9"),
+            "unknown study 'cifar10/resnet9'; did you mean 'cifar10/resnet8'",
+        ),
+        (("--size", "smoke", "--time-budget", "soon"), "--time-budget must be a duration such as 90s, 9m or 2h"),
+        (("--size", "smoke", "--jobs", "0"), "--jobs must be a whole number between 1 and 1000, got 0"),
         (("--size", "small", "--data", "nowhere"), "no cifar10.npz in nowhere; --data must contain"),
     ],
 )
 def test_bad_input_ends_with_one_line_and_code_2(afield, tmp_path, arguments, message):
-    code, _, err = afield("reproduce", "margin", "--size", "smoke", "--out", tmp_path / "out", *arguments)
+    code, _, err = afield("reproduce", "margin", "--out", tmp_path / "out", *arguments)
     assert code == 2
     assert err.startswith(f"afield: {message}")
     assert err.count("\n") == 1
