@@ -50,7 +50,7 @@ def agreement_with_domainbed() -> str:
 
 
 def compared_on_pacs() -> str:
-    """Accuracy on unseen domains and published numbers: heads on frozen features, and a small network from scratch."""
+    """Accuracy on unseen domains and published numbers: heads on frozen features, and a whole network."""
     costs, found = time_over_erm(), [study(name)["recipes"] for name in COMPARISONS]
     names = list(dict.fromkeys(name for recipes in found for name in recipes))
 
@@ -69,5 +69,5 @@ def compared_on_pacs() -> str:
         )
         for name in names
     ]
-    header = ("recipe", "published", "frozen", "− erm", "from scratch", "− erm", "time / erm", "full size")
+    header = ("recipe", "published", "frozen", "− erm", "whole network", "− erm", "time / erm", "full size")
     return table(header, rows)
