@@ -2,7 +2,7 @@
 
 import pytest
 
-from afield.evaluation import diagnose, diagnose_dagan
+from afield.evaluation import diagnose, diagnose_dagan, forgotten
 
 SETTINGS = {"sign": "corrected", "discriminator": "none", "recognized": 0.9, "recognition_weight": 0.1}
 AT_THE_LIMIT = {
@@ -59,3 +59,8 @@ def test_what_helps():
     variants = DAGAN_AT_THE_LIMIT | {"distance": 0.0}
     assert "a smaller recognition_weight" in diagnose_dagan(variants, SETTINGS)["identity"]
     assert "more epochs" in diagnose_dagan(variants, SETTINGS | {"recognition_weight": 0.0})["identity"]
+
+
+@pytest.mark.parametrize(("first", "last", "found"), [(0.8, 0.6001, []), (0.8, 0.5999, ["forgotten"]), (0.0, 0.0, [])])
+def test_the_limit_of_a_teacher_that_forgets(first, last, found):
+    assert list(forgotten({"recognized_before": first}, {"recognized_before": last})) == found

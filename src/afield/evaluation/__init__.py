@@ -5,6 +5,7 @@ from afield.evaluation.collapse import (
     diagnose as diagnose,
     diagnose_cyclegan as diagnose_cyclegan,
     diagnose_dagan as diagnose_dagan,
+    forgotten as forgotten,
 )
 from afield.evaluation.metrics import (
     accuracy as accuracy,

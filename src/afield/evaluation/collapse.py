@@ -74,6 +74,20 @@ def diagnose_cyclegan(measures: Mapping[str, float], settings: Mapping[str, Any]
     return {"identity": f"the translations are almost equal to the images; {helps} may help"}
 
 
+def forgotten(first: Mapping[str, float], last: Mapping[str, float]) -> dict[str, str]:
+    """Detect that the teacher, which learns with the augmentation, no longer knows the original images.
+
+    Args:
+        first: measures before the augmentation was learned.
+        last: measures after an epoch.
+    """
+    before, after = first["recognized_before"], last["recognized_before"]
+    if after >= SMALLEST_SHARE_RECOGNIZED * before:
+        return {}
+    what = f"the teacher now recognizes {after:.0%} of the original images, after {before:.0%} at first"
+    return {"forgotten": f"{what}; a smaller refresh_rate helps, such as that of fine-tuning a pretrained network"}
+
+
 def _unrecognized(measures: Mapping[str, float]) -> bool:
     return measures["recognized_after"] < SMALLEST_SHARE_RECOGNIZED * measures["recognized_before"]
 

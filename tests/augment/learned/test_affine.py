@@ -239,6 +239,39 @@ def test_a_collapse_is_warned_of(source, tmp_path):
     assert list(found.collapses) == ["identity"]
 
 
+class FragileCorners(nn.Module):
+    """The same classifier with rectified units, which large steps of training switch off for good."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second = nn.Parameter(8.0 * torch.eye(4)), nn.Parameter(torch.eye(4))
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """Images ``[B, 3, H, W]`` -> logits ``[B, 4]``."""
+        corners = nn.functional.adaptive_avg_pool2d(images.mean(dim=1, keepdim=True), 2).flatten(1)
+        return (corners @ self.first).relu() @ self.second
+
+
+@pytest.mark.parametrize(("rate", "forgets"), [(0.02, False), (30.0, True)])
+def test_a_classifier_that_forgets_is_warned_of(source, tmp_path, rate, forgets):
+    wide = AugmentorConfig(bounds=AffineBounds(90.0, 1.3, 0.2, 0.4))
+    settings = AffineSettings(augmentor=wide, refresh_rate=rate, epochs=2, epoch_steps=20, batch_size=16)
+    fabric = Fabric(accelerator="cpu", devices=1)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        found = learn_affine(
+            *(FragileCorners(), source, {}, settings), seed=3, checkpoint_file=tmp_path / "c", fabric=fabric
+        )
+    first, last = (found.epochs[i]["train"]["recognized_before"] for i in (0, -1))
+    assert first == 1.0
+    assert (last < 0.75) == forgets
+    said = [str(each.message) for each in caught if "forgotten" in str(each.message)]
+    assert (list(found.collapses) == ["forgotten"]) == forgets == bool(said)
+    if forgets:
+        assert f"now recognizes {last:.0%} of the original images, after 100% at first" in said[0]
+        assert "a smaller refresh_rate helps" in said[0]
+
+
 @pytest.mark.parametrize("refresh", [False, True])
 def test_learning_goes_on_bit_for_bit_from_any_checkpoint(source, tmp_path, monkeypatch, refresh):
     settings = AffineSettings(refresh=refresh, discriminator="saturating", epochs=2, batch_size=32, epoch_steps=1)

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from torch import Generator, Tensor, nn
 
 from afield.augment import NetworkAugmentation
+from afield.evaluation import forgotten
 from afield.fabric import Fabric
 from afield.records import seed_for
 from afield.registry import Registry
@@ -211,7 +212,8 @@ class Game(nn.Module):
             if time.monotonic() - saved > CHECKPOINT_SECONDS or ended():
                 _save(checkpoint_file, game, generator, state)
                 saved = time.monotonic()
-        collapses = cls.diagnose(state.epochs[-1][shown], dataclasses.asdict(settings))
+        first, last = state.epochs[0][shown], state.epochs[-1][shown]
+        collapses = forgotten(first, last) or cls.diagnose(last, dataclasses.asdict(settings))
         for name, text in collapses.items():
             warnings.warn(f"the augmentor collapsed ({name}): {text}", stacklevel=2)
         return Learned(game.augmentor, game.settings, state.epochs, collapses, state.seconds)
