@@ -91,6 +91,8 @@ def test_help_shows_what_the_presets_give(capsys):
             "--recipes is given twice; give it once, with all its values",
         ),
         (("train", "--image-size", "32", "--image_size=64"), "--image-size is given twice"),
+        (("train", "--freeze", "--no-freeze"), "--freeze and --no-freeze contradict each other; give one of them"),
+        (("compare", "--no-freeze", "--freeze"), "--no-freeze and --freeze contradict each other"),
         (("train", "--epochss", "3"), "unknown option of afield train: '--epochss'; did you mean '--epochs'"),
         (("train", "--epochs", "x"), "--epochs must be a whole number, got 'x'; `afield train --help`"),
         (("train", "--learning-rate=big"), "--learning-rate must be a number, got 'big'"),

@@ -94,6 +94,9 @@ def _options(name: str, words: Sequence[str]) -> Any:
             unknown_name(f"option of afield {name}:", option, {each for each in known if not each.startswith("--no-")})
         if option in given[:position]:
             raise InputError(f"{option} is given twice; give it once, with all its values")
+        opposite = f"--{option[5:]}" if option.startswith("--no-") else f"--no-{option[2:]}"
+        if opposite in given[:position]:
+            raise InputError(f"{opposite} and {option} contradict each other; give one of them")
     heard = io.StringIO()
     try:
         with contextlib.redirect_stderr(heard):
