@@ -1,4 +1,4 @@
-"""Classes of unequal size: the metrics, and the study on CIFAR-100 with imbalance 100."""
+"""Classes of unequal size: the metrics, the study on CIFAR-100 with imbalance 100, and that of translated images."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from statistics import mean
 from afield.catalog import REGISTRIES
 from afield.evaluation import METRICS
 from afield.records import read_records, read_summary
-from pages.tables import ROOT, filled, interval, table
+from pages.tables import ROOT, filled, interval, study, table
 
 FOLDER = ROOT / "results" / "imbalance"
 THIRDS = ("largest", "middle", "smallest")
@@ -47,5 +47,21 @@ def unequal_classes_page() -> str:
             "table": table(("recipe", "balanced accuracy", "difference to `erm`", *titles), rows),
             "thirds": table(("recipe", *(f"{third} third of the classes" for third in THIRDS)), thirds),
             "finding": f"Result: {summary.reason}.",
+            "translation": translations(),
         },
     )
+
+
+def translations() -> str:
+    """Balanced accuracy and recalls of each arm of the study of translated images."""
+    rows = [
+        (
+            f"`{name}`",
+            interval(arm["balanced_accuracy"]),
+            "" if name == "erm" else interval(arm["balanced_accuracy over erm"], "+"),
+            *(interval(arm[group]) for group in ("rare", "common", "reference")),
+        )
+        for name, arm in study("translation")["arms"].items()
+    ]
+    recalls = ("recall of rare classes", "of common classes", "of horses")
+    return table(("arm", "balanced accuracy", "difference to `erm`", *recalls), rows)
