@@ -35,30 +35,30 @@ from afield.training import SparseSGD
 BATCH, DOMAINS, CLASSES, SIDE, STEPS = 96, 3, 7, 32, 1000
 
 
-def make_algorithm(name: str) -> Algorithm:
-    """The recipe of this name with a new ResNet-8."""
+def make_algorithm(name: str, batch: int) -> Algorithm:
+    """The recipe of this name with a new ResNet-8, for batches of this many images."""
     torch.manual_seed(0)
     backbone, features = build_backbone(BackboneConfig("resnet8"))
     objective = Objective(LinearHead(features, CLASSES), {"cross_entropy": 1.0})
     classifier = Classifier(backbone, objective, mean=(0.5,) * 3, std=(0.25,) * 3, dropout=0.0)
-    algorithm = build_algorithm(RECIPES[name], classifier, [BATCH] * DOMAINS, seed=0)
+    algorithm = build_algorithm(RECIPES[name], classifier, [batch] * DOMAINS, seed=0)
     return algorithm.to(memory_format=torch.channels_last).train()
 
 
-def make_step(name: str) -> Callable[[], None]:
-    """A training step, always on the same batch."""
-    algorithm = make_algorithm(name)
+def make_step(name: str, size: int) -> Callable[[], None]:
+    """A training step, always on the same batch of this many images."""
+    algorithm = make_algorithm(name, size)
     parameters = [parameter for parameter in algorithm.parameters() if parameter.requires_grad]
     optimizer = SparseSGD(parameters, 0.01, momentum=0.9, weight_decay=5e-4)
-    images, target = torch.rand(2, BATCH, 3, SIDE, SIDE)
+    images, target = torch.rand(2, size, 3, SIDE, SIDE)
     images, target = (each.contiguous(memory_format=torch.channels_last) for each in (images, target))
-    domains, targets = torch.arange(BATCH) % DOMAINS, torch.arange(BATCH) // DOMAINS % CLASSES
+    domains, targets = torch.arange(size) % DOMAINS, torch.arange(size) // DOMAINS % CLASSES
     done = 0
 
     def step() -> None:
         nonlocal done
         done += 1
-        batch = Batch(images, targets, domains, torch.arange(BATCH), 0.5, target)
+        batch = Batch(images, targets, domains, torch.arange(size), 0.5, target)
         algorithm.update(algorithm, batch, torch.Tensor.backward)
         optimizer.step()
         optimizer.zero_grad()
@@ -71,14 +71,15 @@ def main() -> None:
     """Measure, and print the table and the JSON line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=60, help="number of steps of each algorithm")
-    parser.add_argument("--quick", action="store_true", help="3 rounds")
+    parser.add_argument("--quick", action="store_true", help="2 rounds, with batches of 12 images")
     parser.add_argument("--out", type=Path, help="also write the JSON object, with hardware and versions, to this file")
     args = parser.parse_args()
     torch.set_num_threads(1)
-    contestants = [(name, make_step(name)) for name in (*ALGORITHMS.names, *AVERAGINGS.names)]
+    size, rounds = (12, 2) if args.quick else (BATCH, args.rounds)
+    contestants = [(name, make_step(name, size)) for name in (*ALGORITHMS.names, *AVERAGINGS.names)]
     seconds: dict[str, list[float]] = {name: [] for name, _ in contestants}
     chance = random.Random(0)
-    for counted in range(-1, 3 if args.quick else args.rounds):
+    for counted in range(-1, rounds):
         chance.shuffle(contestants)
         for name, step in contestants:
             began = time.process_time()
@@ -92,8 +93,8 @@ def main() -> None:
         print(f"{name:16}{1000 * medians[name]:>12.1f}{ratio:>12.2f}")
     result = {
         "benchmark": "algorithms",
-        "batch": BATCH,
-        "rounds": len(seconds["erm"]),
+        "batch": size,
+        "rounds": rounds,
         "erm_seconds": medians["erm"],
         "time_over_erm": ratios,
     }

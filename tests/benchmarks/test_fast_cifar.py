@@ -12,7 +12,7 @@ from tests.benchmarks.script import run, write_noise
 
 
 def test_fast_cifar_trains_each_for_its_time_and_goes_on_where_it_was(tmp_path):
-    write_noise(tmp_path / "small.npz", train=60, test=20, classes=2, side=12)
+    write_noise(tmp_path / "small.npz", train=30, test=10, classes=2, side=12)
     out = ("--out", str(tmp_path / "out"))
     command = ("fast_cifar.py", "--quick", "--threads", "1", "--data", str(tmp_path / "small.npz"), *out, "--seeds")
     assert json.loads(run(*command, "0", "1", "--time-budget", "0").splitlines()[-1])["contestants"] == {}

@@ -44,8 +44,13 @@ def test_a_write_that_fails_names_the_file_itself(tmp_path, monkeypatch):
 @pytest.mark.skipif(sys.platform == "win32", reason="SIGHUP is POSIX's")
 def test_sigterm_and_sighup_end_a_command_as_an_interrupt_does(tmp_path):
     numbers = (signal.SIGTERM, signal.SIGHUP)
+
+    def listen() -> None:
+        for number in numbers:
+            signal.signal(number, signal.SIG_DFL)  # nohup ignores SIGHUP, also in processes that it starts
+
     started = [
-        subprocess.Popen((*COMMAND, str(tmp_path / number.name)), stderr=subprocess.PIPE, text=True)
+        subprocess.Popen((*COMMAND, str(tmp_path / number.name)), stderr=subprocess.PIPE, text=True, preexec_fn=listen)
         for number in numbers
     ]
     for process, number in zip(started, numbers, strict=True):
