@@ -17,6 +17,7 @@ from afield.errors import InputError
 from afield.records import Epoch, frame, read_records, read_summary
 from afield.records.frame import COLUMNS
 from tests.command_line import FAST
+from tests.conftest import write_photos
 from tests.made_records import made_record
 
 SMALL_PHOTOS = ("--image-size", 16, "--epochs", 1, "--seeds", 1)
@@ -119,7 +120,7 @@ def test_a_metric_that_a_record_lacks_is_an_error_that_names_those_it_has():
 
 def test_the_python_call_returns_the_summary_that_is_written(tmp_path):
     out = tmp_path / "out"
-    summary = package.compare(data="digits", recipes=("erm",), seeds=1, epochs=1, out=out)
+    summary = package.compare(data="digits", recipes=("erm",), seeds=1, epochs=1, held_out=("wall",), out=out)
     assert summary == read_summary(out / "summary.json")
     assert summary.recommended is None
 
@@ -129,7 +130,8 @@ def test_a_recipe_file_and_set_reach_the_run(afield, tmp_path):
         'losses = {cross_entropy = 1.0, complement_flattening = 0.1}\nhead = "cosine"\n'
     )
     arguments = ("--recipes", "erm", tmp_path / "mild.toml", "--set", "mild.losses.complement_flattening=0.2")
-    code, _, err = afield("compare", "--epochs", 1, "--seeds", 1, *arguments, "--out", tmp_path / "out")
+    shared = ("--epochs", 1, "--seeds", 1, "--held-out", "blue")
+    code, _, err = afield("compare", *shared, *arguments, "--out", tmp_path / "out")
     assert code == 0, err
     records = [json.loads(line) for line in (tmp_path / "out" / "records.jsonl").read_text().splitlines()]
     recipes = {record["recipe"]: record["config"]["recipe"] for record in records}
@@ -140,9 +142,10 @@ def test_a_recipe_file_and_set_reach_the_run(afield, tmp_path):
 
 def test_selection_is_taken_anew_from_finished_runs(afield, tmp_path):
     out = tmp_path / "out"
-    assert afield("compare", *FAST, "--out", out)[0] == 0
+    shared = (*FAST, "--held-out", "blue", "--out", out)
+    assert afield("compare", *shared)[0] == 0
     touched = {path: path.stat().st_mtime_ns for path in out.glob("runs/*/record.json")}
-    code, printed, _ = afield("compare", *FAST, "--selection", "oracle", "--out", out)
+    code, printed, _ = afield("compare", *shared, "--selection", "oracle")
     assert code == 0
     assert "ORACLE, an upper bound" in printed
     assert "oracle" in (out / "report.html").read_text().lower()
@@ -151,8 +154,9 @@ def test_selection_is_taken_anew_from_finished_runs(afield, tmp_path):
 
 def test_leave_one_out_validation_selects_by_domains_that_train(afield, tmp_path):
     out = tmp_path / "out"
+    photos = write_photos(tmp_path / "photos", ("day", "fog", "night", "rain"))
     shared = ("--epochs", 2, "--seeds", 1, "--recipes", "erm", "--selection", "leave_one_out_validation")
-    code, _, err = afield("compare", *shared, "--out", out)
+    code, _, err = afield("compare", "--data", photos, "--image-size", 16, *shared, "--out", out)
     assert code == 0, err
     assert len(list(out.glob("runs/*/done"))) == 4 + 6
     records = [json.loads(line) for line in (out / "records.jsonl").read_text().splitlines()]
