@@ -84,8 +84,8 @@ def forgotten(first: Mapping[str, float], last: Mapping[str, float]) -> dict[str
     before, after = first["recognized_before"], last["recognized_before"]
     if after >= SMALLEST_SHARE_RECOGNIZED * before:
         return {}
-    what = f"the teacher now recognizes {after:.0%} of the original images, after {before:.0%} at first"
-    return {"forgotten": f"{what}; a smaller refresh_rate helps, such as that of fine-tuning a pretrained network"}
+    what = f"the teacher recognizes {100 * after:.0f} % of the original images, at first {100 * before:.0f} %"
+    return {"forgotten": f"{what}; a smaller refresh_rate helps, such as 0.001 for a pretrained network"}
 
 
 def _unrecognized(measures: Mapping[str, float]) -> bool:

@@ -268,7 +268,7 @@ def test_a_classifier_that_forgets_is_warned_of(source, tmp_path, rate, forgets)
     said = [str(each.message) for each in caught if "forgotten" in str(each.message)]
     assert (list(found.collapses) == ["forgotten"]) == forgets == bool(said)
     if forgets:
-        assert f"now recognizes {last:.0%} of the original images, after 100% at first" in said[0]
+        assert f"recognizes {100 * last:.0f} % of the original images, at first 100 %" in said[0]
         assert "a smaller refresh_rate helps" in said[0]
 
 
