@@ -286,6 +286,7 @@ def test_an_installed_package_offers_recipes_by_entry_point(tmp_path, monkeypatc
         "[afield.recipes]\nstrong = lab_recipes:STRONG\nround_head = lab_recipes:round_head\n"
     )
     monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(RECIPES, "_entries", dict(RECIPES._entries))
     strong, round_head = resolve(["strong", "round_head"])
     assert strong.losses["complement_flattening"] == 2.0
     assert round_head == Recipe("round_head", head="cosine")
