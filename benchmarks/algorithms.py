@@ -35,13 +35,13 @@ from afield.training import SparseSGD
 BATCH, DOMAINS, CLASSES, SIDE, STEPS = 96, 3, 7, 32, 1000
 
 
-def make_algorithm(name: str, batch: int) -> Algorithm:
+def make_algorithm(name: str, size: int) -> Algorithm:
     """The recipe of this name with a new ResNet-8, for batches of this many images."""
     torch.manual_seed(0)
     backbone, features = build_backbone(BackboneConfig("resnet8"))
     objective = Objective(LinearHead(features, CLASSES), {"cross_entropy": 1.0})
     classifier = Classifier(backbone, objective, mean=(0.5,) * 3, std=(0.25,) * 3, dropout=0.0)
-    algorithm = build_algorithm(RECIPES[name], classifier, [batch] * DOMAINS, seed=0)
+    algorithm = build_algorithm(RECIPES[name], classifier, [size] * DOMAINS, seed=0)
     return algorithm.to(memory_format=torch.channels_last).train()
 
 

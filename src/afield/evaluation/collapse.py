@@ -82,14 +82,19 @@ def forgotten(first: Mapping[str, float], last: Mapping[str, float]) -> dict[str
         last: measures after an epoch.
     """
     before, after = first["recognized_before"], last["recognized_before"]
-    if after >= SMALLEST_SHARE_RECOGNIZED * before:
+    if not _lost(before, after):
         return {}
     what = f"the teacher recognizes {100 * after:.0f} % of the original images, at first {100 * before:.0f} %"
     return {"forgotten": f"{what}; a smaller refresh_rate helps, such as 0.001 for a pretrained network"}
 
 
 def _unrecognized(measures: Mapping[str, float]) -> bool:
-    return measures["recognized_after"] < SMALLEST_SHARE_RECOGNIZED * measures["recognized_before"]
+    return _lost(measures["recognized_before"], measures["recognized_after"])
+
+
+def _lost(before: float, after: float) -> bool:
+    """Whether too small a share of the images that were recognized still is."""
+    return after < SMALLEST_SHARE_RECOGNIZED * before
 
 
 def _raising_entropy(settings: Mapping[str, Any]) -> str:

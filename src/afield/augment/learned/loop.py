@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 from torch import Generator, Tensor, nn
 
 from afield.augment import NetworkAugmentation
-from afield.evaluation import forgotten
 from afield.fabric import Fabric
 from afield.records import seed_for
 from afield.registry import Registry
@@ -130,6 +129,11 @@ class Game(nn.Module):
         ``recognized_after``.
         """
 
+    @classmethod
+    def collapses(cls, first: Measures, last: Measures, settings: Any) -> dict[str, str]:
+        """The collapses at the end of training, from the measures before it and after it: texts by name."""
+        return cls.diagnose(last, dataclasses.asdict(settings))
+
     def move(self, name: str, loss: Tensor, retain_graph: bool = False) -> None:
         """Take a step of one optimizer on this loss. Only the parameters of this optimizer get gradients."""
         optimizer = self.optimizers[name]
@@ -212,8 +216,7 @@ class Game(nn.Module):
             if time.monotonic() - saved > CHECKPOINT_SECONDS or ended():
                 _save(checkpoint_file, game, generator, state)
                 saved = time.monotonic()
-        first, last = state.epochs[0][shown], state.epochs[-1][shown]
-        collapses = forgotten(first, last) or cls.diagnose(last, dataclasses.asdict(settings))
+        collapses = cls.collapses(state.epochs[0][shown], state.epochs[-1][shown], settings)
         for name, text in collapses.items():
             warnings.warn(f"the augmentor collapsed ({name}): {text}", stacklevel=2)
         return Learned(game.augmentor, game.settings, state.epochs, collapses, state.seconds)

@@ -14,7 +14,7 @@ from afield.augment import AffineAugmentor, identity_distance, warp_affine
 from afield.augment.learned.affine.settings import AffineSettings
 from afield.augment.learned.discriminator import Discriminator, adversarial_loss, discriminator_loss
 from afield.augment.learned.loop import AUGMENTORS, Examples, Game, Measures, recognition
-from afield.evaluation import diagnose
+from afield.evaluation import diagnose, forgotten
 from afield.losses import max_entropy
 from afield.training import Subset
 
@@ -80,6 +80,11 @@ class AffineGame(Game):
             return False
         kept = measures["recognized_after"] / measures["recognized_before"] if measures["recognized_before"] else 0.0
         return abs(kept - settings.recognized) <= TOLERANCE and not diagnose(measures, asdict(settings))
+
+    @classmethod
+    def collapses(cls, first: Measures, last: Measures, settings: AffineSettings) -> dict[str, str]:
+        """See `Game`. A classifier that has forgotten the images explains the others."""
+        return forgotten(first, last) or super().collapses(first, last, settings)
 
     def step(self, images: Tensor, targets: Tensor, generator: Generator) -> None:
         """Update all networks once, on a batch ``[B, 3, H, W]`` in [0, 1] with class indices ``[B]``."""
