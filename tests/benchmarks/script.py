@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import multiprocessing
-import os
-import runpy
+import subprocess
 import sys
-import tempfile
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -17,28 +13,11 @@ FOLDER = Path(__file__).parents[2] / "benchmarks"
 
 
 def run(name: str, *arguments: str) -> str:
-    """Run a benchmark, which must succeed, in a forked process; returns its standard output.
-
-    A forked process does not import the libraries again, which takes several seconds.
-    """
-    with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
-        files = (out.fileno(), err.fileno())
-        process = multiprocessing.get_context("fork").Process(target=_run, args=(name, arguments, *files))
-        process.start()
-        process.join()
-        said, complaint = (os.pread(file, os.fstat(file).st_size, 0).decode() for file in files)
-    assert process.exitcode == 0, complaint
-    return said
-
-
-def _run(name: str, arguments: Sequence[str], out: int, err: int) -> None:
-    os.dup2(out, 1)
-    os.dup2(err, 2)
-    sys.stdout, sys.stderr = os.fdopen(out, "w"), os.fdopen(err, "w")
-    sys.argv, sys.path = [str(FOLDER / name), *arguments], [str(FOLDER), *sys.path]
-    warnings.simplefilter("ignore")  # pytest makes errors of them, also in a forked process
-    runpy.run_path(sys.argv[0], run_name="__main__")
-    sys.stdout.flush()
+    """Run a benchmark, which must succeed; returns its standard output."""
+    command = [sys.executable, "-W", "ignore", str(FOLDER / name), *arguments]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
 
 
 def write_noise(path: Path, *, train: int, test: int, classes: int | Sequence[str], side: int = 32) -> None:
