@@ -23,7 +23,7 @@ import sys
 import types
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, redirect_stdout
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -35,7 +35,6 @@ from torch import Tensor, nn
 from torch.distributions import Normal
 
 from afield.algorithms import (
-    ALGORITHMS,
     Algorithm,
     Batch,
     adrmx,
@@ -58,13 +57,14 @@ from afield.algorithms.trm import solve_by_series
 from afield.classifier import Classifier
 from afield.heads import LinearHead
 from afield.objective import Objective
+from afield.recipes import RECIPES
 from afield.records import write_json
+from afield.runs.build import build_algorithm
 from afield.runs.provenance import provenance
 
 INPUTS, FEATURES, CLASSES, EACH = 4, 8, 3, 8
 IMAGE = (3, 4, 4)
 RATE, STEPS = 0.01, 5
-PROGRESS = 0.99  # of the training, so that all penalties are at their full factors
 
 Report = Mapping[str, float]
 Patch = tuple[Any, str, Any]
@@ -128,27 +128,33 @@ class Setup:
     """The settings of one comparison.
 
     Attributes:
-        options: our hyper-parameters.
+        options: hyper-parameters of our algorithm.
         hparams: those of DomainBed, in addition to the common ones.
         patches: replaced attributes, for equal random draws, or to remove a deviation.
-        factor: their loss and gradient, divided by ours. Both take steps of SGD if it is not 1, otherwise of Adam.
+        factor: their loss and gradient, divided by ours. Both take steps of SGD if it is not 1.
+        sgd: whether both take steps of SGD with a factor of 1 as well, otherwise of Adam.
         domains: number of domains.
         batches: makes the minibatches of a step.
         trained: module whose weights our optimizer updates; empty for all.
         joint: whether all gradients of a step of theirs are computed first, and a single optimizer then updates all
             weights, as in ours.
         update: replaces their ``update``, with the arguments of their algorithm and the minibatches.
+        averaging: hyper-parameters of our average of the weights.
+        progress: fraction of our training that is done before a step; all penalties are at their full factors at 0.99.
     """
 
     options: dict[str, Any] = field(default_factory=dict)
     hparams: dict[str, Any] = field(default_factory=dict)
     patches: tuple[Patch, ...] = ()
     factor: float = 1.0
+    sgd: bool = False
     domains: int = 3
     batches: Callable[[int, int], Minibatches] = minibatches
     trained: str = ""
     joint: bool = False
     update: Callable[[Any, Minibatches], Report] = lambda theirs, parts: theirs.update(parts)
+    averaging: dict[str, Any] = field(default_factory=dict)
+    progress: Callable[[int], float] = lambda _: 0.99
 
 
 @dataclass(frozen=True)
@@ -156,7 +162,7 @@ class Case:
     """An algorithm that both have.
 
     Attributes:
-        ours: its name here.
+        ours: the recipe that has it here.
         theirs: its name in DomainBed.
         same: the comparison of both as they are.
         terms: our terms, sums of them (``first+second``), or ``total``, as functions of what their ``update`` reports.
@@ -196,8 +202,8 @@ class OneChannel(nn.Conv2d):
 class Recorder(torch.optim.Optimizer):
     """An optimizer that moves nothing, and adds the gradients of its steps to `sums`."""
 
-    def __init__(self, params: Any, sums: dict[nn.Parameter, Tensor], **_: Any) -> None:
-        super().__init__(params, {})
+    def __init__(self, params: Any, lr: float, sums: dict[nn.Parameter, Tensor], **_: Any) -> None:
+        super().__init__(params, {"lr": lr})
         self.sums = sums
         self.weights = [weight for group in self.param_groups for weight in group["params"]]
         sums |= {weight: torch.zeros_like(weight) for weight in self.weights}
@@ -223,13 +229,13 @@ def patched(*patches: Patch) -> Iterator[None]:
         yield
 
 
-def our_batch(parts: Minibatches) -> Batch:
+def our_batch(parts: Minibatches, progress: float) -> Batch:
     """The minibatches as a batch."""
     inputs, targets = (torch.cat(each) for each in zip(*parts, strict=True))
     if inputs.ndim == 4:
         inputs = (1 + inputs) / 2  # our classifier normalizes images
     domains = torch.arange(len(parts)).repeat_interleave(len(parts[0][0]))
-    return Batch(inputs, targets, domains, torch.arange(len(inputs)), PROGRESS)
+    return Batch(inputs, targets, domains, torch.arange(len(inputs)), progress)
 
 
 def make_ours(case: Case, setup: Setup) -> Algorithm:
@@ -237,7 +243,8 @@ def make_ours(case: Case, setup: Setup) -> Algorithm:
     torch.manual_seed(0)
     objective = Objective(LinearHead(case.network.n_outputs, CLASSES), {"cross_entropy": 1.0})
     classifier = Classifier(case.network(), objective, mean=(0.5,) * 3, std=(0.5,) * 3, dropout=0.0)
-    return ALGORITHMS[case.ours](classifier, [100] * setup.domains, **setup.options)
+    recipe = replace(RECIPES[case.ours], algorithm_options=setup.options, averaging_options=setup.averaging)
+    return build_algorithm(recipe, classifier, [100] * setup.domains, seed=0)
 
 
 def make_theirs(case: Case, setup: Setup, ours: Algorithm, optimizer: Any) -> Any:
@@ -270,9 +277,9 @@ def update_theirs(case: Case, setup: Setup, theirs: Any, parts: Minibatches) -> 
     return report
 
 
-def update_ours(ours: Algorithm, parts: Minibatches) -> dict[str, float]:
+def update_ours(ours: Algorithm, parts: Minibatches, progress: float) -> dict[str, float]:
     """The gradients of one step of ours, and its terms."""
-    terms = ours.update(ours, our_batch(parts), Tensor.backward)
+    terms = ours.update(ours, our_batch(parts, progress), Tensor.backward)
     return {name: float(term) for name, term in terms.items()}
 
 
@@ -297,7 +304,7 @@ def first_step(case: Case, setup: Setup) -> dict[str, Any]:
     pairs = [pair for pair in weight_pairs(case, theirs, ours) if pair[0] in sums]
     start = [weight.detach().clone() for weight, _ in pairs]
     parts = setup.batches(setup.domains, 0)
-    found, terms = update_theirs(case, setup, theirs, parts), update_ours(ours, parts)
+    found, terms = update_theirs(case, setup, theirs, parts), update_ours(ours, parts, setup.progress(0))
     terms["total"] = sum(terms.values())
     losses = {
         name: abs(setup.factor * sum(terms[each] for each in name.split("+")) - expected(found)) / abs(expected(found))
@@ -312,8 +319,8 @@ def first_step(case: Case, setup: Setup) -> dict[str, Any]:
 
 def several_steps(case: Case, setup: Setup, steps: int) -> dict[str, Any]:
     """The relative difference of the weights after several steps."""
-    name = "Adam" if setup.factor == 1 else "SGD"
-    make = torch.optim.Adam if setup.factor == 1 else plain_sgd
+    sgd = setup.sgd or setup.factor != 1
+    make = plain_sgd if sgd else torch.optim.Adam
     sums: dict[nn.Parameter, Tensor] = {}
     ours = make_ours(case, setup)
     theirs = make_theirs(case, setup, ours, functools.partial(Recorder, sums=sums) if setup.joint else make)
@@ -331,10 +338,11 @@ def several_steps(case: Case, setup: Setup, steps: int) -> dict[str, Any]:
                 gradient.zero_()
             joint.step()
         optimizer.zero_grad()
-        update_ours(ours, parts)
+        update_ours(ours, parts, setup.progress(step))
         optimizer.step()
+        ours.end_step(step + 1, steps, lambda: float("nan"))
     ends = flat([weight for _, weight in pairs]), flat([weight for weight, _ in pairs])
-    return {"weights": relative(*ends, ends[1] - start), "optimizer": name}
+    return {"weights": relative(*ends, ends[1] - start), "optimizer": "SGD" if sgd else "Adam"}
 
 
 def compared(case: Case, setup: Setup, steps: int) -> dict[str, Any]:
@@ -466,6 +474,11 @@ def predictors_at_head(theirs: Any, ours: Any) -> None:
         copy_weights(theirs_of_domain, ours_of_domain)
 
 
+def average_from_third_step(theirs: Any, ours: Algorithm) -> None:
+    """`ERMPlusPlus`: the average starts at the weights after the third step. It has the start of 600 in its code."""
+    theirs.sma_start_iter = 4
+
+
 def one_channel(theirs: Any, ours: Any) -> None:
     """`ARM`: the context has a single channel."""
     ours.context[6] = OneChannel(64, 1, 5, padding=2)
@@ -545,6 +558,12 @@ def cases() -> list[Case]:
         (Tensor, "normal_", kept_with_graph(Tensor.normal_)),
         (mtl, "centered", lambda embeddings: embeddings),
     )
+    averaged = Setup(
+        {"head": 0.4},
+        {"lars": False, "linear_lr": RATE, "linear_steps": 1, "freeze_bn": True},
+        averaging={"start": 0.4},
+        progress=lambda step: step / STEPS,
+    )
     adversarial = {"lambda": 1.0, "lr_d": RATE, "lr_g": RATE, "weight_decay_d": 0.0, "weight_decay_g": 0.0}
     adversarial |= {"beta1": 0.5, "grad_penalty": 0.0, "d_steps_per_g_step": 1}
     adversarial |= {"mlp_width": 16, "mlp_depth": 3, "mlp_dropout": 0.0}
@@ -563,6 +582,23 @@ def cases() -> list[Case]:
     gaussian = {"options": {"penalty": 1.0}, "hparams": {"mmd_gamma": 1.0}}
     return [
         Case("erm", "ERM"),
+        Case(
+            "erm_plus_plus",
+            "ERMPlusPlus",
+            averaged,
+            aligned=replace(averaged, sgd=True),
+            deviations="DomainBed trains the head with an optimizer of its own, in one step more than it is set to (in "
+            "the same number of steps in this comparison), and averages from the step before the set one (from the "
+            "same one). The running statistics of its averaged network follow the batches; ours are averaged like the "
+            "weights (the network has none).",
+            modules=(
+                ("network.0", "algorithm.classifier.backbone"),
+                ("network.1", "algorithm.classifier.objective.head"),
+                ("network_sma.0", "average.backbone"),
+                ("network_sma.1", "average.objective.head"),
+            ),
+            prepare=average_from_third_step,
+        ),
         Case(
             "irm",
             "IRM",
