@@ -72,7 +72,7 @@ def test_an_algorithm_with_too_few_domains_is_refused_before_training(afield, ph
             ("--selection", "leave_one_out_validation", "--patience", 2),
             "--selection leave_one_out_validation needs all epochs of each run, without --patience",
         ),
-        (("--clip-grad", -1), "clip_grad must lie between 0 and 1e+06, got -1"),
+        (("--clip-grad", -1), "clip_grad must lie between 0 and 100000, got -1"),
         (
             ("--set", "head=partial_fc", "head_options.share=0.5", "--clip-grad", 1),
             "--clip-grad does not support the sparse gradients of a sampled head",
@@ -137,6 +137,7 @@ def test_algorithms_that_compute_with_gradients_refuse_the_scaled_loss_of_fp16(a
         (("list", "recipies"), "unknown kind 'recipies'; did you mean 'recipes'"),
         (("train", "--optimizer", "lamp"), "unknown optimizer 'lamp'; did you mean 'lamb'"),
         (("compare", "--set", "precision=bf16"), "all runs share the precision; set it with --precision"),
+        (("compare", "--first-seed", -1), "--first-seed must be a whole number between 0 and 100000, got -1"),
         (("compare", "--set", "epochs=1.5"), "epochs must be a whole number between 1 and 100000, got 1.5"),
         (("compare", "--set", "optimizer=adamx"), "unknown optimizer 'adamx'; did you mean 'adamax'"),
     ],

@@ -72,6 +72,9 @@ def test_compare_writes_records_summary_and_report_and_prints_the_table(afield, 
     }
     assert all(len(hashes) == 1 for hashes in splits.values())
     assert len({next(iter(hashes)) for hashes in splits.values()}) == 8
+    same = ("--epochs", 1, "--first-seed", 1, "--recipes", *recipes, "--out", out, "--dry-run")
+    assert "0 of 8 runs are left" in afield("compare", *same, "--seeds", 1)[1]
+    assert "8 of 16 runs are left" in afield("compare", *same, "--seeds", 2)[1]
 
 
 def test_another_metric_needs_no_new_run(afield, tmp_path, monkeypatch, photos):
