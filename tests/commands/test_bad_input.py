@@ -72,7 +72,7 @@ def test_an_algorithm_with_too_few_domains_is_refused_before_training(afield, ph
             ("--selection", "leave_one_out_validation", "--patience", 2),
             "--selection leave_one_out_validation needs all epochs of each run, without --patience",
         ),
-        (("--clip-grad", -1), "clip_grad must lie between 0 and 100000, got -1"),
+        (("--clip-grad", -1), "clip_grad must lie between 0 and 1e+06, got -1"),
         (
             ("--set", "head=partial_fc", "head_options.share=0.5", "--clip-grad", 1),
             "--clip-grad does not support the sparse gradients of a sampled head",
