@@ -586,7 +586,7 @@ def test_every_committed_summary_of_a_comparison_loads(folder):
 
 
 def test_committed_runs_are_all_there():
-    assert len(RUNS) == 9
+    assert len(RUNS) == 10
 
 
 def test_records_can_be_read_as_the_dictionaries_that_they_were():
