@@ -2,20 +2,31 @@
 
     python benchmarks/small_backbones.py --out results/small-backbones [--data digits] [--seeds 5] [--quick]
 
-`afield compare` with one recipe and each backbone: every domain in turn is unseen. Differences to the first backbone
-are paired by seed; all backbones have the same splits and training settings. Runs are kept under OUT/work/, and the
-same command goes on. The last line is one JSON object.
+`afield compare` with one recipe and each backbone: every domain in turn is unseen. With --corrupted, the networks train
+on images of CIFAR-10, and the unseen domains are test images and four corruptions of them. Differences to the first
+backbone are paired by seed; all backbones have the same splits and training settings. Runs are kept under OUT/work/,
+and the same command goes on. The last line is one JSON object.
 """
 
 import argparse
 import json
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import afield
-from afield.evaluation import estimate, paired_difference
+from afield.comparison.grid import Comparison
+from afield.data import Validation
+from afield.evaluation import SELECTIONS, estimate, paired_difference
+from afield.launch.fabric import make_fabric
+from afield.launch.local import Executor, run_here
+from afield.models import BackboneConfig
+from afield.recipes import resolve
 from afield.records import Record, read_records, write_json
+from afield.reproduction.corruptions import CORRUPTIONS, TEST, with_corruptions
+from afield.reproduction.pictures import cifar
+from afield.runs.config import ExperimentConfig, choose_training
 from afield.runs.provenance import provenance
 
 BACKBONES = ("resnet8", "resnet8_group", "resnet8_instance", "resnet8_ibn", "lenet")
@@ -25,11 +36,20 @@ def accuracies(records: list[Record], part: str) -> dict[str, list[float]]:
     """Accuracies by seed in each unseen domain and on average, at the selected epoch: of the part, or validation."""
     found: dict[str, list[float]] = {}
     for record in sorted(records, key=lambda each: each.seed):
-        assert record.selection is not None
-        epoch = record.epochs[record.selection.epoch - 1]
-        of = epoch.test[record.unseen] if part == "unseen" else epoch.validation
-        found.setdefault(record.unseen, []).append(float(of["accuracy"]))
+        epoch = record.epochs[SELECTIONS["train_validation"](record, (), "accuracy")]
+        for domain in record.held_out:
+            of = epoch.test[domain] if part == "unseen" else epoch.validation
+            found.setdefault(domain, []).append(float(of["accuracy"]))
     return {**found, "average": [sum(each) / len(each) for each in zip(*found.values(), strict=True)]}
+
+
+def corrupted(folder: Path, recipe: str, backbone: str, seeds: int, out: Path, quick: bool) -> list[Record]:
+    """Train on 4,000 images of CIFAR-10 for ten epochs, and test on 1,000 images and on their corruptions."""
+    data = with_corruptions(cifar(folder, "cifar10").subset(*((100, 20) if quick else (4000, 1000))))
+    training = choose_training("scratch", epochs=1 if quick else 10, batch_size=128, warmup=0.2, augment="crop_flip")
+    setup = ExperimentConfig(data, BackboneConfig(backbone), False, Validation(), training)
+    runs = Comparison(setup, resolve([recipe]), seeds, held_out=((TEST, *CORRUPTIONS),)).runs()
+    return [record for _, record in run_here(runs, Executor(out, partial(make_fabric, "cpu"), threads=1))]
 
 
 def main() -> None:
@@ -37,6 +57,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, required=True, help="folder for the record and the runs")
     parser.add_argument("--data", default="digits", help="a data set's name or a folder with domain/class/image")
+    parser.add_argument("--corrupted", type=Path, help="folder with cifar10.npz, in place of --data")
     parser.add_argument("--recipe", default="erm")
     parser.add_argument("--backbones", nargs="+", default=BACKBONES, help="the first one is the baseline")
     parser.add_argument("--image-size", type=int)
@@ -53,8 +74,12 @@ def main() -> None:
     values: dict[str, dict[str, list[float]]] = {}
     for name in args.backbones:
         out = args.out / "work" / name
-        afield.compare(data=args.data, recipes=(args.recipe,), seeds=args.seeds, backbone=name, out=str(out), **given)
-        records = read_records(out)
+        if args.corrupted:
+            records = corrupted(args.corrupted, args.recipe, name, args.seeds, out, args.quick)
+        else:
+            shared = {"data": args.data, "recipes": (args.recipe,), "seeds": args.seeds, **given}
+            afield.compare(backbone=name, out=str(out), **shared)
+            records = read_records(out)
         values[name] = accuracies(records, "unseen")
         rows[name] = {
             "unseen": {domain: asdict(estimate(found)) for domain, found in values[name].items()},
@@ -62,7 +87,8 @@ def main() -> None:
             "vs_first": asdict(paired_difference(values[name]["average"], values[args.backbones[0]]["average"])),
         }
         print(f"{name:17} {100 * rows[name]['unseen']['average']['mean']:.1f}", flush=True)
-    about = {"benchmark": "small_backbones", "data": args.data, "recipe": args.recipe, "seeds": args.seeds, **given}
+    data = "cifar10, corrupted" if args.corrupted else args.data
+    about = {"benchmark": "small_backbones", "data": data, "recipe": args.recipe, "seeds": args.seeds, **given}
     result = {**about, "rows": rows, **provenance()}
     write_json(args.out / "summary.json", result)
     print(json.dumps(result))
