@@ -63,7 +63,7 @@ def test_options_stand_in_the_group_of_the_class_that_defines_them():
     fields = {field.name: field.type for field in dataclasses.fields(grouped(VERBS["compare"]))}
     groups = ["image", "source", "experiment", "training", "tracking", "launch"]
     own = {"data", "recipes", "seeds", "held_out", "train_domains", "baseline", "selection", "metric", "adapt_fraction"}
-    assert set(fields) == {*own, "backbones", "transductive", "label_budget", "strategies", *groups}
+    assert set(fields) == {*own, "first_seed", "backbones", "transductive", "label_budget", "strategies", *groups}
     assert set([*fields][-6:]) == set(groups)
     members = {name: {each.name for each in dataclasses.fields(fields[name])} for name in groups}
     assert "image_size" in members["image"]
