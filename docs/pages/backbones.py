@@ -5,7 +5,7 @@ from __future__ import annotations
 from afield.records import read_json
 from pages.tables import ROOT, interval, table
 
-TITLES = {"digits": "embedded digits", "pacs": "PACS at 32 px"}
+TITLES = {"digits": "embedded digits", "corrupted": "CIFAR-10, corrupted", "pacs": "PACS at 32 px"}
 
 
 def small_backbones() -> str:

@@ -93,6 +93,7 @@ def test_an_algorithm_with_too_few_domains_is_refused_before_training(afield, ph
         (("--set", "dropout=2"), "dropout must lie between 0 and 0.99, got 2"),
         (("--sampling", "balanced", "--batch-size", 2), "balanced batches of 3 domains need --batch-size 3"),
         (("--recipes", "mixstyle", "--freeze"), "algorithm mixstyle needs images or feature maps; a frozen backbone"),
+        (("--recipes", "mixstyle", "--freeze"), "to train the last stages only, add --train-from STAGE"),
         (
             ("--recipes", "erm+learning_loss", "--freeze"),
             "algorithm learning_loss needs images or feature maps; a frozen backbone",

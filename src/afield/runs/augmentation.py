@@ -91,8 +91,9 @@ def _check_views(setup: ExperimentConfig, recipe: Recipe, names: str, augmentati
     storable = not learned_part(names) and not changes_targets
     if not storable or setup.views == 1:
         needed = "--views or images" if storable else "images"
+        stored, advice = ("features", ON_IMAGES) if setup.freeze else ("activations", "to train on images, omit it")
         raise InputError(
-            f"recipe {recipe.name!r}: augment={names!r} needs {needed}; {setup.stores} stores features; {ON_IMAGES}"
+            f"recipe {recipe.name!r}: augment={names!r} needs {needed}; {setup.stores} stores {stored}; {advice}"
         )
 
 

@@ -181,9 +181,10 @@ def check_algorithm(setup: ExperimentConfig, recipe: Recipe, domains: int) -> No
     if kind.uses_target:
         check_unlabeled(setup, recipe)
     if setup.freeze and kind.needs != "features":
+        last = "; to train the last stages only, add --train-from STAGE, without --freeze"
         raise InputError(
             f"recipe {recipe.name!r}: algorithm {recipe.algorithm} needs images or feature maps; a frozen backbone "
-            f"provides extracted features only; {ON_IMAGES}"
+            f"provides extracted features only; {ON_IMAGES}{last if kind.needs == 'layers' else ''}"
         )
     if setup.partial is not None and kind.needs == "images":
         raise InputError(
