@@ -17,7 +17,6 @@ from typing import Any
 
 import afield
 from afield.comparison.grid import Comparison
-from afield.data import Validation
 from afield.evaluation import SELECTIONS, estimate, paired_difference
 from afield.launch.fabric import make_fabric
 from afield.launch.local import Executor, run_here
@@ -25,8 +24,7 @@ from afield.models import BackboneConfig
 from afield.recipes import resolve
 from afield.records import Record, read_records, write_json
 from afield.reproduction.corruptions import CORRUPTIONS, TEST, with_corruptions
-from afield.reproduction.pictures import cifar
-from afield.runs.config import ExperimentConfig, choose_training
+from afield.reproduction.place import Place
 from afield.runs.provenance import provenance
 
 BACKBONES = ("resnet8", "resnet8_group", "resnet8_instance", "resnet8_ibn", "lenet")
@@ -43,11 +41,15 @@ def accuracies(records: list[Record], part: str) -> dict[str, list[float]]:
     return {**found, "average": [sum(each) / len(each) for each in zip(*found.values(), strict=True)]}
 
 
-def corrupted(folder: Path, recipe: str, backbone: str, seeds: int, out: Path, quick: bool) -> list[Record]:
-    """Train on 4,000 images of CIFAR-10 for ten epochs, and test on 1,000 images and on their corruptions."""
-    data = with_corruptions(cifar(folder, "cifar10").subset(*((100, 20) if quick else (4000, 1000))))
-    training = choose_training("scratch", epochs=1 if quick else 10, batch_size=128, warmup=0.2, augment="crop_flip")
-    setup = ExperimentConfig(data, BackboneConfig(backbone), False, Validation(), training)
+def corrupted(
+    place: Place, size: tuple[int, int], recipe: str, backbone: str, seeds: int, out: Path, **settings: Any
+) -> list[Record]:
+    """Train on images of CIFAR-10, for ten epochs by default, and test on others and on corruptions of these."""
+    data = with_corruptions(place.cifar("cifar10").subset(*size))
+    settings = {"precision": "32", "epochs": 10, **settings}
+    setup = place.from_scratch(
+        data, BackboneConfig(backbone), batch_size=128, warmup=0.2, augment="crop_flip", **settings
+    )
     runs = Comparison(setup, resolve([recipe]), seeds, held_out=((TEST, *CORRUPTIONS),)).runs()
     return [record for _, record in run_here(runs, Executor(out, partial(make_fabric, "cpu"), threads=1))]
 
@@ -66,6 +68,8 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--quick", action="store_true", help="two backbones, one epoch, three seeds")
     args = parser.parse_args()
+    if args.corrupted and args.image_size:
+        parser.error("--image-size does not apply to --corrupted")
     if args.quick:
         args.backbones, args.epochs, args.seeds = ["resnet8", "lenet"], 1, 3
     given = {"image_size": args.image_size, "epochs": args.epochs, "precision": args.precision}
@@ -75,7 +79,8 @@ def main() -> None:
     for name in args.backbones:
         out = args.out / "work" / name
         if args.corrupted:
-            records = corrupted(args.corrupted, args.recipe, name, args.seeds, out, args.quick)
+            place, size = Place("small", args.corrupted), (100, 20) if args.quick else (4000, 1000)
+            records = corrupted(place, size, args.recipe, name, args.seeds, out, **given)
         else:
             shared = {"data": args.data, "recipes": (args.recipe,), "seeds": args.seeds, **given}
             afield.compare(backbone=name, out=str(out), **shared)

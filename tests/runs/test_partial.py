@@ -169,7 +169,10 @@ def test_the_source_of_a_model_is_learned_again_also_of_an_early_one(digits, tmp
     [
         (("--train-from", "stages.9"), "stage to train from: 'stages.9'"),
         (("--train-from", STAGE, "--freeze"), "--freeze and --train-from are mutually exclusive"),
-        (("--train-from", STAGE, "--augment", "crop"), "--train-from stores activations; to train on images, omit it"),
+        (
+            ("--train-from", STAGE, "--augment", "crop"),
+            "augment='crop' needs --views or images; --train-from stores activations; to train on images, omit it",
+        ),
         (("--stored-dtype", "float32"), "--stored-dtype needs --train-from"),
         (("--train-from", STAGE, "--recipes", "jigen"), "algorithm jigen needs images; --train-from provides"),
         (

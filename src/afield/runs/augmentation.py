@@ -91,9 +91,10 @@ def _check_views(setup: ExperimentConfig, recipe: Recipe, names: str, augmentati
     storable = not learned_part(names) and not changes_targets
     if not storable or setup.views == 1:
         needed = "--views or images" if storable else "images"
-        stored, advice = ("features", ON_IMAGES) if setup.freeze else ("activations", "to train on images, omit it")
+        stored = "features" if setup.freeze else "activations"
         raise InputError(
-            f"recipe {recipe.name!r}: augment={names!r} needs {needed}; {setup.stores} stores {stored}; {advice}"
+            f"recipe {recipe.name!r}: augment={names!r} needs {needed}; {setup.stores} stores {stored}; "
+            f"{ON_IMAGES[setup.stores]}"
         )
 
 

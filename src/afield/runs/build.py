@@ -115,7 +115,7 @@ def check_adaptation(setup: ExperimentConfig, recipe: Recipe) -> None:
         if setup.stores and part.needs == "images":
             raise InputError(
                 f"recipe {recipe.name!r}: adaptation {name} changes the backbone; {setup.stores} provides extracted "
-                f"features only; {ON_IMAGES}"
+                f"features only; {ON_IMAGES[setup.stores]}"
             )
 
 
@@ -184,7 +184,7 @@ def check_algorithm(setup: ExperimentConfig, recipe: Recipe, domains: int) -> No
         last = "; to train the last stages only, add --train-from STAGE, without --freeze"
         raise InputError(
             f"recipe {recipe.name!r}: algorithm {recipe.algorithm} needs images or feature maps; a frozen backbone "
-            f"provides extracted features only; {ON_IMAGES}{last if kind.needs == 'layers' else ''}"
+            f"provides extracted features only; {ON_IMAGES[setup.stores]}{last if kind.needs == 'layers' else ''}"
         )
     if setup.partial is not None and kind.needs == "images":
         raise InputError(

@@ -8,11 +8,12 @@ from afield.models.weights import PACKAGE, PACKAGE_BACKBONE
 
 FROM_SCRATCH = "resnet8_ibn"
 
-ON_IMAGES = (
-    f"to train on images, add --backbone {PACKAGE_BACKBONE} --weights {PACKAGE}, or --backbone {FROM_SCRATCH} from "
-    "scratch, without --freeze"
-)
-"""Advice for a recipe or setting that a frozen backbone does not support."""
+ON_IMAGES = {
+    "--freeze": f"to train on images, add --backbone {PACKAGE_BACKBONE} --weights {PACKAGE}, or --backbone "
+    f"{FROM_SCRATCH} from scratch, without --freeze",
+    "--train-from": "to train on images, omit it",
+}
+"""Advice for a recipe or setting that stored features do not support, by the option that stores them."""
 
 
 def default_backbone(data: ImageSet, stem: Stem) -> tuple[BackboneConfig, bool, str]:
