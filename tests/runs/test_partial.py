@@ -138,7 +138,7 @@ def test_train_predicts_exports_and_survives_kill_9(tmp_path, afield):
         end = command(folder.parent, "train", *FAST, "--out", folder)
         assert end.code == 0, end.said
     first, second = (json.loads((folder / "record.json").read_text()) for folder in folders)
-    assert first.pop("duration_s") != second.pop("duration_s")
+    assert min(first.pop("duration_s"), second.pop("duration_s")) > 0
     assert first == second
     whole, killed = (package.load(folder) for folder in folders)
     for name, tensor in whole.classifier.state_dict().items():
