@@ -34,13 +34,19 @@ def test_one_thread_takes_one_item_after_the_other():
 
 def test_no_more_than_depth_and_one_are_made_before_they_are_asked_for():
     made = []
+
+    def made_after_a_while(count):
+        deadline = time.monotonic() + 20
+        while len(made) < count and time.monotonic() < deadline:
+            time.sleep(0.001)
+        time.sleep(0.05)
+        return made
+
     results = prefetch(made.append, range(100), depth=3)
     next(results)
-    time.sleep(0.05)
-    assert made == [0, 1, 2, 3]
+    assert made_after_a_while(4) == [0, 1, 2, 3]
     next(results)
-    time.sleep(0.05)
-    assert made == [0, 1, 2, 3, 4]
+    assert made_after_a_while(5) == [0, 1, 2, 3, 4]
     results.close()
     assert made == [0, 1, 2, 3, 4]
 
