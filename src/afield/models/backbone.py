@@ -131,6 +131,10 @@ class BackboneConfig:
         return timm.get_pretrained_cfg(self.name)
 
 
+_MEASURED: dict[tuple[str, Stem], int] = {}
+"""D of each network of timm that this process has built, by its name and stem."""
+
+
 def build_backbone(config: BackboneConfig, *, load: bool = True) -> tuple[nn.Module, int]:
     """Create the network without a classifier. Returns it and its number of features D.
 
@@ -157,7 +161,12 @@ def build_backbone(config: BackboneConfig, *, load: bool = True) -> tuple[nn.Mod
         load_weights(model, config.weights, config.name)
     if config.stem == "small":
         use_small_stem(model, config.name)
-    return model, model.num_features if config.name in BACKBONES else _width(model, config)
+    if config.name in BACKBONES:
+        return model, model.num_features
+    key = (config.name, config.stem)
+    if key not in _MEASURED:
+        _MEASURED[key] = _width(model, config)
+    return model, _MEASURED[key]
 
 
 def _width(model: nn.Module, config: BackboneConfig) -> int:

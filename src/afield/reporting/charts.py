@@ -14,6 +14,7 @@ from xml.etree import ElementTree
 import numpy as np
 from matplotlib import style
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import ArrayLike
@@ -34,6 +35,7 @@ STYLE: Any = {
         ["axes.edgecolor", "axes.labelcolor", "grid.color", "text.color", "xtick.color", "ytick.color"], INK
     ),
     **dict.fromkeys(["axes.labelsize", "font.size", "xtick.labelsize", "ytick.labelsize"], 8),
+    **dict.fromkeys(["axes.facecolor", "figure.facecolor"], "none"),
     **dict.fromkeys(["axes.linewidth", "grid.linewidth"], 0.6),
     **dict.fromkeys(["axes.spines.right", "axes.spines.top", "text.parse_math"], False),
     **dict.fromkeys(["xtick.major.size", "ytick.major.size"], 0),
@@ -119,7 +121,7 @@ def to_svg(figure: Figure, key: str, label: str) -> str:
     with warnings.catch_warnings():
         # The font of Matplotlib has no glyphs for some scripts, but the browser renders the text.
         warnings.filterwarnings("ignore", "Glyph .* missing from", UserWarning)
-        figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
+        FigureCanvasSVG(figure).print_svg(buffer, metadata={"Date": None})
     root = ElementTree.fromstring(buffer.getvalue())
     for metadata in root.findall("{*}metadata"):
         root.remove(metadata)
