@@ -151,21 +151,24 @@ def rates(contestants: Mapping[str, Batch], batch: int, rounds: int) -> dict[str
 def main() -> None:
     """Measure, and print the table and the JSON line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="fewer rounds")
+    parser.add_argument("--quick", action="store_true", help="one round")
     parser.add_argument("--out", type=Path, help="also write the JSON object, with hardware and versions, to this file")
     args = parser.parse_args()
     keep_freed_memory()
     torch.set_num_threads(1)
     torch.manual_seed(0)
-    times = 1 if args.quick else 5
+
+    def rounds(count: int) -> int:
+        return 1 if args.quick else count
+
     result: dict[str, Any] = {
         "benchmark": "augment",
-        "32 px, batch 128": policies(32, 128, 40 * times),
-        "224 px, batch 32": policies(224, 32, 10 * times),
+        "32 px, batch 128": policies(32, 128, rounds(200)),
+        "224 px, batch 32": policies(224, 32, rounds(50)),
     }
-    result["224 px, batch 32"]["crop + flip + normalize"] = crops(224, 32, 15 * times)
-    result["operations, 224 px, batch 32"] = operations(224, 32, 10 * times)
-    result["learned"] = augmentor_cost(128, 5 * times)
+    result["224 px, batch 32"]["crop + flip + normalize"] = crops(224, 32, rounds(75))
+    result["operations, 224 px, batch 32"] = operations(224, 32, rounds(50))
+    result["learned"] = augmentor_cost(128, rounds(25))
     print(f"{'images/s':20}{'':26}{'afield':>10}{'peer':>10}{'ratio':>8}")
     for setting in ("32 px, batch 128", "224 px, batch 32"):
         for name, row in result[setting].items():

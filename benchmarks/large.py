@@ -10,7 +10,7 @@
   of a seed, the dry run, the comparison of finished runs (it reads all runs and writes summary, analysis and report)
   and the report. The runs are made as in ``many_runs.py``.
 
-Each size has a process of its own with one thread. ``peak_MB`` is its largest resident memory, and ``start_MB`` that
+Each size has a forked process of its own with one thread. ``peak_MB`` is its largest resident memory, and ``start_MB`` that
 before the measured work, of which the libraries have most. ``growth`` is the exponent of CPU time between the two
 largest sizes: 1 if it is proportional to the number, and less while a fixed part counts. ``bytes_each`` is the
 additional memory between these sizes, divided by the additional number. Each part is written to a file of its own in
@@ -21,10 +21,9 @@ from __future__ import annotations
 
 import argparse
 import json
+import multiprocessing
 import os
 import resource
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -149,11 +148,9 @@ PARTS: dict[str, Callable[[int, bool], Figures]] = {"images": images, "classes":
 
 
 def in_a_process(part: str, size: int, quick: bool) -> Figures:
-    """The figures of a part at one size, from a process of its own."""
-    command = [sys.executable, "-W", "ignore", __file__, "--one", part, str(size), *(["--quick"] if quick else [])]
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, env=environment)
-    return json.loads(done.stdout.splitlines()[-1])
+    """The figures of a part at one size, from a forked process, which has imported the libraries and nothing else."""
+    with multiprocessing.get_context("fork").Pool(1) as pool:
+        return pool.apply(PARTS[part], (size, quick))
 
 
 def columns(sizes: tuple[int, ...], rows: list[Figures]) -> Figures:
@@ -174,13 +171,8 @@ def main() -> None:
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=[*PARTS])
     parser.add_argument("--quick", action="store_true", help="small sizes")
     parser.add_argument("--out", type=Path, help="also write each part, with hardware and versions, to this folder")
-    parser.add_argument("--one", nargs=2, help=argparse.SUPPRESS)
     args = parser.parse_args()
     torch.set_num_threads(1)
-    if args.one:
-        part, size = args.one
-        print(json.dumps(PARTS[part](int(size), args.quick)))
-        return
     result: Figures = {"benchmark": "large"}
     print(f"{'part':10}{'what':24}{'number':>11}{'CPU, s':>10}{'wall, s':>10}{'peak, MB':>10}")
     for part in args.parts:

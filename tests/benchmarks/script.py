@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-import subprocess
+import multiprocessing
+import os
+import runpy
 import sys
+import tempfile
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,11 +17,32 @@ FOLDER = Path(__file__).parents[2] / "benchmarks"
 
 
 def run(name: str, *arguments: str) -> str:
-    """Run a benchmark, which must succeed; returns its standard output."""
-    command = [sys.executable, "-W", "ignore", str(FOLDER / name), *arguments]
-    done = subprocess.run(command, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    return done.stdout
+    """Run a benchmark, which must succeed; returns its standard output.
+
+    Its process is forked where that is safe, so that it does not import PyTorch again.
+    """
+    start = multiprocessing.get_context("fork" if sys.platform == "linux" else "spawn")
+    with tempfile.TemporaryDirectory() as folder:
+        process = start.Process(target=_run, args=(FOLDER / name, arguments, Path(folder)))
+        process.start()
+        process.join()
+        out, err = ((Path(folder) / each).read_text() for each in STREAMS)
+    assert process.exitcode == 0, err
+    return out
+
+
+STREAMS = ("stdout", "stderr")
+
+
+def _run(script: Path, arguments: Sequence[str], folder: Path) -> None:
+    for number, name in enumerate(STREAMS, start=1):
+        stream = open(folder / name, "w", buffering=1)  # noqa: SIM115
+        os.dup2(stream.fileno(), number)  # also for the processes of the script
+        setattr(sys, name, stream)
+    warnings.simplefilter("ignore")
+    sys.argv = [str(script), *arguments]
+    sys.path.insert(0, str(script.parent))
+    runpy.run_path(str(script), run_name="__main__")
 
 
 def write_noise(path: Path, *, train: int, test: int, classes: int | Sequence[str], side: int = 32) -> None:
