@@ -254,11 +254,11 @@ def test_a_diverging_run_names_recipe_and_epoch(afield, tmp_path):
     assert "in epoch 1" in line
 
 
-def test_a_full_disk_ends_with_one_line_and_what_is_done_stays(afield, tmp_path, monkeypatch):
+def test_a_full_disk_ends_with_one_line_and_what_is_done_stays(afield, photos, tmp_path, monkeypatch):
     from afield.records import write_atomic
 
     out = tmp_path / "out"
-    shared = ("compare", *FAST, "--out", out)
+    shared = ("compare", "--data", photos, *SMALL, "--recipes", "erm", "arcface", "--out", out)
     finished = []
 
     def full_after_two(path: Path, content: str | bytes) -> None:

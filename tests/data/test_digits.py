@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from sklearn.datasets import load_digits
 
+from afield.data import load
 from afield.data.leaks import leaks
 from afield.runs.config import keep_class
 from afield.training import TrainConfig
@@ -35,6 +36,17 @@ def test_a_fresh_process_makes_the_same_images(digits):
     code = "from afield.data.digits import load; print(load().fingerprint)"
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip()
     assert found == digits.fingerprint
+
+
+def test_changes_of_the_images_do_not_reach_those_who_load_them_later(digits):
+    changed = load("digits")
+    for array in (changed.images, changed.labels, changed.domains):
+        array[:] = 0
+    again = load("digits")
+    assert again.fingerprint == digits.fingerprint
+    assert (again.images == digits.images).all()
+    assert (again.labels == digits.labels).all()
+    assert (again.domains == digits.domains).all()
 
 
 def test_the_paper_is_the_original_in_dark_ink(digits):

@@ -1,6 +1,7 @@
 """An embedded data set: scikit-learn's handwritten digits, rendered in four domains."""
 
 from collections.abc import Callable, Sequence
+from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,6 +11,9 @@ from afield.data.images import ImageSet
 from afield.records import seed_for
 
 SIZE = 16
+
+Draw = Callable[[Image.Image, int, int, np.random.Generator], Image.Image]
+"""Makes an image from a digit (light on black, 16 x 16 pixels), its class, its domain and random numbers."""
 
 
 def _paper(glyph: Image.Image, rng: np.random.Generator) -> Image.Image:
@@ -51,33 +55,39 @@ def load() -> ImageSet:
     References:
         Alpaydin and Kaynak, "Optical Recognition of Handwritten Digits", UCI, 1998, from scikit-learn.
     """
-    names = tuple(DOMAINS)
-    return rendered("digits", names, lambda glyph, label, domain, rng: DOMAINS[names[domain]](glyph, rng))
+    return rendered("digits", tuple(DOMAINS), _in_domain)
 
 
-def rendered(
-    name: str, names: Sequence[str], draw: Callable[[Image.Image, int, int, np.random.Generator], Image.Image]
-) -> ImageSet:
-    """The 1,797 digits, each in one domain.
+def _in_domain(glyph: Image.Image, label: int, domain: int, rng: np.random.Generator) -> Image.Image:
+    return [*DOMAINS.values()][domain](glyph, rng)
+
+
+def rendered(name: str, names: Sequence[str], draw: Draw) -> ImageSet:
+    """The 1,797 digits, each in one domain. They are drawn once in a process.
 
     Args:
         name: name of the data set, which also determines the random numbers.
         names: names of the domains.
-        draw: makes an image from a digit (light on black, 16 x 16 pixels), its class, its domain and random numbers.
+        draw: see `Draw`.
     """
+    images, labels, domains = _drawn(name, len(names), draw)
+    classes = [str(digit) for digit in range(10)]
+    return ImageSet.from_domains(name, images.copy(), labels.copy(), domains.copy(), classes, names, flippable=False)
+
+
+@cache
+def _drawn(name: str, count: int, draw: Draw) -> tuple[NDArray[np.uint8], NDArray[np.int64], NDArray[np.int64]]:
+    """Images, labels and domains of all digits."""
     from sklearn.datasets import load_digits
 
     digits = load_digits()
     glyphs = (digits.images * (255 / 16)).round().astype(np.uint8)
-    domains = _deal(digits.target, len(names), name)
-    images = np.stack(
-        [
-            np.asarray(draw(_enlarge(glyph), int(label), int(domain), np.random.default_rng(seed_for(name, i))))
-            for i, (glyph, label, domain) in enumerate(zip(glyphs, digits.target, domains, strict=True))
-        ]
-    )
-    classes = [str(name) for name in digits.target_names]
-    return ImageSet.from_domains(name, images, digits.target, domains, classes, names, flippable=False)
+    domains = _deal(digits.target, count, name)
+    images = [
+        np.asarray(draw(_enlarge(glyph), int(label), int(domain), np.random.default_rng(seed_for(name, i))))
+        for i, (glyph, label, domain) in enumerate(zip(glyphs, digits.target, domains, strict=True))
+    ]
+    return np.stack(images), digits.target, domains
 
 
 def _enlarge(glyph: NDArray[np.uint8]) -> Image.Image:
