@@ -10,8 +10,8 @@
   of a seed, the dry run, the comparison of finished runs (it reads all runs and writes summary, analysis and report)
   and the report. The runs are made as in ``many_runs.py``.
 
-Each size has a forked process of its own with one thread. ``peak_MB`` is its largest resident memory, and ``start_MB`` that
-before the measured work, of which the libraries have most. ``growth`` is the exponent of CPU time between the two
+Each size has a forked process of its own with one thread. ``peak_MB`` is its largest resident memory, and ``start_MB``
+that before the measured work, of which the libraries have most. ``growth`` is the exponent of CPU time between the two
 largest sizes: 1 if it is proportional to the number, and less while a fixed part counts. ``bytes_each`` is the
 additional memory between these sizes, divided by the additional number. Each part is written to a file of its own in
 FOLDER. The last line is one JSON object.

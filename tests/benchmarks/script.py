@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 
 FOLDER = Path(__file__).parents[2] / "benchmarks"
+STREAMS = ("stdout", "stderr")
 
 
 def run(name: str, *arguments: str) -> str:
@@ -29,9 +30,6 @@ def run(name: str, *arguments: str) -> str:
         out, err = ((Path(folder) / each).read_text() for each in STREAMS)
     assert process.exitcode == 0, err
     return out
-
-
-STREAMS = ("stdout", "stderr")
 
 
 def _run(script: Path, arguments: Sequence[str], folder: Path) -> None:
