@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import re
 import signal
@@ -11,6 +10,8 @@ import threading
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
+
+from tests import forks
 
 OPERATIONS = ("open", "os.mkdir", "os.rename", "os.remove", "os.rmdir", "os.truncate")
 """Audited events that are file operations. Their first argument is a path."""
@@ -48,10 +49,7 @@ def command(folder: Path, *arguments: object, watched: str = "", at: int = 0, de
         delay: seconds from the operation to the kill; 0 kills the process before the operation takes place.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    process = multiprocessing.get_context("fork").Process(
-        target=_run, args=(folder, [str(each) for each in arguments], watched, at, delay)
-    )
-    process.start()
+    process = forks.start(_run, folder, [str(each) for each in arguments], watched, at, delay)
     process.join()
     assert process.exitcode is not None
     count = folder / "operations"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import runpy
 import sys
@@ -13,19 +12,16 @@ from pathlib import Path
 
 import numpy as np
 
+from tests import forks
+
 FOLDER = Path(__file__).parents[2] / "benchmarks"
 STREAMS = ("stdout", "stderr")
 
 
 def run(name: str, *arguments: str) -> str:
-    """Run a benchmark, which must succeed; returns its standard output.
-
-    Its process is forked where that is safe, so that it does not import PyTorch again.
-    """
-    start = multiprocessing.get_context("fork" if sys.platform == "linux" else "spawn")
+    """Run a benchmark, which must succeed; returns its standard output."""
     with tempfile.TemporaryDirectory() as folder:
-        process = start.Process(target=_run, args=(FOLDER / name, arguments, Path(folder)))
-        process.start()
+        process = forks.start(_run, FOLDER / name, arguments, Path(folder))
         process.join()
         out, err = ((Path(folder) / each).read_text() for each in STREAMS)
     assert process.exitcode == 0, err

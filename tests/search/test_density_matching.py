@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import multiprocessing
 import random
 import shutil
 import signal
@@ -30,6 +29,7 @@ from afield.search.folds import SearchFold, fold_runs, searched_images
 from afield.search.policy_search import merged
 from afield.search.settings import Search
 from afield.training import Subset
+from tests import forks
 from tests.made_records import made_record
 
 FABRIC = Fabric(accelerator="cpu")
@@ -208,11 +208,10 @@ def test_killed_at_random_moments_the_same_search_finds_the_same_policy(arrays, 
         kept = [path for name in ("record.json", "trials-*.jsonl") for path in tmp_path.glob(f"folds/*/{name}")]
         return {(path, path.stat().st_size) for path in kept}
 
-    forks, moments, deaths = multiprocessing.get_context("fork"), random.Random(0), 0
+    moments, deaths = random.Random(0), 0
     for _ in range(8):
         before = progress()
-        process = forks.Process(target=search, args=(arrays, tmp_path))
-        process.start()
+        process = forks.start(search, arrays, tmp_path)
         while process.is_alive() and progress() <= before:
             time.sleep(0.001)
         time.sleep(moments.uniform(0, 0.02))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import io
 import json
-import multiprocessing
 import os
 import signal
 import threading
@@ -18,6 +17,7 @@ from PIL import Image
 
 import afield as package
 from afield.serving.batches import Batcher
+from tests import forks
 from tests.command_line import refused
 
 httpx = pytest.importorskip("httpx", reason="httpx is not installed")
@@ -159,8 +159,7 @@ def _until(condition, seconds=30):
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 def test_sigterm_finishes_requests_and_ends_the_server(photo_model, tmp_path):
-    process = multiprocessing.get_context("fork").Process(target=_serve, args=(tmp_path, photo_model))
-    process.start()
+    process = forks.start(_serve, tmp_path, photo_model)
     try:
         said = tmp_path / "said"
         _until(lambda: said.exists() and "/predict (PyTorch" in said.read_text())
