@@ -26,7 +26,7 @@ from afield.models.weights import PACKAGE, PACKAGE_BACKBONE
 from afield.records import write_json
 from afield.runs.provenance import provenance
 
-WARM, QUICK_WARM = 3, 2
+WARM = 3
 
 
 class Timed(NamedTuple):
@@ -72,7 +72,7 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, default=2, help="number of runs at once")
     parser.add_argument("--backbone", default=PACKAGE_BACKBONE)
     parser.add_argument("--weights", default=PACKAGE)
-    parser.add_argument("--quick", action="store_true", help="one recipe, one seed, two warm rounds")
+    parser.add_argument("--quick", action="store_true", help="one recipe and one seed")
     parser.add_argument("--out", type=Path, help="also write the JSON object, with hardware and versions, to this file")
     args = parser.parse_args()
     if args.quick:
@@ -83,7 +83,7 @@ def main() -> None:
     contestants = {"ours": {}} if args.former is None else {"former": {"PYTHONPATH": str(args.former)}, "ours": {}}
     timed: dict[str, list[Timed]] = {name: [] for name in contestants}
     with tempfile.TemporaryDirectory() as cache:
-        for _ in range(1 + (QUICK_WARM if args.quick else WARM)):
+        for _ in range(1 + WARM):
             for name, environment in contestants.items():
                 timed[name].append(measured(*options, **environment, AFIELD_CACHE=str(Path(cache) / name)))
     result: dict[str, Any] = {

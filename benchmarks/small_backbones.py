@@ -17,6 +17,7 @@ from typing import Any
 
 import afield
 from afield.comparison.grid import Comparison
+from afield.data import ImageSet
 from afield.evaluation import SELECTIONS, estimate, paired_difference
 from afield.launch.fabric import make_fabric
 from afield.launch.local import Executor, run_here
@@ -42,10 +43,9 @@ def accuracies(records: list[Record], part: str) -> dict[str, list[float]]:
 
 
 def corrupted(
-    place: Place, size: tuple[int, int], recipe: str, backbone: str, seeds: int, out: Path, **settings: Any
+    place: Place, data: ImageSet, recipe: str, backbone: str, seeds: int, out: Path, **settings: Any
 ) -> list[Record]:
     """Train on images of CIFAR-10, for ten epochs by default, and test on others and on corruptions of these."""
-    data = with_corruptions(place.cifar("cifar10").subset(*size))
     settings = {"precision": "32", "epochs": 10, **settings}
     setup = place.from_scratch(
         data, BackboneConfig(backbone), batch_size=128, warmup=0.2, augment="crop_flip", **settings
@@ -76,11 +76,13 @@ def main() -> None:
     given = {name: value for name, value in given.items() if value is not None}
     rows: dict[str, Any] = {}
     values: dict[str, dict[str, list[float]]] = {}
+    if args.corrupted:
+        place = Place("small", args.corrupted)
+        images = with_corruptions(place.cifar("cifar10").subset(*((100, 20) if args.quick else (4000, 1000))))
     for name in args.backbones:
         out = args.out / "work" / name
         if args.corrupted:
-            place, size = Place("small", args.corrupted), (100, 20) if args.quick else (4000, 1000)
-            records = corrupted(place, size, args.recipe, name, args.seeds, out, **given)
+            records = corrupted(place, images, args.recipe, name, args.seeds, out, **given)
         else:
             shared = {"data": args.data, "recipes": (args.recipe,), "seeds": args.seeds, **given}
             afield.compare(backbone=name, out=str(out), **shared)

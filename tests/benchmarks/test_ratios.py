@@ -60,7 +60,7 @@ def test_frozen_features_are_extracted_once_and_give_the_same_summary(photos):
     options = ("--quick", "--jobs", "1", "--backbone", "resnet8", "--weights", "none")
     result = json.loads(run("frozen.py", "--data", str(photos), *options).splitlines()[-1])
     assert result["identical_summary"]
-    assert result["warm_median_s"] == pytest.approx(sum(result["warm_s"]) / 2)
+    assert result["warm_median_s"] == sorted(result["warm_s"])[1]
 
 
 def test_inference_gives_the_former_features_and_a_ratio_for_each_task(photos):
